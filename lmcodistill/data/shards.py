@@ -1,0 +1,242 @@
+"""Token shards: flat little-endian files, memory-mapped, described by a manifest.
+
+A split (one partition of the training text, or a held-out text) is one long
+stream of token ids cut into shard files. Every document ends with `</s>`. The
+format is specified in `data_prep/FORMAT.md`; the reader refuses versions it
+does not know.
+"""
+
+import bisect
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from lmcodistill import errors
+from lmcodistill.data import vocabulary as vocabulary_lib
+from lmcodistill.storage import files, layout
+
+FORMAT_VERSION = 1
+
+
+def token_dtype(vocab_size: int) -> np.dtype:
+    """Returns the on-disk type of a token id: uint16, uint32 from 65,536 ids."""
+    return np.dtype("<u2") if vocab_size < 65_536 else np.dtype("<u4")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One file of a split.
+
+    Attributes:
+        file: Name inside the split's folder.
+        tokens: Number of ids in it, `</s>` included.
+        documents: Number of documents that end in it.
+        sha256: Digest of the file's bytes.
+    """
+
+    file: str
+    tokens: int
+    documents: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One stream of documents.
+
+    Attributes:
+        name: Folder name, such as `train-00000-of-00002` or `validation`.
+        shards: Its files, in stream order.
+        documents: Number of documents.
+        tokens: Number of ids, one `</s>` per document included.
+        words: Whitespace-separated words of the source text.
+        bytes: UTF-8 bytes of the source text.
+    """
+
+    name: str
+    shards: tuple[Shard, ...]
+    documents: int
+    tokens: int
+    words: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a data folder holds; `manifest.json` is this as JSON.
+
+    Attributes:
+        vocabulary: SHA-256 of `vocabulary.model`.
+        vocab_size: Number of token ids, V.
+        end_id: Id of `</s>`.
+        train: The training partitions, disjoint by construction.
+        held_out: Other splits by name; `validation` always, `test` perhaps.
+        provenance: How it was made (settings, inputs, versions); not read back.
+    """
+
+    vocabulary: str
+    vocab_size: int
+    end_id: int
+    train: tuple[Split, ...]
+    held_out: dict[str, Split]
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object of `manifest.json`."""
+        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], source: pathlib.Path) -> "Manifest":
+        """Builds a manifest from a JSON object read from `source`.
+
+        Raises:
+            DataError: another format version, or a field is missing or odd.
+        """
+        version = value.get("format_version")
+        if version != FORMAT_VERSION:
+            raise errors.DataError(
+                f"{source} has format version {version!r}; this program reads "
+                f"{FORMAT_VERSION}. Run `lmcodistill prep` of this version again."
+            )
+        try:
+            return cls(
+                vocabulary=str(value["vocabulary"]),
+                vocab_size=int(value["vocab_size"]),
+                end_id=int(value["end_id"]),
+                train=tuple(_split(split) for split in value["train"]),
+                held_out={k: _split(v) for k, v in value["held_out"].items()},
+                provenance=dict(value["provenance"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise errors.DataError(
+                f"{source} lacks or garbles a field ({error!r}); it was not written "
+                "by `lmcodistill prep`, or was edited. Run prep again."
+            ) from error
+
+
+def _split(value: dict[str, Any]) -> Split:
+    shards = tuple(Shard(**shard) for shard in value["shards"])
+    for shard in shards:
+        # Names come from a file: one that leaves the folder is an attack or a bug.
+        if pathlib.PurePath(shard.file).name != shard.file or shard.tokens < 0:
+            raise ValueError(f"shard {shard.file!r}")
+    if pathlib.PurePath(value["name"]).name != value["name"]:
+        raise ValueError(f"split {value['name']!r}")
+    return Split(**{**value, "shards": shards})
+
+
+class TokenStream:
+    """The tokens of one split as one array, memory-mapped.
+
+    Attributes:
+        num_tokens: Length of the stream.
+    """
+
+    def __init__(self, arrays: list[np.ndarray]):
+        self._arrays = arrays
+        self._starts = [0]
+        for array in arrays:
+            self._starts.append(self._starts[-1] + len(array))
+        self.num_tokens = self._starts[-1]
+
+    def read(self, start: int, length: int) -> np.ndarray:
+        """Returns `[length]` int32 tokens from position `start` on."""
+        if start < 0 or start + length > self.num_tokens:
+            raise IndexError(f"[{start}, {start + length}) of {self.num_tokens} tokens")
+        index = bisect.bisect_right(self._starts, start) - 1
+        pieces = []
+        while length > 0:
+            offset = start - self._starts[index]
+            piece = self._arrays[index][offset : offset + length]
+            pieces.append(piece)
+            start, length, index = start + len(piece), length - len(piece), index + 1
+        if len(pieces) == 1:
+            return pieces[0].astype(np.int32)
+        return np.concatenate([np.zeros(0, np.int32), *pieces]).astype(np.int32)
+
+
+class ShardSet:
+    """A data folder, opened for reading.
+
+    Attributes:
+        manifest: Its checked manifest.
+        vocabulary: Its vocabulary, whose fingerprint the manifest confirms.
+    """
+
+    def __init__(self, root: pathlib.Path):
+        """Opens `root`.
+
+        Raises:
+            DataError: no data folder, damaged, or of another format.
+        """
+        self._layout = layout.DataLayout(root)
+        if not self._layout.manifest.is_file():
+            raise errors.DataError(
+                f"{root} has no manifest.json, so it is not a finished data folder. "
+                "Make one with `lmcodistill prep --input ... --output_dir "
+                f"{root}`, or point --data_dir at an existing one."
+            )
+        # A crawl's manifest lists many thousand shards: larger than a snapshot's.
+        value = files.read_json(self._layout.manifest, max_bytes=1 << 30)
+        self.manifest = Manifest.from_json(value, self._layout.manifest)
+        self.vocabulary = vocabulary_lib.Vocabulary.load(self._layout.vocabulary)
+        if self.vocabulary.fingerprint != self.manifest.vocabulary:
+            raise errors.DataError(
+                f"{self._layout.vocabulary} has fingerprint "
+                f"{self.vocabulary.fingerprint[:12]}, the manifest beside it expects "
+                f"{self.manifest.vocabulary[:12]}: the ids in the shards mean other "
+                "pieces. Restore the vocabulary that prep wrote, or run prep again."
+            )
+
+    def train_split(self, partition: int) -> Split:
+        """Returns the description of one training partition.
+
+        Raises:
+            DataError: there are fewer partitions.
+        """
+        partitions = self.manifest.train
+        if partition >= len(partitions):
+            raise errors.DataError(
+                f"{self._layout.root} has {len(partitions)} training partition(s); "
+                f"student {partition} needs one of its own. Run `lmcodistill prep "
+                f"--gin.NUM_PARTITIONS={partition + 1}`, or let students share data "
+                "with --gin.SAME_DATA=True."
+            )
+        return partitions[partition]
+
+    def held_out_split(self, name: str) -> Split:
+        """Returns the description of a held-out split.
+
+        Raises:
+            DataError: there is none of that name.
+        """
+        if name not in self.manifest.held_out:
+            raise errors.DataError(
+                f"{self._layout.root} has no split {name!r}; it has "
+                f"{sorted(self.manifest.held_out)}."
+            )
+        return self.manifest.held_out[name]
+
+    def stream(self, split: Split) -> TokenStream:
+        """Maps the files of `split`.
+
+        Raises:
+            DataError: a file is missing or is not as long as the manifest says.
+        """
+        dtype = token_dtype(self.manifest.vocab_size)
+        arrays = []
+        for shard in split.shards:
+            path = self._layout.root / split.name / shard.file
+            expected = shard.tokens * dtype.itemsize
+            found = path.stat().st_size if path.is_file() else None
+            if found != expected:
+                raise errors.DataError(
+                    f"Shard {path} has {found if found is not None else 'no'} bytes; "
+                    f"the manifest says {expected:,}. It is truncated or was replaced; "
+                    "copy it again or run `lmcodistill prep`."
+                )
+            if shard.tokens:  # An empty file cannot be mapped.
+                arrays.append(np.memmap(path, dtype=dtype, mode="r"))
+        return TokenStream(arrays)

@@ -1,0 +1,76 @@
+"""The SentencePiece vocabulary that data, students and teachers must share.
+
+One mechanism for all three kinds: `unigram` and `bpe` pieces, and `word`, where
+every whitespace-separated word is a piece (the Penn Treebank's convention).
+"""
+
+import functools
+import hashlib
+import pathlib
+
+import sentencepiece
+
+from lmcodistill import errors
+
+
+class Vocabulary:
+    """Token ids for text and text for token ids.
+
+    Attributes:
+        fingerprint: SHA-256 of the model file; two models of equal fingerprint
+            give every id the same meaning.
+        size: Number of ids, V.
+        end_id: Id of `</s>`, which ends every document.
+    """
+
+    def __init__(self, model: bytes):
+        self.model = model
+        self.fingerprint = hashlib.sha256(model).hexdigest()
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.size = int(self._processor.vocab_size())
+        self.end_id = int(self._processor.eos_id())
+        self.unknown_id = int(self._processor.unk_id())
+
+    @classmethod
+    def load(cls, path: pathlib.Path) -> "Vocabulary":
+        """Reads a SentencePiece model file.
+
+        Raises:
+            DataError: the file is missing or is not a SentencePiece model with
+                an end piece.
+        """
+        try:
+            vocabulary = cls(path.read_bytes())
+        except OSError as error:
+            raise errors.DataError(
+                f"The vocabulary {path} cannot be read: {error.strerror}. It is "
+                "written by `lmcodistill prep`; give the folder that prep filled."
+            ) from error
+        except RuntimeError as error:
+            raise errors.DataError(
+                f"{path} is not a SentencePiece model ({error}). Run "
+                "`lmcodistill prep` again, or copy the file from a good run."
+            ) from error
+        if vocabulary.end_id < 0:
+            raise errors.DataError(
+                f"{path} has no end piece `</s>`; documents could not be told "
+                "apart. Train it with `lmcodistill prep`."
+            )
+        return vocabulary
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the ids of `text`, without `</s>`."""
+        return self._processor.encode(text)
+
+    def encode_many(self, texts: list[str]) -> list[list[int]]:
+        """Returns the ids of each text, without `</s>`; one thread."""
+        return self._processor.encode(texts, num_threads=1)
+
+    def decode(self, ids: list[int]) -> str:
+        """Returns the text of `ids`; exact inverse of `encode` for our models."""
+        return self._processor.decode(ids)
+
+    @functools.cached_property
+    def pieces(self) -> list[str]:
+        """All V pieces, by id."""
+        return [self._processor.id_to_piece(i) for i in range(self.size)]

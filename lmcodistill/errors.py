@@ -1,0 +1,47 @@
+"""Errors that people can act on, each with the exit code that scripts rely on.
+
+A message says what was found, what was expected and what to do, in that order.
+Anything that is not one of these is a bug and keeps its traceback.
+"""
+
+
+class LmcodistillError(Exception):
+    """Base of every error the command line reports without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(LmcodistillError):
+    """A flag, a gin binding or a setting cannot be used as given."""
+
+    exit_code = 2
+
+
+class DataError(LmcodistillError):
+    """Input text, shards or a vocabulary are missing, damaged or do not fit."""
+
+    exit_code = 3
+
+
+class SnapshotError(LmcodistillError):
+    """A checkpoint or an export is missing, damaged or does not fit."""
+
+    exit_code = 4
+
+
+class DivergedError(LmcodistillError):
+    """Training produced values that are not finite."""
+
+    exit_code = 5
+
+
+class GroupLostError(LmcodistillError):
+    """A worker or the whole cluster of a student was lost; starting again helps."""
+
+    exit_code = 75
+
+
+class StoppedError(LmcodistillError):
+    """The run was asked to stop, and stopped after saving."""
+
+    exit_code = 143

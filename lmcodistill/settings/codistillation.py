@@ -1,0 +1,109 @@
+"""What a student learns from besides the labels, and how exports travel."""
+
+import dataclasses
+
+from lmcodistill.settings import checks
+
+TARGETS = ("none", "peers", "offline", "uniform", "unigram")
+LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
+MODES = ("freshest", "scheduled")
+TOPOLOGIES = ("all", "ring", "rotate")
+STATES_ON_SWAP = ("carry", "reset")
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """The soft targets and the loss psi of Algorithm 1 (arXiv:1804.03235).
+
+    Attributes:
+        targets: `peers`: the mean of the peers' predictions; `offline`: the
+            mean of fixed exports (two-phase distillation); `uniform` and
+            `unigram`: label smoothing with that distribution; `none`: labels
+            alone.
+        loss: psi. `cross_entropy` is the paper's; `kl` has the same gradient
+            and subtracts the targets' entropy; `reverse_kl` is KL(student ||
+            target); `logit_mse` needs teachers.
+        temperature: Divides the logits of student and teachers alike inside
+            psi; 1.0 is the paper's.
+        offline_exports: For `offline`: paths of the exports that teach.
+    """
+
+    targets: str = "peers"
+    loss: str = "cross_entropy"
+    temperature: float = 1.0
+    offline_exports: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        checks.require_choice("Distillation.targets", self.targets, TARGETS)
+        checks.require_choice("Distillation.loss", self.loss, LOSSES)
+        checks.require(
+            self.temperature > 0.0,
+            "Distillation.temperature",
+            self.temperature,
+            "a positive number",
+        )
+        checks.require(
+            bool(self.offline_exports) == (self.targets == "offline"),
+            "Distillation.offline_exports",
+            self.offline_exports,
+            "paths exactly when Distillation.targets = 'offline'",
+        )
+        checks.require(
+            self.loss != "logit_mse" or self.targets in ("peers", "offline"),
+            "Distillation.loss",
+            self.loss,
+            f"another loss, because {self.targets!r} targets have no logits",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+    """How students publish their exports and read their peers'.
+
+    Attributes:
+        publish_every_steps: Period of a student's own exports.
+        reload_every_steps: Period of looks at the peers' folders.
+        mode: `freshest`: the newest committed export, whenever it came.
+            `scheduled`: at step s exactly the export of step s - delay_steps
+            (rounded down to a published one), waiting for it; reproducible.
+        delay_steps: For `scheduled`: the staleness to keep at a reload.
+        deadline_seconds: For `scheduled`: how long to wait for an export.
+        topology: `all`: every peer teaches; `ring`: the next student only;
+            `rotate`: one peer per reload, in turn.
+        state_on_swap: What becomes of a teacher's carried LSTM state when its
+            weights change: `carry` keeps it, `reset` zeroes it. The paper does
+            not say.
+        keep_exports: How many of a student's own exports stay.
+    """
+
+    publish_every_steps: int = 50
+    reload_every_steps: int = 50
+    mode: str = "freshest"
+    delay_steps: int = 0
+    deadline_seconds: float = 600.0
+    topology: str = "all"
+    state_on_swap: str = "carry"
+    keep_exports: int = 5
+
+    def __post_init__(self):
+        for name in ("publish_every_steps", "reload_every_steps", "keep_exports"):
+            value = getattr(self, name)
+            checks.require(value >= 1, f"Exchange.{name}", value, "a positive number")
+        checks.require_choice("Exchange.mode", self.mode, MODES)
+        checks.require_choice("Exchange.topology", self.topology, TOPOLOGIES)
+        checks.require_choice(
+            "Exchange.state_on_swap", self.state_on_swap, STATES_ON_SWAP
+        )
+        checks.require(
+            self.delay_steps >= 0, "Exchange.delay_steps", self.delay_steps, "0 or more"
+        )
+        # An export that a scheduled peer may still ask for must not be deleted.
+        reach = self.delay_steps + self.reload_every_steps
+        checks.require(
+            self.mode == "freshest"
+            or self.keep_exports * self.publish_every_steps > reach,
+            "Exchange.keep_exports",
+            self.keep_exports,
+            f"enough exports to reach {reach} steps back: more than "
+            f"{reach // self.publish_every_steps}",
+        )

@@ -1,0 +1,95 @@
+"""What the language model is: enough to build one, and to check a peer's."""
+
+import dataclasses
+import hashlib
+import json
+
+from lmcodistill.settings import checks
+
+COMPUTE_DTYPES = ("float32", "bfloat16", "float64")
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModel:
+    """An LSTM language model.
+
+    The defaults are the paper's model (arXiv:1804.03235, section 3.1) but for
+    the vocabulary, which comes with the data.
+
+    Attributes:
+        vocab_size: Token ids, V; None takes the data's, a number must equal it.
+        embedding_size: Width of a token's embedding, D.
+        num_layers: LSTM layers.
+        hidden_size: Units of each layer, H.
+        layer_norm: Whether the gates' pre-activations are layer-normalised.
+        forget_bias: Added to the forget gate's pre-activation.
+        dropout: Probability of dropping an activation between layers, before
+            the first and after the last (Zaremba et al. 2014, arXiv:1409.2329);
+            recurrent connections are never dropped.
+        tie_embeddings: Whether the projection to logits is the transposed
+            embedding; needs `embedding_size == hidden_size`.
+        initializer: `glorot` (uniform, by fan) or `uniform` (one width for all).
+        init_scale: `uniform`: half-width; `glorot`: a factor on the half-width.
+        compute_dtype: Type of the operands of matrix products. State,
+            normalisation, softmax and weights are float32 in any case (float64
+            with `float64`, which is for tests).
+    """
+
+    vocab_size: int | None = None
+    embedding_size: int = 256
+    num_layers: int = 2
+    hidden_size: int = 1024
+    layer_norm: bool = True
+    forget_bias: float = 1.0
+    dropout: float = 0.0
+    tie_embeddings: bool = False
+    initializer: str = "glorot"
+    init_scale: float = 1.0
+    compute_dtype: str = "float32"
+
+    def __post_init__(self):
+        for name in ("embedding_size", "num_layers", "hidden_size"):
+            value = getattr(self, name)
+            checks.require(
+                value >= 1, f"LanguageModel.{name}", value, "a positive number"
+            )
+        checks.require(
+            self.vocab_size is None or self.vocab_size >= 2,
+            "LanguageModel.vocab_size",
+            self.vocab_size,
+            "None or at least 2",
+        )
+        checks.require(
+            0.0 <= self.dropout < 1.0,
+            "LanguageModel.dropout",
+            self.dropout,
+            "a probability below 1",
+        )
+        checks.require(
+            self.init_scale > 0.0,
+            "LanguageModel.init_scale",
+            self.init_scale,
+            "a positive number",
+        )
+        checks.require(
+            not self.tie_embeddings or self.embedding_size == self.hidden_size,
+            "LanguageModel.tie_embeddings",
+            self.tie_embeddings,
+            f"False, or embedding_size ({self.embedding_size}) equal to "
+            f"hidden_size ({self.hidden_size})",
+        )
+        checks.require_choice(
+            "LanguageModel.initializer", self.initializer, ("glorot", "uniform")
+        )
+        checks.require_choice(
+            "LanguageModel.compute_dtype", self.compute_dtype, COMPUTE_DTYPES
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the JSON object that manifests carry."""
+        return dataclasses.asdict(self)
+
+    def fingerprint(self) -> str:
+        """Returns a digest of what decides the shapes and the arithmetic."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()

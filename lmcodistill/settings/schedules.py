@@ -1,0 +1,110 @@
+"""Numbers that depend on the step: learning rate and distillation weight.
+
+Pure arithmetic. "At step s" means: for the update that moves s to s + 1.
+"""
+
+import dataclasses
+import math
+
+from lmcodistill.settings import checks
+
+SCHEDULES = ("constant", "cosine", "exponential", "step")
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningRate:
+    """The optimizer's step size.
+
+    Attributes:
+        base: The rate that warm-up reaches and decay starts from.
+        schedule: `constant`; `cosine` down to `final` at `decay_end_step`;
+            `exponential`: times `decay_factor` per `decay_every_steps`,
+            continuously; `step`: the same, in jumps.
+        warmup_steps: Updates over which the rate grows linearly to `base`.
+        decay_start_step: First step that `exponential` and `cosine` decay
+            from; at this step `step` makes its first jump.
+        decay_every_steps: See `schedule`.
+        decay_factor: See `schedule`.
+        decay_end_step: Step at which `cosine` reaches `final`.
+        final: Lowest rate that any schedule decays to.
+    """
+
+    base: float = 1e-3
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    decay_start_step: int = 0
+    decay_every_steps: int = 1
+    decay_factor: float = 0.5
+    decay_end_step: int = 0
+    final: float = 0.0
+
+    def __post_init__(self):
+        checks.require_choice("LearningRate.schedule", self.schedule, SCHEDULES)
+        checks.require(
+            self.base > 0.0, "LearningRate.base", self.base, "a positive number"
+        )
+        checks.require(
+            self.decay_every_steps >= 1,
+            "LearningRate.decay_every_steps",
+            self.decay_every_steps,
+            "a positive number",
+        )
+        checks.require(
+            self.schedule != "cosine" or self.decay_end_step > self.decay_start_step,
+            "LearningRate.decay_end_step",
+            self.decay_end_step,
+            f"more than decay_start_step ({self.decay_start_step})",
+        )
+
+    def at(self, step: int) -> float:
+        """Returns the rate for the update that moves `step` to `step + 1`."""
+        if step < self.warmup_steps:
+            return self.base * (step + 1) / self.warmup_steps
+        return max(self.final, self._decayed(step))
+
+    def _decayed(self, step: int) -> float:
+        since = step - self.decay_start_step
+        if self.schedule == "constant" or since < 0:
+            return self.base
+        if self.schedule == "cosine":
+            length = self.decay_end_step - self.decay_start_step
+            progress = min(1.0, since / length)
+            half = 0.5 * (1.0 + math.cos(math.pi * progress))
+            return self.final + (self.base - self.final) * half
+        periods = since / self.decay_every_steps
+        if self.schedule == "step":
+            periods = 1 + since // self.decay_every_steps
+        return self.base * self.decay_factor**periods
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationWeight:
+    """How strongly the student follows its soft targets at each step.
+
+    Attributes:
+        burn_in_steps: Steps trained on the labels alone. Teachers are not
+            loaded before this step, because an untrained peer teaches noise.
+        weight: Multiplier of the distillation term afterwards; the paper's is
+            1.0. 0.0 turns it off without changing anything else in the run.
+        ramp_steps: Steps over which the weight grows linearly from 0.0 once
+            burn-in ends; 0 switches it on at once, as the paper does.
+    """
+
+    burn_in_steps: int = 0
+    weight: float = 1.0
+    ramp_steps: int = 0
+
+    def __post_init__(self):
+        for name in ("burn_in_steps", "weight", "ramp_steps"):
+            value = getattr(self, name)
+            checks.require(
+                value >= 0, f"DistillationWeight.{name}", value, "0 or more"
+            )
+
+    def at(self, step: int) -> float:
+        """Returns the weight for the update that moves `step` to `step + 1`."""
+        if step < self.burn_in_steps:
+            return 0.0
+        if self.ramp_steps == 0:
+            return self.weight
+        return self.weight * min(1.0, (step - self.burn_in_steps) / self.ramp_steps)

@@ -1,0 +1,112 @@
+"""How one student is trained: its batches, its optimizer, its periods."""
+
+import dataclasses
+
+from lmcodistill.settings import checks
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """What a step reads.
+
+    Attributes:
+        global_batch_size: Lanes of one student, all its workers together.
+        window: Tokens per lane and step, T; gradients reach no further back.
+        same_data: Whether every student reads partition 0 (the paper's
+            control); otherwise student i reads partition i.
+        reset_at_documents: Whether state is zero at the start of a document.
+    """
+
+    global_batch_size: int = 128
+    window: int = 32
+    same_data: bool = False
+    reset_at_documents: bool = True
+
+    def __post_init__(self):
+        for name in ("global_batch_size", "window"):
+            value = getattr(self, name)
+            checks.require(value >= 1, f"Batches.{name}", value, "a positive number")
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """The update rule; the learning rate is a schedule of its own.
+
+    Attributes:
+        name: `adam`, `adamw`, `sgd` or `adagrad`.
+        clip_norm: Largest global norm of the gradient; 0.0 never clips.
+        beta1: Adam's decay of the first moment.
+        beta2: Adam's decay of the second moment.
+        epsilon: Added to the denominator by Adam and Adagrad.
+        weight_decay: AdamW's decoupled decay, per unit of learning rate.
+        momentum: SGD's.
+        initial_accumulator: Adagrad's.
+    """
+
+    name: str = "adam"
+    clip_norm: float = 1.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    initial_accumulator: float = 0.1
+
+    def __post_init__(self):
+        checks.require_choice("Optimizer.name", self.name, OPTIMIZERS)
+        checks.require(
+            self.clip_norm >= 0.0, "Optimizer.clip_norm", self.clip_norm, "0 or more"
+        )
+        checks.require(
+            self.weight_decay == 0.0 or self.name == "adamw",
+            "Optimizer.weight_decay",
+            self.weight_decay,
+            "0.0, or Optimizer.name = 'adamw', the only rule that uses it",
+        )
+        checks.require(
+            self.momentum == 0.0 or self.name == "sgd",
+            "Optimizer.momentum",
+            self.momentum,
+            "0.0, or Optimizer.name = 'sgd', the only rule that uses it",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The length of a run and its periods, in steps.
+
+    Attributes:
+        num_train_steps: Optimizer updates in total.
+        seed: Seed of the initial weights and of dropout; student i adds i.
+        report_every_steps: Period of metrics and of the progress line.
+        checkpoint_every_steps: Period of restart snapshots.
+        keep_checkpoints: How many of them stay.
+        evaluate_every_steps: Period of the validation cross entropy; 0: never.
+        evaluation_tokens: Validation tokens scored each time; 0: all.
+        evaluation_lanes: Lanes that the validation text is read in.
+    """
+
+    num_train_steps: int
+    seed: int = 0
+    report_every_steps: int = 100
+    checkpoint_every_steps: int = 1_000
+    keep_checkpoints: int = 2
+    evaluate_every_steps: int = 1_000
+    evaluation_tokens: int = 0
+    evaluation_lanes: int = 32
+
+    def __post_init__(self):
+        for name in (
+            "num_train_steps",
+            "report_every_steps",
+            "checkpoint_every_steps",
+            "keep_checkpoints",
+            "evaluation_lanes",
+        ):
+            value = getattr(self, name)
+            checks.require(value >= 1, f"Training.{name}", value, "a positive number")
+        for name in ("evaluate_every_steps", "evaluation_tokens"):
+            value = getattr(self, name)
+            checks.require(value >= 0, f"Training.{name}", value, "0 or more")
