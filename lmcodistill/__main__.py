@@ -1,0 +1,7 @@
+"""`python -m lmcodistill`."""
+
+import sys
+
+from lmcodistill import cli
+
+sys.exit(cli.main())

@@ -1,0 +1,187 @@
+"""`lmcodistill <command> [flags]`: finds the command, reads its flags, runs it.
+
+Imports nothing heavy: help, `--version` and `configs` answer at once. Every
+command has flags of its own, read by absl from an own set, and these for all:
+`--gin_file`, `--gin.NAME=VALUE`, `--json`, `--help`. Errors that people can act
+on become one message and an exit code here, and nowhere else.
+"""
+
+import difflib
+import importlib
+import json
+import os
+import re
+import sys
+import types
+from collections.abc import Sequence
+
+from absl import flags
+
+import lmcodistill
+from lmcodistill import errors
+
+COMMANDS = {
+    "prep": "Turn Common Crawl text into token shards, one partition per student.",
+    "train": "Train students that teach each other, here or as one worker of many.",
+    "evaluate": "Report the held-out cross entropy of exports.",
+    "generate": "Continue a text with an export.",
+    "export": "Write a model that takes text and answers with text.",
+    "status": "Show how the students of a run are doing.",
+    "configs": "List, show and copy the gin files that come with the program.",
+}
+
+_EXAMPLES = """\
+Examples:
+  lmcodistill prep --input 'CC-MAIN-*.warc.wet.gz' --output_dir DATA
+  lmcodistill train --gin_file=runs/quickstart --data_dir DATA --run_dir RUN
+  lmcodistill status RUN
+  lmcodistill configs show runs/quickstart
+
+`lmcodistill <command> --help` shows the flags of a command.
+"""
+
+_INTERRUPTED = 130
+_HELP = ("--help", "-help", "-h")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit code.
+
+    Args:
+        argv: The command line after the program's name; None takes the
+            process's own.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # TensorFlow's own news is not the operator's; set to 0 to read it all.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    who = "lmcodistill"
+    wants_json = bool({"--json", "-json"} & set(arguments))
+    try:
+        if not arguments or arguments[0] in (*_HELP, "help"):
+            print(_overview())
+            return 0
+        if arguments[0] in ("--version", "-version"):
+            print(f"lmcodistill {lmcodistill.__version__}")
+            return 0
+        command = _command(arguments[0])
+        who = f"lmcodistill {command}"
+        return _run(command, arguments[1:])
+    except (errors.LmcodistillError, flags.Error) as error:
+        usage = isinstance(error, flags.Error)
+        code = errors.UsageError.exit_code if usage else error.exit_code
+        print(f"{who}: {error}", file=sys.stderr)
+        if wants_json:
+            print(json.dumps({"error": str(error), "exit_code": code}))
+        return code
+    except KeyboardInterrupt:
+        print(f"{who}: interrupted.", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader, `head` for one, has seen enough. Python would complain
+        # once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _command(name: str) -> str:
+    if name in COMMANDS:
+        return name
+    if name.startswith("-"):
+        raise errors.UsageError(
+            f"{name}: the command comes first: lmcodistill <command> [flags]. "
+            f"Commands: {', '.join(COMMANDS)}."
+        )
+    near = difflib.get_close_matches(name, COMMANDS, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise errors.UsageError(
+        f"there is no command {name}. {hint}Commands: {', '.join(COMMANDS)}."
+    )
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    module = importlib.import_module(f"lmcodistill.commands.{command}")
+    flag_values = _flag_values(module)
+    before_dashes = arguments[: (arguments + ["--"]).index("--")]
+    if set(_HELP) & set(before_dashes):
+        print(_help(command, module, flag_values))
+        return 0
+    rest = flag_values([command, *_rewritten(arguments)])[1:]
+    if hasattr(module, "ARGUMENTS"):
+        return module.run(flag_values, rest) or 0
+    if rest:
+        raise errors.UsageError(
+            f"{rest[0]!r} belongs to no flag, and {command} takes flags only. A "
+            "value with spaces or stars needs quotes."
+        )
+    return module.run(flag_values) or 0
+
+
+def _flag_values(module: types.ModuleType) -> flags.FlagValues:
+    """Returns the flags of a command, those of all commands included."""
+    flag_values = flags.FlagValues()
+    # Flags may follow positional arguments.
+    flag_values.set_gnu_getopt(True)
+    module.define_flags(flag_values)
+    flags.DEFINE_bool(
+        "json",
+        False,
+        "Print one JSON object on standard output, for programs.",
+        flag_values=flag_values,
+    )
+    if getattr(module, "READS_GIN", True):
+        flags.DEFINE_multi_string(
+            "gin_file",
+            [],
+            "A gin file, or the name of a shipped one; give it again for more. "
+            "Later files win, and --gin.NAME=VALUE wins over files.",
+            flag_values=flag_values,
+        )
+        flags.DEFINE_multi_string(
+            "gin_bindings", [], "NAME=VALUE.", flag_values=flag_values
+        )
+    return flag_values
+
+
+def _rewritten(arguments: list[str]) -> list[str]:
+    """Returns the arguments with --gin.NAME=VALUE as a flag that absl knows."""
+    rewritten = []
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            return rewritten + arguments[index:]
+        rewritten.append(re.sub(r"\A--?gin\.", "--gin_bindings=", argument))
+    return rewritten
+
+
+def _overview() -> str:
+    """Returns the help of the program."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {n:<{width}}  {text}" for n, text in COMMANDS.items())
+    return (
+        f"{lmcodistill.__doc__.splitlines()[0]}\n\n"
+        "Usage: lmcodistill <command> [flags]\n\n"
+        f"Commands:\n{commands}\n\n{_EXAMPLES}"
+    ).rstrip()
+
+
+def _help(command: str, module: types.ModuleType, flag_values: flags.FlagValues) -> str:
+    """Returns the help of one command: its docstring and its flags."""
+    positional = getattr(module, "ARGUMENTS", "")
+    usage = " ".join(filter(None, ("lmcodistill", command, positional, "[flags]")))
+    lines = [f"Usage: {usage}", "", module.__doc__.strip(), "", "Flags:"]
+    for name in sorted(set(flag_values) - {"gin_bindings"}):
+        lines += _flag_help(flag_values[name])
+    if "gin_bindings" in flag_values:
+        lines += ["  --gin.NAME=VALUE", "      Sets a knob, or a field: Class.field."]
+    lines += ["  --help", "      Show this."]
+    return "\n".join(lines)
+
+
+def _flag_help(flag: flags.Flag) -> list[str]:
+    text = flag.help
+    if flag.default_as_str is not None and flag.default not in ([], ""):
+        text += f" (default: {flag.default_as_str.strip(chr(39))})"
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    if getattr(flag.parser, "enum_values", None):
+        name += f"={'|'.join(flag.parser.enum_values)}"
+    wrapped = flags.text_wrap(text, length=80, indent="      ")
+    return [f"  {name}", *wrapped.splitlines()]

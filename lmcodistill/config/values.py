@@ -1,0 +1,97 @@
+"""Whether a gin value fits the annotation of the field it is bound to.
+
+gin itself accepts any literal anywhere. Here a bool is no int, an int is a
+float, a list is a tuple, and a bare word from the command line is a string
+where a string is wanted.
+"""
+
+import math
+import types
+import typing
+
+from lmcodistill.config import reader
+
+# Larger integers are typing mistakes, and too large for TensorFlow.
+_MAX_INT = 1 << 63
+
+_IN_WORDS = {
+    type(None): "None",
+    str: "a string",
+    int: "an int",
+    float: "a number",
+    bool: "True or False",
+}
+
+
+class MismatchError(Exception):
+    """The value is not of the wanted type; the caller knows where it stood."""
+
+
+def conform(value: object, annotation: typing.Any) -> object:
+    """Returns `value` as the field's type wants it.
+
+    Raises:
+        MismatchError: it cannot be that type.
+    """
+    if isinstance(value, reader.BareWord):
+        if str in _arms(annotation):
+            return value.text
+        raise MismatchError
+    for arm in _arms(annotation):
+        try:
+            return _conform_one(value, arm)
+        except MismatchError:
+            continue
+    raise MismatchError
+
+
+def describe(annotation: typing.Any) -> str:
+    """Returns the type in words: `int or None`."""
+    words = []
+    for arm in _arms(annotation):
+        if typing.get_origin(arm) is tuple:
+            inner = typing.get_args(arm)
+            example = {str: "('a', 'b')", int: "(1, 2)", float: "(0.1, 0.2)"}
+            words.append(f"a tuple such as {example.get(inner[0], '(a, b)')}")
+        else:
+            words.append(_IN_WORDS.get(arm, arm.__name__))
+    return " or ".join(words)
+
+
+def found(value: object) -> str:
+    """Returns a value and its type in words, for the end of a refusal."""
+    if isinstance(value, reader.BareWord):
+        return f"the word {reader.shortened(repr(value.text))}"
+    if value is None:
+        return "None"
+    return f"{reader.shortened(repr(value))} ({type(value).__name__})"
+
+
+def _arms(annotation: typing.Any) -> tuple[typing.Any, ...]:
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _conform_one(value: object, wanted: typing.Any) -> object:
+    if typing.get_origin(wanted) is tuple:
+        return _conform_tuple(value, typing.get_args(wanted))
+    if wanted is float and type(value) is int and abs(value) < _MAX_INT:
+        return float(value)
+    if type(value) is not wanted:
+        raise MismatchError
+    if isinstance(value, float) and not math.isfinite(value):
+        raise MismatchError
+    if isinstance(value, int) and abs(value) >= _MAX_INT:
+        raise MismatchError
+    return value
+
+
+def _conform_tuple(value: object, inner: tuple[typing.Any, ...]) -> object:
+    if not isinstance(value, tuple | list):
+        raise MismatchError
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        inner = (inner[0],) * len(value)
+    if len(value) != len(inner):
+        raise MismatchError
+    return tuple(conform(v, i) for v, i in zip(value, inner, strict=True))
