@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 import gin
 
 from lmcodistill import errors
-from lmcodistill.config import reader, resolve
+from lmcodistill.config import reader, resolve, shipped
 from lmcodistill.settings import codistillation, model, prep, schedules, training
 
 TRAIN_SETTINGS = (
@@ -125,9 +125,10 @@ def load(
         UsageError: something in them cannot be used, is read by nothing, or is
             left blank.
     """
-    statements = reader.read_file(reader.find_file(default), is_default=True)
+    first = shipped.root() / default
+    statements = reader.read_file(first, first)
     for name in gin_files:
-        statements.extend(reader.read_file(reader.find_file(name)))
+        statements.extend(reader.read_file(reader.find_file(name), first))
     statements.extend(reader.read_binding(binding) for binding in bindings)
     return Config(resolve.resolve(statements, classes, _KNOWN))
 

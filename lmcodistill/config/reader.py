@@ -101,13 +101,16 @@ def find_file(name: str) -> pathlib.Path:
     return found
 
 
-def read_file(path: pathlib.Path, is_default: bool = False) -> list[Statement]:
+def read_file(path: pathlib.Path, default: pathlib.Path) -> list[Statement]:
     """Returns the statements of a file and of all it includes, in order.
+
+    Including `default`, which was read before any other file, changes nothing;
+    to read it again would undo the files before this one.
 
     Raises:
         UsageError: anything in it cannot be used.
     """
-    return list(_Files(path, is_default).statements(path, []))
+    return list(_Files(path, default).statements(path, []))
 
 
 def read_binding(binding: str) -> Statement:
@@ -165,16 +168,19 @@ def shortened(text: str) -> str:
 class _Files:
     """Reads one file and its includes, inside the folders it may include from."""
 
-    def __init__(self, path: pathlib.Path, is_default: bool):
+    def __init__(self, path: pathlib.Path, default: pathlib.Path):
         self._roots = [shipped.root().resolve()]
         if not path.resolve().is_relative_to(self._roots[0]):
             self._roots.insert(0, path.resolve().parent)
-        self._is_default = is_default
+        self._default = default
         self._count = 0
 
     def statements(
         self, path: pathlib.Path, including: Sequence[pathlib.Path]
     ) -> Iterator[Statement]:
+        is_default = path.resolve() == self._default.resolve()
+        if including and is_default:
+            return
         name = shipped.label(path)
         self._count += 1
         if self._count > MAX_FILES or len(including) > MAX_INCLUDE_DEPTH:
@@ -193,7 +199,7 @@ class _Files:
                 yield from self.statements(target, (*including, path))
             elif isinstance(found, config_parser.BindingStatement):
                 target_name = ".".join(filter(None, (found.selector, found.arg_name)))
-                yield Statement(target_name, found.value, where, self._is_default)
+                yield Statement(target_name, found.value, where, is_default)
 
     def _included(self, name: str, where: str) -> pathlib.Path:
         relative = pathlib.PurePath(name)
@@ -282,12 +288,10 @@ def _explained(error: Exception, line: int) -> tuple[int, str]:
         cause = str(error.msg).rpartition("\n")[2].strip()
         word = re.search(r"Failed to parse token '(.*)'", cause, re.DOTALL)
         if word:
-            cause = f"{word[1]} is no value"
+            cause = f"{word[1]} is no value; a string needs quotes: '{word[1]}'"
             if word[1].lower() in ("true", "false", "none"):
-                cause += f"; write {word[1].capitalize()}."
-            else:
-                cause += f"; a string needs quotes: '{word[1]}'."
-        return error.lineno or line, cause
+                cause += f"; otherwise write {word[1].capitalize()}"
+        return error.lineno or line, f"{cause.rstrip('.')}."
     if error.args and "EOF" in str(error.args[0]):
         return line, "a bracket or a string that opens here or below is never closed."
     return line, f"cannot be read: {error}"
