@@ -1,0 +1,248 @@
+"""Exports: a student's published weights, and how a peer's are read.
+
+An export is a true SavedModel that any TensorFlow program can serve, with a
+manifest that says what it is. Readers here never load its graph, which would
+run a stranger's code: they verify a copy, read the tensors, and check them
+against the configuration in the manifest.
+"""
+
+import dataclasses
+import pathlib
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lmcodistill import errors
+from lmcodistill.data import vocabulary as vocabulary_lib
+from lmcodistill.model import language_model
+from lmcodistill.settings import model as model_settings
+from lmcodistill.storage import publication, tensors
+
+FORMAT_VERSION = 1
+PREFIX = "export"
+_SAVED_MODEL = "saved_model"
+_VARIABLES = "saved_model/variables/"
+_VOCABULARY = "vocabulary.model"
+_POLL_SECONDS = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """An export that was read and found whole.
+
+    Attributes:
+        source: The folder it came from.
+        student: Who published it.
+        step: After how many updates.
+        config: The model's configuration.
+        vocab_size: V.
+        vocabulary: Fingerprint of the vocabulary its ids mean.
+        weights: Its tensors by name.
+    """
+
+    source: pathlib.Path
+    student: int
+    step: int
+    config: model_settings.LanguageModel
+    vocab_size: int
+    vocabulary: str
+    weights: dict[str, np.ndarray]
+
+    def build(self) -> language_model.LanguageModel:
+        """Returns the model with these weights, frozen."""
+        return language_model.LanguageModel(
+            self.config, self.vocab_size, self.weights, trainable=False
+        )
+
+
+def publish(
+    folder: pathlib.Path,
+    step: int,
+    model: language_model.LanguageModel,
+    vocabulary: vocabulary_lib.Vocabulary,
+    *,
+    student: int,
+    reset_at_documents: bool,
+) -> publication.Snapshot:
+    """Publishes a model for its peers.
+
+    Args:
+        folder: The student's folder of exports.
+        step: After how many updates.
+        model: Whose weights.
+        vocabulary: What its ids mean; a copy goes into the export.
+        student: Index of the publishing student.
+        reset_at_documents: How it was trained; evaluation does the same.
+
+    Raises:
+        DivergedError: a weight is not finite; nothing is published.
+    """
+    for name, variable in model.weights.items():
+        if not np.isfinite(variable.numpy()).all():
+            raise errors.DivergedError(
+                f"Weight {name} is not finite after step {step}: training diverged. "
+                "Nothing was published. Lower LEARNING_RATE or Optimizer.clip_norm "
+                "and start from an earlier checkpoint."
+            )
+
+    def write(path: pathlib.Path) -> None:
+        (path / _VOCABULARY).write_bytes(vocabulary.model)
+        tf.saved_model.save(
+            model,
+            str(path / _SAVED_MODEL),
+            signatures={"score": _score_function(model, vocabulary.end_id)},
+        )
+
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "kind": "export",
+        "student": student,
+        "vocabulary": vocabulary.fingerprint,
+        "vocab_size": model.vocab_size,
+        "reset_at_documents": reset_at_documents,
+        "model": model.config.to_json(),
+        "model_fingerprint": model.config.fingerprint(),
+        "tensors": {
+            name: {"shape": list(v.shape), "dtype": v.dtype.name}
+            for name, v in model.weights.items()
+        },
+        "tensorflow": tf.__version__,
+    }
+    return publication.publish(folder, PREFIX, step, write, manifest)
+
+
+def _score_function(model: language_model.LanguageModel, end_id: int):
+    """Returns the serving signature: ids in, nats per token out."""
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None], tf.int32, name="tokens")],
+        autograph=False,
+    )
+    def score(tokens):
+        batch_size = tf.shape(tokens)[0]
+        first = tf.fill([batch_size, 1], end_id)
+        inputs = tf.concat([first, tokens[:, :-1]], 1)
+        features, _ = model(inputs, inputs == end_id, model.initial_state(batch_size))
+        readout = model.readout(features)
+        product = tf.matmul(
+            tf.cast(readout.features, readout.compute_dtype),
+            tf.cast(readout.kernel, readout.compute_dtype),
+            transpose_b=True,
+        )
+        logits = tf.cast(product, model.dtype) + readout.bias
+        targets = tf.reshape(tf.transpose(tokens), [-1])
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+        return {"cross_entropy": tf.transpose(tf.reshape(loss, [-1, batch_size]))}
+
+    return score
+
+
+def read(snapshot: publication.Snapshot) -> Export:
+    """Reads and verifies one export.
+
+    Raises:
+        SnapshotError: it is damaged, of another format, or not finite.
+    """
+    manifest = snapshot.manifest()
+    config = _checked_config(snapshot, manifest)
+    vocab_size = int(manifest["vocab_size"])
+    with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
+        publication.copy_verified(snapshot, manifest, _VARIABLES, pathlib.Path(local))
+        found = tensors.read(pathlib.Path(local) / "variables")
+    weights = {_name_of(key): value for key, value in found.items()}
+    expected = language_model.weight_shapes(config, vocab_size)
+    tensors.check_table(weights, expected, snapshot.path)
+    return Export(
+        snapshot.path,
+        int(manifest["student"]),
+        snapshot.step,
+        config,
+        vocab_size,
+        str(manifest["vocabulary"]),
+        weights,
+    )
+
+
+def _checked_config(
+    snapshot: publication.Snapshot, manifest: dict[str, Any]
+) -> model_settings.LanguageModel:
+    version, kind = manifest.get("format_version"), manifest.get("kind")
+    if kind != "export" or version != FORMAT_VERSION:
+        raise errors.SnapshotError(
+            f"{snapshot.path} is a {kind!r} of format {version!r}; this program reads "
+            f"exports of format {FORMAT_VERSION}."
+        )
+    try:
+        return model_settings.LanguageModel(**manifest["model"])
+    except (KeyError, TypeError, errors.UsageError) as error:
+        raise errors.SnapshotError(
+            f"{snapshot.path} describes a model that this program cannot build: {error}"
+        ) from error
+
+
+def _name_of(key: str) -> str:
+    """Returns a weight's name for its key in the SavedModel's bundle."""
+    name = key.removeprefix("weights/").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+    return name.replace(".S", "/")
+
+
+def find(path: pathlib.Path) -> publication.Snapshot:
+    """Returns the export that a user means by `path`.
+
+    Args:
+        path: An export's folder, a student's folder, or a folder of exports; of
+            several the newest is meant.
+
+    Raises:
+        SnapshotError: there is none.
+    """
+    if path.name.startswith(f"{PREFIX}-") and (path / publication.MARKER).is_file():
+        return publication.Snapshot(path, int(path.name.removeprefix(f"{PREFIX}-")))
+    for folder in (path / "exports", path):
+        found = publication.committed(folder, PREFIX)
+        if found:
+            return found[-1]
+    raise errors.SnapshotError(
+        f"{path} holds no committed export. Give an export's folder "
+        "(RUN/students/0/exports/export-...), or a student's (RUN/students/0)."
+    )
+
+
+def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:
+    """Returns the vocabulary that travels with an export.
+
+    Raises:
+        SnapshotError: it is damaged.
+        DataError: it is not a vocabulary.
+    """
+    with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
+        publication.copy_verified(
+            snapshot, snapshot.manifest(), _VOCABULARY, pathlib.Path(local)
+        )
+        return vocabulary_lib.Vocabulary.load(pathlib.Path(local) / _VOCABULARY)
+
+
+def newest(folder: pathlib.Path) -> publication.Snapshot | None:
+    """Returns a peer's newest committed export, if it has any yet."""
+    found = publication.committed(folder, PREFIX)
+    return found[-1] if found else None
+
+
+def wait_for(
+    folder: pathlib.Path, step: int, deadline_seconds: float
+) -> publication.Snapshot | None:
+    """Waits until a peer has committed its export of exactly `step`.
+
+    Returns:
+        The export, or None where the deadline passed.
+    """
+    snapshot = publication.Snapshot(folder / publication.name_of(PREFIX, step), step)
+    give_up = time.monotonic() + deadline_seconds
+    while not (snapshot.path / publication.MARKER).is_file():
+        if time.monotonic() > give_up:
+            return None
+        time.sleep(_POLL_SECONDS)
+    return snapshot

@@ -1,0 +1,299 @@
+"""The training objective in one pass over chunks of positions.
+
+For position n with weight m_n:  m_n * (phi_n + w * psi_n). Value and gradient
+are made together, chunk by chunk, so that no more than one chunk's `[n, V]`
+exists at a time: not for the student, not for a teacher, not going back.
+
+The one place where positions are reduced: sums here, division by the number of
+tokens of the *global* batch by the caller, who knows it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from lmcodistill.model import losses
+
+# Logits of one chunk, in bytes. Larger saves passes over the projection's
+# gradient, smaller saves memory.
+CHUNK_BYTES = 48 << 20
+
+
+class Readout(NamedTuple):
+    """A model's last step: logits are `features @ kernel^T + bias`.
+
+    Attributes:
+        features: [N, H].
+        kernel: [V, H].
+        bias: [V].
+        compute_dtype: Type of the operands of the product.
+    """
+
+    features: tf.Tensor
+    kernel: tf.Tensor
+    bias: tf.Tensor
+    compute_dtype: tf.DType
+
+
+class SoftTargets(NamedTuple):
+    """What psi compares the student with.
+
+    Attributes:
+        teachers: The teachers' read-outs, positions as the student's; their
+            mean is the target. Empty: `fixed` is.
+        fixed: [V] float, one distribution for every position (label smoothing).
+        loss: Name of psi.
+        temperature: Divides the logits of student and teachers inside psi.
+    """
+
+    teachers: Sequence[Readout]
+    fixed: tf.Tensor | None
+    loss: str
+    temperature: float
+
+
+class Sums(NamedTuple):
+    """Weighted sums over positions; scalars.
+
+    Attributes:
+        label_loss: Sum of phi, nats.
+        soft_loss: Sum of psi, nats (but for `logit_mse`).
+        teacher_label_loss: Sum of the soft targets' own phi, nats; 0.0 without
+            teachers.
+        agreement: Weight of the positions where student and target have the
+            same most likely token.
+    """
+
+    label_loss: tf.Tensor
+    soft_loss: tf.Tensor
+    teacher_label_loss: tf.Tensor
+    agreement: tf.Tensor
+
+
+def _logits(readout: Readout, features, kernel, dtype):
+    product = tf.matmul(
+        tf.cast(features, readout.compute_dtype), kernel, transpose_b=True
+    )
+    return tf.cast(product, dtype) + tf.cast(readout.bias, dtype)
+
+
+def mean_probs(logits: Sequence[tf.Tensor], temperature: float = 1.0) -> tf.Tensor:
+    """Returns the mean of the models' probabilities.
+
+    Args:
+        logits: Per model, [N, V].
+        temperature: Divides the logits.
+
+    Returns:
+        [N, V], rows on the simplex.
+    """
+    probs = [tf.nn.softmax(z / temperature if temperature != 1.0 else z) for z in logits]
+    return probs[0] if len(probs) == 1 else tf.add_n(probs) / len(probs)
+
+
+def _chunking(num_positions: int, vocab_size: int, itemsize: int) -> tuple[int, int]:
+    """Returns (number of chunks, positions in each); the last may be padded."""
+    at_once = max(1, CHUNK_BYTES // (vocab_size * itemsize))
+    num_chunks = -(-num_positions // at_once)
+    return num_chunks, -(-num_positions // num_chunks)
+
+
+def _padded(x, length):
+    missing = length - x.shape[0]
+    return x if not missing else tf.pad(x, [[0, missing]] + [[0, 0]] * (x.ndim - 1))
+
+
+def _at(x, start, rows):
+    """Returns rows `[start, start + rows)` with a static shape."""
+    return tf.ensure_shape(x[start : start + rows], [rows, *x.shape[1:]])
+
+
+def training_objective(
+    student: Readout,
+    targets: tf.Tensor,
+    weights: tf.Tensor,
+    soft: SoftTargets | None,
+    distillation_weight: tf.Tensor,
+) -> tuple[tf.Tensor, Sums]:
+    """Returns the objective of one replica's positions, summed, and its parts.
+
+    Algorithm 1 of arXiv:1804.03235. No gradient reaches the soft targets.
+
+    Args:
+        student: The student's read-out; gradients flow into all its tensors.
+        targets: [N] int32, labels.
+        weights: [N] float, weight of each position.
+        soft: The soft targets, or None for labels alone.
+        distillation_weight: Scalar, w; None of psi's gradient flows into it.
+
+    Returns:
+        Scalar `sum_n weights_n * (phi_n + w * psi_n)`, and its parts.
+    """
+    dtype = student.features.dtype
+    num_positions = student.features.shape[0]
+    vocab_size = student.kernel.shape[0]
+    num_chunks, rows = _chunking(num_positions, vocab_size, dtype.size)
+    length = num_chunks * rows
+    targets, weights = _padded(targets, length), _padded(weights, length)
+    teachers = [
+        t._replace(
+            features=_padded(tf.stop_gradient(t.features), length),
+            kernel=tf.cast(tf.stop_gradient(t.kernel), t.compute_dtype),
+            bias=tf.stop_gradient(t.bias),
+        )
+        for t in (soft.teachers if soft else ())
+    ]
+
+    def psi(logits, chunk_targets, start):
+        """Returns psi, the targets' phi and their most likely tokens."""
+        assert soft is not None
+        if not teachers:
+            q = tf.broadcast_to(tf.cast(soft.fixed, dtype), tf.shape(logits))
+            result = losses.SOFT_LOSSES[soft.loss](logits, q, soft.temperature)
+            return result, tf.zeros([rows], dtype), q
+        their_logits = [
+            _logits(t, _at(t.features, start, rows), t.kernel, dtype) for t in teachers
+        ]
+        q = mean_probs(their_logits)
+        at_label = tf.gather(q, chunk_targets, batch_dims=1)
+        their_loss = -tf.math.log(tf.maximum(at_label, 1e-37))
+        if soft.loss == "logit_mse":
+            mean_logits = tf.add_n(their_logits) / len(their_logits)
+            return losses.logit_mse(logits, mean_logits), their_loss, q
+        cooled = q
+        if soft.temperature != 1.0:
+            cooled = mean_probs(their_logits, soft.temperature)
+        result = losses.SOFT_LOSSES[soft.loss](logits, cooled, soft.temperature)
+        return result, their_loss, q
+
+    @tf.custom_gradient
+    def run(features, kernel, bias):
+        compute_kernel = tf.cast(kernel, student.compute_dtype)
+        features = _padded(features, length)
+        readout = student._replace(bias=bias)
+
+        def chunk(start):
+            """Returns the sums and gradients of one chunk."""
+            chunk_features = _at(features, start, rows)
+            chunk_targets = _at(targets, start, rows)
+            chunk_weights = _at(weights, start, rows)
+            logits = _logits(readout, chunk_features, compute_kernel, dtype)
+            phi, dlogits = losses.label_cross_entropy(logits, chunk_targets)
+            zero = tf.zeros([], dtype)
+            sums = Sums(tf.reduce_sum(phi * chunk_weights), zero, zero, zero)
+            if soft is not None:
+                result, their_loss, q = psi(logits, chunk_targets, start)
+                dlogits += distillation_weight * result.gradient
+                same = tf.argmax(logits, -1) == tf.argmax(q, -1)
+                sums = Sums(
+                    sums.label_loss,
+                    tf.reduce_sum(result.value * chunk_weights),
+                    tf.reduce_sum(their_loss * chunk_weights),
+                    tf.reduce_sum(tf.cast(same, dtype) * chunk_weights),
+                )
+            dlogits *= chunk_weights[:, None]
+            narrow = tf.cast(dlogits, student.compute_dtype)
+            dfeatures = tf.cast(tf.matmul(narrow, compute_kernel), dtype)
+            dkernel = tf.matmul(
+                narrow,
+                tf.cast(chunk_features, student.compute_dtype),
+                transpose_a=True,
+            )
+            return sums, dfeatures, tf.cast(dkernel, dtype), tf.reduce_sum(dlogits, 0)
+
+        if num_chunks == 1:
+            sums, dfeatures, dkernel, dbias = chunk(0)
+        else:
+            sums, dfeatures, dkernel, dbias = _over_chunks(
+                chunk, num_chunks, rows, features, kernel, bias
+            )
+        dfeatures = dfeatures[:num_positions]
+        total = sums.label_loss + distillation_weight * sums.soft_loss
+
+        def backward(dtotal, *_):
+            return dtotal * dfeatures, dtotal * dkernel, dtotal * dbias
+
+        return (total, *sums), backward
+
+    total, *sums = run(student.features, student.kernel, student.bias)
+    return total, Sums(*(tf.stop_gradient(s) for s in sums))
+
+
+def _over_chunks(chunk, num_chunks, rows, features, kernel, bias):
+    """Runs `chunk` over all positions, one at a time, and adds up."""
+    zero = tf.zeros([], features.dtype)
+
+    def body(k, sums, dfeatures, dkernel, dbias):
+        part, dfeatures_k, dkernel_k, dbias_k = chunk(k * rows)
+        return (
+            k + 1,
+            Sums(*(a + b for a, b in zip(sums, part, strict=True))),
+            dfeatures.write(k, dfeatures_k),
+            dkernel + dkernel_k,
+            dbias + dbias_k,
+        )
+
+    _, sums, dfeatures, dkernel, dbias = tf.while_loop(
+        lambda k, *_: k < num_chunks,
+        body,
+        (
+            0,
+            Sums(zero, zero, zero, zero),
+            tf.TensorArray(
+                features.dtype, num_chunks, element_shape=[rows, features.shape[1]]
+            ),
+            tf.zeros_like(kernel),
+            tf.zeros_like(bias),
+        ),
+        parallel_iterations=1,  # One chunk of logits at a time is the point.
+        maximum_iterations=num_chunks,
+    )
+    return sums, dfeatures.concat(), dkernel, dbias
+
+
+def label_losses(models: Sequence[Readout], targets: tf.Tensor) -> tf.Tensor:
+    """Returns the cross entropy of the models' mean probabilities at the labels.
+
+    For evaluation; one model or an ensemble, chunk by chunk.
+
+    Args:
+        models: Read-outs of one model or several, positions alike.
+        targets: [N] int32.
+
+    Returns:
+        [N], nats, in the type of the features.
+    """
+    dtype = models[0].features.dtype
+    num_positions = models[0].features.shape[0]
+    vocab_size = models[0].kernel.shape[0]
+    num_chunks, rows = _chunking(num_positions, vocab_size, dtype.size)
+    length = num_chunks * rows
+    targets = _padded(targets, length)
+    models = [
+        m._replace(
+            features=_padded(m.features, length),
+            kernel=tf.cast(m.kernel, m.compute_dtype),
+        )
+        for m in models
+    ]
+
+    def chunk(start):
+        logits = [_logits(m, _at(m.features, start, rows), m.kernel, dtype) for m in models]
+        at_targets = [
+            -tf.nn.sparse_softmax_cross_entropy_with_logits(
+                _at(targets, start, rows), z
+            )
+            for z in logits
+        ]
+        # log of the mean of probabilities, without leaving the log domain.
+        log_sum = tf.reduce_logsumexp(tf.stack(at_targets), 0)
+        return tf.cast(tf.math.log(float(len(models))), dtype) - log_sum
+
+    parts = tf.map_fn(
+        chunk,
+        tf.range(0, length, rows),
+        fn_output_signature=tf.TensorSpec([rows], dtype),
+        parallel_iterations=1,
+    )
+    return tf.reshape(parts, [-1])[:num_positions]
