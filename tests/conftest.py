@@ -1,0 +1,39 @@
+"""What several rooms' tests need: the checkout, and the program as people run it."""
+
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+# Before any test imports TensorFlow, whose news would hide a failure's output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> pathlib.Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture
+def lmcodistill(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `lmcodistill ARGUMENTS...` in another process, in an empty folder."""
+
+    def run(*arguments: str, timeout: float = 120.0, **environment: str):
+        folder = tmp_path / "working_directory"
+        folder.mkdir(exist_ok=True)
+        return subprocess.run(
+            [sys.executable, "-m", "lmcodistill", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run

@@ -1,0 +1,206 @@
+"""The dispatcher: what it imports, what it passes on, what it makes of errors."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lmcodistill import cli, commands
+
+# A command as an engineer would write one.
+PLAIN = '''
+"""Says what it was given.
+
+Examples:
+  lmcodistill plain --word=tree
+"""
+import json
+from absl import flags
+from lmcodistill import errors
+
+def define_flags(flag_values):
+    flags.DEFINE_string("word", "leaf", "What to say.", flag_values=flag_values)
+    flags.DEFINE_integer("count", 1, "How often.", flag_values=flag_values)
+    flags.DEFINE_enum("tone", "low", ["low", "high"], "How.", flag_values=flag_values)
+    flags.DEFINE_bool("loud", False, "Whether.", flag_values=flag_values)
+
+def run(flag_values):
+    if flag_values.word == "data":
+        raise errors.DataError("DATA is empty.")
+    if flag_values.word == "bug":
+        raise KeyError("a bug")
+    if flag_values.word == "stop":
+        raise KeyboardInterrupt
+    if flag_values.word == "seven":
+        return 7
+    names = ("word", "count", "loud", "gin_file", "gin_bindings", "json")
+    print(json.dumps({name: getattr(flag_values, name) for name in names}))
+'''
+
+POSITIONAL = '''
+"""Takes one argument."""
+ARGUMENTS = "RUN"
+
+def define_flags(flag_values):
+    pass
+
+def run(flag_values, arguments):
+    print(arguments)
+'''
+
+
+@pytest.fixture
+def main(tmp_path, monkeypatch, capsys):
+    """Runs `cli.main` with the two commands above; returns code, out and err."""
+    (tmp_path / "plain.py").write_text(PLAIN)
+    (tmp_path / "positional.py").write_text(POSITIONAL)
+    monkeypatch.setattr(commands, "__path__", [str(tmp_path)])
+    for name in ("plain", "positional"):
+        monkeypatch.setitem(cli.COMMANDS, name, "A command.")
+        monkeypatch.delitem(sys.modules, f"lmcodistill.commands.{name}", raising=False)
+
+    def run(*arguments):
+        code = cli.main(arguments)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_command_gets_its_flags_and_the_common_ones(main):
+    code, out, _ = main(
+        "plain",
+        "--word=tree",
+        "--gin_file=a.gin",
+        "--gin.SEED=3",
+        "--gin_file",
+        "b.gin",
+        "--noloud",
+        "--gin.Training.seed=%SEED",
+        "--json",
+    )
+
+    assert json.loads(out) == {
+        "word": "tree",
+        "count": 1,
+        "loud": False,
+        "gin_file": ["a.gin", "b.gin"],
+        "gin_bindings": ["SEED=3", "Training.seed=%SEED"],
+        "json": True,
+    }
+    assert code == 0
+
+
+def test_bindings_with_commas_and_equal_signs_stay_whole(main):
+    _, out, _ = main("plain", "--gin.PATHS=('a=1', 'b')")
+
+    assert json.loads(out)["gin_bindings"] == ["PATHS=('a=1', 'b')"]
+
+
+def test_flags_may_follow_positional_arguments(main):
+    assert main("positional", "RUN", "--json")[:2] == (0, "['RUN']\n")
+
+
+def test_after_two_dashes_everything_is_positional(main):
+    assert main("positional", "--", "--gin.X=1")[:2] == (0, "['--gin.X=1']\n")
+
+
+def test_command_without_arguments_refuses_them(main):
+    assert main("plain", "extra")[::2] == (
+        2,
+        "lmcodistill plain: 'extra' belongs to no flag, and plain takes flags only. A "
+        "value with spaces or stars needs quotes.\n",
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--count=few",), ("--tone=shrill",)])
+def test_bad_flag_value_exits_2_without_a_traceback(main, arguments):
+    code, _, err = main("plain", *arguments)
+
+    assert code == 2
+    assert err.startswith("lmcodistill plain: ")
+    assert "Traceback" not in err
+
+
+def test_help_shows_docstring_flags_and_defaults_only_of_the_command(main):
+    code, out, _ = main("plain", "--help")
+
+    assert code == 0
+    assert (
+        out
+        == """\
+Usage: lmcodistill plain [flags]
+
+Says what it was given.
+
+Examples:
+  lmcodistill plain --word=tree
+
+Flags:
+  --count
+      How often. (default: 1)
+  --gin_file
+      A gin file, or the name of a shipped one. Later files win, and
+      --gin.NAME=VALUE wins over files. May be given again.
+  --[no]json
+      Print one JSON object on standard output, for programs. (default: false)
+  --[no]loud
+      Whether. (default: false)
+  --tone
+      <low|high>: How. (default: low)
+  --word
+      What to say. (default: leaf)
+  --gin.NAME=VALUE
+      Sets a knob, or a field: Class.field.
+  --help
+      Show this.
+"""
+    )
+
+
+def test_error_keeps_its_exit_code_and_json_carries_it(main):
+    assert main("plain", "--word=data", "--json") == (
+        3,
+        '{"error": "DATA is empty.", "exit_code": 3}\n',
+        "lmcodistill plain: DATA is empty.\n",
+    )
+
+
+def test_number_that_a_command_returns_is_the_exit_code(main):
+    assert main("plain", "--word=seven")[0] == 7
+
+
+def test_interrupt_exits_130(main):
+    assert main("plain", "--word=stop")[0] == 130
+
+
+def test_bug_keeps_its_traceback(main):
+    with pytest.raises(KeyError, match="a bug"):
+        main("plain", "--word=bug")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("--version",), ("configs", "list"), ("configs", "--help")],
+    ids=" ".join,
+)
+def test_quick_answers_come_without_tensorflow_within_a_second(arguments):
+    program = (
+        "import sys\nfrom lmcodistill import cli\n"
+        f"code = cli.main({list(arguments)})\n"
+        "heavy = {'tensorflow', 'numpy', 'data_prep'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "sys.exit(code)\n"
+    )
+    # The best of three, because other tests may keep the machine busy.
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True
+        )
+        seconds.append(time.monotonic() - started)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    assert min(seconds) < 1.0

@@ -1,0 +1,148 @@
+"""The house rules: who may import whom, and what may not be in the tree."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TREES = ("lmcodistill", "data_prep", "tools")
+MODULES = sorted(p for t in TREES for p in (ROOT / t).rglob("*.py"))
+PACKAGES = sorted(p for t in TREES[:2] for p in (ROOT / t).rglob("*.py"))
+# From the ground up. A room may import itself and the rooms on lower floors.
+FLOORS = {
+    "": 0,  # lmcodistill itself: the version
+    "errors": 0,
+    "settings": 1,
+    "storage": 2,
+    "data": 3,
+    "model": 3,
+    "codistill": 4,
+    "training": 5,
+    "config": 6,
+    "commands": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+ROOMS_OF_DATA_PREP = {"errors", "settings", "storage", "data", ""}
+
+
+def relative(path: pathlib.Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def name_of(path: pathlib.Path) -> str:
+    """Returns the dotted name of a module."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(
+        ".__init__"
+    )
+
+
+def imports_of(path: pathlib.Path) -> set[str]:
+    """Returns the dotted names that a module imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room_of(dotted: str) -> str:
+    """Returns the part after `lmcodistill`, empty for the package itself."""
+    room = (*dotted.split("."), "")[1]
+    return room if room in FLOORS else ""
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in PACKAGES if relative(p).startswith("lmcodistill")], ids=relative
+)
+def test_module_imports_only_from_its_own_floor_or_below(path):
+    own = room_of(name_of(path))
+
+    for dotted in imports_of(path):
+        if dotted.split(".")[0] == "lmcodistill":
+            other = room_of(dotted)
+            assert other == own or FLOORS[other] < FLOORS[own] or other == "", dotted
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in PACKAGES if relative(p).startswith("data_prep")], ids=relative
+)
+def test_data_prep_uses_only_the_lower_rooms(path):
+    used = {room_of(d) for d in imports_of(path) if d.split(".")[0] == "lmcodistill"}
+
+    assert used <= ROOMS_OF_DATA_PREP
+
+
+def test_only_the_prep_command_uses_data_prep():
+    users = {
+        relative(path)
+        for path in PACKAGES
+        if relative(path).startswith("lmcodistill")
+        and any(d.split(".")[0] == "data_prep" for d in imports_of(path))
+    }
+
+    assert users <= {"lmcodistill/commands/prep.py"}
+
+
+def test_only_config_uses_gin():
+    users = {
+        relative(path)
+        for path in MODULES
+        if any(d.split(".")[0] == "gin" for d in imports_of(path))
+    }
+
+    assert {pathlib.PurePath(u).parts[:2] for u in users} == {("lmcodistill", "config")}
+
+
+def test_modules_do_not_import_in_circles():
+    by_name = {name_of(path): path for path in PACKAGES}
+    # `from package import module` uses the module; `from module import name` too.
+    uses = {
+        name: {
+            dotted if dotted in by_name else dotted.rpartition(".")[0]
+            for dotted in imports_of(path)
+        }
+        & by_name.keys()
+        for name, path in by_name.items()
+    }
+
+    # Whoever uses no remaining module may leave; a circle never can.
+    remaining = dict(uses)
+    while free := [n for n, used in remaining.items() if not used & remaining.keys()]:
+        for name in free:
+            del remaining[name]
+
+    assert not remaining
+
+
+def test_no_file_is_longer_than_400_lines():
+    long = {relative(p): len(p.read_text().splitlines()) for p in MODULES}
+
+    assert {name: lines for name, lines in long.items() if lines > 400} == {}
+
+
+def test_no_module_is_named_for_nothing():
+    names = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+    assert [relative(p) for p in MODULES if p.stem in names] == []
+
+
+def test_gin_folder_is_never_a_python_package():
+    # An __init__.py here would shadow the gin-config library for every command
+    # run from the repository root.
+    assert not list((ROOT / "gin").rglob("*.py"))
+
+
+def test_nothing_loads_what_could_run_code():
+    unsafe = re.compile(
+        r"^\s*(import|from) (pickle|cPickle|dill|shelve|marshal)\b"
+        r"|\.load\(.*allow_pickle=True|yaml\.(load|unsafe_load)\(",
+        re.MULTILINE,
+    )
+
+    assert [relative(p) for p in MODULES if unsafe.search(p.read_text())] == []
