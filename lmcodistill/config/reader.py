@@ -5,10 +5,13 @@ Here ends everything that makes a gin file a program: imports, references to
 callables, scopes, and includes that leave the two allowed folders are refused.
 """
 
+import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import re
+import tokenize
 from collections.abc import Iterator, Sequence
 
 from gin import config_parser
@@ -19,8 +22,10 @@ from lmcodistill.config import shipped
 MAX_FILE_BYTES = 64 * 1024
 MAX_INCLUDE_DEPTH = 8
 MAX_FILES = 64
+MAX_NESTING = 100
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
+_TOO_DEEP = "the value nests too deeply."
 _IMPORT_REFUSED = (
     "imports are refused, because a gin file describes and runs no code. Remove "
     "the line; every settings class is known by its bare name."
@@ -253,6 +258,9 @@ def _parse(
         place = f"{file}:{line}" if file and line else where
         return errors.UsageError(f"{place}: {message}")
 
+    if "\0" in text:
+        # Python 3.12 and 3.13 fall over themselves when they meet one.
+        raise refuse(text[: text.index("\0")].count("\n") + 1, "holds a NUL byte.")
     delegate = _Delegate()
     line = 1
     try:
@@ -275,14 +283,14 @@ def _parse(
     except errors.UsageError:
         raise
     except RecursionError:
-        raise refuse(line, "the value nests too deeply.") from None
+        raise refuse(line, _TOO_DEEP) from None
     # gin's parser raises whatever Python's tokenizer does, and that changes from
     # one Python to the next.
     except Exception as error:
-        raise refuse(*_explained(error, line)) from error
+        raise refuse(*_explained(error, line, text)) from error
 
 
-def _explained(error: Exception, line: int) -> tuple[int, str]:
+def _explained(error: Exception, line: int, text: str) -> tuple[int, str]:
     """Returns the line and the cause of what gin's parser raised."""
     if isinstance(error, SyntaxError):
         cause = str(error.msg).rpartition("\n")[2].strip()
@@ -292,6 +300,22 @@ def _explained(error: Exception, line: int) -> tuple[int, str]:
             if word[1].lower() in ("true", "false", "none"):
                 cause += f"; otherwise write {word[1].capitalize()}"
         return error.lineno or line, f"{cause.rstrip('.')}."
-    if error.args and "EOF" in str(error.args[0]):
-        return line, "a bracket or a string that opens here or below is never closed."
+    opened = _open_brackets(text)
+    if len(opened) > MAX_NESTING:
+        return opened[0], _TOO_DEEP
+    if opened:
+        return opened[0], "the bracket that opens here is never closed."
     return line, f"cannot be read: {error}"
+
+
+def _open_brackets(text: str) -> list[int]:
+    """Returns the lines of the brackets that a text opens and never closes."""
+    opened: list[int] = []
+    # The end of the text inside a bracket is itself one of these errors.
+    with contextlib.suppress(SyntaxError, tokenize.TokenError):
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.string in ("(", "[", "{"):
+                opened.append(token.start[0])
+            elif token.string in (")", "]", "}") and opened:
+                opened.pop()
+    return opened
