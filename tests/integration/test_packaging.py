@@ -1,0 +1,107 @@
+"""The wheel, installed outside the checkout, has everything it needs."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+
+def run(*command: str, cwd: pathlib.Path, **environment: str) -> str:
+    """Returns what a command prints; a failure shows all it printed."""
+    clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**clean, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(root, tmp_path_factory) -> pathlib.Path:
+    """A wheel built from the files of the checkout, without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    # Building writes beside setup.py, so it works on a copy.
+    source = folder / "source"
+    source.mkdir()
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"):
+        (source / name).write_bytes((root / name).read_bytes())
+    for name in ("lmcodistill", "data_prep", "gin"):
+        for path in (root / name).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                target = source / path.relative_to(root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(path.read_bytes())
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-index", "--no-build-isolation", "--quiet"]
+    run(*pip, "wheel", *options, "--wheel-dir", str(folder), str(source), cwd=folder)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> pathlib.Path:
+    """A folder with the installed wheel and nothing else."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-index", "--quiet", "--target", str(folder / "site")]
+    run(*pip, "install", *options, str(wheel), cwd=folder)
+    return folder / "site"
+
+
+def test_wheel_holds_both_packages_and_every_gin_file(wheel):
+    root = wheel.parent / "source"
+    names = set(zipfile.ZipFile(wheel).namelist())
+
+    for package in ("lmcodistill", "data_prep"):
+        for path in (root / package).rglob("*.py"):
+            assert path.relative_to(root).as_posix() in names
+    for path in (root / "gin").rglob("*.gin"):
+        shipped = path.relative_to(root / "gin").as_posix()
+        assert f"lmcodistill/configs/{shipped}" in names
+
+
+def test_wheel_never_installs_over_gin_config(wheel):
+    tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+
+    assert {t for t in tops if not t.endswith(".dist-info")} == {
+        "lmcodistill",
+        "data_prep",
+    }
+
+
+def test_installed_program_lists_and_shows_its_own_files(root, installed, tmp_path):
+    program = [sys.executable, str(installed / "bin" / "lmcodistill")]
+    environment = {"PYTHONPATH": str(installed)}
+
+    listed = run(*program, "configs", "list", cwd=tmp_path, **environment)
+    shown = run(
+        *program, "configs", "show", "runs/quickstart", cwd=tmp_path, **environment
+    )
+    where = "import lmcodistill.config.shipped as s; print(s.root())"
+    found = run(sys.executable, "-c", where, cwd=tmp_path, **environment)
+
+    assert "runs/quickstart " in listed
+    assert shown == (root / "gin" / "runs" / "quickstart.gin").read_text()
+    assert found.strip() == str(installed / "lmcodistill" / "configs")
+
+
+def test_installed_program_resolves_includes_among_its_own_files(installed, tmp_path):
+    program = (
+        "from lmcodistill import config\n"
+        "c = config.load(['runs/quickstart'], [], config.TRAIN_SETTINGS, "
+        "'defaults/train.gin')\n"
+        "print(c.origins['LanguageModel.hidden_size'].split(':')[0])"
+    )
+
+    found = run(sys.executable, "-c", program, cwd=tmp_path, PYTHONPATH=str(installed))
+
+    assert found == "models/tiny.gin\n"

@@ -1,0 +1,93 @@
+"""Values that cannot work are refused, by the name of the field."""
+
+import dataclasses
+
+import pytest
+
+from lmcodistill import errors
+from lmcodistill.settings import codistillation, model, schedules, training
+
+# Class, what is given, and the field that the refusal begins with.
+REFUSED = [
+    (model.LanguageModel, {"vocab_size": 1}, "vocab_size"),
+    (model.LanguageModel, {"hidden_size": 0}, "hidden_size"),
+    (model.LanguageModel, {"num_layers": 0}, "num_layers"),
+    (model.LanguageModel, {"dropout": 1.0}, "dropout"),
+    (model.LanguageModel, {"dropout": -0.1}, "dropout"),
+    (model.LanguageModel, {"init_scale": 0.0}, "init_scale"),
+    (model.LanguageModel, {"tie_embeddings": True}, "tie_embeddings"),
+    (model.LanguageModel, {"initializer": "normal"}, "initializer"),
+    (model.LanguageModel, {"compute_dtype": "float16"}, "compute_dtype"),
+    (schedules.LearningRate, {"base": 0.0}, "base"),
+    (schedules.LearningRate, {"schedule": "linear"}, "schedule"),
+    (schedules.LearningRate, {"decay_every_steps": 0}, "decay_every_steps"),
+    (schedules.LearningRate, {"schedule": "cosine"}, "decay_end_step"),
+    (schedules.DistillationWeight, {"weight": -1.0}, "weight"),
+    (schedules.DistillationWeight, {"burn_in_steps": -1}, "burn_in_steps"),
+    (training.Batches, {"window": 0}, "window"),
+    (training.Batches, {"global_batch_size": 0}, "global_batch_size"),
+    (training.Optimizer, {"name": "lion"}, "name"),
+    (training.Optimizer, {"clip_norm": -1.0}, "clip_norm"),
+    (training.Optimizer, {"weight_decay": 0.1}, "weight_decay"),
+    (training.Optimizer, {"momentum": 0.9}, "momentum"),
+    (training.Training, {"num_train_steps": 0}, "num_train_steps"),
+    (training.Training, {"num_train_steps": 1, "keep_checkpoints": 0}, "keep_che"),
+    (training.Training, {"num_train_steps": 1, "evaluate_every_steps": -1}, "eval"),
+    (codistillation.Distillation, {"targets": "offline"}, "offline_exports"),
+    (codistillation.Distillation, {"offline_exports": ("a",)}, "offline_exports"),
+    (codistillation.Distillation, {"temperature": 0.0}, "temperature"),
+    (codistillation.Distillation, {"loss": "mse"}, "loss"),
+    (
+        codistillation.Distillation,
+        {"targets": "uniform", "loss": "logit_mse"},
+        "loss",
+    ),
+    (codistillation.Exchange, {"publish_every_steps": 0}, "publish_every_steps"),
+    (codistillation.Exchange, {"mode": "now"}, "mode"),
+    (codistillation.Exchange, {"topology": "star"}, "topology"),
+    (codistillation.Exchange, {"state_on_swap": "keep"}, "state_on_swap"),
+    (codistillation.Exchange, {"delay_steps": -1}, "delay_steps"),
+]
+
+
+@pytest.mark.parametrize(("cls", "given", "field"), REFUSED)
+def test_value_that_cannot_work_is_refused_by_name(cls, given, field):
+    with pytest.raises(errors.UsageError, match=rf"^{cls.__name__}\.{field}\w* = "):
+        cls(**given)
+
+
+def test_scheduled_exchange_keeps_the_exports_that_peers_may_ask_for():
+    # At a reload a peer asks up to delay + reload period = 150 steps back; with
+    # one export per 50 steps that is the fourth newest.
+    given = {"mode": "scheduled", "delay_steps": 100, "keep_exports": 3}
+
+    with pytest.raises(errors.UsageError, match="keep_exports = 3 .* more than 3"):
+        codistillation.Exchange(**given)
+    codistillation.Exchange(**{**given, "keep_exports": 4})
+
+
+def test_fingerprint_tells_models_apart():
+    first = model.LanguageModel()
+
+    assert first.fingerprint() == model.LanguageModel().fingerprint()
+    assert first.fingerprint() != model.LanguageModel(hidden_size=8).fingerprint()
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        model.LanguageModel,
+        schedules.LearningRate,
+        schedules.DistillationWeight,
+        training.Batches,
+        training.Optimizer,
+        training.Training,
+        codistillation.Distillation,
+        codistillation.Exchange,
+    ],
+)
+def test_every_field_is_explained(cls):
+    attributes = cls.__doc__.partition("Attributes:")[2]
+
+    for field in dataclasses.fields(cls):
+        assert f"        {field.name}: " in attributes

@@ -1,0 +1,74 @@
+"""Learning rate and distillation weight at chosen steps, by hand."""
+
+import pytest
+
+from lmcodistill.settings import schedules
+
+
+def rates(settings, steps):
+    return [pytest.approx(settings.at(step)) for step in steps]
+
+
+def test_constant_rate_is_the_base():
+    assert rates(schedules.LearningRate(base=0.5), (0, 10)) == [0.5, 0.5]
+
+
+def test_warmup_grows_linearly_and_reaches_the_base_at_its_last_step():
+    settings = schedules.LearningRate(base=1.0, warmup_steps=4)
+
+    assert rates(settings, range(6)) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_step_schedule_jumps_first_at_its_start():
+    settings = schedules.LearningRate(
+        base=8.0, schedule="step", decay_start_step=3, decay_every_steps=2
+    )
+
+    assert rates(settings, range(8)) == [8.0, 8.0, 8.0, 4.0, 4.0, 2.0, 2.0, 1.0]
+
+
+def test_exponential_schedule_is_continuous():
+    settings = schedules.LearningRate(
+        base=4.0,
+        schedule="exponential",
+        decay_start_step=2,
+        decay_every_steps=2,
+        decay_factor=0.25,
+    )
+
+    assert rates(settings, range(5)) == [4.0, 4.0, 4.0, 2.0, 1.0]
+
+
+def test_cosine_ends_at_the_final_rate_and_stays():
+    settings = schedules.LearningRate(
+        base=3.0, schedule="cosine", decay_start_step=2, decay_end_step=6, final=1.0
+    )
+
+    # Half the way down lies half way between: 2.0.
+    assert rates(settings, (0, 2, 4, 6, 99)) == [3.0, 3.0, 2.0, 1.0, 1.0]
+
+
+def test_decay_never_goes_below_the_final_rate():
+    settings = schedules.LearningRate(base=8.0, schedule="step", final=3.0)
+
+    assert settings.at(50) == 3.0
+
+
+def test_weight_is_zero_in_burn_in_then_whole():
+    settings = schedules.DistillationWeight(burn_in_steps=2, weight=1.5)
+
+    assert [settings.at(step) for step in range(4)] == [0.0, 0.0, 1.5, 1.5]
+
+
+def test_weight_ramps_from_zero_after_burn_in():
+    settings = schedules.DistillationWeight(burn_in_steps=1, weight=2.0, ramp_steps=4)
+
+    assert [settings.at(step) for step in range(7)] == [
+        0.0,
+        0.0,
+        0.5,
+        1.0,
+        1.5,
+        2.0,
+        2.0,
+    ]
