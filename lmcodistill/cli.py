@@ -68,13 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = _command(arguments[0])
         who = f"lmcodistill {command}"
         return _run(command, arguments[1:])
-    except (errors.LmcodistillError, flags.Error) as error:
-        usage = isinstance(error, flags.Error)
-        code = errors.UsageError.exit_code if usage else error.exit_code
+    except errors.LmcodistillError as error:
         print(f"{who}: {error}", file=sys.stderr)
         if wants_json:
-            print(json.dumps({"error": str(error), "exit_code": code}))
-        return code
+            print(json.dumps({"error": str(error), "exit_code": error.exit_code}))
+        return error.exit_code
     except KeyboardInterrupt:
         print(f"{who}: interrupted.", file=sys.stderr)
         return _INTERRUPTED
@@ -107,7 +105,10 @@ def _run(command: str, arguments: list[str]) -> int:
     if set(_HELP) & set(before_dashes):
         print(_help(command, module, flag_values))
         return 0
-    rest = flag_values([command, *_rewritten(arguments, module)])[1:]
+    try:
+        rest = flag_values([command, *_rewritten(arguments, module)])[1:]
+    except flags.Error as error:
+        raise errors.UsageError(str(error)) from error
     if hasattr(module, "ARGUMENTS"):
         return module.run(flag_values, rest) or 0
     if rest:
@@ -146,7 +147,7 @@ def _flag_values(module: types.ModuleType) -> flags.FlagValues:
 
 def _rewritten(arguments: list[str], module: types.ModuleType) -> list[str]:
     """Returns the arguments with --gin.NAME=VALUE as a flag that absl knows."""
-    rewritten = []
+    rewritten: list[str] = []
     for index, argument in enumerate(arguments):
         if argument == "--":
             return rewritten + arguments[index:]
@@ -176,7 +177,7 @@ def _help(command: str, module: types.ModuleType, flag_values: flags.FlagValues)
     """Returns the help of one command: its docstring and its flags."""
     positional = getattr(module, "ARGUMENTS", "")
     usage = " ".join(filter(None, ("lmcodistill", command, positional, "[flags]")))
-    lines = [f"Usage: {usage}", "", module.__doc__.strip(), "", "Flags:"]
+    lines = [f"Usage: {usage}", "", (module.__doc__ or "").strip(), "", "Flags:"]
     for name in sorted(set(flag_values) - {"gin_bindings"}):
         lines += _flag_help(flag_values[name])
     if "gin_bindings" in flag_values:

@@ -16,7 +16,7 @@ itself then reads the flat text of the result, the same that a run keeps as its
 # gin 0.5.0 uses importlib.util without importing it.
 import importlib.util  # noqa: F401
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import gin
 
@@ -147,7 +147,7 @@ def differences(old_text: str, new_text: str) -> list[Difference]:
     ]
 
 
-def _filled_by_gin(text: str, classes: Sequence[type]) -> dict[type, object]:
+def _filled_by_gin(text: str, classes: Sequence[type]) -> dict[type, Any]:
     # gin's configuration is global; nothing of one load may reach the next.
     gin.clear_config()
     try:
