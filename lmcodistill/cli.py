@@ -59,15 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     who = "lmcodistill"
     wants_json = bool({"--json", "-json"} & set(arguments))
     try:
+        code = 0
         if not arguments or arguments[0] in (*_HELP, "help"):
             print(_overview())
-            return 0
-        if arguments[0] in ("--version", "-version"):
+        elif arguments[0] in ("--version", "-version"):
             print(f"lmcodistill {lmcodistill.__version__}")
-            return 0
-        command = _command(arguments[0])
-        who = f"lmcodistill {command}"
-        return _run(command, arguments[1:])
+        else:
+            command = _command(arguments[0])
+            who = f"lmcodistill {command}"
+            code = _run(command, arguments[1:])
+        # Here and not when Python ends, where nothing could answer a broken pipe.
+        sys.stdout.flush()
+        return code
     except errors.LmcodistillError as error:
         print(f"{who}: {error}", file=sys.stderr)
         if wants_json:
