@@ -1,0 +1,72 @@
+"""A document: the unit that is kept or dropped, shuffled and held out."""
+
+import dataclasses
+import hashlib
+import json
+
+# SentencePiece writes a space as this character, so text that has it of its own
+# could not be told apart after decoding.
+_SPACE_MARK = "\u2581"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Document:
+    """One text with where it came from.
+
+    Attributes:
+        id: 32 hexadecimal digits; decides shuffle, split and which of two equal
+            documents stays.
+        text: What is trained on.
+        url: Address of the page, or empty.
+        language: First language the source declares (ISO 639-3), or empty.
+        source: Name of the input file.
+        is_web: Whether it is a page of a crawl, which the web rules are for.
+    """
+
+    id: str
+    text: str
+    url: str = ""
+    language: str = ""
+    source: str = ""
+    is_web: bool = False
+
+    def to_json(self) -> str:
+        """Returns one line of JSON Lines, without the line end."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> "Document":
+        """Builds a document from `to_json`'s line."""
+        return cls(**json.loads(line))
+
+
+def make_id(source: str, name: str) -> str:
+    """Returns the id of the document called `name` inside the file `source`.
+
+    Args:
+        source: Name of the input file.
+        name: Record id, address or position: whatever tells it from the other
+            documents of the file.
+    """
+    digest = hashlib.sha256(f"{source}\0{name}".encode(errors="replace"))
+    return digest.hexdigest()[:32]
+
+
+def clean(text: str) -> str:
+    r"""Returns `text` as the tokenizer can give it back exactly.
+
+    Line ends become `\n`, surrogates without a partner become U+FFFD, and the
+    character that SentencePiece uses for a space becomes an underscore. Nothing
+    else changes.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace(_SPACE_MARK, "_")
+    return text.encode("utf-8", errors="surrogatepass").decode("utf-8", "replace")
+
+
+def digest_of(text: str) -> bytes:
+    """Returns the 16 bytes that equal documents share.
+
+    Equal but for case and white space counts as equal.
+    """
+    normalised = " ".join(text.split()).lower()
+    return hashlib.blake2b(normalised.encode(), digest_size=16).digest()

@@ -1,0 +1,160 @@
+"""Where the stages run. `local`: a pool of processes on this machine.
+
+An engine is given a stage function and its tasks and runs every task once; the
+stages write files and return nothing, so that where they run changes nothing.
+"""
+
+import concurrent.futures
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import process
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from data_prep import progress
+from lmcodistill import errors
+
+ENGINES = ("local",)
+_POLL_SECONDS = 0.2
+
+Task = TypeVar("Task")
+StageFunction = Callable[[Task, Callable[[int], None]], None]
+
+
+class Engine(Protocol):
+    """What the pipeline asks of an engine."""
+
+    def run(
+        self,
+        function: StageFunction[Task],
+        tasks: Sequence[Task],
+        stage: progress.Stage,
+    ) -> None:
+        """Runs `function` on every task, in any order, and returns when all ended."""
+
+
+class Local:
+    """A pool of processes; with one worker, this process itself."""
+
+    def __init__(self, num_workers: int):
+        self._num_workers = num_workers
+        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+        context = multiprocessing.get_context("spawn")
+        self._counter = context.Value("Q", 0)
+        if num_workers > 1:
+            self._pool = concurrent.futures.ProcessPoolExecutor(
+                num_workers,
+                mp_context=context,
+                initializer=_start_worker,
+                initargs=(self._counter,),
+            )
+
+    def __enter__(self) -> "Local":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is None:
+            return
+        if error is not None:
+            # Unfinished tasks leave nothing behind; there is no need to wait.
+            for worker in list(getattr(self._pool, "_processes", {}).values()):
+                worker.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(
+        self,
+        function: StageFunction[Task],
+        tasks: Sequence[Task],
+        stage: progress.Stage,
+    ) -> None:
+        """Runs `function` on every task.
+
+        Raises:
+            DataError: a worker process died.
+        """
+        before = stage.done
+        if self._pool is None:
+            counter = _Count(stage)
+            for task in tasks:
+                function(task, counter.advance)
+            return
+        self._counter.value = 0
+        pending = {self._pool.submit(_call, function, task) for task in tasks}
+        try:
+            while pending:
+                done, pending = concurrent.futures.wait(
+                    pending,
+                    timeout=_POLL_SECONDS,
+                    return_when=concurrent.futures.FIRST_EXCEPTION,
+                )
+                stage.update(before + self._counter.value)
+                for future in done:
+                    future.result()
+        except process.BrokenProcessPool as error:
+            raise errors.DataError(
+                "A worker process was killed, probably for want of memory. Run the "
+                "same command again with a lower --num_workers "
+                f"(now {self._num_workers}): finished files are not read again."
+            ) from error
+
+
+class _Count:
+    """Counts in this process."""
+
+    def __init__(self, stage: progress.Stage):
+        self._stage = stage
+
+    def advance(self, units: int) -> None:
+        self._stage.update(self._stage.done + units)
+
+
+_shared_counter: Any = None
+
+
+def _start_worker(counter: Any) -> None:
+    global _shared_counter
+    _shared_counter = counter
+    # Ctrl-C reaches the whole group; only the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """Ends this worker when the program that it works for is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _call(function: StageFunction[Task], task: Task) -> None:
+    function(task, _advance)
+
+
+def _advance(units: int) -> None:
+    with _shared_counter.get_lock():
+        _shared_counter.value += units
+
+
+def make(name: str, num_workers: int) -> Local:
+    """Returns the engine called `name`.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in ENGINES:
+        raise errors.UsageError(
+            f"--engine={name} is not available: this version has "
+            f"{', '.join(ENGINES)}. Leave --engine out to use the processes of this "
+            "machine."
+        )
+    return Local(num_workers)

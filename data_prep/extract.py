@@ -1,0 +1,204 @@
+"""Stage 1: from an input file to its kept documents, with every drop counted.
+
+One task reads one input file once: records, language, rules. It leaves the kept
+documents in parts of bounded size, a digest of each for the search for equal
+ones, and the file's tally.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable
+from typing import IO
+
+import numpy as np
+
+from data_prep import documents, filters, readers, work
+from data_prep import tally as tally_lib
+from lmcodistill import errors
+from lmcodistill.settings import prep
+
+# Bounds the memory of every later stage; no output depends on it.
+PART_BYTES = 32 << 20
+
+DIGEST = np.dtype(
+    [
+        ("digest_high", "<u8"),
+        ("digest_low", "<u8"),
+        ("id_high", "<u8"),
+        ("id_low", "<u8"),
+        ("number", "<u4"),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One input file to read.
+
+    Attributes:
+        file: Its number in the run.
+        path: Where it is.
+        source: Its name in ids, manifests and reports.
+        root: The work folder.
+        settings: How to cut documents out of it.
+        rules: What to keep; None keeps everything, one document per line or
+            article, as pre-tokenized text wants it.
+    """
+
+    file: int
+    path: pathlib.Path
+    source: str
+    root: pathlib.Path
+    settings: prep.Prep
+    rules: filters.Rules | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Extracted:
+    """What a task left behind.
+
+    Attributes:
+        source: Name of the input file.
+        bytes: Its size.
+        sha256: Its digest.
+        tally: What became of its documents.
+        parts: Where the kept ones are.
+    """
+
+    source: str
+    bytes: int
+    sha256: str
+    tally: tally_lib.Tally
+    parts: tuple[work.Part, ...]
+
+
+def extract(task: Task, advance: Callable[[int], None]) -> None:
+    """Runs the task and writes its marker.
+
+    Raises:
+        DataError: the file cannot be opened.
+    """
+    tally = tally_lib.Tally()
+    folder = work.WorkFolder(task.root)
+    try:
+        if task.rules is None:
+            found = readers.read_pretokenized(
+                task.path, task.source, task.settings, tally, advance
+            )
+        else:
+            found = readers.read_documents(
+                task.path, task.source, task.settings, tally, advance
+            )
+        writer = _PartWriter(folder, task.file)
+        samples = collections.Counter[str]()
+        with work.writing(folder.dropped(task.file)) as dropped:
+            for document in found:
+                verdict = _judge(document, task.rules)
+                if verdict.reason is None:
+                    size = writer.write(document, verdict)
+                    tally.keep(size, verdict.language)
+                    continue
+                tally.drop(verdict.reason)
+                samples[verdict.reason] += 1
+                if samples[verdict.reason] <= task.settings.dropped_samples:
+                    _write_sample(dropped, document, verdict.reason)
+        parts = writer.close()
+        with open(task.path, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except PermissionError as error:
+        raise errors.DataError(
+            f"{task.path} cannot be read: {error.strerror}. Make it readable, or "
+            "leave it out of --input."
+        ) from error
+    marker = {
+        "source": task.source,
+        "bytes": task.path.stat().st_size,
+        "sha256": sha256,
+        "tally": tally.to_json(),
+        "parts": [part.documents for part in parts],
+    }
+    work.write_marker(folder.kept_marker(task.file), marker)
+
+
+def read_result(folder: work.WorkFolder, file: int) -> Extracted | None:
+    """Returns what the task of an input file left, or None if it did not end."""
+    marker = work.read_marker(folder.kept_marker(file))
+    if marker is None:
+        return None
+    return Extracted(
+        source=marker["source"],
+        bytes=marker["bytes"],
+        sha256=marker["sha256"],
+        tally=tally_lib.Tally.from_json(marker["tally"]),
+        parts=tuple(work.Part(file, i, n) for i, n in enumerate(marker["parts"])),
+    )
+
+
+def _judge(
+    document: documents.Document, rules: filters.Rules | None
+) -> filters.Verdict:
+    if rules is None:
+        return filters.Verdict(None, document.text, "")
+    return filters.judge(document, rules)
+
+
+def _write_sample(file: IO[bytes], document: documents.Document, reason: str) -> None:
+    sample = {
+        "reason": reason,
+        "source": document.source,
+        "url": document.url,
+        "text": document.text[:2_000],
+    }
+    file.write(work.dump(sample).encode() + b"\n")
+
+
+class _PartWriter:
+    """Writes kept documents into parts of about `PART_BYTES`."""
+
+    def __init__(self, folder: work.WorkFolder, file: int):
+        self._folder, self._file = folder, file
+        self._parts: list[work.Part] = []
+        self._lines: list[bytes] = []
+        self._digests: list[tuple[int, int, int, int, int]] = []
+        self._size = 0
+
+    def write(self, document: documents.Document, verdict: filters.Verdict) -> int:
+        """Keeps a document; returns the bytes of its text."""
+        kept = dataclasses.replace(
+            document, text=verdict.text, language=verdict.language
+        )
+        digest = documents.digest_of(kept.text)
+        self._digests.append(
+            (
+                int.from_bytes(digest[:8], "big"),
+                int.from_bytes(digest[8:], "big"),
+                int(kept.id[:16], 16),
+                int(kept.id[16:], 16),
+                len(self._lines),
+            )
+        )
+        line = kept.to_json().encode() + b"\n"
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= PART_BYTES:
+            self._flush()
+        return len(kept.text.encode())
+
+    def close(self) -> tuple[work.Part, ...]:
+        """Writes what is left and returns all parts."""
+        if self._lines:
+            self._flush()
+        return tuple(self._parts)
+
+    def _flush(self) -> None:
+        part = work.Part(self._file, len(self._parts), len(self._lines))
+        digests = np.array(self._digests, DIGEST)
+        digests.sort(order=["digest_high", "digest_low", "id_high", "id_low"])
+        with work.writing(self._folder.documents(part)) as file:
+            file.writelines(self._lines)
+        with work.writing(self._folder.digests(part)) as file:
+            np.save(file, digests)
+        self._parts.append(part)
+        self._lines, self._digests, self._size = [], [], 0

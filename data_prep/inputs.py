@@ -1,0 +1,92 @@
+"""Which files a run reads, and what they are called in its outputs."""
+
+import glob
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lmcodistill import errors
+
+
+class Input(NamedTuple):
+    """One input file.
+
+    Attributes:
+        path: Where it is.
+        name: What ids, manifests and reports call it: independent of the folder
+            that it happens to lie in, unique in the run.
+        split: `train`, `validation` or `test` of a pre-tokenized text; None for
+            text that prep splits itself.
+    """
+
+    path: pathlib.Path
+    name: str
+    split: str | None = None
+
+
+def find(patterns: Sequence[str]) -> list[Input]:
+    """Returns the files that the patterns match, sorted by name.
+
+    Raises:
+        UsageError: a pattern matches no file.
+    """
+    paths: set[pathlib.Path] = set()
+    for pattern in patterns:
+        found = _files_of(pattern)
+        if not found:
+            raise errors.UsageError(
+                f"--input {pattern!r} matches no file. Give existing files, folders "
+                "or glob patterns; quote patterns so that the shell leaves them alone."
+            )
+        paths.update(found)
+    names = _unique_names(sorted(paths))
+    return [Input(path, name) for name, path in sorted(names.items())]
+
+
+def pretokenized(train: str, validation: str, test: str) -> list[Input]:
+    """Returns the files of a text that comes with its own splits.
+
+    Raises:
+        UsageError: a file is missing, or only some are given.
+    """
+    if not (train and validation):
+        raise errors.UsageError(
+            "Pre-tokenized text needs both --train_text and --validation_text "
+            "(--test_text is optional); give the missing one."
+        )
+    found = []
+    for split, name in (("train", train), ("validation", validation), ("test", test)):
+        if not name:
+            continue
+        path = pathlib.Path(name)
+        if not path.is_file():
+            raise errors.UsageError(
+                f"--{split}_text {name!r} is not a file. Give an existing text file; "
+                "gzip, bzip2 and xz are read as they are."
+            )
+        found.append(Input(path.resolve(), f"{split}:{path.name}", split))
+    return found
+
+
+def _files_of(pattern: str) -> list[pathlib.Path]:
+    path = pathlib.Path(pattern)
+    if path.is_file():
+        return [path.resolve()]
+    names = [pattern] if path.is_dir() else glob.glob(pattern, recursive=True)
+    found = []
+    for match in map(pathlib.Path, names):
+        inside = match.rglob("*") if match.is_dir() else [match]
+        found += [p.resolve() for p in inside if p.is_file()]
+    return [p for p in found if not p.name.startswith(".")]
+
+
+def _unique_names(paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
+    """Returns paths by the shortest end of their path that no other one has."""
+    names: dict[str, pathlib.Path] = {}
+    for path in paths:
+        same = [p for p in paths if p.name == path.name]
+        length = 1
+        while sum(p.parts[-length:] == path.parts[-length:] for p in same) > 1:
+            length += 1
+        names["/".join(path.parts[-length:])] = path
+    return names

@@ -1,0 +1,116 @@
+"""Which split a document belongs to, and where in it.
+
+Web and book text: a hash of the document's id decides, so that partitions are
+disjoint by construction, growing the corpus moves no document, and no random
+number generator can change between versions. Pre-tokenized text: its place in
+the file decides.
+"""
+
+import dataclasses
+import hashlib
+import struct
+from typing import NamedTuple
+
+from lmcodistill.storage import layout
+
+KEY_END = 1 << 64
+VALIDATION, TEST = "validation", "test"
+
+
+class Place(NamedTuple):
+    """Where a document goes.
+
+    Attributes:
+        split: Name of the split.
+        key: The documents of a split are in ascending order of this.
+    """
+
+    split: str
+    key: int
+
+
+class Draw(NamedTuple):
+    """Independent uniform numbers that belong to a document id."""
+
+    validation: float
+    partition: int
+    key: int
+    sample: float
+
+
+def draw(document_id: str, seed: int) -> Draw:
+    """Returns the numbers of a document: the same on every machine, for ever."""
+    digest = hashlib.blake2b(f"{seed}\0{document_id}".encode(), digest_size=32)
+    validation, partition, key, sample = struct.unpack("<4Q", digest.digest())
+    return Draw(validation / KEY_END, partition, key, sample / KEY_END)
+
+
+@dataclasses.dataclass(frozen=True)
+class ByHash:
+    """Deals documents out by a hash of their ids.
+
+    Attributes:
+        seed: Of the hash.
+        validation_fraction: Share of the documents held out.
+        num_partitions: Disjoint slices of the others.
+    """
+
+    seed: int
+    validation_fraction: float
+    num_partitions: int
+
+    def place(self, document_id: str, number: int) -> Place:
+        """Returns where a document goes; its number in the file is unused."""
+        drawn = draw(document_id, self.seed)
+        if drawn.validation < self.validation_fraction:
+            return Place(VALIDATION, drawn.key)
+        partition = drawn.partition % self.num_partitions
+        return Place(
+            layout.DataLayout.train_name(partition, self.num_partitions), drawn.key
+        )
+
+    def key_range(self, split: str) -> tuple[int, int]:
+        """Returns the lowest key a split can have, and one above the highest."""
+        return 0, KEY_END
+
+
+@dataclasses.dataclass(frozen=True)
+class ByOrder:
+    """Keeps documents in the order and the split that they come in.
+
+    Attributes:
+        split: `train`, `validation` or `test`.
+        first: Number of this part's first document in its file.
+        num_documents: Documents of the whole file.
+        num_partitions: Consecutive slices of the training text.
+    """
+
+    split: str
+    first: int
+    num_documents: int
+    num_partitions: int
+
+    def place(self, document_id: str, number: int) -> Place:
+        """Returns where the document with this number in its part goes."""
+        key = self.first + number
+        if self.split != "train":
+            return Place(self.split, key)
+        partition = key * self.num_partitions // self.num_documents
+        return Place(layout.DataLayout.train_name(partition, self.num_partitions), key)
+
+    def key_range(self, split: str) -> tuple[int, int]:
+        """Returns the lowest key of a split, and one above the highest."""
+        if self.split != "train":
+            return 0, self.num_documents
+        for partition in range(self.num_partitions):
+            if layout.DataLayout.train_name(partition, self.num_partitions) == split:
+                low = -(-partition * self.num_documents // self.num_partitions)
+                high = -(-(partition + 1) * self.num_documents // self.num_partitions)
+                return low, high
+        raise KeyError(split)
+
+
+def equal_ranges(low: int, high: int, count: int) -> list[tuple[int, int]]:
+    """Cuts [low, high) into `count` ranges of equal width, in order."""
+    edges = [low + (high - low) * i // count for i in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))

@@ -1,0 +1,146 @@
+"""What a person sees while prep runs: one line per stage, on standard error.
+
+On a terminal a live bar; elsewhere a plain line every ten seconds. Names that
+come from outside are printed with their control characters escaped.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+from rich import console, progress
+
+_PERIOD_SECONDS = 10.0
+
+
+def printable(text: str) -> str:
+    """Returns `text` with whatever could steer a terminal escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+class Stage:
+    """One stage that is running.
+
+    Attributes:
+        done: Units done so far.
+    """
+
+    def __init__(self, name: str, total: int, unit: str, stream: TextIO):
+        self._name, self._total, self._unit = name, max(1, total), unit
+        self._stream = stream
+        self._start = self._last = time.monotonic()
+        self._first_done: int | None = None
+        self.done = 0
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Says how far the stage is, if it is time to."""
+        if self._first_done is None:
+            self._first_done = done
+        self.done = done
+        now = time.monotonic()
+        if now - self._last < _PERIOD_SECONDS:
+            return
+        self._last = now
+        self._write(now - self._start, detail)
+
+    def _write(self, seconds: float, detail: str) -> None:
+        rate = (self.done - (self._first_done or 0)) / seconds
+        line = f"stage={self._name} done={self.done / self._total:.0%}"
+        if self._unit:
+            line += f" rate={amount(rate, self._unit)}/s"
+        if rate > 0:
+            left = max(0.0, self._total - self.done) / rate
+            line += f" left={duration(left)}"
+        if detail:
+            line += f" {detail}"
+        print(line, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Ends the stage."""
+
+
+class _LiveStage(Stage):
+    """A stage on a terminal."""
+
+    def __init__(self, name: str, total: int, unit: str, stream: TextIO):
+        super().__init__(name, total, unit, stream)
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description:<20}"),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.TextColumn("{task.fields[rate]}"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[detail]}", markup=False),
+            console=console.Console(file=stream, highlight=False),
+            transient=True,
+        )
+        self._task = self._bar.add_task(name, total=self._total, rate="", detail="")
+        self._bar.start()
+
+    def update(self, done: int, detail: str = "") -> None:
+        if self._first_done is None:
+            self._first_done = done
+        self.done = done
+        seconds = max(1e-3, time.monotonic() - self._start)
+        rate = (done - self._first_done) / seconds
+        self._bar.update(
+            self._task,
+            completed=done,
+            rate=f"{amount(rate, self._unit)}/s" if self._unit else "",
+            detail=detail,
+        )
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+class Display:
+    """Where the stages of a run are shown.
+
+    Attributes:
+        seconds: Wall-clock time of each stage so far.
+    """
+
+    def __init__(self, stream: TextIO | None = None):
+        self._stream = stream if stream is not None else sys.stderr
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
+        """Shows a stage of `total` units while the block runs."""
+        kind = _LiveStage if self._stream.isatty() else Stage
+        start = time.monotonic()
+        stage = kind(name, total, unit, self._stream)
+        try:
+            yield stage
+        finally:
+            stage.close()
+            spent = time.monotonic() - start
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
+        self.say(f"stage={name} done=100% seconds={spent:.1f}")
+
+    def say(self, line: str) -> None:
+        """Prints one line for people."""
+        print(printable(line), file=self._stream, flush=True)
+
+
+def amount(value: float, unit: str) -> str:
+    """Returns a rate or a size as people write it: `12.3 MB`."""
+    for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.1f} {prefix}{unit}"
+    return f"{value:.0f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as people write it: `1h02m`, `3m20s`, `12s`."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    if whole >= 60:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole}s"

@@ -1,0 +1,125 @@
+"""The data folder: what is checked before writing to it, and its last files.
+
+`manifest.json` is written last. A folder that has one is never written to
+again; a folder that has none is unfinished.
+"""
+
+import gzip
+import json
+import pathlib
+import shutil
+from collections.abc import Iterable
+from typing import Any
+
+from data_prep import report_html, work
+from lmcodistill import errors
+from lmcodistill.data import shards
+from lmcodistill.storage import files, layout
+
+
+def is_finished(output: pathlib.Path, plan: dict[str, Any]) -> bool:
+    """Returns whether `output` holds just what `plan` would make.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    manifest = layout.DataLayout(output).manifest
+    if not manifest.exists():
+        return False
+    made = files.read_json(manifest, max_bytes=1 << 30).get("provenance", {})
+    old = {
+        "settings": made.get("settings", {}),
+        "inputs": [(i["name"], i["bytes"]) for i in made.get("inputs", [])],
+    }
+    new = {
+        "settings": plan["settings"],
+        "inputs": [(i["name"], i["bytes"]) for i in plan["inputs"]],
+    }
+    _refuse_differences(output, old, new, f"remove {output}")
+    return True
+
+
+def check_plan(folder: work.WorkFolder, plan: dict[str, Any]) -> None:
+    """Writes the plan of a new run, or compares it with the one being resumed.
+
+    Raises:
+        UsageError: the unfinished run had other settings or inputs.
+    """
+    if not folder.plan.exists():
+        files.write_text(folder.plan, files.to_json(plan))
+        return
+    old = files.read_json(folder.plan, max_bytes=1 << 30)
+    output = folder.root.parent
+    _refuse_differences(output, old, plan, f"remove {folder.root}")
+
+
+def publish(
+    output: pathlib.Path,
+    folder: work.WorkFolder,
+    manifest: shards.Manifest,
+    model: bytes,
+    report: dict[str, Any],
+    *,
+    dropped: list[pathlib.Path],
+    documents: Iterable[tuple[str, work.Part, frozenset[int]]] | None,
+) -> None:
+    """Writes everything but the shards, the manifest last."""
+    paths = layout.DataLayout(output)
+    files.write_bytes(paths.vocabulary, model)
+    if documents is not None:
+        _write_documents(output / "documents", folder, documents)
+    if any(path.stat().st_size for path in dropped):
+        with work.writing(output / "dropped.jsonl") as file:
+            for path in dropped:
+                file.write(path.read_bytes())
+    files.write_text(paths.report_json, files.to_json(report))
+    files.write_text(paths.report_html, report_html.render(report))
+    files.write_text(paths.manifest, files.to_json(manifest.to_json()))
+    shutil.rmtree(folder.root, ignore_errors=True)
+
+
+def _write_documents(
+    output: pathlib.Path,
+    folder: work.WorkFolder,
+    documents: Iterable[tuple[str, work.Part, frozenset[int]]],
+) -> None:
+    output.mkdir(exist_ok=True)
+    for name, part, copies in documents:
+        with (
+            work.writing(output / name) as raw,
+            # No name and no time in the header: equal documents, equal bytes.
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0, compresslevel=6) as file,
+        ):
+            for number, line in enumerate(work.json_lines(folder.documents(part))):
+                if number not in copies:
+                    file.write(line)
+
+
+def _refuse_differences(
+    output: pathlib.Path, old: dict[str, Any], new: dict[str, Any], remedy: str
+) -> None:
+    changed = []
+    for name in sorted({*old["settings"], *new["settings"]}):
+        before = old["settings"].get(name, {})
+        after = new["settings"].get(name, {})
+        for field in sorted({*before, *after}):
+            if before.get(field) != after.get(field):
+                changed.append(
+                    f"{name}.{field} was {json.dumps(before.get(field))}, "
+                    f"is {json.dumps(after.get(field))}"
+                )
+    if old["inputs"] != new["inputs"]:
+        changed.append(
+            f"the inputs were {len(old['inputs'])} file(s), are {len(new['inputs'])} "
+            "(names or sizes differ)"
+        )
+    if old.get("program") != new.get("program"):
+        changed.append(
+            f"the program was version {old.get('program')}, is {new.get('program')}"
+        )
+    if changed:
+        raise errors.UsageError(
+            f"{output} was begun with other settings: {'; '.join(changed)}. Repeat the "
+            f"command that began it, give another --output_dir, or {remedy} to start "
+            "anew."
+        )

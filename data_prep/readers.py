@@ -1,0 +1,311 @@
+"""From an input file to documents, whatever kind of file it is.
+
+A reader yields documents and counts in the file's tally whatever is none. It
+raises for no content: a damaged file costs a counter, and the complete records
+before (and, in archives, behind) the damage are yielded.
+"""
+
+import bz2
+import gzip
+import json
+import lzma
+import pathlib
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, cast
+
+from data_prep import archives, documents, html_pages
+from data_prep import tally as tally_lib
+from lmcodistill.settings import prep
+
+_GZIP, _BZ2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+_DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError)
+_ADVANCE_BYTES = 64 << 10
+_TITLE = re.compile(r"= [^=].* =$")
+_TEXT_KINDS = frozenset({"response", "conversion"})
+
+Advance = Callable[[int], None]
+
+
+def read_documents(
+    path: pathlib.Path,
+    source: str,
+    settings: prep.Prep,
+    tally: tally_lib.Tally,
+    advance: Advance,
+) -> Iterator[documents.Document]:
+    """Yields the documents of a file, cleaned.
+
+    Args:
+        path: The file.
+        source: Its name in ids, manifests and reports.
+        settings: What a document of a text file is, field names, size limits.
+        tally: Counts whatever is not yielded.
+        advance: Called with the bytes of the file read since the last call.
+    """
+    kind = kind_of(path)
+    if kind == "warc":
+        yield from _archive(path, source, settings, tally, advance)
+    elif kind == "jsonl":
+        yield from _json_lines(path, source, settings, tally, advance)
+    elif kind == "text":
+        yield from _plain_text(path, source, settings, tally, advance)
+    else:
+        tally.note = _NOTES[kind]
+        advance(path.stat().st_size)
+
+
+_NOTES = {
+    "empty": "is empty",
+    "arc": "is an ARC file, the old format; convert it with `warcio recompress`",
+    "zstd": "is compressed with zstd, which is not read; recompress it with gzip",
+    "binary": "is neither text, JSON Lines, WARC nor WET; it was ignored",
+}
+
+
+def kind_of(path: pathlib.Path) -> str:
+    """Returns `warc`, `jsonl` or `text`, or why it is none: see the notes.
+
+    The content decides between archives and text, because crawl files come with
+    many endings; the name decides between text and JSON Lines.
+    """
+    with open(path, "rb") as file:
+        magic = file.read(6)
+    if not magic:
+        return "empty"
+    if magic.startswith(_ZSTD):
+        return "zstd"
+    head = b""
+    with open_text(path) as stream:
+        try:
+            head = stream.read(1024)
+        except _DAMAGE:
+            # Let the reader of archives find what is left of a damaged one.
+            if ".warc" in path.name:
+                return "warc"
+    if head.startswith(b"WARC/") or ".warc" in path.name:
+        return "warc"
+    if head.startswith(b"filedesc:"):
+        return "arc"
+    if b"\0" in head:
+        return "binary"
+    suffixes = {".jsonl", ".ndjson", ".json"}
+    return "jsonl" if suffixes & set(path.suffixes) else "text"
+
+
+def open_text(path: pathlib.Path) -> IO[bytes]:
+    """Opens a file for reading bytes; gzip, bzip2 and xz are decompressed."""
+    with open(path, "rb") as file:
+        magic = file.read(6)
+    if magic.startswith(_GZIP):
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if magic.startswith(_BZ2):
+        return cast(IO[bytes], bz2.open(path, "rb"))
+    if magic.startswith(_XZ):
+        return cast(IO[bytes], lzma.open(path, "rb"))
+    return open(path, "rb")
+
+
+def read_lines(
+    path: pathlib.Path, max_bytes: int, tally: tally_lib.Tally, advance: Advance
+) -> Iterator[bytes]:
+    """Yields the lines of a file without their ends, up to any damage.
+
+    A line over `max_bytes` is dropped and counted.
+    """
+    size, steps, unsaid = path.stat().st_size, 0, 0
+    with open_text(path) as stream, open(path, "rb") as raw:
+        compressed = raw.read(6).startswith((_GZIP, _BZ2, _XZ))
+        try:
+            while line := stream.readline(max_bytes + 1):
+                # Where a compressed stream stands in its file is not known.
+                unsaid += 0 if compressed else len(line)
+                if unsaid > _ADVANCE_BYTES:
+                    advance(unsaid)
+                    steps, unsaid = steps + unsaid, 0
+                if len(line) > max_bytes and not line.endswith(b"\n"):
+                    while line and not line.endswith(b"\n"):
+                        line = stream.readline(1 << 20)
+                    tally.drop("record_too_large")
+                    continue
+                yield line.rstrip(b"\r\n")
+        except EOFError:
+            tally.truncated = True
+        except _DAMAGE:
+            tally.damaged += 1
+    advance(max(0, size - steps))
+
+
+def _archive(
+    path: pathlib.Path,
+    source: str,
+    settings: prep.Prep,
+    tally: tally_lib.Tally,
+    advance: Advance,
+) -> Iterator[documents.Document]:
+    if path.stat().st_size == 0:
+        return
+    for record in archives.read_records(
+        path,
+        tally,
+        max_record_bytes=settings.max_record_bytes,
+        wanted=_TEXT_KINDS,
+        advance=advance,
+    ):
+        headers = record.headers
+        url = headers.get("warc-target-uri", "").strip("<> ")
+        if headers["warc-type"].lower() == "conversion":
+            text, reason = record.body.decode("utf-8", "replace"), None
+        else:
+            text, reason = html_pages.extract_text(
+                record, main_content=settings.html_main_content
+            )
+        if reason is not None:
+            tally.drop(reason)
+            continue
+        name = headers.get("warc-record-id") or f"{url}#{record.number}"
+        yield documents.Document(
+            id=documents.make_id(source, name),
+            text=documents.clean(text).strip("\n"),
+            url=documents.clean(url),
+            language=_first_language(headers),
+            source=source,
+            is_web=True,
+        )
+    if tally.records and not tally.read:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(tally.records.items()))
+        tally.note = f"has no page: its records are {kinds}"
+        if tally.records["metadata"] and ".wat" in path.name:
+            tally.note = (
+                "is a WAT file (metadata of pages, no text) and was ignored; give "
+                "the WET or WARC file of the same crawl"
+            )
+
+
+def _first_language(headers: dict[str, str]) -> str:
+    tags = headers.get("warc-identified-content-language", "")
+    return tags.split(",")[0].strip().lower()[:8]
+
+
+def _json_lines(
+    path: pathlib.Path,
+    source: str,
+    settings: prep.Prep,
+    tally: tally_lib.Tally,
+    advance: Advance,
+) -> Iterator[documents.Document]:
+    lines = read_lines(path, settings.max_record_bytes, tally, advance)
+    for number, line in enumerate(lines):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            tally.drop("bad_json")
+            continue
+        text = value.get(settings.jsonl_text_field) if isinstance(value, dict) else None
+        if not isinstance(text, str):
+            tally.drop("no_text_field")
+            continue
+        url = value.get(settings.jsonl_url_field)
+        yield documents.Document(
+            id=documents.make_id(source, str(number)),
+            text=documents.clean(text),
+            url=documents.clean(url) if isinstance(url, str) else "",
+            source=source,
+        )
+
+
+def _plain_text(
+    path: pathlib.Path,
+    source: str,
+    settings: prep.Prep,
+    tally: tally_lib.Tally,
+    advance: Advance,
+) -> Iterator[documents.Document]:
+    raw = read_lines(path, settings.max_record_bytes, tally, advance)
+    lines = (line.decode("utf-8-sig", "replace") for line in raw)
+    if settings.text_documents == "sections":
+        texts = sections(lines, settings.text_section_bytes)
+    elif settings.text_documents == "lines":
+        texts = (line for line in lines if line.strip())
+    else:
+        texts = _whole(lines, settings.max_record_bytes, tally)
+    for number, text in enumerate(texts):
+        yield documents.Document(
+            id=documents.make_id(source, str(number)),
+            text=documents.clean(text),
+            source=source,
+        )
+
+
+def read_pretokenized(
+    path: pathlib.Path,
+    source: str,
+    settings: prep.Prep,
+    tally: tally_lib.Tally,
+    advance: Advance,
+) -> Iterator[documents.Document]:
+    """Yields every line or every article of a text that comes tokenized.
+
+    Nothing is dropped, blank lines included: a line end is a token that the
+    literature counts.
+    """
+    raw = read_lines(path, settings.max_record_bytes, tally, advance)
+    texts = (" ".join(line.decode("utf-8-sig", "replace").split()) for line in raw)
+    if settings.pretokenized_documents == "articles":
+        texts = _articles(texts)
+    for number, text in enumerate(texts):
+        yield documents.Document(
+            id=documents.make_id(source, str(number)),
+            text=documents.clean(text),
+            source=source,
+        )
+
+
+def _articles(lines: Iterator[str]) -> Iterator[str]:
+    """Cuts WikiText before each `= Title =`, but not before `= = Section = =`."""
+    article: list[str] = []
+    for line in lines:
+        if _TITLE.match(line) and any(article):
+            yield "\n".join(article)
+            article = []
+        article.append(line)
+    if article:
+        yield "\n".join(article)
+
+
+def sections(lines: Iterator[str], section_bytes: int) -> Iterator[str]:
+    """Cuts text into sections of at least `section_bytes`, between paragraphs.
+
+    A paragraph ends at a blank line; where none comes before twice the size, the
+    section ends with its line. Blank lines around a section are left out.
+    """
+    section: list[str] = []
+    size = 0
+    for line in lines:
+        section.append(line)
+        size += len(line.encode("utf-8", "replace")) + 1
+        is_edge = not line.strip() or size >= 2 * section_bytes
+        if size >= section_bytes and is_edge:
+            if text := "\n".join(section).strip("\n"):
+                yield text
+            section, size = [], 0
+    if text := "\n".join(section).strip("\n"):
+        yield text
+
+
+def _whole(
+    lines: Iterator[str], max_bytes: int, tally: tally_lib.Tally
+) -> Iterator[str]:
+    whole: list[str] = []
+    size = 0
+    for line in lines:
+        size += len(line) + 1
+        if size <= max_bytes:
+            whole.append(line)
+    if size > max_bytes:
+        tally.drop("record_too_large")
+    elif whole:
+        yield "\n".join(whole)

@@ -1,0 +1,141 @@
+"""What was kept and why not: the report, and the sentences that quote it."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from data_prep import extract
+from data_prep import tally as tally_lib
+from lmcodistill.data import vocabulary
+
+if TYPE_CHECKING:
+    from data_prep import pipeline
+
+FORMAT_VERSION = 1
+
+
+def build(
+    extracted: Sequence[extract.Extracted],
+    duplicates: Sequence[int],
+    counts: Mapping[str, Mapping[str, int]],
+    pieces: vocabulary.Vocabulary,
+    sampled: Mapping[str, int],
+    settings: "pipeline.Settings",
+) -> dict[str, Any]:
+    """Returns the report: in every line, `read` = `kept` + sum of `dropped`.
+
+    Args:
+        extracted: What became of each input file.
+        duplicates: Copies in each, dropped after that.
+        counts: Documents, tokens, words and bytes of each split.
+        pieces: The vocabulary.
+        sampled: What it was trained on.
+        settings: What decided.
+    """
+    lines = [
+        _file_line(found, copies)
+        for found, copies in zip(extracted, duplicates, strict=True)
+    ]
+    total = tally_lib.Tally()
+    for found in extracted:
+        total.add(found.tally)
+    return {
+        "format_version": FORMAT_VERSION,
+        "total": {
+            **_kept_and_dropped(total, sum(duplicates)),
+            "files": len(lines),
+            "bytes": sum(found.bytes for found in extracted),
+            "damaged_files": sum(line["damaged"] > 0 for line in lines),
+            "truncated_files": sum(line["truncated"] for line in lines),
+            "ignored_files": sum(bool(line["note"]) for line in lines),
+            "languages": _by_count(total.languages),
+        },
+        "files": lines,
+        "splits": {name: _split_line(found) for name, found in counts.items()},
+        "vocabulary": {
+            "type": settings.vocabulary.type,
+            "size": pieces.size,
+            "fingerprint": pieces.fingerprint,
+            "sample": dict(sampled),
+        },
+        "settings": settings.to_json(),
+    }
+
+
+def warnings_of(found: extract.Extracted) -> list[str]:
+    """Returns what people should know about an input file: mostly nothing."""
+    tally, warnings = found.tally, []
+    if tally.note:
+        warnings.append(f"{found.source} {tally.note}")
+    kept = f"the {tally.read:,} complete document(s) in it were read"
+    if tally.truncated:
+        warnings.append(f"{found.source} ends in the middle of a record; {kept}")
+    if tally.damaged:
+        warnings.append(
+            f"{found.source} is damaged in {tally.damaged} place(s); {kept}"
+        )
+    return warnings
+
+
+def nothing_kept(extracted: Sequence[extract.Extracted]) -> str:
+    """Returns the message for a run whose every document was dropped."""
+    total = tally_lib.Tally()
+    for found in extracted:
+        total.add(found.tally)
+    if not total.read:
+        kinds = ", ".join(f"{n} {k}" for k, n in sorted(total.records.items()))
+        return (
+            f"No document was found in {len(extracted)} input file(s)"
+            f"{f' (records: {kinds})' if kinds else ''}. Give WET or WARC files with "
+            "pages, JSON Lines or plain text."
+        )
+    reasons = ", ".join(f"{n} {k}" for k, n in _by_count(total.dropped).items())
+    return (
+        f"All {total.read:,} documents were dropped: {reasons}. Give other input, or "
+        "relax the rules: LANGUAGE = '' keeps every language, QUALITY_RULES = 'none' "
+        "every page."
+    )
+
+
+def empty_split(split: str, counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Returns the message for a split that no document fell into."""
+    total = sum(found["documents"] for found in counts.values())
+    return (
+        f"Split {split} got none of the {total:,} kept documents. Give more text, "
+        "lower NUM_PARTITIONS, or change VALIDATION_FRACTION or SEED; plain text can "
+        "be cut into more documents with a lower Prep.text_section_bytes."
+    )
+
+
+def _file_line(found: extract.Extracted, copies: int) -> dict[str, Any]:
+    return {
+        "name": found.source,
+        "bytes": found.bytes,
+        **_kept_and_dropped(found.tally, copies),
+        "records": dict(sorted(found.tally.records.items())),
+        "damaged": found.tally.damaged,
+        "truncated": found.tally.truncated,
+        "note": found.tally.note,
+    }
+
+
+def _kept_and_dropped(tally: tally_lib.Tally, copies: int) -> dict[str, Any]:
+    dropped = dict(tally.dropped)
+    if copies:
+        dropped["duplicate"] = copies
+    return {
+        "read": tally.read,
+        "kept": tally.kept - copies,
+        "dropped": _by_count(dropped),
+    }
+
+
+def _split_line(found: Mapping[str, int]) -> dict[str, Any]:
+    tokens = found["tokens"] - found["documents"]
+    return {
+        **found,
+        "bytes_per_token": round(found["bytes"] / tokens, 4) if tokens else None,
+    }
+
+
+def _by_count(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

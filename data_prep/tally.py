@@ -1,0 +1,72 @@
+"""What became of one input file, counted: nothing is dropped without a reason."""
+
+import collections
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass
+class Tally:
+    """Counts of one input file.
+
+    Attributes:
+        read: Documents found, kept or not: `kept` plus all of `dropped`.
+        kept: Documents that passed every rule.
+        kept_bytes: UTF-8 bytes of their text.
+        dropped: Documents per reason.
+        records: Records of an archive per type, text or not.
+        damaged: Places where the file could not be read and reading went on
+            behind them.
+        truncated: Whether the file ends in the middle of a record.
+        languages: Kept documents per language, as declared or found.
+        note: A sentence for people about the file as a whole, or empty.
+    """
+
+    read: int = 0
+    kept: int = 0
+    kept_bytes: int = 0
+    dropped: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    records: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    damaged: int = 0
+    truncated: bool = False
+    languages: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    note: str = ""
+
+    def drop(self, reason: str) -> None:
+        """Counts a document that was found and dropped."""
+        self.read += 1
+        self.dropped[reason] += 1
+
+    def keep(self, num_bytes: int, language: str) -> None:
+        """Counts a document that was found and kept."""
+        self.read += 1
+        self.kept += 1
+        self.kept_bytes += num_bytes
+        self.languages[language or "unknown"] += 1
+
+    def add(self, other: "Tally") -> None:
+        """Adds the counts of another file."""
+        for field in ("read", "kept", "kept_bytes", "damaged"):
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+        for field in ("dropped", "records", "languages"):
+            getattr(self, field).update(getattr(other, field))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the counts as a JSON object."""
+        # asdict would rebuild a Counter from pairs, which counts the pairs.
+        value = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {k: dict(v) if isinstance(v, dict) else v for k, v in value.items()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Tally":
+        """Builds counts from `to_json`'s object."""
+        value = dict(value)
+        for field in ("dropped", "records", "languages"):
+            value[field] = collections.Counter(value[field])
+        return cls(**value)

@@ -1,0 +1,134 @@
+"""Stage 4: from kept documents to token ids, each with its place in the shuffle.
+
+Every document is decoded again and compared: perplexities by word and by byte
+mean something only if the tokens give the text back. Documents with words
+outside a `word` vocabulary cannot; their unknown tokens are counted instead.
+"""
+
+import collections
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from data_prep import deduplicate, documents, partition, text_forms, work
+from lmcodistill.data import shards, vocabulary
+
+_BATCH = 256
+
+INDEX = np.dtype(
+    [
+        ("split", "<u4"),
+        ("key", "<u8"),
+        ("id_high", "<u8"),
+        ("id_low", "<u8"),
+        ("start", "<u8"),
+        ("tokens", "<u8"),
+        ("words", "<u8"),
+        ("bytes", "<u8"),
+    ]
+)
+
+
+# What is counted for every split.
+COUNTS = ("documents", "tokens", "words", "bytes", "unknown", "inexact")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One part to tokenize.
+
+    Attributes:
+        number: Number of the part in the run.
+        part: The part.
+        root: The work folder.
+        num_buckets: Ranges of digests that were searched for duplicates.
+        place: Which split each document goes to, and where in it.
+        splits: Names of all splits.
+        vocab_type: `unigram`, `bpe` or `word`.
+    """
+
+    number: int
+    part: work.Part
+    root: pathlib.Path
+    num_buckets: int
+    place: partition.ByHash | partition.ByOrder
+    splits: tuple[str, ...]
+    vocab_type: str
+
+
+def tokenize(task: Task, advance: Callable[[int], None]) -> None:
+    """Writes tokens in order of split and place, their index, and a marker."""
+    folder = work.WorkFolder(task.root)
+    pieces = vocabulary.Vocabulary.load(folder.vocabulary_model)
+    dtype = shards.token_dtype(pieces.size)
+    copies = deduplicate.load_duplicates(folder, task.number, task.num_buckets)
+    rows: list[tuple[int, ...]] = []
+    arrays: list[np.ndarray] = []
+    unknown, inexact = collections.Counter[str](), collections.Counter[str]()
+    split_numbers = {name: i for i, name in enumerate(task.splits)}
+    lines = enumerate(work.json_lines(folder.documents(task.part)))
+    while batch := list(itertools.islice(lines, _BATCH)):
+        advance(sum(len(line) for _, line in batch))
+        kept = [
+            (number, documents.Document.from_json(line))
+            for number, line in batch
+            if number not in copies
+        ]
+        texts = [text_forms.tokenizer_form(d.text, task.vocab_type) for _, d in kept]
+        encoded = pieces.encode_many(texts)
+        for (number, document), text, ids in zip(kept, texts, encoded, strict=True):
+            place = task.place.place(document.id, number)
+            num_unknown = ids.count(pieces.unknown_id)
+            unknown[place.split] += num_unknown
+            if not num_unknown and pieces.decode(ids) != text:
+                inexact[place.split] += 1
+            rows.append(
+                (
+                    split_numbers[place.split],
+                    place.key,
+                    int(document.id[:16], 16),
+                    int(document.id[16:], 16),
+                    0,
+                    len(ids) + 1,
+                    len(document.text.split()),
+                    len(document.text.encode()),
+                )
+            )
+            arrays.append(np.array([*ids, pieces.end_id], dtype))
+    index = np.array(rows, INDEX)
+    order = np.lexsort(
+        (index["id_low"], index["id_high"], index["key"], index["split"])
+    )
+    index = index[order]
+    index["start"] = np.cumsum(index["tokens"]) - index["tokens"]
+    with work.writing(folder.tokens(task.part)) as file:
+        for i in order:
+            file.write(arrays[i].tobytes())
+    with work.writing(folder.index(task.part)) as file:
+        np.save(file, index)
+    work.write_marker(
+        folder.tokens_marker(task.part), _counts(task, index, unknown, inexact)
+    )
+
+
+def _counts(
+    task: Task,
+    index: np.ndarray,
+    unknown: collections.Counter[str],
+    inexact: collections.Counter[str],
+) -> dict[str, dict[str, int]]:
+    counts = {}
+    for i, name in enumerate(task.splits):
+        rows = index[index["split"] == i]
+        counts[name] = {
+            "documents": len(rows),
+            "tokens": int(rows["tokens"].sum()),
+            "words": int(rows["words"].sum()),
+            "bytes": int(rows["bytes"].sum()),
+            "unknown": unknown[name],
+            "inexact": inexact[name],
+        }
+    return counts

@@ -1,0 +1,143 @@
+"""The folder `.work` of an unfinished data folder, and what is written there.
+
+Every stage writes its output and then a marker with its counts. A stage whose
+marker is there is not run again, so a run that was killed goes on where it
+stopped. All names come from counters, never from input.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+from lmcodistill.storage import files
+
+# A marker lists the languages and reasons of a file, or the shards of a split.
+_MAX_MARKER_BYTES = 64 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A slice of one input file's kept documents, small enough for memory.
+
+    Attributes:
+        file: Number of the input file.
+        index: Number of the part inside it.
+        documents: Number of documents.
+    """
+
+    file: int
+    index: int
+    documents: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.file:06d}-{self.index:05d}"
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkFolder:
+    """Where each stage writes; pure path arithmetic but for `make`."""
+
+    root: pathlib.Path
+
+    @property
+    def plan(self) -> pathlib.Path:
+        return self.root / "plan.json"
+
+    @property
+    def lock(self) -> pathlib.Path:
+        return self.root / "lock"
+
+    @property
+    def vocabulary_log(self) -> pathlib.Path:
+        return self.root / "vocabulary" / "trainer.log"
+
+    @property
+    def vocabulary_model(self) -> pathlib.Path:
+        return self.root / "vocabulary" / "vocabulary.model"
+
+    @property
+    def vocabulary_marker(self) -> pathlib.Path:
+        return self.root / "vocabulary" / "done.json"
+
+    def make(self) -> None:
+        """Makes the folders."""
+        for name in ("kept", "duplicates", "vocabulary", "tokens", "shards"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def kept_marker(self, file: int) -> pathlib.Path:
+        return self.root / "kept" / f"{file:06d}.json"
+
+    def dropped(self, file: int) -> pathlib.Path:
+        return self.root / "kept" / f"{file:06d}.dropped.jsonl"
+
+    def documents(self, part: Part) -> pathlib.Path:
+        return self.root / "kept" / f"{part.name}.jsonl"
+
+    def digests(self, part: Part) -> pathlib.Path:
+        return self.root / "kept" / f"{part.name}.digests.npy"
+
+    def duplicates(self, bucket: int) -> pathlib.Path:
+        return self.root / "duplicates" / f"{bucket:06d}.npy"
+
+    def duplicates_marker(self, bucket: int) -> pathlib.Path:
+        return self.root / "duplicates" / f"{bucket:06d}.json"
+
+    def sample(self, part: Part) -> pathlib.Path:
+        return self.root / "vocabulary" / f"{part.name}.sample"
+
+    def sample_marker(self, part: Part) -> pathlib.Path:
+        return self.root / "vocabulary" / f"{part.name}.json"
+
+    def tokens(self, part: Part) -> pathlib.Path:
+        return self.root / "tokens" / f"{part.name}.tokens"
+
+    def index(self, part: Part) -> pathlib.Path:
+        return self.root / "tokens" / f"{part.name}.index.npy"
+
+    def tokens_marker(self, part: Part) -> pathlib.Path:
+        return self.root / "tokens" / f"{part.name}.json"
+
+    def shard_marker(self, split: str, index: int) -> pathlib.Path:
+        return self.root / "shards" / f"{split}-{index:05d}.json"
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """Opens a file that appears under its name only once it is whole."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_marker(path: pathlib.Path, value: dict[str, Any]) -> None:
+    """Says that everything the marker speaks of is written."""
+    files.write_text(path, files.to_json(value))
+
+
+def read_marker(path: pathlib.Path) -> dict[str, Any] | None:
+    """Returns what a finished stage said, or None if it did not finish."""
+    if not path.exists():
+        return None
+    return files.read_json(path, max_bytes=_MAX_MARKER_BYTES)
+
+
+def json_lines(path: pathlib.Path) -> Iterator[bytes]:
+    """Yields the lines of one of our own files."""
+    with open(path, "rb", buffering=1 << 20) as file:
+        yield from file
+
+
+def dump(value: Any) -> str:
+    """Returns `value` as one line of JSON with sorted keys."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

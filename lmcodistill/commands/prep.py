@@ -1,0 +1,191 @@
+r"""Turn text into token shards: disjoint training partitions and a held-out split.
+
+Reads WET and WARC files, JSON Lines and plain text (gzip, bzip2 and xz as they
+are), keeps the documents that pass the rules, each once, trains a vocabulary,
+and writes shards, manifest.json, report.json and report.html. A run that was
+stopped or killed goes on where it was when the same command is given again.
+
+Text that comes tokenized and split, such as the Penn Treebank, is taken as it
+is with --train_text, --validation_text and --test_text instead of --input.
+
+Examples:
+  lmcodistill prep --gin_file prep/web.gin \
+    --input 'CC-MAIN-*.warc.wet.gz' --output_dir DATA
+  lmcodistill prep --gin_file prep/quickstart.gin --gin.VOCAB_SIZE=2000 \
+    --input notes/ --input 'more/*.txt' --output_dir DATA
+  lmcodistill prep --gin_file prep/ptb.gin --train_text ptb.train.txt \
+    --validation_text ptb.valid.txt --test_text ptb.test.txt --output_dir DATA
+"""
+
+import errno
+import json
+import os
+import pathlib
+import signal
+import sys
+import types
+from typing import Any
+
+from absl import flags
+
+from data_prep import engines, inputs, pipeline, progress
+from lmcodistill import config, errors
+from lmcodistill.settings import prep
+
+# An unquoted pattern, which the shell has replaced by many names, is understood.
+ARGUMENTS = "[INPUT ...]"
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines what to read, where to write, and how to run."""
+    flags.DEFINE_multi_string(
+        "input",
+        [],
+        "A file, a folder or a quoted pattern of files to read.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "output_dir",
+        None,
+        "The data folder to make: empty, missing, or begun by the same command.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "engine",
+        "local",
+        "Where the stages run; local: processes of this machine.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "num_workers",
+        0,
+        "Processes; 0: one per core. The result does not depend on it.",
+        flag_values=flag_values,
+    )
+    for split in ("train", "validation", "test"):
+        flags.DEFINE_string(
+            f"{split}_text",
+            "",
+            f"File with the {split} split of a text that comes tokenized.",
+            flag_values=flag_values,
+        )
+
+
+def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
+    """Fills the data folder; see the module's text."""
+    sources = _sources(flag_values, arguments)
+    output = _output(flag_values)
+    num_workers = _num_workers(flag_values)
+    loaded = config.load(
+        flag_values.gin_file,
+        flag_values.gin_bindings,
+        classes=prep.PREP_SETTINGS,
+        default="defaults/prep.gin",
+    )
+    settings = pipeline.Settings(
+        prep=loaded.get(prep.Prep),
+        vocabulary=loaded.get(prep.PrepVocabulary),
+        language=loaded.get(prep.LanguageRule),
+        c4=loaded.get(prep.C4Rules),
+        gopher=loaded.get(prep.GopherRules),
+    )
+    display = progress.Display(sys.stderr)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        with engines.make(flag_values.engine, num_workers) as engine:
+            report = pipeline.run(sources, output, settings, engine, display)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        raise errors.DataError(
+            f"{error.filename or output} cannot be written: {error.strerror}. Free "
+            "some space or give another --output_dir; the same command goes on where "
+            "it stopped."
+        ) from error
+    _tell(report, output, display, as_json=flag_values.json)
+    return 0
+
+
+def _sources(flag_values: flags.FlagValues, arguments: list[str]) -> list[inputs.Input]:
+    patterns = [*flag_values.input, *arguments]
+    texts = (
+        flag_values.train_text,
+        flag_values.validation_text,
+        flag_values.test_text,
+    )
+    if patterns and any(texts):
+        raise errors.UsageError(
+            "--input and --train_text were both given; text is either split by prep "
+            "or comes with its own splits. Give one of the two."
+        )
+    if any(texts):
+        return inputs.pretokenized(*texts)
+    if not patterns:
+        raise errors.UsageError(
+            "there is nothing to read. Give --input FILES, or --train_text and "
+            "--validation_text for text that comes with its own splits."
+        )
+    return inputs.find(patterns)
+
+
+def _output(flag_values: flags.FlagValues) -> pathlib.Path:
+    if not flag_values.output_dir:
+        raise errors.UsageError("--output_dir is missing. Give the folder to make.")
+    output = pathlib.Path(flag_values.output_dir)
+    if output.exists() and not output.is_dir():
+        raise errors.UsageError(
+            f"--output_dir {output} is a file; a folder was wanted."
+        )
+    found = {path.name for path in output.iterdir()} if output.exists() else set()
+    if found and not found & {"manifest.json", ".work"}:
+        raise errors.UsageError(
+            f"--output_dir {output} holds other files and no data folder begun by "
+            "prep. Give an empty or a new folder."
+        )
+    return output
+
+
+def _num_workers(flag_values: flags.FlagValues) -> int:
+    if flag_values.num_workers < 0:
+        raise errors.UsageError(
+            f"--num_workers = {flag_values.num_workers} cannot work: expected 0 (one "
+            "per core) or more."
+        )
+    return flag_values.num_workers or len(os.sched_getaffinity(0))
+
+
+def _stop(signum: int, frame: types.FrameType | None) -> None:
+    raise errors.StoppedError(
+        "stopped on request. What is finished is kept: the same command goes on from "
+        "there."
+    )
+
+
+def _tell(
+    report: dict[str, Any],
+    output: pathlib.Path,
+    display: progress.Display,
+    *,
+    as_json: bool,
+) -> None:
+    """Says what was kept: to people, or as one JSON object."""
+    if as_json:
+        print(json.dumps({"data_dir": str(output), **report}))
+    total = report["total"]
+    display.say(f"read {total['read']:,} documents, kept {total['kept']:,}")
+    for reason, count in total["dropped"].items():
+        display.say(f"  dropped {count:>9,}  {reason}")
+    for name, split in report["splits"].items():
+        display.say(
+            f"  {name}: {split['documents']:,} documents, {split['tokens']:,} tokens"
+        )
+        for what in ("unknown", "inexact"):
+            if split[what]:
+                display.say(f"warning: {name}: {split[what]:,} {_FAULTS[what]}")
+    display.say(f"Wrote {output}; report.html there shows what was kept and why not.")
+
+
+_FAULTS = {
+    "unknown": "token(s) outside the vocabulary",
+    "inexact": "document(s) whose tokens do not give the text back exactly",
+}

@@ -1,0 +1,128 @@
+"""Makes a WET file, as Common Crawl writes them, out of tar files of books.
+
+A test bed and benchmark input of any size without a crawl: each book is cut
+between paragraphs into documents of about 5 kB, one gzip member per record,
+after a warcinfo record. The same books always give the same bytes.
+
+Example:
+  python tools/make_books_wet.py --books 'books/*.tar.xz' --output books.warc.wet.gz
+"""
+
+import argparse
+import base64
+import glob
+import gzip
+import hashlib
+import io
+import pathlib
+import re
+import sys
+import tarfile
+import uuid
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from data_prep import readers, work  # noqa: E402
+
+# The text has no time of its own, and a clock would change the bytes.
+_DATE = "2018-04-09T00:00:00Z"
+
+
+class Book(NamedTuple):
+    """One book of a tar file."""
+
+    name: str
+    text: str
+
+
+def main() -> None:
+    """Reads the flags and writes the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--books", required=True, help="pattern of tar files")
+    parser.add_argument("--output", required=True, type=pathlib.Path)
+    parser.add_argument("--document_bytes", type=int, default=5_000)
+    parser.add_argument("--max_bytes", type=int, default=0, help="of text; 0: all")
+    flags = parser.parse_args()
+    paths = sorted(glob.glob(flags.books))
+    if not paths:
+        parser.error(f"--books {flags.books!r} matches no file")
+    documents, size = 0, 0
+    with work.writing(flags.output) as file:
+        _write_record(file, _info_record(flags.output.name))
+        for book in read_books(paths):
+            lines = iter(book.text.split("\n"))
+            sections = readers.sections(lines, flags.document_bytes)
+            for number, section in enumerate(sections):
+                body = section.encode()
+                _write_record(file, _text_record(book.name, number, body))
+                documents, size = documents + 1, size + len(body)
+            if flags.max_bytes and size >= flags.max_bytes:
+                break
+    print(f"{flags.output}: {documents:,} documents, {size:,} bytes of text")
+
+
+def read_books(paths: list[str]) -> Iterator[Book]:
+    """Yields the text files of tar files, in the order of their names."""
+    for path in paths:
+        with tarfile.open(path) as tar:
+            members = sorted(
+                (member for member in tar.getmembers() if member.isfile()),
+                key=lambda member: member.name,
+            )
+            for member in members:
+                content = tar.extractfile(member)
+                if content is not None:
+                    text = content.read().decode("utf-8", "replace")
+                    yield Book(member.name, text.replace("\r\n", "\n"))
+
+
+def _info_record(name: str) -> bytes:
+    body = b"isPartOf: books\r\ndescription: public-domain books as pages\r\n"
+    headers = [
+        "WARC-Type: warcinfo",
+        f"WARC-Date: {_DATE}",
+        f"WARC-Filename: {name}",
+        f"WARC-Record-ID: {_record_id(name)}",
+        "Content-Type: application/warc-fields",
+    ]
+    return _record(headers, body)
+
+
+def _text_record(book: str, number: int, body: bytes) -> bytes:
+    path = re.sub(r"[^A-Za-z0-9./_-]", "-", book)
+    url = f"https://books.example.org/{path}#{number}"
+    digest = base64.b32encode(hashlib.sha1(body).digest()).decode()
+    headers = [
+        "WARC-Type: conversion",
+        f"WARC-Target-URI: {url}",
+        f"WARC-Date: {_DATE}",
+        f"WARC-Record-ID: {_record_id(url)}",
+        f"WARC-Block-Digest: sha1:{digest}",
+        "WARC-Identified-Content-Language: eng",
+        "Content-Type: text/plain",
+    ]
+    return _record(headers, body)
+
+
+def _record(headers: list[str], body: bytes) -> bytes:
+    lines = ["WARC/1.0", *headers, f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body + b"\r\n\r\n"
+
+
+def _record_id(name: str) -> str:
+    return f"<urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, name)}>"
+
+
+def _write_record(file: IO[bytes], record: bytes) -> None:
+    buffer = io.BytesIO()
+    with gzip.GzipFile("", "wb", fileobj=buffer, mtime=0) as member:
+        member.write(record)
+    file.write(buffer.getvalue())
+
+
+if __name__ == "__main__":
+    main()
