@@ -10,6 +10,7 @@ import dataclasses
 import pathlib
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import tensorflow as tf
 from lmcodistill import errors
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.model import language_model
+from lmcodistill.model import weights as weights_lib
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import publication, tensors
 
@@ -51,11 +53,33 @@ class Export:
     vocabulary: str
     weights: dict[str, np.ndarray]
 
+    def header(self) -> dict[str, Any]:
+        """Returns all but the weights, as JSON."""
+        return {
+            "source": str(self.source),
+            "student": self.student,
+            "step": self.step,
+            "config": self.config.to_json(),
+            "vocab_size": self.vocab_size,
+            "vocabulary": self.vocabulary,
+        }
+
     def build(self) -> language_model.LanguageModel:
         """Returns the model with these weights, frozen."""
         return language_model.LanguageModel(
             self.config, self.vocab_size, self.weights, trainable=False
         )
+
+
+def blank(header: dict[str, Any]) -> Export:
+    """Returns an export with a header's description and zeros for weights."""
+    config = model_settings.LanguageModel(**header["config"])
+    shapes = weights_lib.shapes(config, header["vocab_size"])
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    return Export(
+        **{**header, "source": pathlib.Path(header["source"]), "config": config},
+        weights=zeros,
+    )
 
 
 def publish(
@@ -153,7 +177,7 @@ def read(snapshot: publication.Snapshot) -> Export:
         publication.copy_verified(snapshot, manifest, _VARIABLES, pathlib.Path(local))
         found = tensors.read(pathlib.Path(local) / "variables")
     weights = {_name_of(key): value for key, value in found.items()}
-    expected = language_model.weight_shapes(config, vocab_size)
+    expected = weights_lib.shapes(config, vocab_size)
     tensors.check_table(weights, expected, snapshot.path)
     return Export(
         snapshot.path,
@@ -232,17 +256,26 @@ def newest(folder: pathlib.Path) -> publication.Snapshot | None:
 
 
 def wait_for(
-    folder: pathlib.Path, step: int, deadline_seconds: float
+    folder: pathlib.Path,
+    step: int,
+    deadline_seconds: float,
+    give_in: Callable[[], bool],
 ) -> publication.Snapshot | None:
     """Waits until a peer has committed its export of exactly `step`.
 
+    Args:
+        folder: The peer's folder of exports.
+        step: Which.
+        deadline_seconds: How long to wait.
+        give_in: Asked now and then; True ends the wait.
+
     Returns:
-        The export, or None where the deadline passed.
+        The export, or None where the wait ended without it.
     """
     snapshot = publication.Snapshot(folder / publication.name_of(PREFIX, step), step)
     give_up = time.monotonic() + deadline_seconds
     while not (snapshot.path / publication.MARKER).is_file():
-        if time.monotonic() > give_up:
+        if give_in() or time.monotonic() > give_up:
             return None
         time.sleep(_POLL_SECONDS)
     return snapshot

@@ -105,7 +105,9 @@ class EvaluationWindows:
     state, so more lanes cost a little context.
 
     Attributes:
-        num_windows: How many windows cover the split.
+        num_tokens: Tokens scored by all windows together.
+        lanes: How many lanes they lie in.
+        num_windows: How many windows cover a lane.
     """
 
     def __init__(
@@ -123,41 +125,43 @@ class EvaluationWindows:
         Raises:
             DataError: the split is empty.
         """
-        self._num_tokens = min(stream.num_tokens, max_tokens or stream.num_tokens)
-        if not self._num_tokens:
+        self.num_tokens = min(stream.num_tokens, max_tokens or stream.num_tokens)
+        if not self.num_tokens:
             raise errors.DataError(
                 "The held-out split has no tokens, so nothing can be evaluated. Give "
                 "prep more documents or raise VALIDATION_FRACTION."
             )
         self._stream, self._window, self._end_id = stream, window, end_id
         self._document_mark = end_id if reset_at_documents else None
-        self.lanes = min(lanes, self._num_tokens)
-        self._lane_length = -(-self._num_tokens // self.lanes)
+        self.lanes = min(lanes, self.num_tokens)
+        self._lane_length = -(-self.num_tokens // self.lanes)
         self.num_windows = -(-self._lane_length // window)
 
-    @property
-    def num_tokens(self) -> int:
-        """Tokens scored by all windows together."""
-        return self._num_tokens
+    def at(self, index: int, first_lane: int, num_lanes: int) -> Window:
+        """Returns window `index` of some lanes; what a short lane lacks is padded.
 
-    def at(self, index: int) -> Window:
-        """Returns window `index` of all lanes; short lanes are padded."""
-        shape = (self.lanes, self._window)
+        Args:
+            index: Which window.
+            first_lane: First of the rows wanted; lanes beyond the last are empty.
+            num_lanes: How many rows.
+        """
+        shape = (num_lanes, self._window)
         inputs = np.full(shape, self._end_id, np.int32)
         targets = np.full(shape, self._end_id, np.int32)
         weights = np.zeros(shape, np.float32)
         offset = index * self._window
-        for lane in range(self.lanes):
+        for row in range(num_lanes):
+            lane = first_lane + row
             start = lane * self._lane_length + offset
-            end = min((lane + 1) * self._lane_length, self._num_tokens)
+            end = min((lane + 1) * self._lane_length, self.num_tokens)
             length = min(self._window, end - start)
             if length <= 0:
                 continue
-            targets[lane, :length] = self._stream.read(start, length)
-            inputs[lane, 1:length] = targets[lane, : length - 1]
+            targets[row, :length] = self._stream.read(start, length)
+            inputs[row, 1:length] = targets[row, : length - 1]
             if start > 0:
-                inputs[lane, 0] = self._stream.read(start - 1, 1)[0]
-            weights[lane, :length] = 1.0
+                inputs[row, 0] = self._stream.read(start - 1, 1)[0]
+            weights[row, :length] = 1.0
         is_start = _starts(inputs, index == 0, self._document_mark)
         return Window(inputs, targets, is_start, weights)
 

@@ -9,57 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.model import lstm, objective
+from lmcodistill.model import weights as weights_lib
 from lmcodistill.settings import model as settings
 
 ModelState = tuple[lstm.State, ...]
-
-
-def num_parameters(config: settings.LanguageModel, vocab_size: int) -> int:
-    """Returns how many weights the model has."""
-    return sum(int(np.prod(shape)) for shape in weight_shapes(config, vocab_size).values())
-
-
-def weight_shapes(
-    config: settings.LanguageModel, vocab_size: int
-) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of every weight, by the name it has in snapshots."""
-    embedding, hidden = config.embedding_size, config.hidden_size
-    shapes: dict[str, tuple[int, ...]] = {"embedding": (vocab_size, embedding)}
-    for layer in range(config.num_layers):
-        prefix = f"layer_{layer}/"
-        shapes[prefix + "input_kernel"] = (embedding if layer == 0 else hidden, 4 * hidden)
-        shapes[prefix + "recurrent_kernel"] = (hidden, 4 * hidden)
-        shapes[prefix + "shift"] = (4 * hidden,)
-        if config.layer_norm:
-            shapes[prefix + "gain"] = (4 * hidden,)
-    if not config.tie_embeddings:
-        shapes["projection/kernel"] = (vocab_size, hidden)
-    shapes["projection/bias"] = (vocab_size,)
-    return shapes
-
-
-def initial_weights(
-    config: settings.LanguageModel, vocab_size: int, seed: int
-) -> dict[str, np.ndarray]:
-    """Returns new float32 weights; the same for the same arguments, anywhere."""
-    weights = {}
-    for index, (name, shape) in enumerate(weight_shapes(config, vocab_size).items()):
-        if name.endswith(("shift", "bias")):
-            weights[name] = np.zeros(shape, np.float32)
-        elif name.endswith("gain"):
-            weights[name] = np.ones(shape, np.float32)
-        else:
-            width = config.init_scale
-            if config.initializer == "glorot":
-                # A gate's fan-out is H, not the 4H of the four side by side; an
-                # embedding or a projection counts its row, not the vocabulary.
-                fan_in, fan_out = shape if shape[0] != vocab_size else shape[1:] * 2
-                fan_out = fan_out // 4 if name.startswith("layer_") else fan_out
-                width *= (6.0 / (fan_in + fan_out)) ** 0.5
-            generator = np.random.Generator(np.random.PCG64([seed, index]))
-            values = generator.random(shape, np.float32)
-            weights[name] = (2.0 * values - 1.0) * np.float32(width)
-    return weights
 
 
 class LanguageModel(tf.Module):
@@ -84,7 +37,7 @@ class LanguageModel(tf.Module):
         Args:
             config: What to build.
             vocab_size: V.
-            weights: Values of all weights, named and shaped as `weight_shapes`.
+            weights: Values of all weights, named and shaped as `weights.shapes`.
             trainable: False for a teacher.
         """
         super().__init__()
@@ -95,7 +48,7 @@ class LanguageModel(tf.Module):
             name: tf.Variable(
                 weights[name], name=name, dtype=self.dtype, trainable=trainable
             )
-            for name in weight_shapes(config, vocab_size)
+            for name in weights_lib.shapes(config, vocab_size)
         }
 
     def initial_state(self, batch_size: int) -> ModelState:

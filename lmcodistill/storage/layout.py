@@ -56,12 +56,16 @@ class StudentLayout:
         return self.root / "metrics.jsonl"
 
     @property
+    def progress(self) -> pathlib.Path:
+        return self.root / "progress.json"
+
+    @property
     def events(self) -> pathlib.Path:
         return self.root / "events"
 
-    @property
-    def log(self) -> pathlib.Path:
-        return self.root / "log.txt"
+    def log(self, worker: int) -> pathlib.Path:
+        """Returns the log file of one worker of the student; 0 is the chief."""
+        return self.root / ("log.txt" if worker == 0 else f"log-worker-{worker}.txt")
 
     @property
     def checkpoints(self) -> pathlib.Path:

@@ -151,40 +151,63 @@ def copy_verified(
     Args:
         snapshot: Whose files.
         manifest: Its manifest.
-        within: Only files below this folder of the snapshot, such as `weights/`.
+        within: Only files below this folder of the snapshot, or only this file.
         to: An existing folder.
+
+    Raises:
+        SnapshotError: as `check_files`.
+    """
+    for source, expected in _listed(snapshot, manifest, within):
+        _check_size(source, expected)
+        target = to / source.name
+        shutil.copyfile(source, target)
+        _check_digest(target, expected)
+
+
+def check_files(snapshot: Snapshot, manifest: dict[str, Any]) -> None:
+    """Checks every file of a snapshot against its manifest.
 
     Raises:
         SnapshotError: a file is missing, is no regular file, differs from the
             manifest, or has a name that leaves the folder.
     """
+    for source, expected in _listed(snapshot, manifest, ""):
+        _check_size(source, expected)
+        _check_digest(source, expected)
+
+
+def _listed(
+    snapshot: Snapshot, manifest: dict[str, Any], within: str
+) -> list[tuple[pathlib.Path, dict[str, Any]]]:
     table = manifest.get("files")
-    if not isinstance(table, dict) or not any(n.startswith(within) for n in table):
+    names = [n for n in table if n.startswith(within)] if isinstance(table, dict) else []
+    if not names:
         raise errors.SnapshotError(f"{snapshot.path} lists no files below {within!r}.")
-    for name, expected in table.items():
-        if not _SAFE_NAME.fullmatch(name) or ".." in name.split("/"):
+    for name in names:
+        if not _SAFE_NAME.fullmatch(name):
             raise errors.SnapshotError(
                 f"{snapshot.path} lists a file named {name!r}; names of files are "
                 "plain relative paths. Whoever wrote it is not to be trusted."
             )
-        if name.startswith(within):
-            _copy_one(snapshot.path / name, expected, to / pathlib.Path(name).name)
+    return [(snapshot.path / name, table[name]) for name in names]
 
 
-def _copy_one(source: pathlib.Path, expected: dict, target: pathlib.Path) -> None:
-    if source.is_symlink() or not source.is_file():
-        raise errors.SnapshotError(f"{source} is missing or is no regular file.")
-    size = source.stat().st_size
-    if size != expected["bytes"]:
+def _check_size(path: pathlib.Path, expected: dict[str, Any]) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise errors.SnapshotError(f"{path} is missing or is no regular file.")
+    size = path.stat().st_size
+    if size != expected.get("bytes"):
         raise errors.SnapshotError(
-            f"{source} has {size:,} bytes; its manifest says {expected['bytes']:,}."
+            f"{path} has {size:,} bytes; its manifest says {expected.get('bytes')}."
         )
-    shutil.copyfile(source, target)
-    digest = files.sha256_of(target)
-    if digest != expected["sha256"]:
+
+
+def _check_digest(path: pathlib.Path, expected: dict[str, Any]) -> None:
+    digest = files.sha256_of(path)
+    if digest != expected.get("sha256"):
         raise errors.SnapshotError(
-            f"{source} has SHA-256 {digest[:12]}; its manifest says "
-            f"{str(expected['sha256'])[:12]}. It was damaged on its way or on disk."
+            f"{path} has SHA-256 {digest[:12]}; its manifest says "
+            f"{str(expected.get('sha256'))[:12]}. It was damaged on its way or on disk."
         )
 
 

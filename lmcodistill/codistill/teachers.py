@@ -1,0 +1,127 @@
+"""Teachers: loaded exports, frozen, each with its own carried state.
+
+A slot is a model of one architecture whose weights are assigned at a swap, so
+that the training step is traced once and not again, however often its teachers
+change.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lmcodistill import errors
+from lmcodistill.codistill import exports
+from lmcodistill.model import language_model
+from lmcodistill.settings import model as model_settings
+
+
+class Teacher:
+    """One slot.
+
+    Attributes:
+        model: The model; its weights are the export's.
+        peer: Which student's export it is.
+        step: After how many updates it was published.
+        state: Its carried state, per replica and lane.
+    """
+
+    def __init__(self, export: exports.Export, state: Any):
+        self.model = export.build()
+        self.peer, self.step, self.state = export.student, export.step, state
+
+    def accepts(self, config: model_settings.LanguageModel, vocab_size: int) -> bool:
+        """Returns whether weights of that configuration can be assigned."""
+        return self.model.config == config and self.model.vocab_size == vocab_size
+
+    def assign(self, weights: dict[str, np.ndarray]) -> None:
+        """Swaps the weights, in place."""
+        for name, variable in self.model.weights.items():
+            variable.assign(weights[name])
+
+
+class TeacherPool:
+    """The teachers of one student, by slot.
+
+    Attributes:
+        active: Those that teach now, in a fixed order.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary: str,
+        state_on_swap: str,
+        zero_state: Callable[[language_model.LanguageModel], Any],
+        scope: Callable[[], contextlib.AbstractContextManager],
+    ):
+        """Makes an empty pool.
+
+        Args:
+            vocabulary: Fingerprint of the student's vocabulary.
+            state_on_swap: `carry` or `reset`; see `settings.Exchange`.
+            zero_state: Makes a teacher's state, per replica, for its lanes.
+            scope: Where variables are made (a strategy's scope).
+        """
+        self.active: list[Teacher] = []
+        self._slots: list[Teacher] = []
+        self._vocabulary = vocabulary
+        self._state_on_swap = state_on_swap
+        self._zero_state, self._scope = zero_state, scope
+
+    def check(self, export: exports.Export) -> None:
+        """Refuses an export that cannot teach this student.
+
+        Raises:
+            SnapshotError: its ids mean other pieces.
+        """
+        if export.vocabulary != self._vocabulary:
+            raise errors.SnapshotError(
+                f"Teacher {export.source} was trained with vocabulary "
+                f"{export.vocabulary[:12]}; this student uses {self._vocabulary[:12]}. "
+                "Their token ids mean different pieces, so there is nothing to learn "
+                "from its predictions. Train the peer on data of the same "
+                "`lmcodistill prep`."
+            )
+
+    def adopt(self, lessons: Sequence[exports.Export | Teacher]) -> None:
+        """Makes these the teachers from the next step on.
+
+        A slot's state is carried only where the same peer stays in it: the
+        state of one model means nothing to another.
+
+        Args:
+            lessons: Exports to swap in, checked, and teachers to keep as they
+                are; none leaves the student without a teacher.
+        """
+        free = [slot for slot in self._slots if slot not in lessons]
+        self.active = []
+        for lesson in lessons:
+            if isinstance(lesson, Teacher):
+                self.active.append(lesson)
+                continue
+            slot = self._choose(free, lesson)
+            if slot is None:
+                with self._scope():
+                    slot = Teacher(lesson, None)
+                slot.state = self._zero_state(slot.model)
+                self._slots.append(slot)
+            else:
+                free.remove(slot)
+                slot.assign(lesson.weights)
+                if slot.peer != lesson.student or self._state_on_swap == "reset":
+                    slot.state = self._zero_state(slot.model)
+                slot.peer, slot.step = lesson.student, lesson.step
+            self.active.append(slot)
+
+    def of_peer(self, peer: int) -> Teacher | None:
+        """Returns the active teacher that came from `peer`."""
+        return next((t for t in self.active if t.peer == peer), None)
+
+    def _choose(
+        self, free: Sequence[Teacher], export: exports.Export
+    ) -> Teacher | None:
+        fitting = [t for t in free if t.accepts(export.config, export.vocab_size)]
+        same_peer = [t for t in fitting if t.peer == export.student]
+        return (same_peer or fitting or [None])[0]

@@ -1,0 +1,225 @@
+"""Train students that teach each other.
+
+Without TF_CONFIG, the whole run starts here: --students groups of
+--workers_per_student processes each, until all have made NUM_TRAIN_STEPS
+updates. Ctrl-C saves and stops; the same command goes on from there.
+
+With TF_CONFIG set (by Slurm, Kubernetes or by hand), this process is one worker
+of student --student; the first address of the cluster is the chief. Start one
+such cluster per student, all with the same --run_dir on shared storage.
+
+Examples:
+  lmcodistill train --gin_file runs/quickstart --data_dir DATA --run_dir RUN
+  lmcodistill train --gin_file runs/paper_baseline --students 1 \\
+    --data_dir DATA --run_dir RUN --gin.NUM_TRAIN_STEPS=20000
+  lmcodistill train --gin_file runs/quickstart --data_dir DATA --run_dir RUN --dry_run
+  TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]},
+    "task": {"type": "worker", "index": 0}}' lmcodistill train --student 1 \\
+    --students 2 --gin_file runs/paper_codistill --data_dir DATA --run_dir RUN
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+from absl import flags
+
+from lmcodistill import config, errors
+from lmcodistill.settings import codistillation, model, schedules, training
+from lmcodistill.storage import files, layout
+from lmcodistill.training import display, job, launcher, status
+
+# What may change between two starts of the same run.
+FREE_TO_CHANGE = (
+    "Training.num_train_steps",
+    "Training.report_every_steps",
+    "Training.checkpoint_every_steps",
+    "Training.keep_checkpoints",
+    "Training.evaluate_every_steps",
+    "Training.evaluation_tokens",
+    "Training.evaluation_lanes",
+    "Exchange.deadline_seconds",
+    "Exchange.keep_exports",
+)
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines where data and run are, and how many processes there are."""
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "The data folder that `lmcodistill prep` made.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "run_dir",
+        None,
+        "The run's folder; all students must reach it.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "students", 2, "Students in the run.", 1, flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "workers_per_student",
+        1,
+        "Processes of each student, for a run on this machine.",
+        1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "student",
+        None,
+        "With TF_CONFIG: which student this worker trains.",
+        0,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "Check everything that can be checked without training, and stop.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "accept_changed_config",
+        False,
+        "Go on with a run although its configuration was another.",
+        flag_values=flag_values,
+    )
+
+
+def run(flag_values: flags.FlagValues) -> int:
+    """Trains, or checks; see the module's text."""
+    loaded = config.load(
+        flag_values.gin_file,
+        flag_values.gin_bindings,
+        classes=job.SETTINGS,
+        default="defaults/train.gin",
+    )
+    jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
+    if "TF_CONFIG" in os.environ:
+        return _be_worker(flag_values, _own_job(flag_values, jobs))
+    summaries = [_check(flag_values, what) for what in jobs]
+    if flag_values.dry_run:
+        _print_summaries(flag_values, summaries, loaded)
+        return 0
+    return _launch(flag_values, jobs)
+
+
+def _job(flag_values: flags.FlagValues, loaded: config.Config, student: int) -> job.Job:
+    for name in ("data_dir", "run_dir"):
+        if not flag_values[name].value:
+            raise errors.UsageError(
+                f"--{name} is missing; `lmcodistill train --help` has examples."
+            )
+    return job.Job(
+        data_dir=pathlib.Path(flag_values.data_dir).expanduser().resolve(),
+        run_dir=pathlib.Path(flag_values.run_dir).expanduser().resolve(),
+        student=student,
+        num_students=flag_values.students,
+        model=loaded.get(model.LanguageModel),
+        batches=loaded.get(training.Batches),
+        optimizer=loaded.get(training.Optimizer),
+        training=loaded.get(training.Training),
+        learning_rate=loaded.get(schedules.LearningRate),
+        weight=loaded.get(schedules.DistillationWeight),
+        distillation=loaded.get(codistillation.Distillation),
+        exchange=loaded.get(codistillation.Exchange),
+        config_text=loaded.text,
+    )
+
+
+def _own_job(flag_values: flags.FlagValues, jobs: list[job.Job]) -> job.Job:
+    student = flag_values.student
+    if student is None or student >= len(jobs):
+        raise errors.UsageError(
+            f"With TF_CONFIG this process is one worker of one student, and --student "
+            f"is {student}. Give --student=0 to --student={len(jobs) - 1}, or unset "
+            "TF_CONFIG to start the whole run here."
+        )
+    return jobs[student]
+
+
+def _check(flag_values: flags.FlagValues, what: job.Job) -> dict[str, object]:
+    """Checks one student's job; returns its summary."""
+    job.check_peers(what)
+    inputs = job.open_inputs(what)
+    workers = flag_values.workers_per_student
+    if what.batches.global_batch_size % workers:
+        raise errors.UsageError(
+            f"GLOBAL_BATCH_SIZE = {what.batches.global_batch_size} cannot be shared by "
+            f"--workers_per_student={workers}. Choose a multiple of {workers}."
+        )
+    _check_config(what, flag_values.accept_changed_config)
+    return job.summary(what, inputs, workers)
+
+
+def _check_config(what: job.Job, accept: bool) -> None:
+    """Refuses to go on with a run whose configuration was another."""
+    path = what.layout.config
+    if accept or not path.is_file():
+        return
+    changed = [
+        difference
+        for difference in config.differences(path.read_text(), what.config_text)
+        if difference.name not in FREE_TO_CHANGE
+    ]
+    if changed:
+        rows = "\n".join(f"  {d.name}: was {d.old}, now {d.new}" for d in changed)
+        raise errors.UsageError(
+            f"{what.layout.root} was begun with another configuration:\n{rows}\n"
+            "Give the old values, or another --run_dir, or go on all the same with "
+            "--accept_changed_config."
+        )
+
+
+def _be_worker(flag_values: flags.FlagValues, what: job.Job) -> int:
+    """Trains as the worker that TF_CONFIG describes."""
+    launcher.stop_with_parent()
+    _check(flag_values, what)
+    # TensorFlow takes seconds to import; everything above is checked without.
+    from lmcodistill.training import worker
+
+    return worker.main(what)
+
+
+def _launch(flag_values: flags.FlagValues, jobs: list[job.Job]) -> int:
+    """Starts the whole run on this machine and waits for it."""
+    run = layout.RunLayout(jobs[0].run_dir)
+    run.root.mkdir(parents=True, exist_ok=True)
+    files.write_text(run.config, jobs[0].config_text)
+    shared = [
+        *(sys.executable, "-m", "lmcodistill", "train"),
+        *("--gin_file", str(run.config)),
+        *("--data_dir", str(jobs[0].data_dir), "--run_dir", str(run.root)),
+        *("--students", str(len(jobs))),
+    ]
+    if flag_values.accept_changed_config:
+        shared.append("--accept_changed_config")
+    local = launcher.LocalRun(
+        run.root,
+        lambda student: [*shared, "--student", str(student)],
+        students=len(jobs),
+        workers_per_student=flag_values.workers_per_student,
+    )
+    with display.Display(run.root) as shown:
+        local.run(shown.show)
+    if flag_values.json:
+        students = [s.to_json() for s in status.read(run.root)]
+        print(json.dumps({"run_dir": str(run.root), "students": students}))
+    return 0
+
+
+def _print_summaries(
+    flag_values: flags.FlagValues,
+    summaries: list[dict[str, object]],
+    loaded: config.Config,
+) -> None:
+    if flag_values.json:
+        print(json.dumps({"students": summaries, "config": loaded.text}))
+        return
+    print(loaded.text, end="")
+    for summary in summaries:
+        print("\n" + "\n".join(f"{name}: {value}" for name, value in summary.items()))
+    print("\nEverything that can be checked without training is in order.")

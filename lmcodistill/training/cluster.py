@@ -1,0 +1,218 @@
+"""A group: the processes that train one student together, synchronously.
+
+Wraps `MultiWorkerMirroredStrategy` with the few collectives that the trainer
+needs. Every method marked *collective* must be called by all workers of the
+group, in the same order.
+"""
+
+import json
+import os
+import pathlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lmcodistill import errors
+
+# What a worker sees when another one is gone.
+LOST_ERRORS = (
+    tf.errors.UnavailableError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.AbortedError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.CancelledError,
+    tf.errors.InternalError,
+)
+
+
+def check_own_port() -> None:
+    """Refuses to start where this worker's port is taken.
+
+    TensorFlow would say so only in C++, in the middle of a stack trace.
+
+    Raises:
+        GroupLostError: the port that TF_CONFIG gives this worker is in use.
+        UsageError: TF_CONFIG is not what TensorFlow expects.
+    """
+    try:
+        config = json.loads(os.environ["TF_CONFIG"])
+        addresses = config["cluster"]["worker"]
+        address = addresses[int(config["task"]["index"])]
+        port = int(address.rpartition(":")[2])
+        task_type = config["task"]["type"]
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise errors.UsageError(
+            f"TF_CONFIG = {os.environ.get('TF_CONFIG')!r} cannot be used ({error!r}). "
+            'Expected {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
+            '"worker", "index": 0}}; without TF_CONFIG the whole run starts here.'
+        ) from error
+    if task_type != "worker":
+        raise errors.UsageError(
+            f"TF_CONFIG has task type {task_type!r}; every task of a student is a "
+            "'worker' (the first is the chief)."
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise errors.GroupLostError(
+                f"Port {port} of {address}, which TF_CONFIG gives to this worker, is "
+                f"taken ({error.strerror}). Another job or an earlier worker of this "
+                "one still holds it; stop that, or give another port."
+            ) from error
+
+
+class Group:
+    """The workers of one student.
+
+    Attributes:
+        strategy: What makes variables mirrored.
+        worker_index: This process among the group's, 0 is the chief.
+        num_workers: Processes in the group.
+        num_replicas: Devices in the group, R.
+        is_chief: Whether this process writes what the group leaves.
+    """
+
+    def __init__(self):
+        """Joins the group that TF_CONFIG describes; waits for its members."""
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        implementation = tf.distribute.experimental.CommunicationImplementation
+        options = tf.distribute.experimental.CommunicationOptions(
+            implementation=implementation.AUTO if on_gpu else implementation.RING
+        )
+        self.strategy = tf.distribute.MultiWorkerMirroredStrategy(
+            communication_options=options
+        )
+        resolver = self.strategy.cluster_resolver
+        workers = resolver.cluster_spec().as_dict().get("worker", [""])
+        self.worker_index = int(resolver.task_id or 0)
+        self.num_workers = len(workers)
+        self.num_replicas = self.strategy.num_replicas_in_sync
+        self.is_chief = self.worker_index == 0
+        self._num_local = self.num_replicas // self.num_workers
+        self._sum = tf.function(self._sum_over_replicas, autograph=False)
+
+    def share_of(self, lanes: int) -> int:
+        """Returns how many of `lanes` each replica takes.
+
+        Raises:
+            UsageError: they cannot be shared out evenly.
+        """
+        if lanes % self.num_replicas:
+            raise errors.UsageError(
+                f"GLOBAL_BATCH_SIZE = {lanes} cannot be shared by {self.num_replicas} "
+                f"replicas. Choose a multiple of {self.num_replicas}."
+            )
+        return lanes // self.num_replicas
+
+    def per_replica(self, make: Callable[[int], Any]) -> Any:
+        """Returns one value per local replica, as `strategy.run` takes them.
+
+        Args:
+            make: From the replica's number in the group to its value (a nest).
+        """
+        first = self.worker_index * self._num_local
+        if self._num_local == 1:
+            return make(first)
+        values = [make(first + k) for k in range(self._num_local)]
+        return tf.nest.map_structure(self._distributed, *values)
+
+    def _distributed(self, *values):
+        first = self.worker_index * self._num_local
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: values[context.replica_id_in_sync_group - first]
+        )
+
+    def _sum_over_replicas(self, values):
+        def replica(values):
+            context = tf.distribute.get_replica_context()
+            # An argument has no device yet, and a collective needs one.
+            values = tf.identity(values)
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+        return self.strategy.run(replica, args=(values,))
+
+    def sum(self, value: np.ndarray) -> np.ndarray:
+        """Returns the sum of one array over the workers. Collective."""
+        total = self.sum_over_replicas(
+            lambda replica: value if replica % self._num_local == 0 else 0 * value
+        )
+        return total
+
+    def sum_over_replicas(self, make: Callable[[int], np.ndarray]) -> np.ndarray:
+        """Returns the sum of one array per replica. Collective.
+
+        Args:
+            make: From the replica's number in the group to its array.
+        """
+        per_replica = self.per_replica(lambda r: tf.convert_to_tensor(make(r)))
+        total = self._sum(per_replica)
+        return self.strategy.experimental_local_results(total)[0].numpy()
+
+    def broadcast(self, payload: bytes | None) -> bytes:
+        """Returns the chief's bytes on every worker. Collective.
+
+        Args:
+            payload: The bytes, on the chief; elsewhere it is ignored.
+        """
+        if self.num_workers == 1:
+            return payload or b""
+        content = payload if self.is_chief and payload else b""
+        length = int(self.sum(np.asarray([len(content)], np.int64))[0])
+        words = np.zeros(-(-length // 4), np.int32)
+        words.view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
+        # The others add zeros: a sum is the one collective that is used.
+        return self.sum(words).tobytes()[:length]
+
+    def broadcast_json(self, value: Any) -> Any:
+        """Returns the chief's JSON value on every worker. Collective."""
+        return json.loads(self.broadcast(json.dumps(value).encode()))
+
+    def gather_lanes(self, nest: Any, lanes: int) -> Any:
+        """Returns per-lane state of the whole group. Collective.
+
+        Args:
+            nest: Per replica, tensors [B / R, H], as `strategy.run` returned.
+            lanes: B.
+
+        Returns:
+            The nest with [B, H] arrays, lanes in order.
+        """
+        share = lanes // self.num_replicas
+        first = self.worker_index * self._num_local
+
+        def gather(value):
+            local = self.strategy.experimental_local_results(value)
+
+            def padded(replica):
+                whole = np.zeros((lanes, value_width(local[0])), _dtype(local[0]))
+                start = replica * share
+                whole[start : start + share] = local[replica - first].numpy()
+                return whole
+
+            return self.sum_over_replicas(padded)
+
+        return tf.nest.map_structure(gather, nest)
+
+
+def value_width(value: tf.Tensor) -> int:
+    """Returns H of a [B, H] tensor."""
+    return int(value.shape[1])
+
+
+def _dtype(value: tf.Tensor) -> Any:
+    return value.dtype.as_numpy_dtype
+
+
+def local_threads(num_processes: int) -> int:
+    """Returns how many CPU threads each of some processes here gets."""
+    return max(1, len(os.sched_getaffinity(0)) // num_processes)
+
+
+def run_path(run_dir: str) -> pathlib.Path:
+    """Returns the run's folder as a path that does not depend on the folder we are in."""
+    return pathlib.Path(run_dir).expanduser().resolve()

@@ -1,0 +1,167 @@
+"""What one student is asked to do, and whether that can work at all.
+
+No TensorFlow: the launcher and `--dry_run` check a job before anything heavy
+starts, the worker checks it again on its own machine.
+"""
+
+import dataclasses
+import pathlib
+
+from lmcodistill import errors
+from lmcodistill.data import shards, windows
+from lmcodistill.model import weights
+from lmcodistill.settings import codistillation, model, schedules, training
+from lmcodistill.storage import layout as layouts
+
+SETTINGS = (
+    model.LanguageModel,
+    training.Batches,
+    training.Optimizer,
+    training.Training,
+    schedules.LearningRate,
+    schedules.DistillationWeight,
+    codistillation.Distillation,
+    codistillation.Exchange,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One student of a run.
+
+    Attributes:
+        data_dir: What `lmcodistill prep` made.
+        run_dir: The run's folder, on storage that all students reach.
+        student: Index of this student.
+        num_students: Students in the run, N.
+        model: Its `vocab_size` may still be None.
+        batches: What a step reads.
+        optimizer: The update rule.
+        training: Length and periods.
+        learning_rate: By step.
+        weight: Of the distillation term, by step.
+        distillation: The soft targets and psi.
+        exchange: How exports travel.
+        config_text: The whole configuration as a gin file.
+    """
+
+    data_dir: pathlib.Path
+    run_dir: pathlib.Path
+    student: int
+    num_students: int
+    model: model.LanguageModel
+    batches: training.Batches
+    optimizer: training.Optimizer
+    training: training.Training
+    learning_rate: schedules.LearningRate
+    weight: schedules.DistillationWeight
+    distillation: codistillation.Distillation
+    exchange: codistillation.Exchange
+    config_text: str
+
+    @property
+    def layout(self) -> layouts.StudentLayout:
+        """Where this student writes."""
+        return layouts.RunLayout(self.run_dir).student(self.student)
+
+    def peer_layout(self, peer: int) -> layouts.StudentLayout:
+        """Where another student writes."""
+        return layouts.RunLayout(self.run_dir).student(peer)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Positions of the global batch, `B * T`."""
+        return self.batches.global_batch_size * self.batches.window
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The data of a job, opened and found to fit.
+
+    Attributes:
+        data: The data folder.
+        windows: The student's training windows.
+        model: The model's settings with the vocabulary's size filled in.
+        num_tokens: Tokens of the student's partition.
+    """
+
+    data: shards.ShardSet
+    windows: windows.TrainingWindows
+    model: model.LanguageModel
+    num_tokens: int
+
+
+def open_inputs(job: Job) -> Inputs:
+    """Opens what the job reads.
+
+    Raises:
+        DataError: the data folder, its partition or its length does not fit.
+        UsageError: the model's vocabulary size is another than the data's.
+    """
+    data = shards.ShardSet(job.data_dir)
+    size = data.manifest.vocab_size
+    if job.model.vocab_size not in (None, size):
+        raise errors.UsageError(
+            f"VOCAB_SIZE = {job.model.vocab_size}, but the vocabulary of "
+            f"{job.data_dir} has {size} pieces. Leave VOCAB_SIZE out to take the "
+            "data's, or run prep with the size you want."
+        )
+    data.held_out_split("validation")
+    split = data.train_split(0 if job.batches.same_data else job.student)
+    stream = data.stream(split)
+    return Inputs(
+        data,
+        windows.TrainingWindows(
+            stream,
+            global_batch_size=job.batches.global_batch_size,
+            window=job.batches.window,
+            end_id=data.manifest.end_id,
+            reset_at_documents=job.batches.reset_at_documents,
+        ),
+        dataclasses.replace(job.model, vocab_size=size),
+        stream.num_tokens,
+    )
+
+
+def check_peers(job: Job) -> None:
+    """Refuses a run whose students could not teach each other.
+
+    Raises:
+        UsageError: there is no peer, or no such student.
+    """
+    if not 0 <= job.student < job.num_students:
+        raise errors.UsageError(
+            f"--student={job.student} does not exist: --students={job.num_students} "
+            f"have the indices 0 to {job.num_students - 1}."
+        )
+    if job.distillation.targets == "peers" and job.num_students == 1:
+        raise errors.UsageError(
+            "TARGETS = 'peers' needs at least two students and --students=1. Add "
+            "--students=2, or train on the labels alone with --gin.TARGETS=none."
+        )
+
+
+def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:
+    """Returns what `--dry_run` prints: sizes, lengths and an estimate of memory."""
+    count = weights.num_weights(inputs.model, inputs.data.manifest.vocab_size)
+    slots = {"sgd": 1 if job.optimizer.momentum else 0, "adagrad": 1}
+    copies = 2 + slots.get(job.optimizer.name, 2)  # Weights, gradient, slots.
+    teachers = {"none": 0, "uniform": 0, "unigram": 0}.get(
+        job.distillation.targets,
+        len(job.distillation.offline_exports)
+        or (job.num_students - 1 if job.exchange.topology == "all" else 1),
+    )
+    epoch = inputs.windows.windows_per_epoch
+    return {
+        "student": job.student,
+        "students": job.num_students,
+        "workers_per_student": workers_per_student,
+        "weights": count,
+        "vocab_size": inputs.data.manifest.vocab_size,
+        "partition_tokens": inputs.num_tokens,
+        "tokens_per_step": job.tokens_per_step,
+        "steps_per_epoch": epoch,
+        "epochs": round(job.training.num_train_steps / epoch, 3),
+        "teachers": teachers,
+        "state_mb_per_process": round(4 * count * (copies + teachers) / 2**20),
+    }

@@ -1,0 +1,117 @@
+"""How the students of a run are doing, read from its folder alone.
+
+The live display and `lmcodistill status` show the same.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from lmcodistill.storage import layout, publication, reports
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentStatus:
+    """One student.
+
+    Attributes:
+        student: Its index.
+        step: Latest step it reported.
+        num_train_steps: Where it will end; None before its first heartbeat.
+        cross_entropy: Nats per token over the last report's steps.
+        validation_cross_entropy: Latest, nats per token.
+        tokens_per_second: Over the last report's steps.
+        eta_seconds: Until the last step, at the pace since it started.
+        teachers: The last report's `teachers`: peer, step, staleness in steps.
+        newest_export: Step of its newest export.
+        newest_checkpoint: Step of its newest checkpoint.
+    """
+
+    student: int
+    step: int
+    num_train_steps: int | None
+    cross_entropy: float | None
+    validation_cross_entropy: float | None
+    tokens_per_second: float | None
+    eta_seconds: float | None
+    teachers: list[dict[str, Any]]
+    newest_export: int | None
+    newest_checkpoint: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the status as a JSON object."""
+        return dataclasses.asdict(self)
+
+
+def read(run_dir: pathlib.Path) -> list[StudentStatus]:
+    """Returns the status of every student of a run that has a folder."""
+    run = layout.RunLayout(run_dir)
+    return [_read_one(run.student(index), index) for index in run.students()]
+
+
+def _read_one(student: layout.StudentLayout, index: int) -> StudentStatus:
+    found = reports.read(student.metrics)
+    train = [r for r in found if r["kind"] == "train"]
+    validation = [r for r in found if r["kind"] == "validation"]
+    last = train[-1] if train else {}
+    progress = reports.read_progress(student.progress) or {}
+    total = progress.get("num_train_steps")
+    step = max(progress.get("step", 0), last.get("step", 0))
+    pace = progress.get("steps_per_second") or 0.0
+    return StudentStatus(
+        student=index,
+        step=step,
+        num_train_steps=total,
+        cross_entropy=last.get("cross_entropy"),
+        validation_cross_entropy=(
+            validation[-1]["cross_entropy"] if validation else None
+        ),
+        tokens_per_second=last.get("tokens_per_second"),
+        eta_seconds=(total - step) / pace if total and pace else None,
+        teachers=last.get("teachers", []),
+        newest_export=_newest(student.exports, "export"),
+        newest_checkpoint=_newest(student.checkpoints, "ckpt"),
+    )
+
+
+def _newest(folder: pathlib.Path, prefix: str) -> int | None:
+    found = publication.committed(folder, prefix)
+    return found[-1].step if found else None
+
+
+HEADINGS = (
+    "student",
+    "step",
+    "tokens/s",
+    "cross entropy",
+    "validation",
+    "teachers (staleness)",
+    "ETA",
+)
+
+
+def row(status: StudentStatus) -> tuple[str, ...]:
+    """Returns the cells of one student, under `HEADINGS`."""
+    of = f"/{status.num_train_steps}" if status.num_train_steps else ""
+    teachers = [f"{t['peer']} ({t['staleness_steps']})" for t in status.teachers]
+    return (
+        str(status.student),
+        f"{status.step}{of}",
+        _number(status.tokens_per_second, ",.0f"),
+        _number(status.cross_entropy, ".4f"),
+        _number(status.validation_cross_entropy, ".4f"),
+        ", ".join(teachers) or "-",
+        _duration(status.eta_seconds),
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

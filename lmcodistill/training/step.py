@@ -1,0 +1,224 @@
+"""One optimizer update of one student, on all its replicas.
+
+The arithmetic is the model room's; here it is put together inside the strategy:
+every replica computes the gradient of its lanes, the group sums, every replica
+makes the same update. All that changes from step to step comes in as tensors,
+so one trace serves the run (one more whenever the set of teachers changes
+shape).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from lmcodistill.codistill import teachers as teachers_lib
+from lmcodistill.model import language_model, objective, optimizers
+from lmcodistill.settings import codistillation as codistillation_settings
+from lmcodistill.training import cluster
+
+
+class Inputs(NamedTuple):
+    """What one replica's update reads, besides the states.
+
+    Attributes:
+        tokens: [B / R, T] int32.
+        targets: [B / R, T] int32.
+        is_start: [B / R, T] bool.
+        learning_rate: Scalar float32.
+        distillation_weight: Scalar float32.
+        number: Scalar float32, the update's number, 1 for the first.
+        dropout_seed: [2] int32.
+        stop: Scalar float32, 1.0 where this worker was asked to stop.
+    """
+
+    tokens: Any
+    targets: Any
+    is_start: Any
+    learning_rate: Any
+    distillation_weight: Any
+    number: Any
+    dropout_seed: Any
+    stop: Any
+
+
+class Totals(NamedTuple):
+    """What the group reports of one update.
+
+    Attributes:
+        label_loss: Nats, summed over the global batch.
+        soft_loss: As `objective.Sums`.
+        teacher_label_loss: As `objective.Sums`.
+        agreement: As `objective.Sums`.
+        stop: How many workers were asked to stop.
+        gradient_norm: Before clipping.
+    """
+
+    label_loss: tf.Tensor
+    soft_loss: tf.Tensor
+    teacher_label_loss: tf.Tensor
+    agreement: tf.Tensor
+    stop: tf.Tensor
+    gradient_norm: tf.Tensor
+
+
+class Updater:
+    """The student's weights, its optimizer's slots and the compiled update.
+
+    Attributes:
+        model: The student.
+        slots: Per slot name, per weight name, a variable.
+    """
+
+    def __init__(
+        self,
+        group: cluster.Group,
+        model: language_model.LanguageModel,
+        rule: optimizers.Rule,
+        *,
+        clip_norm: float,
+        tokens_per_step: int,
+        distillation: codistillation_settings.Distillation,
+        fixed_targets: np.ndarray | None,
+    ):
+        """Makes the slots; call inside the strategy's scope.
+
+        Args:
+            group: Whose strategy.
+            model: The student, made in the same scope.
+            rule: The update rule.
+            clip_norm: Largest global norm of the gradient.
+            tokens_per_step: Positions of the global batch, `B * T`.
+            distillation: psi.
+            fixed_targets: [V] float32 for label smoothing, else None.
+        """
+        self.model, self._group, self._rule = model, group, rule
+        self._clip_norm, self._tokens_per_step = clip_norm, tokens_per_step
+        self._distillation, self._fixed_targets = distillation, fixed_targets
+        self.slots = {
+            slot: {
+                name: tf.Variable(
+                    tf.fill(v.shape, tf.cast(value, v.dtype)), trainable=False
+                )
+                for name, v in model.weights.items()
+            }
+            for slot, value in rule.slots.items()
+        }
+        self._compiled: dict[tuple[int, ...], Any] = {}
+
+    def __call__(
+        self,
+        inputs: Inputs,
+        state: language_model.ModelState,
+        teachers: Sequence[teachers_lib.Teacher],
+        distil: bool,
+    ) -> tuple[Totals, language_model.ModelState]:
+        """Makes one update; the teachers' states move on as well. Collective.
+
+        Args:
+            inputs: Per replica.
+            state: The student's carried state, per replica.
+            teachers: Those that teach in this step.
+            distil: Whether soft targets count; without, none is computed.
+
+        Returns:
+            The group's totals, and the student's new state per replica.
+        """
+        teachers = teachers if distil else ()
+        key = (int(distil), *(id(t.model) for t in teachers))
+        if key not in self._compiled:
+            self._compiled[key] = self._compile([t.model for t in teachers], distil)
+        their_states = tuple(t.state for t in teachers)
+        totals, state, their_states = self._compiled[key](inputs, state, their_states)
+        for teacher, new_state in zip(teachers, their_states, strict=True):
+            teacher.state = new_state
+        return totals, state
+
+    def _compile(self, teachers: list[language_model.LanguageModel], distil: bool):
+        strategy = self._group.strategy
+
+        @tf.function(autograph=False)
+        def update(inputs, state, their_states):
+            def replica(inputs, state, their_states):
+                return self._replica(teachers, distil, inputs, state, their_states)
+
+            totals, *states = strategy.run(replica, (inputs, state, their_states))
+            first = strategy.experimental_local_results
+            return (tf.nest.map_structure(lambda x: first(x)[0], totals), *states)
+
+        return update
+
+    def _replica(self, teachers, distil, inputs: Inputs, state, their_states):
+        """Gradient, sum over the group, update; runs once per replica."""
+        soft, their_states = self._soft_targets(teachers, distil, inputs, their_states)
+        model = self.model
+        with tf.GradientTape() as tape:
+            features, state = model(
+                inputs.tokens, inputs.is_start, state, inputs.dropout_seed
+            )
+            targets = tf.reshape(tf.transpose(inputs.targets), [-1])
+            total, sums = objective.training_objective(
+                model.readout(features),
+                targets,
+                tf.ones(targets.shape, model.dtype),
+                soft,
+                tf.cast(inputs.distillation_weight, model.dtype),
+            )
+            loss = total / self._tokens_per_step
+        names = list(model.weights)
+        gradients = [
+            tf.convert_to_tensor(g)  # The embedding's is sparse; the update is not.
+            for g in tape.gradient(loss, [model.weights[n] for n in names])
+        ]
+        context = tf.distribute.get_replica_context()
+        add = tf.distribute.ReduceOp.SUM
+        report = tf.stack([tf.cast(x, tf.float32) for x in (*sums, inputs.stop)])
+        *gradients, report = context.all_reduce(add, [*gradients, report])
+        scale, norm = optimizers.clip_scale(gradients, self._clip_norm)
+        changes = []
+        for name, gradient in zip(names, gradients, strict=True):
+            weight = model.weights[name]
+            slots = [self.slots[slot][name] for slot in self._rule.slots]
+            new_weight, new_slots = self._rule.update(
+                tf.convert_to_tensor(weight),
+                gradient * scale,
+                tuple(tf.convert_to_tensor(s) for s in slots),
+                tf.cast(inputs.learning_rate, model.dtype),
+                inputs.number,
+            )
+            pairs = zip([weight, *slots], [new_weight, *new_slots], strict=True)
+            changes.extend(pairs)
+        _assign(context, changes)
+        return Totals(*tf.unstack(report), tf.cast(norm, tf.float32)), state, their_states
+
+    def _soft_targets(self, teachers, distil, inputs: Inputs, their_states):
+        """Runs the teachers over the window; returns the targets, their states."""
+        read_outs, new_states = [], []
+        for teacher, their_state in zip(teachers, their_states, strict=True):
+            features, new_state = teacher(inputs.tokens, inputs.is_start, their_state)
+            read_outs.append(teacher.readout(features))
+            new_states.append(new_state)
+        if not distil:
+            return None, ()
+        fixed = None
+        if self._fixed_targets is not None:
+            fixed = tf.constant(self._fixed_targets, self.model.dtype)
+        settings = self._distillation
+        soft = objective.SoftTargets(
+            read_outs, fixed, settings.loss, settings.temperature
+        )
+        return soft, tuple(new_states)
+
+
+def _assign(context, changes):
+    """Assigns new values to mirrored variables from a replica's context."""
+    variables = [variable for variable, _ in changes]
+
+    def merge(strategy, *values):
+        for variable, value in zip(variables, values, strict=True):
+            strategy.extended.update(
+                variable, lambda v, x: v.assign(x), args=(value,), group=False
+            )
+
+    context.merge_call(merge, args=tuple(value for _, value in changes))

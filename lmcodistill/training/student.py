@@ -1,0 +1,241 @@
+"""Everything a student is between two steps, and how it is saved and restored.
+
+The weights, the optimizer's slots, the carried state of every lane, and the
+teachers. What the next step reads is not among it: that follows from the step.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lmcodistill import errors
+from lmcodistill.codistill import exports, teachers
+from lmcodistill.data import windows as windows_lib
+from lmcodistill.model import language_model, lstm, optimizers, weights
+from lmcodistill.settings import model as model_settings
+from lmcodistill.storage import tensors
+from lmcodistill.training import cluster, job, step
+
+UNIGRAM_SAMPLE_TOKENS = 10_000_000
+
+
+class Student:
+    """A student on this worker.
+
+    Attributes:
+        model: Its language model.
+        teachers: Its teachers.
+    """
+
+    def __init__(self, what: job.Job, inputs: job.Inputs, group: cluster.Group):
+        """Builds the student with new weights. Collective."""
+        self._job, self._inputs, self._group = what, inputs, group
+        self._lanes = what.batches.global_batch_size
+        self._share = group.share_of(self._lanes)
+        manifest = inputs.data.manifest
+        # Fixed seed per student: two students must not start alike.
+        seed = what.training.seed + what.student
+        with group.strategy.scope():
+            self.model = language_model.LanguageModel(
+                inputs.model,
+                manifest.vocab_size,
+                weights.initial(inputs.model, manifest.vocab_size, seed),
+            )
+            self._updater = step.Updater(
+                group,
+                self.model,
+                optimizers.rule(what.optimizer),
+                clip_norm=what.optimizer.clip_norm,
+                tokens_per_step=what.tokens_per_step,
+                distillation=what.distillation,
+                fixed_targets=self._fixed_targets(),
+            )
+        self._state = self._zero_state(self.model)
+        self.teachers = teachers.TeacherPool(
+            vocabulary=manifest.vocabulary,
+            state_on_swap=what.exchange.state_on_swap,
+            zero_state=self._zero_state,
+            scope=group.strategy.scope,
+        )
+
+    def update(self, number: int, asked_to_stop: bool) -> step.Totals:
+        """Makes the update that moves step `number` to `number + 1`. Collective."""
+        weight = self._job.weight.at(number)
+        distil = weight > 0.0 and self.has_targets
+        rate = self._job.learning_rate.at(number)
+        totals, self._state = self._updater(
+            self._group.per_replica(
+                lambda replica: self._inputs_of(
+                    replica, number, rate, weight if distil else 0.0, asked_to_stop
+                )
+            ),
+            self._state,
+            self.teachers.active,
+            distil,
+        )
+        return totals
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there is anything to distil from."""
+        return bool(self.teachers.active) or self._job.distillation.targets in (
+            "uniform",
+            "unigram",
+        )
+
+    def _inputs_of(self, replica, number, rate, weight, asked_to_stop) -> step.Inputs:
+        window: windows_lib.Window = self._inputs.windows.at(
+            number, replica * self._share, self._share
+        )
+        seed = self._job.training.seed + self._job.student
+        return step.Inputs(
+            tf.constant(window.inputs),
+            tf.constant(window.targets),
+            tf.constant(window.is_start),
+            tf.constant(rate, tf.float32),
+            tf.constant(weight, tf.float32),
+            tf.constant(number + 1, tf.float32),
+            # Room for the layers' offsets between two runs' seeds.
+            tf.constant(
+                [seed * 1_000, number * self._group.num_replicas + replica], tf.int32
+            ),
+            tf.constant(float(asked_to_stop), tf.float32),
+        )
+
+    def _zero_state(self, model: language_model.LanguageModel) -> Any:
+        return self._group.per_replica(lambda replica: model.initial_state(self._share))
+
+    def _fixed_targets(self) -> np.ndarray | None:
+        """Returns the [V] distribution of label smoothing, if that is asked for."""
+        size = self._inputs.data.manifest.vocab_size
+        if self._job.distillation.targets == "uniform":
+            return np.full(size, 1.0 / size, np.float32)
+        if self._job.distillation.targets != "unigram":
+            return None
+        sample = min(self._inputs.num_tokens, UNIGRAM_SAMPLE_TOKENS)
+        partition = 0 if self._job.batches.same_data else self._job.student
+        data = self._inputs.data
+        tokens = data.stream(data.train_split(partition)).read(0, sample)
+        # Add-one, so that no piece is impossible.
+        counts = np.bincount(tokens, minlength=size) + 1.0
+        return (counts / counts.sum()).astype(np.float32)
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Returns every tensor of a checkpoint by name. Collective."""
+        found = {f"model/{n}": v.numpy() for n, v in self.model.weights.items()}
+        for slot, variables in self._updater.slots.items():
+            for name, variable in variables.items():
+                found[f"optimizer/{slot}/{name}"] = variable.numpy()
+        found |= self._state_values("state", self._state)
+        for k, teacher in enumerate(self.teachers.active):
+            for name, variable in teacher.model.weights.items():
+                found[f"teacher_{k}/model/{name}"] = variable.numpy()
+            found |= self._state_values(f"teacher_{k}/state", teacher.state)
+        return found
+
+    def _state_values(self, prefix: str, state: Any) -> dict[str, np.ndarray]:
+        layers = self._group.gather_lanes(state, self._lanes)
+        return {
+            f"{prefix}/layer_{index}/{name}": value
+            for index, layer in enumerate(layers)
+            for name, value in layer._asdict().items()
+        }
+
+    def manifest(self) -> dict[str, Any]:
+        """Returns what a checkpoint's manifest says of its tensors."""
+        return {
+            "student": self._job.student,
+            "vocabulary": self._inputs.data.manifest.vocabulary,
+            "global_batch_size": self._lanes,
+            "teachers": [
+                {
+                    "peer": t.peer,
+                    "step": t.step,
+                    "model": t.model.config.to_json(),
+                    "vocab_size": t.model.vocab_size,
+                }
+                for t in self.teachers.active
+            ],
+        }
+
+    def restore(
+        self, found: dict[str, np.ndarray], manifest: dict[str, Any], source: str
+    ) -> None:
+        """Puts a checkpoint's tensors in place. Collective.
+
+        Raises:
+            SnapshotError: the tensors are not this student's.
+            DataError: they belong to other data.
+        """
+        expected_vocabulary = self._inputs.data.manifest.vocabulary
+        if manifest["vocabulary"] != expected_vocabulary:
+            raise errors.DataError(
+                f"{source} was trained with vocabulary {manifest['vocabulary'][:12]}; "
+                f"{self._job.data_dir} has {expected_vocabulary[:12]}: the token ids "
+                "mean other pieces. Give the data it was trained on, or another "
+                "--run_dir."
+            )
+        own = {n: v for n, v in found.items() if not n.startswith("teacher_")}
+        tensors.check_table(own, self._expected_shapes(), source)
+        for name, variable in self.model.weights.items():
+            variable.assign(found[f"model/{name}"])
+        for slot, variables in self._updater.slots.items():
+            for name, variable in variables.items():
+                variable.assign(found[f"optimizer/{slot}/{name}"])
+        self._state = self._restored_state("state", self.model, found)
+        self._restore_teachers(found, manifest, source)
+
+    def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = weights.shapes(self._inputs.model, self.model.vocab_size)
+        expected = {f"model/{name}": shape for name, shape in shapes.items()}
+        for slot in self._updater.slots:
+            expected |= {f"optimizer/{slot}/{n}": shape for n, shape in shapes.items()}
+        lanes = (self._lanes, self._inputs.model.hidden_size)
+        for index in range(self._inputs.model.num_layers):
+            for name in lstm.State._fields:
+                expected[f"state/layer_{index}/{name}"] = lanes
+        return expected
+
+    def _restore_teachers(self, found, manifest, source) -> None:
+        lessons = []
+        for k, described in enumerate(manifest["teachers"]):
+            prefix = f"teacher_{k}/model/"
+            config = model_settings.LanguageModel(**described["model"])
+            theirs = {
+                n.removeprefix(prefix): v
+                for n, v in found.items()
+                if n.startswith(prefix)
+            }
+            vocab_size = described["vocab_size"]
+            tensors.check_table(theirs, weights.shapes(config, vocab_size), source)
+            lessons.append(
+                exports.Export(
+                    self._job.peer_layout(described["peer"]).exports,
+                    described["peer"],
+                    described["step"],
+                    config,
+                    vocab_size,
+                    manifest["vocabulary"],
+                    theirs,
+                )
+            )
+        self.teachers.adopt(lessons)
+        for k, teacher in enumerate(self.teachers.active):
+            prefix = f"teacher_{k}/state"
+            teacher.state = self._restored_state(prefix, teacher.model, found)
+
+    def _restored_state(self, prefix, model, found) -> Any:
+        def of_replica(replica):
+            rows = slice(replica * self._share, (replica + 1) * self._share)
+            return tuple(
+                lstm.State(
+                    *(
+                        tf.constant(found[f"{prefix}/layer_{index}/{name}"][rows])
+                        for name in lstm.State._fields
+                    )
+                )
+                for index in range(model.config.num_layers)
+            )
+
+        return self._group.per_replica(of_replica)
