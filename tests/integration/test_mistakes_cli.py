@@ -1,6 +1,9 @@
 """Mistakes at the terminal: one message, the right exit code, no traceback."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -53,6 +56,34 @@ MISTAKES = {
         " configs: no shipped file is called runs/quikstart (did you mean "
         "runs/quickstart?). `lmcodistill configs list` shows them.",
     ),
+    "mistyped knob": (
+        ("train", "--gin.BURN_IN_STEP=3"),
+        " train: --gin.BURN_IN_STEP=3: nothing reads BURN_IN_STEP (did you mean "
+        "BURN_IN_STEPS?).",
+    ),
+    "mistyped gin file": (
+        ("train", "--gin_file=runs/quikstart"),
+        " train: --gin_file=runs/quikstart: no such file, and no shipped file of that "
+        "name (did you mean runs/quickstart?). `lmcodistill configs list` lists them.",
+    ),
+    "value that cannot work": (
+        ("train", "--gin_file=runs/quickstart", "--gin.TARGETS=peer"),
+        " train: --gin.TARGETS=peer: Distillation.targets = 'peer' cannot work: "
+        "expected one of none, offline, peers, uniform, unigram.",
+    ),
+    "mistyped flag of train": (
+        ("train", "--data_dirr=DATA"),
+        " train: Unknown command line flag 'data_dirr'. Did you mean: data_dir ?",
+    ),
+    "word that belongs to no flag": (
+        ("train", "DATA"),
+        " train: 'DATA' belongs to no flag, and train takes flags only. A value with "
+        "spaces or stars needs quotes.",
+    ),
+    "mistyped flag of prep": (
+        ("prep", "--inptu=x"),
+        " prep: Unknown command line flag 'inptu'. Did you mean: input ?",
+    ),
     "gin where nothing reads it": (
         ("configs", "list", "--gin.SEED=3"),
         " configs: this command reads no gin; remove --gin.SEED=3.",
@@ -98,11 +129,7 @@ def test_copy_never_overwrites(lmcodistill, tmp_path):
     )
 
 
-def test_a_reader_that_has_seen_enough_causes_no_traceback(lmcodistill, tmp_path):
-    import os
-    import subprocess
-    import sys
-
+def test_a_reader_that_has_seen_enough_causes_no_traceback():
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
