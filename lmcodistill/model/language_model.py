@@ -76,13 +76,12 @@ class LanguageModel(tf.Module):
         Returns:
             [T, B, H] features, time-major, and the state to carry on.
         """
-        unroll = lstm.unroll if tokens.shape[1] is not None else lstm.unroll_dynamic
         keep = 1.0 - tf.cast(tf.transpose(is_start), self.dtype)[..., None]
         x = tf.gather(self.weights["embedding"], tf.transpose(tokens))
         new_state = []
         for index, layer_state in enumerate(state):
             x = self._dropped(x, dropout_seed, index)
-            x, carried = unroll(
+            x, carried = lstm.unroll(
                 x,
                 keep,
                 lstm.State(*(tf.stop_gradient(s) for s in layer_state)),

@@ -53,16 +53,14 @@ class Weights(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What one step leaves for the backward pass; all [B, ...]."""
+    """What one step leaves for the backward pass; in a loop, a TensorArray of it."""
 
-    keep: tf.Tensor  # [B, 1], 0.0 where the state was zeroed before the step.
     h_before: tf.Tensor  # [B, H], already zeroed.
     c_before: tf.Tensor  # [B, H], already zeroed.
-    normal: tf.Tensor | None  # [B, 4, H], normalised pre-activations.
-    inverse_std: tf.Tensor | None  # [B, 4, 1].
-    sigmoids: tf.Tensor  # [B, 3H], gates i, f, o.
-    candidate: tf.Tensor  # [B, H], j.
+    gates: tf.Tensor  # [B, 4H]: sigmoids of i, f, o, and tanh of j.
     tanh_c: tf.Tensor  # [B, H].
+    normal: tf.Tensor  # [B, 4, H], normalised pre-activations; else [B, 0, H].
+    inverse_std: tf.Tensor  # [B, 4, 1]; else [B, 0, 1].
 
 
 def _matmul(a, b, compute_dtype, **transpose):
@@ -82,38 +80,36 @@ def _normalise(z):
     return centred * inverse_std, inverse_std
 
 
-def _forward_step(z, keep, c, h_before, gain, shift, forget_bias):
+def _forward_step(z, h_before, c_before, gain, bias):
     """Returns the new h and c, and what the backward pass needs.
 
     Args:
         z: [B, 4H], both products summed.
-        keep: [B, 1].
-        c: [B, H], the cell before the step, not yet zeroed.
-        h_before: [B, H], the output before the step, zeroed.
+        h_before: [B, H], the output before the step, zeroed where it must be.
+        c_before: [B, H], the cell before the step, likewise.
         gain: [4H] or None.
-        shift: [4H], forget bias not included.
-        forget_bias: Scalar.
+        bias: [4H], shift and forget bias.
     """
-    normal = inverse_std = None
-    if gain is not None:
+    hidden_size = c_before.shape[-1]
+    if gain is None:
+        normal = tf.reshape(z[:, :0], [-1, 0, hidden_size])
+        inverse_std = normal[:, :, :1]
+    else:
         normal, inverse_std = _normalise(z)
         z = tf.reshape(normal, tf.shape(z)) * gain
-    z += shift + forget_bias
-    hidden_size = c.shape[-1]
+    z += bias
     sigmoids = tf.sigmoid(z[:, : 3 * hidden_size])
     candidate = tf.tanh(z[:, 3 * hidden_size :])
     i, f, o = tf.split(sigmoids, 3, axis=-1)
-    c_before = c * keep
     c = f * c_before + i * candidate
     tanh_c = tf.tanh(c)
-    saved = _Step(
-        keep, h_before, c_before, normal, inverse_std, sigmoids, candidate, tanh_c
-    )
+    gates = tf.concat([sigmoids, candidate], -1)
+    saved = _Step(h_before, c_before, gates, tanh_c, normal, inverse_std)
     return o * tanh_c, c, saved
 
 
 def _backward_step(saved: _Step, dh, dc, gain):
-    """Returns dz and da [B, 4H], and dc for the step before.
+    """Returns dz and da [B, 4H], and the gradient of the zeroed cell before.
 
     Args:
         saved: What the forward step left.
@@ -121,15 +117,14 @@ def _backward_step(saved: _Step, dh, dc, gain):
         dc: [B, H], the gradient of the step's cell from the step after.
         gain: [4H] or None.
     """
-    i, f, o = tf.split(saved.sigmoids, 3, axis=-1)
+    i, f, o, candidate = tf.split(saved.gates, 4, axis=-1)
     dc += dh * o * (1.0 - tf.square(saved.tanh_c))
-    dsigmoids = tf.concat(
-        [dc * saved.candidate, dc * saved.c_before, dh * saved.tanh_c], -1
-    )
     da = tf.concat(
         [
-            dsigmoids * saved.sigmoids * (1.0 - saved.sigmoids),
-            dc * i * (1.0 - tf.square(saved.candidate)),
+            dc * candidate * i * (1.0 - i),
+            dc * saved.c_before * f * (1.0 - f),
+            dh * saved.tanh_c * o * (1.0 - o),
+            dc * i * (1.0 - tf.square(candidate)),
         ],
         -1,
     )
@@ -140,7 +135,7 @@ def _backward_step(saved: _Step, dh, dc, gain):
         slope = tf.reduce_mean(dnormal * saved.normal, -1, keepdims=True)
         dz = (dnormal - mean - saved.normal * slope) * saved.inverse_std
         dz = tf.reshape(dz, tf.shape(da))
-    return dz, da, dc * f * saved.keep
+    return dz, da, dc * f
 
 
 def _forget_bias_vector(forget_bias, hidden_size, dtype):
@@ -161,7 +156,7 @@ def unroll(
     """Runs the layer over a window.
 
     Args:
-        x: [T, B, D] float; T must be static (see `unroll_dynamic`).
+        x: [T, B, D] float; T and B may be known only when it runs.
         keep: [T, B, 1], 0.0 where the state is zeroed before the token is read.
         state: The state carried into the window.
         weights: The layer's tensors.
@@ -171,66 +166,82 @@ def unroll(
     Returns:
         [T, B, H] outputs in the type of `x`, and the state to carry on.
     """
-    num_steps, input_size = x.shape[0], x.shape[2]
-    hidden_size = weights.recurrent_kernel.shape[0]
-    bias = _forget_bias_vector(forget_bias, hidden_size, x.dtype)
+    input_size, hidden_size = weights.input_kernel.shape[0], state.h.shape[-1]
+    forget = _forget_bias_vector(forget_bias, hidden_size, x.dtype)
 
     @tf.custom_gradient
     def run(x, h, c, input_kernel, recurrent_kernel, shift, *maybe_gain):
         gain = maybe_gain[0] if maybe_gain else None
+        num_steps, batch_size = tf.shape(x)[0], tf.shape(x)[1]
         # Cast once: a cast per step would read the kernel T times.
         recurrent = tf.cast(recurrent_kernel, compute_dtype)
         flat_x = tf.reshape(x, [-1, input_size])
         from_input = _matmul(flat_x, input_kernel, compute_dtype)
-        from_input = tf.unstack(
-            tf.reshape(from_input, [num_steps, -1, 4 * hidden_size])
+        from_input = tf.reshape(from_input, [num_steps, batch_size, 4 * hidden_size])
+        bias = shift + forget
+
+        def array(like=None):
+            # Read forth and back: what is read must stay.
+            made = tf.TensorArray(x.dtype, num_steps, clear_after_read=False)
+            return made if like is None else made.unstack(like)
+
+        from_input, keeps = array(from_input), array(keep)
+
+        def forward(t, h, c, outputs, saved):
+            keep_t = keeps.read(t)
+            h_before, c_before = h * keep_t, c * keep_t
+            z = from_input.read(t) + _matmul(h_before, recurrent, compute_dtype)
+            h, c, step = _forward_step(z, h_before, c_before, gain, bias)
+            saved = _Step(*(a.write(t, s) for a, s in zip(saved, step, strict=True)))
+            return t + 1, h, c, outputs.write(t, h), saved
+
+        empty = _Step(*(array() for _ in _Step._fields))
+        _, h_last, c_last, outputs, saved = tf.while_loop(
+            lambda t, *_: t < num_steps, forward, (0, h, c, array(), empty)
         )
-        steps: list[_Step] = []
-        outputs = []
-        for t, keep_t in enumerate(tf.unstack(keep)):
-            h_before = h * keep_t
-            z = from_input[t] + _matmul(h_before, recurrent, compute_dtype)
-            h, c, saved = _forward_step(z, keep_t, c, h_before, gain, shift, bias)
-            steps.append(saved)
-            outputs.append(h)
 
         def backward(doutputs, dh_last, dc_last):
-            dh, dc = dh_last, dc_last
             # Transposed once: with `transpose_b` every one of the T products
             # repacks the kernel (3.8 times the CPU time; [32, 4096] by
             # [4096, 1024], 2026-11-22). `ensure_shape` keeps the graph optimizer
             # from folding the transposition back into the products.
             transposed = tf.transpose(recurrent)
             transposed = tf.ensure_shape(transposed, [4 * hidden_size, hidden_size])
-            doutputs = tf.unstack(doutputs)
-            dzs, das = [], []
-            for t in reversed(range(num_steps)):
-                dz, da, dc = _backward_step(steps[t], doutputs[t] + dh, dc, gain)
-                dh = _matmul(dz, transposed, compute_dtype)
-                dh *= steps[t].keep
-                dzs.append(dz)
-                das.append(da)
-            dz = tf.concat(dzs[::-1], 0)  # [N, 4H]
-            h_before = tf.concat([step.h_before for step in steps], 0)
-            dinput = _matmul(flat_x, dz, compute_dtype, transpose_a=True)
-            drecurrent = _matmul(h_before, dz, compute_dtype, transpose_a=True)
-            dx = _matmul(dz, input_kernel, compute_dtype, transpose_b=True)
-            da = tf.concat(das[::-1], 0) if gain is not None else dz
+            doutputs = array(doutputs)
+
+            def step_back(t, dh, dc, dzs, das):
+                step = _Step(*(a.read(t) for a in saved))
+                dz, da, dc = _backward_step(step, doutputs.read(t) + dh, dc, gain)
+                keep_t = keeps.read(t)
+                dh = _matmul(dz, transposed, compute_dtype) * keep_t
+                if gain is not None:
+                    das = das.write(t, da)
+                return t - 1, dh, dc * keep_t, dzs.write(t, dz), das
+
+            _, dh, dc, dzs, das = tf.while_loop(
+                lambda t, *_: t >= 0,
+                step_back,
+                (num_steps - 1, dh_last, dc_last, array(), array()),
+            )
+            dz = tf.reshape(dzs.stack(), [-1, 4 * hidden_size])
+            h_before = tf.reshape(saved.h_before.stack(), [-1, hidden_size])
             gradients = [
-                tf.reshape(dx, tf.shape(x)),
+                tf.reshape(
+                    _matmul(dz, input_kernel, compute_dtype, transpose_b=True),
+                    tf.shape(x),
+                ),
                 dh,
                 dc,
-                dinput,
-                drecurrent,
-                tf.reduce_sum(da, 0),
+                _matmul(flat_x, dz, compute_dtype, transpose_a=True),
+                _matmul(h_before, dz, compute_dtype, transpose_a=True),
             ]
-            if gain is not None:
-                normal = tf.concat([step.normal for step in steps], 0)
-                normal = tf.reshape(normal, tf.shape(da))
-                gradients.append(tf.reduce_sum(da * normal, 0))
-            return gradients
+            if gain is None:
+                return [*gradients, tf.reduce_sum(dz, 0)]
+            da = tf.reshape(das.stack(), [-1, 4 * hidden_size])
+            normal = tf.reshape(saved.normal.stack(), [-1, 4 * hidden_size])
+            return [*gradients, tf.reduce_sum(da, 0), tf.reduce_sum(da * normal, 0)]
 
-        return (tf.stack(outputs), h, c), backward
+        return (outputs.stack(), h_last, c_last), backward
 
     gain = [] if weights.gain is None else [weights.gain]
     outputs, h, c = run(
@@ -242,44 +253,5 @@ def unroll(
         weights.shift,
         *gain,
     )
+    outputs = tf.ensure_shape(outputs, [*x.shape[:2], hidden_size])
     return outputs, State(h, c)
-
-
-def unroll_dynamic(
-    x: tf.Tensor,
-    keep: tf.Tensor,
-    state: State,
-    weights: Weights,
-    *,
-    forget_bias: float,
-    compute_dtype: tf.DType,
-) -> tuple[tf.Tensor, State]:
-    """Runs the layer over a window whose length T is known only when it runs.
-
-    For serving. As `unroll`, without a gradient of its own.
-    """
-    bias = _forget_bias_vector(
-        forget_bias, weights.recurrent_kernel.shape[0], x.dtype
-    )
-    from_input = tf.einsum(
-        "tbd,dz->tbz",
-        tf.cast(x, compute_dtype),
-        tf.cast(weights.input_kernel, compute_dtype),
-    )
-    from_input = tf.cast(from_input, x.dtype)
-
-    def step(carried, inputs):
-        h, c = carried
-        z, keep_t = inputs
-        h_before = h * keep_t
-        z += _matmul(h_before, weights.recurrent_kernel, compute_dtype)
-        h, c, _ = _forward_step(
-            z, keep_t, c, h_before, weights.gain, weights.shift, bias
-        )
-        return h, c
-
-    h, c = tf.scan(step, (from_input, keep), initializer=(state.h, state.c))
-    # An empty window has no last step; its state is the one it came with.
-    h_all = tf.concat([state.h[None], h], 0)
-    c_all = tf.concat([state.c[None], c], 0)
-    return h, State(h_all[-1], c_all[-1])
