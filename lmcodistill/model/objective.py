@@ -8,6 +8,7 @@ The one place where positions are reduced: sums here, division by the number of
 tokens of the *global* batch by the caller, who knows it.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -288,7 +289,7 @@ def label_losses(models: Sequence[Readout], targets: tf.Tensor) -> tf.Tensor:
         ]
         # log of the mean of probabilities, without leaving the log domain.
         log_sum = tf.reduce_logsumexp(tf.stack(at_targets), 0)
-        return tf.cast(tf.math.log(float(len(models))), dtype) - log_sum
+        return math.log(len(models)) - log_sum
 
     parts = tf.map_fn(
         chunk,
