@@ -29,6 +29,8 @@ _SAVED_MODEL = "saved_model"
 _VARIABLES = "saved_model/variables/"
 _VOCABULARY = "vocabulary.model"
 _POLL_SECONDS = 0.2
+# Who serves a model does not train it; the backward pass stays out.
+SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Export:
         config: The model's configuration.
         vocab_size: V.
         vocabulary: Fingerprint of the vocabulary its ids mean.
+        reset_at_documents: Whether it was trained with zero state at the start
+            of every document.
         weights: Its tensors by name.
     """
 
@@ -51,7 +55,13 @@ class Export:
     config: model_settings.LanguageModel
     vocab_size: int
     vocabulary: str
+    reset_at_documents: bool
     weights: dict[str, np.ndarray]
+
+    @property
+    def label(self) -> str:
+        """What people call it: whose it is, and of which step."""
+        return f"student {self.student}, step {self.step}"
 
     def header(self) -> dict[str, Any]:
         """Returns all but the weights, as JSON."""
@@ -62,6 +72,7 @@ class Export:
             "config": self.config.to_json(),
             "vocab_size": self.vocab_size,
             "vocabulary": self.vocabulary,
+            "reset_at_documents": self.reset_at_documents,
         }
 
     def build(self) -> language_model.LanguageModel:
@@ -118,6 +129,7 @@ def publish(
             model,
             str(path / _SAVED_MODEL),
             signatures={"score": _score_function(model, vocabulary.end_id)},
+            options=SAVE_OPTIONS,
         )
 
     manifest = {
@@ -146,20 +158,9 @@ def _score_function(model: language_model.LanguageModel, end_id: int):
         autograph=False,
     )
     def score(tokens):
-        batch_size = tf.shape(tokens)[0]
-        first = tf.fill([batch_size, 1], end_id)
+        first = tf.fill([tf.shape(tokens)[0], 1], end_id)
         inputs = tf.concat([first, tokens[:, :-1]], 1)
-        features, _ = model(inputs, inputs == end_id, model.initial_state(batch_size))
-        readout = model.readout(features)
-        product = tf.matmul(
-            tf.cast(readout.features, readout.compute_dtype),
-            tf.cast(readout.kernel, readout.compute_dtype),
-            transpose_b=True,
-        )
-        logits = tf.cast(product, model.dtype) + readout.bias
-        targets = tf.reshape(tf.transpose(tokens), [-1])
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-        return {"cross_entropy": tf.transpose(tf.reshape(loss, [-1, batch_size]))}
+        return {"cross_entropy": language_model.token_losses(model, inputs, tokens)}
 
     return score
 
@@ -186,6 +187,7 @@ def read(snapshot: publication.Snapshot) -> Export:
         config,
         vocab_size,
         str(manifest["vocabulary"]),
+        bool(manifest["reset_at_documents"]),
         weights,
     )
 

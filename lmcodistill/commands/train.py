@@ -26,6 +26,7 @@ import sys
 from absl import flags
 
 from lmcodistill import config, errors
+from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import files, layout
 from lmcodistill.training import display, job, launcher, status
@@ -179,6 +180,7 @@ def _be_worker(flag_values: flags.FlagValues, what: job.Job) -> int:
     launcher.stop_with_parent()
     _check(flag_values, what)
     # TensorFlow takes seconds to import; everything above is checked without.
+    start_tensorflow()
     from lmcodistill.training import worker
 
     return worker.main(what)

@@ -124,3 +124,30 @@ class LanguageModel(tf.Module):
         return tf.nn.experimental.stateless_dropout(
             x, self.config.dropout, seed=seed + [index, 0]
         )
+
+
+def token_losses(
+    model: LanguageModel, inputs: tf.Tensor, targets: tf.Tensor
+) -> tf.Tensor:
+    """Returns the cross entropy of whole texts, for serving.
+
+    Holds `[B, T, V]`: windows of training and evaluation go through
+    `objective.py`.
+
+    Args:
+        model: What predicts.
+        inputs: [B, T] int32; the first of each row is `</s>`.
+        targets: [B, T] int32, the token after each.
+
+    Returns:
+        [B, T], nats.
+    """
+    batch_size, length = tf.shape(inputs)[0], tf.shape(inputs)[1]
+    starts = tf.one_hot(0, length, True, False, dtype=tf.bool)
+    is_start = tf.broadcast_to(starts, [batch_size, length])
+    features, _ = model(inputs, is_start, model.initial_state(batch_size))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        tf.reshape(tf.transpose(targets), [-1]),
+        objective.logits_of(model.readout(features)),
+    )
+    return tf.transpose(tf.reshape(losses, [length, batch_size]))

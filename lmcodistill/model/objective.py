@@ -79,6 +79,12 @@ def _logits(readout: Readout, features, kernel, dtype):
     return tf.cast(product, dtype) + tf.cast(readout.bias, dtype)
 
 
+def logits_of(readout: Readout) -> tf.Tensor:
+    """Returns [N, V] logits, held whole: for one token, or for serving."""
+    kernel = tf.cast(readout.kernel, readout.compute_dtype)
+    return _logits(readout, readout.features, kernel, readout.features.dtype)
+
+
 def mean_probs(logits: Sequence[tf.Tensor], temperature: float = 1.0) -> tf.Tensor:
     """Returns the mean of the models' probabilities.
 

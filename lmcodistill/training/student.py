@@ -217,6 +217,7 @@ class Student:
                     config,
                     vocab_size,
                     manifest["vocabulary"],
+                    self._job.batches.reset_at_documents,
                     theirs,
                 )
             )

@@ -1,0 +1,163 @@
+"""Report the held-out cross entropy of exports.
+
+Every token of the split is scored once. With several exports each is scored,
+and then their ensemble: the mean of their probabilities. Perplexity per word
+and bits per byte do not depend on the vocabulary; cross entropy and perplexity
+per token do.
+
+Examples:
+  lmcodistill evaluate --data_dir DATA --export RUN/students/0
+  lmcodistill evaluate --data_dir DATA --export RUN/students/0 RUN/students/1
+  lmcodistill evaluate --data_dir DATA --split test --lanes 1 \\
+    --export RUN/students/0/exports/export-000030199
+"""
+
+import json
+import math
+import pathlib
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from lmcodistill import errors
+from lmcodistill.commands.start_tensorflow import start_tensorflow
+from lmcodistill.data import shards, windows
+
+if TYPE_CHECKING:
+    from lmcodistill.codistill import exports as exports_lib
+
+ARGUMENTS = "[EXPORT ...]"
+READS_GIN = False
+_PROGRESS_SECONDS = 5.0
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines what to score, and how it is read."""
+    flags.DEFINE_string(
+        "data_dir", None, "The data folder that prep made.", flag_values=flag_values
+    )
+    flags.DEFINE_multi_string(
+        "export",
+        [],
+        "An export's folder, or a student's, whose newest export is meant.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "split", "validation", "Which held-out split.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "lanes",
+        32,
+        "Rows that the text is read in; each starts without context.",
+        1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "window", 32, "Tokens of a row read at once.", 1, flag_values=flag_values
+    )
+
+
+def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
+    """Scores the exports; see the module's text."""
+    paths = [pathlib.Path(p) for p in [*flag_values.export, *arguments]]
+    if not flag_values.data_dir or not paths:
+        raise errors.UsageError(
+            "evaluate needs --data_dir and at least one --export; "
+            "`lmcodistill evaluate --help` has examples."
+        )
+    data = shards.ShardSet(pathlib.Path(flag_values.data_dir))
+    split = data.held_out_split(flag_values.split)
+    # TensorFlow takes seconds to import; everything above is checked without.
+    start_tensorflow()
+    from lmcodistill.codistill import exports
+
+    found = [exports.read(exports.find(path)) for path in paths]
+    for export in found:
+        _check_vocabulary(export, data)
+    groups = [[export] for export in found] + ([found] if len(found) > 1 else [])
+    results = [_score(flag_values, data, split, group) for group in groups]
+    if flag_values.json:
+        print(json.dumps({"split": flag_values.split, "results": results}))
+        return
+    _print_table(results)
+
+
+def _check_vocabulary(export: "exports_lib.Export", data: shards.ShardSet) -> None:
+    if export.vocabulary != data.manifest.vocabulary:
+        raise errors.DataError(
+            f"{export.source} was trained with vocabulary {export.vocabulary[:12]}; the "
+            f"data has {data.manifest.vocabulary[:12]}: their token ids mean other "
+            "pieces. Evaluate it on data of the same `lmcodistill prep`."
+        )
+
+
+def _score(
+    flag_values: flags.FlagValues,
+    data: shards.ShardSet,
+    split: shards.Split,
+    found: list["exports_lib.Export"],
+) -> dict[str, Any]:
+    """Scores one export, or the ensemble of several."""
+    from lmcodistill.training import evaluation
+
+    scored = windows.EvaluationWindows(
+        data.stream(split),
+        lanes=flag_values.lanes,
+        window=flag_values.window,
+        end_id=data.manifest.end_id,
+        reset_at_documents=found[0].reset_at_documents,
+    )
+    name = found[0].label if len(found) == 1 else f"ensemble of {len(found)}"
+    progress = _Progress(name, scored.num_windows)
+    evaluator = evaluation.Evaluator([export.build() for export in found])
+    nats, tokens = evaluator.total(scored, 0, scored.lanes, progress)
+    return {
+        "name": name,
+        "exports": [str(export.source) for export in found],
+        "steps": [export.step for export in found],
+        "tokens": tokens,
+        "cross_entropy": nats / tokens,
+        "perplexity_per_token": math.exp(nats / tokens),
+        "perplexity_per_word": math.exp(min(nats / max(split.words, 1), 700.0)),
+        "bits_per_byte": nats / math.log(2.0) / max(split.bytes, 1),
+    }
+
+
+class _Progress:
+    """Says on standard error how far a long evaluation is."""
+
+    def __init__(self, name: str, num_windows: int):
+        self._name, self._num_windows = name, num_windows
+        self._began = self._shown = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._shown < _PROGRESS_SECONDS:
+            return
+        self._shown = now
+        left = (now - self._began) / done * (self._num_windows - done)
+        print(
+            f"{self._name}: window {done} of {self._num_windows}, ETA {left:.0f} s",
+            file=sys.stderr,
+        )
+
+
+def _print_table(results: list[dict[str, Any]]) -> None:
+    import rich.console
+    import rich.table
+
+    table = rich.table.Table(
+        "model", "nats/token", "ppl/token", "ppl/word", "bits/byte", "tokens"
+    )
+    for result in results:
+        table.add_row(
+            result["name"],
+            f"{result['cross_entropy']:.4f}",
+            f"{result['perplexity_per_token']:.2f}",
+            f"{result['perplexity_per_word']:.2f}",
+            f"{result['bits_per_byte']:.4f}",
+            f"{result['tokens']:,}",
+        )
+    rich.console.Console().print(table)

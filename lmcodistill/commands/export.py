@@ -1,0 +1,69 @@
+"""Write a model that takes text and answers with text.
+
+The result is a SavedModel with the tokenizer inside, for TensorFlow Serving or
+any program with tensorflow and tensorflow-text. Signatures:
+
+  score     texts [B] -> cross_entropy [B] in nats, num_tokens [B]
+  complete  texts [B] -> texts [B], each continued by its most likely tokens
+
+Examples:
+  lmcodistill export --export RUN/students/0 --output_dir SERVING/1
+  saved_model_cli show --dir SERVING/1 --all
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from lmcodistill import errors
+from lmcodistill.commands.start_tensorflow import start_tensorflow
+
+READS_GIN = False
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines what to export, and where to."""
+    flags.DEFINE_string(
+        "export",
+        None,
+        "An export's folder, or a student's, whose newest export is meant.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "output_dir", None, "Where to write; must not exist.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "complete_tokens",
+        32,
+        "Tokens that the signature `complete` adds.",
+        1,
+        flag_values=flag_values,
+    )
+
+
+def run(flag_values: flags.FlagValues) -> None:
+    """Writes the model; see the module's text."""
+    if not flag_values.export or not flag_values.output_dir:
+        raise errors.UsageError(
+            "export needs --export and --output_dir; `lmcodistill export --help` has "
+            "examples."
+        )
+    target = pathlib.Path(flag_values.output_dir)
+    if target.exists():
+        raise errors.UsageError(
+            f"{target} exists and is not overwritten; name another --output_dir."
+        )
+    # TensorFlow takes seconds to import.
+    start_tensorflow()
+    from lmcodistill.codistill import exports, serving
+
+    snapshot = exports.find(pathlib.Path(flag_values.export))
+    serving.write(
+        exports.read(snapshot).build(),
+        exports.vocabulary_of(snapshot),
+        target,
+        complete_tokens=flag_values.complete_tokens,
+    )
+    result = {"output_dir": str(target), "step": snapshot.step}
+    print(json.dumps(result) if flag_values.json else f"Wrote {target}")

@@ -1,0 +1,88 @@
+"""Continue a text with an export.
+
+Samples one token at a time from the model's distribution. The vocabulary
+travels with the export, so nothing else is needed. The same --seed gives the
+same text.
+
+Examples:
+  lmcodistill generate --export RUN/students/0 --prompt 'The meaning of'
+  lmcodistill generate --export RUN/students/0 --samples 3 --temperature 0.8
+  echo 'Once upon a time' | lmcodistill generate --export RUN/students/0 --prompt -
+"""
+
+import json
+import pathlib
+import sys
+import unicodedata
+
+from absl import flags
+
+from lmcodistill import errors
+from lmcodistill.commands.start_tensorflow import start_tensorflow
+
+READS_GIN = False
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the model, the beginning, and how to sample."""
+    flags.DEFINE_string(
+        "export",
+        None,
+        "An export's folder, or a student's, whose newest export is meant.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "prompt", "", "How the text begins; - reads it.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "tokens", 64, "Most tokens to add.", 1, flag_values=flag_values
+    )
+    flags.DEFINE_integer("samples", 1, "How many texts.", 1, flag_values=flag_values)
+    flags.DEFINE_float(
+        "temperature",
+        1.0,
+        "Divides the logits; 0 takes the most likely token.",
+        0.0,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer("seed", 0, "Of the sampling.", flag_values=flag_values)
+
+
+def run(flag_values: flags.FlagValues) -> None:
+    """Prints the texts; see the module's text."""
+    if not flag_values.export:
+        raise errors.UsageError(
+            "generate needs --export, a student's folder or an export's; "
+            "`lmcodistill generate --help` has examples."
+        )
+    prompt = flag_values.prompt
+    if prompt == "-":
+        prompt = sys.stdin.read().rstrip("\n")
+    # TensorFlow takes seconds to import.
+    start_tensorflow()
+    from lmcodistill.codistill import exports, sampling
+
+    snapshot = exports.find(pathlib.Path(flag_values.export))
+    vocabulary = exports.vocabulary_of(snapshot)
+    texts = sampling.continuations(
+        exports.read(snapshot).build(),
+        vocabulary,
+        prompt,
+        num_samples=flag_values.samples,
+        num_tokens=flag_values.tokens,
+        temperature=flag_values.temperature,
+        seed=flag_values.seed,
+    )
+    if flag_values.json:
+        print(json.dumps({"prompt": prompt, "texts": texts}))
+        return
+    for text in texts:
+        print(_printable(text))
+
+
+def _printable(text: str) -> str:
+    """Returns the text without control characters: a corpus may hold escapes."""
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) != "Cc" else f"\\x{ord(c):02x}"
+        for c in text
+    )

@@ -1,0 +1,59 @@
+"""Show how the students of a run are doing.
+
+Reads the run's folder and nothing else, so it works from any machine that
+reaches the shared storage, while the run goes on and after it has ended.
+
+Examples:
+  lmcodistill status RUN
+  lmcodistill status RUN --watch
+  lmcodistill status RUN --json
+"""
+
+import json
+import pathlib
+import time
+
+import rich.console
+from absl import flags
+
+from lmcodistill import errors
+from lmcodistill.training import display, status
+
+ARGUMENTS = "RUN"
+READS_GIN = False
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines whether to go on looking."""
+    flags.DEFINE_bool(
+        "watch",
+        False,
+        "Show it again every two seconds, until Ctrl-C.",
+        flag_values=flag_values,
+    )
+
+
+def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
+    """Shows the students; see the module's text."""
+    if len(arguments) != 1:
+        raise errors.UsageError(
+            f"status takes one run's folder; {len(arguments)} were given. Example: "
+            "lmcodistill status RUN"
+        )
+    run_dir = pathlib.Path(arguments[0])
+    students = status.read(run_dir)
+    if not students:
+        raise errors.UsageError(
+            f"{run_dir} holds no students; a run's folder has one below students/. "
+            "Give the --run_dir of `lmcodistill train`."
+        )
+    if flag_values.json:
+        print(json.dumps({"students": [s.to_json() for s in students]}))
+        return
+    console = rich.console.Console()
+    console.print(display.table([status.row(s) for s in students]))
+    while flag_values.watch:
+        time.sleep(2.0)
+        students = status.read(run_dir)
+        console.clear()
+        console.print(display.table([status.row(s) for s in students]))
