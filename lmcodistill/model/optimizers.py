@@ -58,10 +58,14 @@ def rule(config: settings.Optimizer) -> Rule:
         """
         first = config.beta1 * slots[0] + (1.0 - config.beta1) * gradient
         second = config.beta2 * slots[1] + (1.0 - config.beta2) * tf.square(gradient)
-        first_correction = 1.0 - tf.pow(tf.cast(config.beta1, number.dtype), number)
-        second_correction = 1.0 - tf.pow(tf.cast(config.beta2, number.dtype), number)
-        scale = tf.cast(rate / first_correction, weight.dtype)
-        root = tf.sqrt(second / tf.cast(second_correction, weight.dtype))
+        # As wide as the weight: a float64 model's rate is float64 as well.
+        number = tf.cast(number, weight.dtype)
+        first_correction = 1.0 - tf.pow(tf.constant(config.beta1, number.dtype), number)
+        second_correction = 1.0 - tf.pow(
+            tf.constant(config.beta2, number.dtype), number
+        )
+        scale = tf.cast(rate, weight.dtype) / first_correction
+        root = tf.sqrt(second / second_correction)
         step = scale * first / (root + config.epsilon)
         if config.weight_decay:
             step += rate * config.weight_decay * weight
@@ -74,7 +78,9 @@ def rule(config: settings.Optimizer) -> Rule:
     return Rule({"first_moment": 0.0, "second_moment": 0.0}, adam)
 
 
-def clip_scale(gradients: Sequence[tf.Tensor], clip_norm: float) -> tuple[tf.Tensor, tf.Tensor]:
+def clip_scale(
+    gradients: Sequence[tf.Tensor], clip_norm: float
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the factor that clips to a global norm, and the norm itself.
 
     Args:
