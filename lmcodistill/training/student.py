@@ -4,6 +4,7 @@ The weights, the optimizer's slots, the carried state of every lane, and the
 teachers. What the next step reads is not among it: that follows from the step.
 """
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,17 @@ class Student:
         # Add-one, so that no piece is impossible.
         counts = np.bincount(tokens, minlength=size) + 1.0
         return (counts / counts.sum()).astype(np.float32)
+
+    def digest(self) -> str:
+        """Returns a digest of this worker's copy of the weights.
+
+        Workers of one group must agree on it bit for bit, and so must two runs
+        with a scheduled exchange.
+        """
+        content = hashlib.sha256()
+        for name in sorted(self.model.weights):
+            content.update(self.model.weights[name].numpy().tobytes())
+        return content.hexdigest()
 
     def values(self) -> dict[str, np.ndarray]:
         """Returns every tensor of a checkpoint by name. Collective."""

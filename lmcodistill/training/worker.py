@@ -70,6 +70,7 @@ def run(what: job.Job) -> None:
             _prepare_folder(what)
         with _metrics(what, group, first) as writer:
             stopped = _train(what, inputs, group, learner, writer, stop, first)
+        log.info("event=ended stopped=%s weights=%s", stopped, learner.digest())
     if stopped:
         raise errors.StoppedError(
             "Stopped on request after saving; the same command goes on from here."

@@ -1,0 +1,90 @@
+"""Two students of two workers each: four real processes teach each other."""
+
+import json
+import re
+
+import pytest
+
+from tests.distributed import conftest as runs
+
+pytestmark = pytest.mark.distributed
+
+
+@pytest.fixture(scope="module")
+def run_dir(finish, data_dir, tmp_path_factory):
+    """A finished run, exports scheduled with a delay of two steps."""
+    folder = tmp_path_factory.mktemp("two_by_two")
+    finish(
+        *runs.train_arguments(data_dir, folder, DELAY_STEPS=2),
+        *("--workers_per_student", 2),
+    )
+    return folder
+
+
+@pytest.mark.parametrize("student", [0, 1])
+def test_replicas_of_a_group_end_bitwise_equal(run_dir, student):
+    assert runs.weights_of(run_dir, student, 0) == runs.weights_of(run_dir, student, 1)
+
+
+def test_students_do_not_end_alike(run_dir):
+    assert runs.weights_of(run_dir, 0) != runs.weights_of(run_dir, 1)
+
+
+@pytest.mark.parametrize("student", [0, 1])
+@pytest.mark.parametrize("worker", [0, 1])
+def test_every_worker_loads_the_teacher_that_the_schedule_implies(
+    run_dir, student, worker
+):
+    pattern = r"step=(\d+) teacher=(\d+) export_step=(\d+) staleness=(\d+)"
+
+    loaded = re.findall(pattern, runs.log_of(run_dir, student, worker))
+
+    # Step 2 looks at step 0, where nothing is published yet.
+    peer = str(1 - student)
+    assert loaded == [("4", peer, "2", "2"), ("6", peer, "4", "2")]
+
+
+@pytest.mark.parametrize("student", [0, 1])
+def test_distillation_starts_with_the_first_teacher(run_dir, student):
+    by_step = {r["step"]: r for r in runs.reports_of(run_dir, student, "train")}
+
+    assert by_step[4]["distillation_loss"] == 0.0
+    assert by_step[4]["distillation_weight"] == 0.0
+    assert by_step[6]["distillation_loss"] > 0.0
+    assert by_step[6]["teachers"] == [
+        {"peer": 1 - student, "step": 2, "staleness_steps": 4}
+    ]
+
+
+@pytest.mark.parametrize("student", [0, 1])
+def test_validation_cross_entropy_falls(run_dir, student):
+    values = [r["cross_entropy"] for r in runs.reports_of(run_dir, student, "validation")]
+
+    assert len(values) == 2
+    assert values[1] < values[0]
+
+
+def test_evaluate_scores_students_and_their_ensemble(finish, run_dir, data_dir):
+    out = finish(
+        *("evaluate", "--json", "--data_dir", data_dir),
+        *("--export", run_dir / "students/0", "--export", run_dir / "students/1"),
+    )
+
+    results = json.loads(out)["results"]
+    assert [r["name"] for r in results] == [
+        "student 0, step 8",
+        "student 1, step 8",
+        "ensemble of 2",
+    ]
+    assert len({r["tokens"] for r in results}) == 1
+    worst = max(r["cross_entropy"] for r in results[:2])
+    assert results[2]["cross_entropy"] < worst
+
+
+def test_status_reads_the_folder_alone(finish, run_dir):
+    students = json.loads(finish("status", run_dir, "--json"))["students"]
+
+    assert [(s["student"], s["step"], s["newest_export"]) for s in students] == [
+        (0, 8, 8),
+        (1, 8, 8),
+    ]

@@ -1,0 +1,188 @@
+"""Stopping, dying and going on: the outcome is the same, bit for bit."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from lmcodistill import errors
+from tests.distributed import conftest as runs
+
+pytestmark = pytest.mark.distributed
+
+
+def processes_of(run_dir: pathlib.Path) -> list[int]:
+    """Returns the processes whose command line names the run."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if entry.name.isdigit() and str(run_dir).encode() in command:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until(condition, seconds: float = 120.0) -> None:
+    """Polls until `condition()`; fails at the deadline."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "the deadline passed"
+        time.sleep(0.1)
+
+
+def step_of(run_dir: pathlib.Path, student: int) -> int:
+    """Returns the latest reported step."""
+    path = run_dir / "students" / str(student) / "metrics.jsonl"
+    if not path.is_file():
+        return 0
+    reports = runs.reports_of(run_dir, student, "train")
+    return reports[-1]["step"] if reports else 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finish, data_dir, tmp_path_factory):
+    """Twelve steps without an interruption."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(*runs.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=12))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_two_parts(finish, data_dir, tmp_path_factory):
+    """Four steps, an end, and the same command to twelve."""
+    folder = tmp_path_factory.mktemp("two_parts")
+    finish(*runs.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=4))
+    finish(*runs.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=12))
+    return folder
+
+
+@pytest.mark.parametrize("student", [0, 1])
+def test_four_steps_and_eight_more_equal_twelve(
+    finish, data_dir, undisturbed, in_two_parts, student
+):
+    assert runs.weights_of(in_two_parts, student) == runs.weights_of(
+        undisturbed, student
+    )
+
+
+def test_reports_are_those_of_one_run(undisturbed, in_two_parts):
+    for student in (0, 1):
+        once = runs.reports_of(undisturbed, student, "train")
+        resumed = runs.reports_of(in_two_parts, student, "train")
+
+        assert [r["step"] for r in resumed] == [r["step"] for r in once]
+        assert [r["cross_entropy"] for r in resumed] == [
+            r["cross_entropy"] for r in once
+        ]
+
+
+def test_another_number_of_workers_goes_on_from_the_same_lanes(
+    finish, data_dir, in_two_parts
+):
+    finish(
+        *runs.train_arguments(data_dir, in_two_parts, NUM_TRAIN_STEPS=14),
+        *("--workers_per_student", 2),
+    )
+
+    last = runs.reports_of(in_two_parts, 0, "train")[-1]
+    assert last["step"] == 14
+    assert "event=restored" in runs.log_of(in_two_parts, 0, 1)
+
+
+def test_ctrl_c_saves_stops_and_leaves_no_orphan(start, data_dir, tmp_path):
+    many_steps = 100_000
+    process = start(
+        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=many_steps)
+    )
+    wait_until(lambda: step_of(tmp_path, 0) > 0 and step_of(tmp_path, 1) > 0)
+
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+
+    assert process.returncode == errors.StoppedError.exit_code, err
+    assert "the same command goes on from here" in err.splitlines()[-1]
+    assert processes_of(tmp_path) == []
+    checkpoints = list((tmp_path / "students/0/checkpoints").glob("ckpt-*/COMMITTED"))
+    assert checkpoints
+
+
+def test_a_killed_launcher_leaves_no_orphan(start, data_dir, tmp_path):
+    process = start(*runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000))
+    wait_until(lambda: step_of(tmp_path, 0) > 0)
+
+    process.kill()
+    process.communicate()
+
+    wait_until(lambda: processes_of(tmp_path) == [])
+
+
+def test_a_killed_worker_ends_the_run_and_is_named(start, data_dir, tmp_path):
+    process = start(*runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000))
+    wait_until(lambda: step_of(tmp_path, 0) > 0)
+    victims = [
+        pid
+        for pid in processes_of(tmp_path)
+        if b"--student\x001" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+    os.kill(victims[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+
+    assert process.returncode == errors.GroupLostError.exit_code
+    assert "Student 1, worker 0 was ended by SIGKILL" in err
+    assert processes_of(tmp_path) == []
+
+
+def test_another_configuration_is_refused_with_the_difference(
+    start, data_dir, undisturbed
+):
+    process = start(
+        *runs.train_arguments(data_dir, undisturbed, NUM_TRAIN_STEPS=12, BURN_IN_STEPS=3)
+    )
+
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == errors.UsageError.exit_code
+    assert "DistillationWeight.burn_in_steps: was 2, now 3" in err
+    assert "--accept_changed_config" in err
+
+
+def test_a_taken_port_is_named(start, data_dir, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = {
+            "cluster": {"worker": [f"127.0.0.1:{port}"]},
+            "task": {"type": "worker", "index": 0},
+        }
+        process = start(
+            *runs.train_arguments(data_dir, tmp_path),
+            *("--student", 0),
+            TF_CONFIG=json.dumps(config),
+        )
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == errors.GroupLostError.exit_code
+    assert f"Port {port}" in err
+    assert "Traceback" not in err
+
+
+def test_output_is_one_json_object(undisturbed, data_dir, start):
+    process: subprocess.Popen = start(
+        *runs.train_arguments(data_dir, undisturbed, NUM_TRAIN_STEPS=12),
+        "--json",
+        "--dry_run",
+    )
+
+    out, _ = process.communicate(timeout=60)
+
+    assert out.count("\n") == 1
+    assert out.startswith("{")
