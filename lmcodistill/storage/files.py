@@ -46,11 +46,11 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def read_json(path: pathlib.Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """Reads one JSON object from a regular file of at most `max_bytes`.
+def read_limited(path: pathlib.Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
+    """Reads a regular file of at most `max_bytes`.
 
     Raises:
-        DataError: the file is missing, too large, or not a JSON object.
+        DataError: the file is missing, no regular file, or too large.
     """
     try:
         if not path.is_file():
@@ -61,14 +61,36 @@ def read_json(path: pathlib.Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, 
                 f"{path} has {size:,} bytes; a manifest has at most {max_bytes:,}. "
                 "Something else wrote it; remove it."
             )
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise errors.DataError(f"{path} is not readable JSON: {error}") from error
+        with open(path, "rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise errors.DataError(f"{path} cannot be read: {error}") from error
+
+
+def parse_json(content: bytes, source: pathlib.Path) -> dict[str, Any]:
+    """Returns the JSON object that `content`, read from `source`, is.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        value = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise errors.DataError(f"{source} is not readable JSON: {error}") from error
     if not isinstance(value, dict):
         raise errors.DataError(
-            f"{path} holds a JSON {type(value).__name__}; an object was expected."
+            f"{source} holds a JSON {type(value).__name__}; an object was expected."
         )
     return value
+
+
+def read_json(path: pathlib.Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """Reads one JSON object from a regular file of at most `max_bytes`.
+
+    Raises:
+        DataError: the file is missing, too large, or not a JSON object.
+    """
+    return parse_json(read_limited(path, max_bytes), path)
 
 
 def sha256_of(path: pathlib.Path) -> str:

@@ -11,6 +11,7 @@ Readers consider only folders whose marker matches their manifest, whatever the
 storage does to rename. Order is by step, never by time. Nothing is rewritten.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -18,7 +19,7 @@ import pathlib
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lmcodistill import errors
@@ -27,6 +28,7 @@ from lmcodistill.storage import files
 MANIFEST = "manifest.json"
 MARKER = "COMMITTED"
 _PARTIAL = ".partial-"
+_MAX_MARKER_BYTES = 128
 # What a manifest may name: plain relative paths, nothing hidden, nothing above.
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
@@ -49,21 +51,24 @@ class Snapshot:
         Raises:
             SnapshotError: the two do not belong together, or one is damaged.
         """
+        # Read once, so that what was hashed is what is returned.
         try:
-            content = (self.path / MANIFEST).read_bytes()[: files.MAX_JSON_BYTES + 1]
-            marker = (self.path / MARKER).read_text(encoding="ascii").strip()
-            value = files.read_json(self.path / MANIFEST)
-        except (OSError, ValueError, errors.DataError) as error:
+            content = files.read_limited(self.path / MANIFEST)
+            marker = files.read_limited(self.path / MARKER, _MAX_MARKER_BYTES)
+        except errors.DataError as error:
             raise errors.SnapshotError(
                 f"{self.path} is not readable ({error}). It was removed or damaged "
                 "after it was committed; another snapshot must serve."
             ) from error
-        if hashlib.sha256(content).hexdigest() != marker:
+        if hashlib.sha256(content).hexdigest().encode() != marker.strip():
             raise errors.SnapshotError(
                 f"{self.path / MANIFEST} does not match the digest in {MARKER}: it was "
                 "changed after it was committed; another snapshot must serve."
             )
-        return value
+        try:
+            return files.parse_json(content, self.path / MANIFEST)
+        except errors.DataError as error:
+            raise errors.SnapshotError(str(error)) from error
 
 
 def name_of(prefix: str, step: int) -> str:
@@ -158,10 +163,11 @@ def copy_verified(
         SnapshotError: as `check_files`.
     """
     for source, expected in _listed(snapshot, manifest, within):
-        _check_size(source, expected)
-        target = to / source.name
-        shutil.copyfile(source, target)
-        _check_digest(target, expected)
+        with _refused_if_unreadable(source):
+            _check_size(source, expected)
+            target = to / source.name
+            shutil.copyfile(source, target)
+            _check_digest(target, expected)
 
 
 def check_files(snapshot: Snapshot, manifest: dict[str, Any]) -> None:
@@ -172,15 +178,18 @@ def check_files(snapshot: Snapshot, manifest: dict[str, Any]) -> None:
             manifest, or has a name that leaves the folder.
     """
     for source, expected in _listed(snapshot, manifest, ""):
-        _check_size(source, expected)
-        _check_digest(source, expected)
+        with _refused_if_unreadable(source):
+            _check_size(source, expected)
+            _check_digest(source, expected)
 
 
 def _listed(
     snapshot: Snapshot, manifest: dict[str, Any], within: str
 ) -> list[tuple[pathlib.Path, dict[str, Any]]]:
     table = manifest.get("files")
-    names = [n for n in table if n.startswith(within)] if isinstance(table, dict) else []
+    if not isinstance(table, dict):
+        table = {}
+    names = [name for name in table if name.startswith(within)]
     if not names:
         raise errors.SnapshotError(f"{snapshot.path} lists no files below {within!r}.")
     for name in names:
@@ -189,7 +198,24 @@ def _listed(
                 f"{snapshot.path} lists a file named {name!r}; names of files are "
                 "plain relative paths. Whoever wrote it is not to be trusted."
             )
+        if not isinstance(table[name], dict):
+            raise errors.SnapshotError(
+                f"{snapshot.path} lists {name!r} as {table[name]!r}; its size and "
+                "digest were expected. Whoever wrote it is not to be trusted."
+            )
     return [(snapshot.path / name, table[name]) for name in names]
+
+
+@contextlib.contextmanager
+def _refused_if_unreadable(path: pathlib.Path) -> Iterator[None]:
+    """Turns what storage says of a file that is going away into a refusal."""
+    try:
+        yield
+    except OSError as error:
+        raise errors.SnapshotError(
+            f"{path} cannot be read ({error}). Its owner removed it meanwhile, or "
+            "storage failed; another snapshot must serve."
+        ) from error
 
 
 def _check_size(path: pathlib.Path, expected: dict[str, Any]) -> None:

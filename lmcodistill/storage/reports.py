@@ -19,7 +19,8 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     reports = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # By bytes: the half-written line may end within a character.
+    for line in path.read_bytes().splitlines():
         try:
             reports.append(json.loads(line))
         except ValueError:  # A process died while writing it.

@@ -55,20 +55,25 @@ def check_table(
     """Refuses tensors that are not exactly those expected, or are not finite.
 
     Raises:
-        SnapshotError: names or shapes differ, or a value is NaN or infinite.
+        SnapshotError: names, shapes or kinds differ, or a value is NaN or infinite.
     """
     missing = sorted(set(expected) - set(found))
     extra = sorted(set(found) - set(expected))
     if missing or extra:
         raise errors.SnapshotError(
-            f"{source} lacks tensors {missing[:4]} and has unexpected ones {extra[:4]}. "
-            "It belongs to a model of another configuration."
+            f"{source} lacks tensors {missing[:4]} and has others: {extra[:4]}. "
+            f"{extra[:4]}. It belongs to a model of another configuration."
         )
     for name, shape in expected.items():
         if found[name].shape != tuple(shape):
             raise errors.SnapshotError(
                 f"{source}: tensor {name} has shape {found[name].shape}; "
                 f"{tuple(shape)} was expected."
+            )
+        if not tf.as_dtype(found[name].dtype).is_floating:
+            raise errors.SnapshotError(
+                f"{source}: tensor {name} has type {found[name].dtype}; a floating "
+                "type was expected."
             )
         if not np.isfinite(found[name]).all():
             raise errors.SnapshotError(
