@@ -211,8 +211,10 @@ class _GzipBytes:
         except zlib.error as error:
             self._broken = True
             raise _DamageError from error
-        unused = len(self._member.unconsumed_tail) + len(self._member.unused_data)
-        self.position += len(piece) - unused
+        # At the end of a member, both attributes hold what follows it.
+        is_end = self._member.eof
+        rest = self._member.unused_data if is_end else self._member.unconsumed_tail
+        self.position += len(piece) - len(rest)
         self._member_output += len(output)
         consumed = self.position - self._member_start
         if self._member.eof:

@@ -6,16 +6,13 @@ stages write files and return nothing, so that where they run changes nothing.
 
 import concurrent.futures
 import multiprocessing
-import multiprocessing.connection
-import os
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import process
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from data_prep import progress
+from data_prep import lifetime, progress
 from lmcodistill import errors
 
 ENGINES = ("local",)
@@ -125,15 +122,7 @@ def _start_worker(counter: Any) -> None:
     _shared_counter = counter
     # Ctrl-C reaches the whole group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """Ends this worker when the program that it works for is gone."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+    lifetime.end_with_parent()
 
 
 def _call(function: StageFunction[Task], task: Task) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import fcntl
 import os
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -92,7 +93,8 @@ def run(
         return files.read_json(layout.DataLayout(output).report_json, 1 << 30)
     folder.make()
     with _only_one(folder):
-        publish.check_plan(folder, plan)
+        if changed := publish.check_plan(folder, plan):
+            display.say(f"changed since the last attempt: {', '.join(changed)}")
         return _Run(sources, output, settings, engine, display, folder, plan).run()
 
 
@@ -179,6 +181,8 @@ class _Run:
             for warning in report.warnings_of(found):
                 self._display.say(f"warning: {warning}")
         if not self._parts:
+            # Nothing here is worth keeping, and other settings shall find no trace.
+            shutil.rmtree(self._folder.root)
             raise errors.DataError(report.nothing_kept(self._extracted))
 
     def _find_duplicates(self) -> list[int]:

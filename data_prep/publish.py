@@ -4,6 +4,7 @@
 again; a folder that has none is unfinished.
 """
 
+import dataclasses
 import gzip
 import json
 import pathlib
@@ -14,7 +15,21 @@ from typing import Any
 from data_prep import report_html, work
 from lmcodistill import errors
 from lmcodistill.data import shards
+from lmcodistill.settings import prep
 from lmcodistill.storage import files, layout
+
+# What reading the inputs does not depend on.
+_LATER_SETTINGS = frozenset(
+    {
+        "Prep.num_partitions",
+        "Prep.validation_fraction",
+        "Prep.seed",
+        "Prep.shard_tokens",
+        "Prep.deduplicate",
+        "Prep.keep_documents",
+        *(f"PrepVocabulary.{f.name}" for f in dataclasses.fields(prep.PrepVocabulary)),
+    }
+)
 
 
 def is_finished(output: pathlib.Path, plan: dict[str, Any]) -> bool:
@@ -39,18 +54,28 @@ def is_finished(output: pathlib.Path, plan: dict[str, Any]) -> bool:
     return True
 
 
-def check_plan(folder: work.WorkFolder, plan: dict[str, Any]) -> None:
+def check_plan(folder: work.WorkFolder, plan: dict[str, Any]) -> list[str]:
     """Writes the plan of a new run, or compares it with the one being resumed.
 
+    What was read is kept when only settings of later stages changed, so that an
+    error about the vocabulary's size costs no second reading.
+
+    Returns:
+        The settings that changed.
+
     Raises:
-        UsageError: the unfinished run had other settings or inputs.
+        UsageError: the unfinished run had other inputs, or read them otherwise.
     """
-    if not folder.plan.exists():
-        files.write_text(folder.plan, files.to_json(plan))
-        return
-    old = files.read_json(folder.plan, max_bytes=1 << 30)
-    output = folder.root.parent
-    _refuse_differences(output, old, plan, f"remove {folder.root}")
+    changed = []
+    if folder.plan.exists():
+        old = files.read_json(folder.plan, max_bytes=1 << 30)
+        changed = _differences(old, plan)
+        if not all(name in _LATER_SETTINGS for name in changed):
+            _refuse_differences(folder.root.parent, old, plan, f"remove {folder.root}")
+        if changed:
+            folder.forget_all_but_kept()
+    files.write_text(folder.plan, files.to_json(plan))
+    return list(changed)
 
 
 def publish(
@@ -95,31 +120,38 @@ def _write_documents(
                     file.write(line)
 
 
-def _refuse_differences(
-    output: pathlib.Path, old: dict[str, Any], new: dict[str, Any], remedy: str
-) -> None:
-    changed = []
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:
+    """Returns what changed between two plans, each with a phrase about it."""
+    changed = {}
     for name in sorted({*old["settings"], *new["settings"]}):
         before = old["settings"].get(name, {})
         after = new["settings"].get(name, {})
         for field in sorted({*before, *after}):
             if before.get(field) != after.get(field):
-                changed.append(
+                changed[f"{name}.{field}"] = (
                     f"{name}.{field} was {json.dumps(before.get(field))}, "
                     f"is {json.dumps(after.get(field))}"
                 )
     if old["inputs"] != new["inputs"]:
-        changed.append(
+        changed["inputs"] = (
             f"the inputs were {len(old['inputs'])} file(s), are {len(new['inputs'])} "
             "(names or sizes differ)"
         )
     if old.get("program") != new.get("program"):
-        changed.append(
+        changed["program"] = (
             f"the program was version {old.get('program')}, is {new.get('program')}"
         )
+    return changed
+
+
+def _refuse_differences(
+    output: pathlib.Path, old: dict[str, Any], new: dict[str, Any], remedy: str
+) -> None:
+    changed = _differences(old, new)
     if changed:
+        phrases = "; ".join(changed.values())
         raise errors.UsageError(
-            f"{output} was begun with other settings: {'; '.join(changed)}. Repeat the "
+            f"{output} was begun with other settings: {phrases}. Repeat the "
             f"command that began it, give another --output_dir, or {remedy} to start "
             "anew."
         )

@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import pathlib
 import re
+import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from data_prep import sampling, work
+from data_prep import lifetime, sampling, work
 from lmcodistill import errors
 from lmcodistill.settings import prep
 from lmcodistill.storage import files
@@ -75,7 +76,7 @@ def train_pieces(
     failure.unlink(missing_ok=True)
     process = context.Process(
         target=_train_in_child,
-        args=(settings, samples, folder, failure, os.getpid()),
+        args=(settings, samples, folder, failure),
         daemon=True,
     )
     process.start()
@@ -131,15 +132,16 @@ def _train_in_child(
     samples: tuple[pathlib.Path, ...],
     folder: work.WorkFolder,
     failure: pathlib.Path,
-    parent: int,
 ) -> None:
+    lifetime.end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The trainer logs to the descriptor, not to sys.stderr.
     log = os.open(folder.vocabulary_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(log, 2)
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_paragraphs(samples, parent),
+            sentence_iterator=_paragraphs(samples),
             model_writer=model,
             model_type=settings.type,
             vocab_size=settings.size,
@@ -160,12 +162,10 @@ def _train_in_child(
         files.write_text(failure, traceback.format_exc())
 
 
-def _paragraphs(samples: tuple[pathlib.Path, ...], parent: int) -> Iterator[str]:
+def _paragraphs(samples: tuple[pathlib.Path, ...]) -> Iterator[str]:
     for path in samples:
         for line in work.json_lines(path):
             yield line.decode().rstrip("\n")
-    if os.getppid() != parent:  # Nobody waits for this vocabulary any more.
-        os._exit(1)
 
 
 def _explain(failure: str, settings: prep.PrepVocabulary) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -40,7 +41,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class WorkFolder:
-    """Where each stage writes; pure path arithmetic but for `make`."""
+    """Where each stage writes: path arithmetic, and the folders themselves."""
 
     root: pathlib.Path
 
@@ -68,6 +69,12 @@ class WorkFolder:
         """Makes the folders."""
         for name in ("kept", "duplicates", "vocabulary", "tokens", "shards"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def forget_all_but_kept(self) -> None:
+        """Removes what later stages left, so that they run again."""
+        for name in ("duplicates", "vocabulary", "tokens", "shards"):
+            shutil.rmtree(self.root / name)
+        self.make()
 
     def kept_marker(self, file: int) -> pathlib.Path:
         return self.root / "kept" / f"{file:06d}.json"
