@@ -120,11 +120,15 @@ def _split(value: dict[str, Any]) -> Split:
     shards = tuple(Shard(**shard) for shard in value["shards"])
     for shard in shards:
         # Names come from a file: one that leaves the folder is an attack or a bug.
-        if pathlib.PurePath(shard.file).name != shard.file or shard.tokens < 0:
+        if not _is_plain_name(shard.file) or shard.tokens < 0:
             raise ValueError(f"shard {shard.file!r}")
-    if pathlib.PurePath(value["name"]).name != value["name"]:
+    if not _is_plain_name(value["name"]):
         raise ValueError(f"split {value['name']!r}")
     return Split(**{**value, "shards": shards})
+
+
+def _is_plain_name(name: str) -> bool:
+    return name not in ("", ".", "..") and pathlib.PurePath(name).name == name
 
 
 class TokenStream:

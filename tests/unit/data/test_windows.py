@@ -1,0 +1,212 @@
+"""Windows by hand on a stream of 20 tokens, and every held-out token once."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from lmcodistill import errors
+from lmcodistill.data import shards, windows
+
+END = 99
+# Token p is p, but for the ends of documents after 4, 12 and 19 tokens. Two lanes
+# of 10 tokens hold three windows of 3 each: (10 - 1) // 3.
+TWENTY = np.arange(20)
+TWENTY[[4, 12, 19]] = END
+
+
+def training(tokens=TWENTY, lanes=2, window=3, reset_at_documents=True):
+    return windows.TrainingWindows(
+        shards.TokenStream([np.asarray(tokens, "<u2")]),
+        global_batch_size=lanes,
+        window=window,
+        end_id=END,
+        reset_at_documents=reset_at_documents,
+    )
+
+
+def test_training_windows_by_hand():
+    found = training()
+
+    first, second, third = (found.at(step, 0, 2) for step in range(3))
+
+    assert found.windows_per_epoch == 3
+    assert first.inputs.tolist() == [[0, 1, 2], [10, 11, END]]
+    assert first.targets.tolist() == [[1, 2, 3], [11, END, 13]]
+    assert second.inputs.tolist() == [[3, END, 5], [13, 14, 15]]
+    assert second.targets.tolist() == [[END, 5, 6], [14, 15, 16]]
+    assert third.inputs.tolist() == [[6, 7, 8], [16, 17, 18]]
+    assert third.targets.tolist() == [[7, 8, 9], [17, 18, END]]
+    for window in (first, second, third):
+        assert window.inputs.dtype == window.targets.dtype == np.int32
+        assert window.weights.tolist() == [[1.0] * 3] * 2
+
+
+def test_state_is_zero_where_a_lane_begins_and_where_the_end_piece_is_read():
+    found = training()
+
+    starts = [found.at(step, 0, 2).is_start.tolist() for step in range(3)]
+
+    # `</s>` is read as the first token of the document that follows it.
+    no, yes = False, True
+    assert starts == [
+        [[yes, no, no], [yes, no, yes]],
+        [[no, yes, no], [no, no, no]],
+        [[no, no, no], [no, no, no]],
+    ]
+
+
+def test_without_resets_only_the_begin_of_a_lane_starts_anew():
+    found = training(reset_at_documents=False)
+
+    starts = [found.at(step, 0, 2).is_start for step in range(4)]
+
+    assert [s.sum() for s in starts] == [2, 0, 0, 2]
+    assert starts[0][:, 0].all() and starts[3][:, 0].all()
+
+
+def test_epochs_repeat_and_start_with_zero_state():
+    found = training()
+
+    for step in (3, 6, 3_000_000):
+        again, first = found.at(step, 0, 2), found.at(0, 0, 2)
+        np.testing.assert_array_equal(again.inputs, first.inputs)
+        np.testing.assert_array_equal(again.is_start, first.is_start)
+
+
+@pytest.mark.parametrize("step", [0, 1, 5])
+def test_replicas_together_read_what_one_would(step):
+    found = training(lanes=4, window=2)
+
+    whole = found.at(step, 0, 4)
+    halves = [found.at(step, first, 2) for first in (0, 2)]
+
+    for name in ("inputs", "targets", "is_start", "weights"):
+        np.testing.assert_array_equal(
+            getattr(whole, name), np.concatenate([getattr(h, name) for h in halves])
+        )
+
+
+def test_windows_of_a_lane_follow_each_other_without_a_gap():
+    found = training(window=2)
+
+    inputs = np.concatenate([found.at(step, 0, 2).inputs for step in range(4)], 1)
+
+    np.testing.assert_array_equal(inputs, TWENTY.reshape(2, 10)[:, :8])
+
+
+def test_windows_read_across_shards():
+    pieces = np.split(TWENTY.astype("<u2"), [1, 5, 11])
+    found = windows.TrainingWindows(
+        shards.TokenStream(pieces),
+        global_batch_size=2,
+        window=3,
+        end_id=END,
+        reset_at_documents=True,
+    )
+
+    for step in range(3):
+        np.testing.assert_array_equal(
+            found.at(step, 0, 2).targets, training().at(step, 0, 2).targets
+        )
+
+
+def test_shortest_text_that_fits_is_one_window_and_its_last_target():
+    # 2 lanes of 3 + 1 tokens.
+    assert training(range(8)).windows_per_epoch == 1
+    with pytest.raises(errors.DataError, match="has 7 tokens; .* at least 8.*WINDOW"):
+        training(range(7))
+
+
+def test_text_with_less_than_a_token_per_lane_is_refused():
+    with pytest.raises(errors.DataError, match="has 1 tokens; .* at least 8"):
+        training(range(1))
+
+
+def evaluation(num_tokens, lanes, window, **options):
+    options = {"reset_at_documents": True, **options}
+    return windows.EvaluationWindows(
+        shards.TokenStream([np.arange(num_tokens, dtype="<u2")]),
+        lanes=lanes,
+        window=window,
+        end_id=END,
+        **options,
+    )
+
+
+def scored(found, lanes):
+    """Returns all (input, target) pairs with weight 1.0."""
+    pairs = []
+    for index in range(found.num_windows):
+        window = found.at(index, 0, lanes)
+        rows = window.weights == 1.0
+        assert (window.weights[~rows] == 0.0).all()
+        pairs += zip(window.inputs[rows], window.targets[rows], strict=True)
+    return pairs
+
+
+# Lengths around the lanes' and windows' multiples, and more lanes than tokens.
+SIZES = list(itertools.product((1, 2, 3, 7, 8, 9, 24, 25), (1, 2, 3, 8), (1, 3, 4)))
+
+
+@pytest.mark.parametrize(("num_tokens", "lanes", "window"), SIZES)
+def test_every_held_out_token_is_scored_exactly_once(num_tokens, lanes, window):
+    found = evaluation(num_tokens, lanes, window)
+
+    pairs = scored(found, lanes)
+
+    # Each from the token before it, the first from `</s>`.
+    expected = [(END if p == 0 else p - 1, p) for p in range(num_tokens)]
+    assert sorted(pairs, key=lambda pair: pair[1]) == expected
+    assert found.num_tokens == num_tokens
+
+
+@pytest.mark.parametrize(("num_tokens", "lanes", "window"), SIZES)
+def test_first_tokens_alone_are_scored_where_fewer_are_asked_for(
+    num_tokens, lanes, window
+):
+    wanted = (num_tokens + 1) // 2
+
+    found = evaluation(num_tokens, lanes, window, max_tokens=wanted)
+
+    assert sorted(target for _, target in scored(found, lanes)) == list(range(wanted))
+
+
+def test_evaluation_windows_by_hand():
+    # 5 tokens in 2 lanes of 3, windows of 2: the second lane lacks one token.
+    found = evaluation(5, 2, 2)
+
+    first, second = found.at(0, 0, 2), found.at(1, 0, 2)
+
+    assert found.num_windows == 2
+    assert first.inputs.tolist() == [[END, 0], [2, 3]]
+    assert first.targets.tolist() == [[0, 1], [3, 4]]
+    assert first.is_start.tolist() == [[True, False], [True, False]]
+    assert second.targets[0, 0] == 2
+    assert second.weights.tolist() == [[1.0, 0.0], [0.0, 0.0]]
+    assert not second.is_start[0, 0]
+
+
+def test_lanes_beyond_the_last_are_empty():
+    # So that workers may take equal shares.
+    window = evaluation(5, 2, 2).at(0, 1, 3)
+
+    assert window.targets[0].tolist() == [3, 4]
+    assert window.weights.tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+def test_state_is_zero_after_the_end_of_a_held_out_document():
+    stream = shards.TokenStream([np.array([5, END, 6, 7], "<u2")])
+    options = {"lanes": 1, "window": 4, "end_id": END}
+
+    resets = windows.EvaluationWindows(stream, reset_at_documents=True, **options)
+    carries = windows.EvaluationWindows(stream, reset_at_documents=False, **options)
+
+    assert resets.at(0, 0, 1).inputs.tolist() == [[END, 5, END, 6]]
+    assert resets.at(0, 0, 1).is_start.tolist() == [[True, False, True, False]]
+    assert carries.at(0, 0, 1).is_start.tolist() == [[True, False, False, False]]
+
+
+def test_empty_held_out_split_is_refused():
+    with pytest.raises(errors.DataError, match="no tokens.*VALIDATION_FRACTION"):
+        evaluation(0, 2, 2)
