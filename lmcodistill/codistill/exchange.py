@@ -11,9 +11,7 @@ def is_due(step: int, period: int) -> bool:
     return period > 0 and step > 0 and step % period == 0
 
 
-def is_reload_due(
-    step: int, burn_in_steps: int, exchange: settings.Exchange
-) -> bool:
+def is_reload_due(step: int, burn_in_steps: int, exchange: settings.Exchange) -> bool:
     """Returns whether a student looks for exports before the update at `step`.
 
     The first look is at the end of burn-in, whatever the period.
@@ -43,6 +41,19 @@ def peers_at(
     if exchange.topology == "rotate" and others:
         return [others[(step // exchange.reload_every_steps) % len(others)]]
     return others
+
+
+def exports_to_keep(exchange: settings.Exchange, checkpoint_every_steps: int) -> int:
+    """Returns how many of its newest exports a student must not delete.
+
+    A `scheduled` peer is never further behind than the step whose export it made
+    us wait for, and a restart throws it back by one more checkpoint period.
+    """
+    if exchange.mode == "freshest":
+        return exchange.keep_exports
+    behind = 2 * (exchange.delay_steps + exchange.reload_every_steps)
+    behind += 2 * checkpoint_every_steps
+    return max(exchange.keep_exports, behind // exchange.publish_every_steps + 2)
 
 
 def scheduled_export(step: int, exchange: settings.Exchange) -> int | None:

@@ -52,23 +52,25 @@ class TeacherPool:
         self,
         *,
         vocabulary: str,
-        state_on_swap: str,
-        zero_state: Callable[[language_model.LanguageModel], Any],
+        carry_state: bool,
+        new_state: Callable[[language_model.LanguageModel, int], Any],
         scope: Callable[[], contextlib.AbstractContextManager],
     ):
         """Makes an empty pool.
 
         Args:
             vocabulary: Fingerprint of the student's vocabulary.
-            state_on_swap: `carry` or `reset`; see `settings.Exchange`.
-            zero_state: Makes a teacher's state, per replica, for its lanes.
+            carry_state: Whether a teacher's state survives new weights of the
+                same peer.
+            new_state: From a model and the step to the state, per replica, of a
+                teacher that carries none.
             scope: Where variables are made (a strategy's scope).
         """
         self.active: list[Teacher] = []
         self._slots: list[Teacher] = []
         self._vocabulary = vocabulary
-        self._state_on_swap = state_on_swap
-        self._zero_state, self._scope = zero_state, scope
+        self._carry_state = carry_state
+        self._new_state, self._scope = new_state, scope
 
     def check(self, export: exports.Export) -> None:
         """Refuses an export that cannot teach this student.
@@ -85,7 +87,7 @@ class TeacherPool:
                 "`lmcodistill prep`."
             )
 
-    def adopt(self, lessons: Sequence[exports.Export | Teacher]) -> None:
+    def adopt(self, lessons: Sequence[exports.Export | Teacher], at: int) -> None:
         """Makes these the teachers from the next step on.
 
         A slot's state is carried only where the same peer stays in it: the
@@ -94,6 +96,7 @@ class TeacherPool:
         Args:
             lessons: Exports to swap in, checked, and teachers to keep as they
                 are; none leaves the student without a teacher.
+            at: The student's step.
         """
         free = [slot for slot in self._slots if slot not in lessons]
         self.active = []
@@ -105,13 +108,13 @@ class TeacherPool:
             if slot is None:
                 with self._scope():
                     slot = Teacher(lesson, None)
-                slot.state = self._zero_state(slot.model)
+                slot.state = self._new_state(slot.model, at)
                 self._slots.append(slot)
             else:
                 free.remove(slot)
                 slot.assign(lesson.weights)
-                if slot.peer != lesson.student or self._state_on_swap == "reset":
-                    slot.state = self._zero_state(slot.model)
+                if slot.peer != lesson.student or not self._carry_state:
+                    slot.state = self._new_state(slot.model, at)
                 slot.peer, slot.step = lesson.student, lesson.step
             self.active.append(slot)
 
@@ -124,4 +127,4 @@ class TeacherPool:
     ) -> Teacher | None:
         fitting = [t for t in free if t.accepts(export.config, export.vocab_size)]
         same_peer = [t for t in fitting if t.peer == export.student]
-        return (same_peer or fitting or [None])[0]
+        return next(iter(same_peer or fitting), None)

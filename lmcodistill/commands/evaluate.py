@@ -1,4 +1,4 @@
-"""Report the held-out cross entropy of exports.
+r"""Report the held-out cross entropy of exports.
 
 Every token of the split is scored once. With several exports each is scored,
 and then their ensemble: the mean of their probabilities. Perplexity per word
@@ -8,7 +8,7 @@ per token do.
 Examples:
   lmcodistill evaluate --data_dir DATA --export RUN/students/0
   lmcodistill evaluate --data_dir DATA --export RUN/students/0 RUN/students/1
-  lmcodistill evaluate --data_dir DATA --split test --lanes 1 \\
+  lmcodistill evaluate --data_dir DATA --split test --lanes 1 \
     --export RUN/students/0/exports/export-000030199
 """
 
@@ -87,8 +87,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
 def _check_vocabulary(export: "exports_lib.Export", data: shards.ShardSet) -> None:
     if export.vocabulary != data.manifest.vocabulary:
         raise errors.DataError(
-            f"{export.source} was trained with vocabulary {export.vocabulary[:12]}; the "
-            f"data has {data.manifest.vocabulary[:12]}: their token ids mean other "
+            f"{export.source} was trained with vocabulary {export.vocabulary[:12]}; "
+            f"the data has {data.manifest.vocabulary[:12]}: their token ids mean other "
             "pieces. Evaluate it on data of the same `lmcodistill prep`."
         )
 

@@ -1,4 +1,4 @@
-"""Train students that teach each other.
+r"""Train students that teach each other.
 
 Without TF_CONFIG, the whole run starts here: --students groups of
 --workers_per_student processes each, until all have made NUM_TRAIN_STEPS
@@ -10,11 +10,11 @@ such cluster per student, all with the same --run_dir on shared storage.
 
 Examples:
   lmcodistill train --gin_file runs/quickstart --data_dir DATA --run_dir RUN
-  lmcodistill train --gin_file runs/paper_baseline --students 1 \\
+  lmcodistill train --gin_file runs/paper_baseline --students 1 \
     --data_dir DATA --run_dir RUN --gin.NUM_TRAIN_STEPS=20000
   lmcodistill train --gin_file runs/quickstart --data_dir DATA --run_dir RUN --dry_run
   TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]},
-    "task": {"type": "worker", "index": 0}}' lmcodistill train --student 1 \\
+    "task": {"type": "worker", "index": 0}}' lmcodistill train --student 1 \
     --students 2 --gin_file runs/paper_codistill --data_dir DATA --run_dir RUN
 """
 

@@ -9,6 +9,7 @@ does not know.
 import bisect
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ class TokenStream:
         num_tokens: Length of the stream.
     """
 
-    def __init__(self, arrays: list[np.ndarray]):
+    def __init__(self, arrays: Sequence[np.ndarray]):
         self._arrays = arrays
         self._starts = [0]
         for array in arrays:

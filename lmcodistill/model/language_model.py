@@ -108,15 +108,11 @@ class LanguageModel(tf.Module):
         )
 
     def _layer(self, index: int) -> lstm.Weights:
-        prefix = f"layer_{index}/"
-        tensors = [
-            tf.convert_to_tensor(self.weights[prefix + name])
-            for name in ("input_kernel", "recurrent_kernel", "shift")
-        ]
-        gain = self.weights.get(prefix + "gain")
-        return lstm.Weights(
-            *tensors, None if gain is None else tf.convert_to_tensor(gain)
-        )
+        def tensor(name):
+            variable = self.weights.get(f"layer_{index}/{name}")
+            return None if variable is None else tf.convert_to_tensor(variable)
+
+        return lstm.Weights(*(tensor(name) for name in lstm.Weights._fields))
 
     def _dropped(self, x, seed, index):
         if seed is None or not self.config.dropout:

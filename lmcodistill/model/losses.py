@@ -100,9 +100,7 @@ def logit_mse(logits: tf.Tensor, target_logits: tf.Tensor) -> ValueAndGradient:
     """
     error = logits - target_logits
     size = tf.cast(tf.shape(logits)[-1], logits.dtype)
-    return ValueAndGradient(
-        tf.reduce_mean(tf.square(error), -1), error * (2.0 / size)
-    )
+    return ValueAndGradient(tf.reduce_mean(tf.square(error), -1), error * (2.0 / size))
 
 
 def _cooled(x: tf.Tensor, temperature: float) -> tf.Tensor:

@@ -95,7 +95,9 @@ def mean_probs(logits: Sequence[tf.Tensor], temperature: float = 1.0) -> tf.Tens
     Returns:
         [N, V], rows on the simplex.
     """
-    probs = [tf.nn.softmax(z / temperature if temperature != 1.0 else z) for z in logits]
+    probs = [
+        tf.nn.softmax(z / temperature if temperature != 1.0 else z) for z in logits
+    ]
     return probs[0] if len(probs) == 1 else tf.add_n(probs) / len(probs)
 
 
@@ -286,7 +288,9 @@ def label_losses(models: Sequence[Readout], targets: tf.Tensor) -> tf.Tensor:
     ]
 
     def chunk(start):
-        logits = [_logits(m, _at(m.features, start, rows), m.kernel, dtype) for m in models]
+        logits = [
+            _logits(m, _at(m.features, start, rows), m.kernel, dtype) for m in models
+        ]
         at_targets = [
             -tf.nn.sparse_softmax_cross_entropy_with_logits(
                 _at(targets, start, rows), z

@@ -21,7 +21,10 @@ def shapes(
     table: dict[str, tuple[int, ...]] = {"embedding": (vocab_size, embedding)}
     for layer in range(config.num_layers):
         prefix = f"layer_{layer}/"
-        table[prefix + "input_kernel"] = (embedding if layer == 0 else hidden, 4 * hidden)
+        table[prefix + "input_kernel"] = (
+            embedding if layer == 0 else hidden,
+            4 * hidden,
+        )
         table[prefix + "recurrent_kernel"] = (hidden, 4 * hidden)
         table[prefix + "shift"] = (4 * hidden,)
         if config.layer_norm:

@@ -8,7 +8,7 @@ TARGETS = ("none", "peers", "offline", "uniform", "unigram")
 LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
 MODES = ("freshest", "scheduled")
 TOPOLOGIES = ("all", "ring", "rotate")
-STATES_ON_SWAP = ("carry", "reset")
+STATES_ON_SWAP = ("carry", "reset", "recompute")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +71,13 @@ class Exchange:
         topology: `all`: every peer teaches; `ring`: the next student only;
             `rotate`: one peer per reload, in turn.
         state_on_swap: What becomes of a teacher's carried LSTM state when its
-            weights change: `carry` keeps it, `reset` zeroes it. The paper does
-            not say.
-        keep_exports: How many of a student's own exports stay.
+            weights change: `carry` keeps it, `reset` zeroes it, `recompute`
+            reads the last `recompute_windows` windows again with the new
+            weights. The paper does not say. A teacher that is new in its place
+            starts from zero, or is recomputed as well.
+        recompute_windows: See `state_on_swap`.
+        keep_exports: How many of a student's own exports stay; a `scheduled`
+            exchange keeps as many as a peer may still ask for.
     """
 
     publish_every_steps: int = 50
@@ -83,10 +87,16 @@ class Exchange:
     deadline_seconds: float = 600.0
     topology: str = "all"
     state_on_swap: str = "carry"
+    recompute_windows: int = 4
     keep_exports: int = 5
 
     def __post_init__(self):
-        for name in ("publish_every_steps", "reload_every_steps", "keep_exports"):
+        for name in (
+            "publish_every_steps",
+            "reload_every_steps",
+            "keep_exports",
+            "recompute_windows",
+        ):
             value = getattr(self, name)
             checks.require(value >= 1, f"Exchange.{name}", value, "a positive number")
         checks.require_choice("Exchange.mode", self.mode, MODES)
@@ -96,14 +106,4 @@ class Exchange:
         )
         checks.require(
             self.delay_steps >= 0, "Exchange.delay_steps", self.delay_steps, "0 or more"
-        )
-        # An export that a scheduled peer may still ask for must not be deleted.
-        reach = self.delay_steps + self.reload_every_steps
-        checks.require(
-            self.mode == "freshest"
-            or self.keep_exports * self.publish_every_steps > reach,
-            "Exchange.keep_exports",
-            self.keep_exports,
-            f"enough exports to reach {reach} steps back: more than "
-            f"{reach // self.publish_every_steps}",
         )

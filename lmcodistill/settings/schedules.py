@@ -97,9 +97,7 @@ class DistillationWeight:
     def __post_init__(self):
         for name in ("burn_in_steps", "weight", "ramp_steps"):
             value = getattr(self, name)
-            checks.require(
-                value >= 0, f"DistillationWeight.{name}", value, "0 or more"
-            )
+            checks.require(value >= 0, f"DistillationWeight.{name}", value, "0 or more")
 
     def at(self, step: int) -> float:
         """Returns the weight for the update that moves `step` to `step + 1`."""

@@ -50,9 +50,10 @@ class Publish:
                 student=self._job.student,
                 reset_at_documents=self._job.batches.reset_at_documents,
             )
-            publication.keep_newest(
-                folder, exports.PREFIX, self._job.exchange.keep_exports
+            keep = exchange.exports_to_keep(
+                self._job.exchange, self._job.training.checkpoint_every_steps
             )
+            publication.keep_newest(folder, exports.PREFIX, keep)
             log.info(
                 "step=%d event=published seconds=%.2f", at, time.monotonic() - began
             )
@@ -143,8 +144,8 @@ class Reload:
         if snapshot is None and not self._asked_to_stop():
             raise errors.GroupLostError(
                 f"Student {peer} did not publish its export of step {wanted} within "
-                f"{settings.deadline_seconds:g} s; the scheduled exchange needs exactly "
-                f"that one at step {at}. Start the peer again, or use "
+                f"{settings.deadline_seconds:g} s; the scheduled exchange needs "
+                f"exactly that one at step {at}. Start the peer again, or use "
                 "--gin.EXCHANGE_MODE=freshest, which waits for nobody."
             )
         return snapshot
@@ -156,7 +157,7 @@ class Reload:
             return
         pool = self._student.teachers
         of_chief = lessons if self._group.is_chief else [None] * count
-        pool.adopt([self._shared(lesson) for lesson in of_chief])
+        pool.adopt([self._shared(lesson) for lesson in of_chief], at)
         for teacher in pool.active:
             log.info(
                 "step=%d teacher=%d export_step=%d staleness=%d event=teacher_loaded",

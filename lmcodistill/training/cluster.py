@@ -214,5 +214,5 @@ def local_threads(num_processes: int) -> int:
 
 
 def run_path(run_dir: str) -> pathlib.Path:
-    """Returns the run's folder as a path that does not depend on the folder we are in."""
+    """Returns a folder as an absolute path, `~` understood."""
     return pathlib.Path(run_dir).expanduser().resolve()

@@ -25,7 +25,8 @@ class Display:
             if self._console.is_terminal
             else None
         )
-        self._last_shown, self._last_rows = 0.0, None
+        self._last_shown = 0.0
+        self._last_rows: list[tuple[str, ...]] = []
 
     def __enter__(self) -> "Display":
         if self._live:

@@ -61,4 +61,3 @@ class Evaluator:
             tokens += int(window.weights.sum())
             on_window(index + 1)
         return nats, tokens
-

@@ -143,7 +143,11 @@ class LocalRun:
             time.sleep(POLL_SECONDS)
             codes = [w.process.poll() for w in self._workers]
             stopped = (None, 0, STOPPED) if self._asked else (None, 0)
-            bad = [w for w, code in zip(self._workers, codes, strict=True) if code not in stopped]
+            bad = [
+                w
+                for w, code in zip(self._workers, codes, strict=True)
+                if code not in stopped
+            ]
             if bad and failed is None and self._asked < 2:
                 failed = _first_cause(bad)
                 for worker in self._workers:
@@ -185,7 +189,9 @@ def _failure_of(worker: _Worker) -> errors.LmcodistillError:
         code = errors.GroupLostError.exit_code
     else:
         message = f"{who} ended with exit code {code}. "
-    error = errors.LmcodistillError(f"{message}Its log {worker.log} ends:\n{_tail(worker.log)}")
+    error = errors.LmcodistillError(
+        f"{message}Its log {worker.log} ends:\n{_tail(worker.log)}"
+    )
     error.exit_code = code
     return error
 

@@ -135,6 +135,22 @@ class Updater:
             teacher.state = new_state
         return totals, state
 
+    def read(
+        self, model: language_model.LanguageModel, inputs: Inputs, state: Any
+    ) -> Any:
+        """Returns the state of a teacher after reading a window, per replica."""
+
+        def replica(inputs, state):
+            return model(inputs.tokens, inputs.is_start, state)[1]
+
+        key = (-1, id(model))
+        if key not in self._compiled:
+            run = self._group.strategy.run
+            self._compiled[key] = tf.function(
+                lambda *args: run(replica, args), autograph=False
+            )
+        return self._compiled[key](inputs, state)
+
     def _compile(self, teachers: list[language_model.LanguageModel], distil: bool):
         strategy = self._group.strategy
 
@@ -176,7 +192,7 @@ class Updater:
         report = tf.stack([tf.cast(x, tf.float32) for x in (*sums, inputs.stop)])
         *gradients, report = context.all_reduce(add, [*gradients, report])
         scale, norm = optimizers.clip_scale(gradients, self._clip_norm)
-        changes = []
+        changes: list[tuple[tf.Variable, tf.Tensor]] = []
         for name, gradient in zip(names, gradients, strict=True):
             weight = model.weights[name]
             slots = [self.slots[slot][name] for slot in self._rule.slots]
@@ -190,7 +206,8 @@ class Updater:
             pairs = zip([weight, *slots], [new_weight, *new_slots], strict=True)
             changes.extend(pairs)
         _assign(context, changes)
-        return Totals(*tf.unstack(report), tf.cast(norm, tf.float32)), state, their_states
+        totals = Totals._make([*tf.unstack(report), tf.cast(norm, tf.float32)])
+        return totals, state, their_states
 
     def _soft_targets(self, teachers, distil, inputs: Inputs, their_states):
         """Runs the teachers over the window; returns the targets, their states."""

@@ -55,8 +55,8 @@ class Student:
         self._state = self._zero_state(self.model)
         self.teachers = teachers.TeacherPool(
             vocabulary=manifest.vocabulary,
-            state_on_swap=what.exchange.state_on_swap,
-            zero_state=self._zero_state,
+            carry_state=what.exchange.state_on_swap == "carry",
+            new_state=self._new_teacher_state,
             scope=group.strategy.scope,
         )
 
@@ -66,11 +66,7 @@ class Student:
         distil = weight > 0.0 and self.has_targets
         rate = self._job.learning_rate.at(number)
         totals, self._state = self._updater(
-            self._group.per_replica(
-                lambda replica: self._inputs_of(
-                    replica, number, rate, weight if distil else 0.0, asked_to_stop
-                )
-            ),
+            self._inputs_at(number, rate, weight if distil else 0.0, asked_to_stop),
             self._state,
             self.teachers.active,
             distil,
@@ -83,6 +79,14 @@ class Student:
         return bool(self.teachers.active) or self._job.distillation.targets in (
             "uniform",
             "unigram",
+        )
+
+    def _inputs_at(self, number, rate=0.0, weight=0.0, asked_to_stop=False) -> Any:
+        """Returns what the update of step `number` reads, per replica."""
+        return self._group.per_replica(
+            lambda replica: self._inputs_of(
+                replica, number, rate, weight, asked_to_stop
+            )
         )
 
     def _inputs_of(self, replica, number, rate, weight, asked_to_stop) -> step.Inputs:
@@ -106,6 +110,16 @@ class Student:
 
     def _zero_state(self, model: language_model.LanguageModel) -> Any:
         return self._group.per_replica(lambda replica: model.initial_state(self._share))
+
+    def _new_teacher_state(self, model: language_model.LanguageModel, at: int) -> Any:
+        """Returns zeros, or what a teacher remembers of the last windows."""
+        state = self._zero_state(model)
+        settings = self._job.exchange
+        if settings.state_on_swap != "recompute":
+            return state
+        for number in range(max(0, at - settings.recompute_windows), at):
+            state = self._updater.read(model, self._inputs_at(number), state)
+        return state
 
     def _fixed_targets(self) -> np.ndarray | None:
         """Returns the [V] distribution of label smoothing, if that is asked for."""
@@ -233,7 +247,7 @@ class Student:
                     theirs,
                 )
             )
-        self.teachers.adopt(lessons)
+        self.teachers.adopt(lessons, at=0)
         for k, teacher in enumerate(self.teachers.active):
             prefix = f"teacher_{k}/state"
             teacher.state = self._restored_state(prefix, teacher.model, found)

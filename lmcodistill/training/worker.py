@@ -154,9 +154,9 @@ def _lost_workers_named() -> Iterator[None]:
     except cluster.LOST_ERRORS as error:
         first_line = str(error).strip().splitlines()[0][:300]
         raise errors.GroupLostError(
-            f"A worker of this student was lost ({type(error).__name__}: {first_line}). "
-            "Start the same command again on all its workers; they go on from the "
-            "last checkpoint."
+            f"A worker of this student was lost ({type(error).__name__}: "
+            f"{first_line}). Start the same command again on all its workers; they go "
+            "on from the last checkpoint."
         ) from error
 
 

@@ -27,7 +27,6 @@ TINY = {
     "EXCHANGE_MODE": "scheduled",
     "LEARNING_RATE": 0.02,
     "Training.evaluation_lanes": 4,
-    "Exchange.keep_exports": 6,
     "LanguageModel.num_layers": 1,
     "LanguageModel.hidden_size": 16,
     "LanguageModel.embedding_size": 8,

@@ -58,7 +58,9 @@ def test_distillation_starts_with_the_first_teacher(run_dir, student):
 
 @pytest.mark.parametrize("student", [0, 1])
 def test_validation_cross_entropy_falls(run_dir, student):
-    values = [r["cross_entropy"] for r in runs.reports_of(run_dir, student, "validation")]
+    values = [
+        r["cross_entropy"] for r in runs.reports_of(run_dir, student, "validation")
+    ]
 
     assert len(values) == 2
     assert values[1] < values[0]

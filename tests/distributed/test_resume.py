@@ -144,7 +144,9 @@ def test_another_configuration_is_refused_with_the_difference(
     start, data_dir, undisturbed
 ):
     process = start(
-        *runs.train_arguments(data_dir, undisturbed, NUM_TRAIN_STEPS=12, BURN_IN_STEPS=3)
+        *runs.train_arguments(
+            data_dir, undisturbed, NUM_TRAIN_STEPS=12, BURN_IN_STEPS=3
+        )
     )
 
     _, err = process.communicate(timeout=60)
