@@ -172,29 +172,27 @@ def read(snapshot: publication.Snapshot) -> Export:
         SnapshotError: it is damaged, of another format, or not finite.
     """
     manifest = snapshot.manifest()
-    config = _checked_config(snapshot, manifest)
-    vocab_size = int(manifest["vocab_size"])
+    described = _checked_description(snapshot, manifest)
     with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
         publication.copy_verified(snapshot, manifest, _VARIABLES, pathlib.Path(local))
         found = tensors.read(pathlib.Path(local) / "variables")
     weights = {_name_of(key): value for key, value in found.items()}
+    config, vocab_size = described["config"], described["vocab_size"]
+    # Before a table of so many is made: the number is a stranger's.
+    if config.num_layers > len(weights):
+        raise errors.SnapshotError(
+            f"{snapshot.path} describes {config.num_layers} layers and holds "
+            f"{len(weights)} tensors. It belongs to a model of another configuration."
+        )
     expected = weights_lib.shapes(config, vocab_size)
     tensors.check_table(weights, expected, snapshot.path)
-    return Export(
-        snapshot.path,
-        int(manifest["student"]),
-        snapshot.step,
-        config,
-        vocab_size,
-        str(manifest["vocabulary"]),
-        bool(manifest["reset_at_documents"]),
-        weights,
-    )
+    return Export(**described, weights=weights)
 
 
-def _checked_config(
+def _checked_description(
     snapshot: publication.Snapshot, manifest: dict[str, Any]
-) -> model_settings.LanguageModel:
+) -> dict[str, Any]:
+    """Returns all of an export but its weights."""
     version, kind = manifest.get("format_version"), manifest.get("kind")
     if kind != "export" or version != FORMAT_VERSION:
         raise errors.SnapshotError(
@@ -202,10 +200,19 @@ def _checked_config(
             f"exports of format {FORMAT_VERSION}."
         )
     try:
-        return model_settings.LanguageModel(**manifest["model"])
-    except (KeyError, TypeError, errors.UsageError) as error:
+        return {
+            "source": snapshot.path,
+            "student": int(manifest["student"]),
+            "step": snapshot.step,
+            "config": model_settings.LanguageModel(**manifest["model"]),
+            "vocab_size": int(manifest["vocab_size"]),
+            "vocabulary": str(manifest["vocabulary"]),
+            "reset_at_documents": bool(manifest["reset_at_documents"]),
+        }
+    except (KeyError, TypeError, ValueError, errors.UsageError) as error:
         raise errors.SnapshotError(
-            f"{snapshot.path} describes a model that this program cannot build: {error}"
+            f"{snapshot.path} describes a model that this program cannot build: "
+            f"{error!r}"
         ) from error
 
 
@@ -225,8 +232,9 @@ def find(path: pathlib.Path) -> publication.Snapshot:
     Raises:
         SnapshotError: there is none.
     """
-    if path.name.startswith(f"{PREFIX}-") and (path / publication.MARKER).is_file():
-        return publication.Snapshot(path, int(path.name.removeprefix(f"{PREFIX}-")))
+    for snapshot in publication.committed(path.parent, PREFIX):
+        if snapshot.path.name == path.name:
+            return publication.Snapshot(path, snapshot.step)
     for folder in (path / "exports", path):
         found = publication.committed(folder, PREFIX)
         if found:

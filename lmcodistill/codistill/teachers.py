@@ -99,12 +99,13 @@ class TeacherPool:
             at: The student's step.
         """
         free = [slot for slot in self._slots if slot not in lessons]
+        expected = {x.student for x in lessons if isinstance(x, exports.Export)}
         self.active = []
         for lesson in lessons:
             if isinstance(lesson, Teacher):
                 self.active.append(lesson)
                 continue
-            slot = self._choose(free, lesson)
+            slot = self._choose(free, lesson, expected)
             if slot is None:
                 with self._scope():
                     slot = Teacher(lesson, None)
@@ -123,8 +124,17 @@ class TeacherPool:
         return next((t for t in self.active if t.peer == peer), None)
 
     def _choose(
-        self, free: Sequence[Teacher], export: exports.Export
+        self, free: Sequence[Teacher], export: exports.Export, expected: set[int]
     ) -> Teacher | None:
+        """Returns the slot for `export`, if there is one.
+
+        Args:
+            free: Slots to choose from.
+            export: What goes into it.
+            expected: Peers whose own slots are not to be given away: they carry
+                their state.
+        """
         fitting = [t for t in free if t.accepts(export.config, export.vocab_size)]
         same_peer = [t for t in fitting if t.peer == export.student]
-        return next(iter(same_peer or fitting), None)
+        others = [t for t in fitting if t.peer not in expected]
+        return next(iter(same_peer or others), None)

@@ -61,7 +61,7 @@ def check_table(
     extra = sorted(set(found) - set(expected))
     if missing or extra:
         raise errors.SnapshotError(
-            f"{source} lacks tensors {missing[:4]} and has others: {extra[:4]}. "
+            f"{source} lacks tensors {missing[:4]} and has unexpected ones "
             f"{extra[:4]}. It belongs to a model of another configuration."
         )
     for name, shape in expected.items():

@@ -1,0 +1,186 @@
+"""Slots: adopted, kept, swapped in place; what becomes of their state."""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lmcodistill import errors
+from lmcodistill.codistill import teachers
+
+
+@pytest.fixture
+def make_pool(vocabulary):
+    def make(carry_state=True):
+        return teachers.TeacherPool(
+            vocabulary=vocabulary.fingerprint,
+            carry_state=carry_state,
+            new_state=lambda model, at: model.initial_state(2),
+            scope=contextlib.nullcontext,
+        )
+
+    return make
+
+
+@pytest.fixture
+def pool(make_pool):
+    return make_pool()
+
+
+def live(teacher, value):
+    """Gives a teacher a state as if it had read something."""
+    teacher.state = tf.nest.map_structure(
+        lambda x: tf.fill(x.shape, value), teacher.state
+    )
+
+
+def state_of(teacher):
+    """Returns the one value that all of a teacher's state has."""
+    values = {float(v) for x in tf.nest.flatten(teacher.state) for v in np.ravel(x)}
+    assert len(values) == 1
+    return values.pop()
+
+
+def test_first_lesson_makes_a_teacher_with_zero_state(pool, make_export):
+    export = make_export(student=1, step=50)
+
+    pool.adopt([export], at=60)
+
+    (teacher,) = pool.active
+    assert (teacher.peer, teacher.step, state_of(teacher)) == (1, 50, 0.0)
+    np.testing.assert_array_equal(
+        teacher.model.weights["embedding"], export.weights["embedding"]
+    )
+
+
+def test_swap_assigns_the_weights_in_place(pool, make_export):
+    pool.adopt([make_export(student=1, step=50, seed=0)], at=60)
+    (before,) = pool.active
+    variables = dict(before.model.weights)
+    newer = make_export(student=1, step=100, seed=1)
+
+    pool.adopt([newer], at=110)
+
+    (after,) = pool.active
+    assert after is before
+    assert after.step == 100
+    for name, variable in after.model.weights.items():
+        assert variable is variables[name]
+        np.testing.assert_array_equal(variable, newer.weights[name])
+
+
+def test_kept_teacher_stays_as_it_is(pool, make_export):
+    pool.adopt([make_export(student=1, step=50)], at=60)
+    (teacher,) = pool.active
+    live(teacher, 3.0)
+
+    pool.adopt([teacher], at=110)
+
+    assert pool.active == [teacher]
+    assert (teacher.step, state_of(teacher)) == (50, 3.0)
+
+
+def test_state_is_carried_for_the_same_peer(pool, make_export):
+    pool.adopt([make_export(student=1, step=50)], at=60)
+    live(pool.active[0], 3.0)
+
+    pool.adopt([make_export(student=1, step=100, seed=1)], at=110)
+
+    assert state_of(pool.active[0]) == 3.0
+
+
+def test_state_is_made_anew_where_none_is_carried(make_pool, make_export):
+    pool = make_pool(carry_state=False)
+    pool.adopt([make_export(student=1, step=50)], at=60)
+    live(pool.active[0], 3.0)
+
+    pool.adopt([make_export(student=1, step=100, seed=1)], at=110)
+
+    assert state_of(pool.active[0]) == 0.0
+
+
+def test_another_peer_takes_the_slot_with_zero_state(pool, make_export):
+    pool.adopt([make_export(student=1, step=50)], at=60)
+    (slot,) = pool.active
+    live(slot, 3.0)
+
+    pool.adopt([make_export(student=2, step=50, seed=1)], at=110)
+
+    assert pool.active == [slot]
+    assert (slot.peer, state_of(slot)) == (2, 0.0)
+
+
+def test_peer_keeps_its_state_when_a_new_peer_comes_before_it(pool, make_export):
+    # Students 2 and 3 taught alone until student 1 published for the first time.
+    pool.adopt([make_export(student=s, step=50, seed=s) for s in (2, 3)], at=60)
+    live(pool.active[0], 2.0)
+    live(pool.active[1], 3.0)
+    second, third = pool.active
+
+    pool.adopt([make_export(student=s, step=100, seed=s) for s in (1, 2, 3)], at=110)
+
+    assert pool.active[1:] == [second, third]
+    assert [(t.peer, state_of(t)) for t in pool.active] == [(1, 0.0), (2, 2), (3, 3)]
+
+
+def test_order_of_the_lessons_is_the_order_of_the_teachers(pool, make_export):
+    pool.adopt([make_export(student=s, step=50) for s in (1, 2)], at=60)
+    first, second = pool.active
+    live(first, 1.0)
+    live(second, 2.0)
+
+    pool.adopt([make_export(student=2, step=100), first], at=110)
+
+    assert pool.active == [second, first]
+    assert [state_of(t) for t in pool.active] == [2.0, 1.0]
+
+
+def test_rotation_needs_one_slot_only(pool, make_export):
+    seen = set()
+
+    for step, student in enumerate([1, 2, 3, 1, 2, 3], start=1):
+        pool.adopt([make_export(student=student, step=step, seed=step)], at=step)
+        seen.add(id(pool.active[0].model))
+
+    assert len(seen) == 1
+
+
+def test_model_of_another_size_gets_a_slot_of_its_own(pool, make_export, config):
+    larger = dataclasses.replace(config, hidden_size=6)
+    pool.adopt([make_export(student=1, step=50)], at=60)
+    (small,) = pool.active
+
+    pool.adopt([make_export(student=1, step=100, config=larger)], at=110)
+    (large,) = pool.active
+    pool.adopt([make_export(student=1, step=150)], at=160)
+
+    assert large.model.config == larger
+    assert pool.active == [small]
+
+
+def test_no_lessons_leave_no_teacher(pool, make_export):
+    pool.adopt([make_export(student=1, step=50)], at=60)
+
+    pool.adopt([], at=110)
+
+    assert pool.active == []
+    assert pool.of_peer(1) is None
+
+
+def test_teacher_is_found_by_its_peer(pool, make_export):
+    pool.adopt([make_export(student=s, step=50) for s in (1, 2)], at=60)
+
+    assert pool.of_peer(2) is pool.active[1]
+    assert pool.of_peer(3) is None
+
+
+def test_teacher_of_another_vocabulary_is_refused(pool, make_export, vocabulary):
+    pool.check(make_export(student=1, step=50))
+
+    with pytest.raises(
+        errors.SnapshotError,
+        match=f"vocabulary other; this student uses {vocabulary.fingerprint[:12]}",
+    ):
+        pool.check(make_export(student=1, step=50, vocabulary="other"))
