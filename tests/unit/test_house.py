@@ -15,6 +15,7 @@ FLOORS = {
     "": 0,  # lmcodistill itself: the version
     "errors": 0,
     "settings": 1,
+    "report": 2,
     "storage": 2,
     "data": 3,
     "model": 3,
@@ -25,7 +26,7 @@ FLOORS = {
     "cli": 8,
     "__main__": 9,
 }
-ROOMS_OF_DATA_PREP = {"errors", "settings", "storage", "data", ""}
+ROOMS_OF_DATA_PREP = {"errors", "settings", "report", "storage", "data", ""}
 
 
 def relative(path: pathlib.Path) -> str:
