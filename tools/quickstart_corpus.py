@@ -1,0 +1,150 @@
+"""Writes the English text that every Python carries as a genuine WET file.
+
+The documentation topics of `help()` and the docstrings of the standard library,
+one record per topic and per module, as Common Crawl would have fetched them. No
+module is imported but the one that holds the topics: docstrings are read from
+the source. The same Python always gives the same bytes; another version has
+other documentation, so its corpus is another.
+
+Example:
+  python tools/quickstart_corpus.py --output corpus.warc.wet.gz
+"""
+
+import argparse
+import ast
+import base64
+import gzip
+import hashlib
+import pathlib
+import platform
+import sys
+import sysconfig
+import uuid
+from collections.abc import Iterator
+from pydoc_data import topics
+from typing import NamedTuple
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from lmcodistill.storage import files  # noqa: E402
+
+SITE = "https://docs.python.org/3/"
+# The text has no time of its own, and a clock would change the bytes.
+_DATE = "2018-04-09T00:00:00Z"
+# A module whose docstrings say less is no document.
+_MIN_CHARACTERS = 300
+# Third parties' modules, and tests, whose docstrings are notes between developers.
+_LEFT_OUT = frozenset(
+    {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+)
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Page(NamedTuple):
+    """One document.
+
+    Attributes:
+        url: Where it would be found.
+        text: Its text.
+    """
+
+    url: str
+    text: str
+
+
+def main() -> None:
+    """Reads the flags and writes the file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", required=True, type=pathlib.Path)
+    flags = parser.parse_args()
+    flags.output.parent.mkdir(parents=True, exist_ok=True)
+    found = list(pages())
+    files.write_bytes(flags.output, wet_file(found, flags.output.name))
+    size = sum(len(page.text.encode(errors="replace")) for page in found)
+    print(f"{flags.output}: {len(found):,} documents, {size:,} bytes of text")
+
+
+def pages() -> Iterator[Page]:
+    """Yields the topics, then the modules, each in the order of their names."""
+    for name, text in sorted(topics.topics.items()):
+        yield Page(f"{SITE}reference/{name}.html", text.strip())
+    library = pathlib.Path(sysconfig.get_path("stdlib"))
+    for path in sorted(library.rglob("*.py")):
+        parts = path.relative_to(library).with_suffix("").parts
+        # A virtual environment or a distribution may keep more beside the library.
+        if _LEFT_OUT & set(parts) or "pydoc_data" in parts:
+            continue
+        name = ".".join(parts).removesuffix(".__init__")
+        text = docstrings(name, path.read_bytes())
+        if len(text) >= _MIN_CHARACTERS:
+            yield Page(f"{SITE}library/{name}.html", text)
+
+
+def docstrings(name: str, source: bytes) -> str:
+    """Returns what a module says of itself, of its classes and its functions."""
+    try:
+        module = ast.parse(source)
+    except (SyntaxError, ValueError):  # A template with the ending of a module.
+        return ""
+    return "\n\n".join(_docstrings(name, module))
+
+
+def _docstrings(name: str, node: _Documented) -> Iterator[str]:
+    if text := ast.get_docstring(node):
+        yield f"{name}\n\n{text}" if isinstance(node, ast.Module) else f"{name}: {text}"
+    for child in node.body:
+        if isinstance(child, _Documented):
+            inner = isinstance(node, ast.Module)
+            yield from _docstrings(
+                child.name if inner else f"{name}.{child.name}", child
+            )
+
+
+def wet_file(found: list[Page], name: str) -> bytes:
+    """Returns the bytes of a WET file: one gzip member per record."""
+    about = (
+        f"software: tools/quickstart_corpus.py\r\npython: {platform.python_version()}"
+    )
+    info = _record(
+        {
+            "WARC-Type": "warcinfo",
+            "WARC-Date": _DATE,
+            "WARC-Filename": name,
+            "WARC-Record-ID": _record_id(name),
+            "Content-Type": "application/warc-fields",
+        },
+        f"{about}\r\n".encode(),
+    )
+    return info + b"".join(_page_record(page) for page in found)
+
+
+def _page_record(page: Page) -> bytes:
+    # A docstring may hold half of a surrogate pair.
+    body = page.text.encode(errors="replace")
+    digest = base64.b32encode(hashlib.sha1(body).digest()).decode()
+    headers = {
+        "WARC-Type": "conversion",
+        "WARC-Target-URI": page.url,
+        "WARC-Date": _DATE,
+        "WARC-Record-ID": _record_id(page.url),
+        "WARC-Block-Digest": f"sha1:{digest}",
+        "WARC-Identified-Content-Language": "eng",
+        "Content-Type": "text/plain",
+    }
+    return _record(headers, body)
+
+
+def _record(headers: dict[str, str], body: bytes) -> bytes:
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join(["WARC/1.0", *lines, f"Content-Length: {len(body)}", "", ""])
+    return gzip.compress(head.encode() + body + b"\r\n\r\n", mtime=0)
+
+
+def _record_id(name: str) -> str:
+    return f"<urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, name)}>"
+
+
+if __name__ == "__main__":
+    main()
