@@ -110,3 +110,7 @@ class Training:
         for name in ("evaluate_every_steps", "evaluation_tokens"):
             value = getattr(self, name)
             checks.require(value >= 0, f"Training.{name}", value, "0 or more")
+        # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
+        checks.require(
+            0 <= self.seed < 1_000_000, "Training.seed", self.seed, "0 to 999,999"
+        )

@@ -135,6 +135,12 @@ class Updater:
             teacher.state = new_state
         return totals, state
 
+    @property
+    def num_traces(self) -> int:
+        """How many times an update or a read was traced; swaps must add none."""
+        counts = (f.experimental_get_tracing_count() for f in self._compiled.values())
+        return sum(counts)
+
     def read(
         self, model: language_model.LanguageModel, inputs: Inputs, state: Any
     ) -> Any:

@@ -74,6 +74,11 @@ class Student:
         return totals
 
     @property
+    def num_traces(self) -> int:
+        """How many times the update was traced."""
+        return self._updater.num_traces
+
+    @property
     def has_targets(self) -> bool:
         """Whether there is anything to distil from."""
         return bool(self.teachers.active) or self._job.distillation.targets in (

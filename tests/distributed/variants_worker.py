@@ -1,0 +1,88 @@
+"""Trains three steps of every variant in one process; prints JSON.
+
+Usage: variants_worker.py DATA_DIR RUN_DIR, where RUN_DIR holds the exports of a
+finished run of three students. TF_CONFIG names one worker.
+"""
+
+import json
+import pathlib
+import sys
+
+from lmcodistill import config
+from lmcodistill.training import actions, cluster, job, student
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "none": {"TARGETS": "none"},
+    "uniform": {"TARGETS": "uniform"},
+    "unigram": {"TARGETS": "unigram"},
+    "offline": {"TARGETS": "offline"},
+    "cross_entropy": {},
+    "kl": {"Distillation.loss": "kl"},
+    "reverse_kl": {"Distillation.loss": "reverse_kl"},
+    "logit_mse": {"Distillation.loss": "logit_mse"},
+    "temperature": {"Distillation.temperature": 2.0},
+    "ring": {"TOPOLOGY": "ring"},
+    "rotate": {"TOPOLOGY": "rotate"},
+    "reset": {"Exchange.state_on_swap": "reset"},
+    "recompute": {"Exchange.state_on_swap": "recompute"},
+    "dropout": {"DROPOUT": 0.5},
+    "bfloat16": {"COMPUTE_DTYPE": "bfloat16"},
+    "sgd": {"OPTIMIZER": "sgd"},
+    "adagrad": {"OPTIMIZER": "adagrad"},
+    "adamw": {"OPTIMIZER": "adamw", "Optimizer.weight_decay": 0.01},
+    "plain": {"LanguageModel.layer_norm": False},
+    "tied": {"LanguageModel.tie_embeddings": True, "LanguageModel.embedding_size": 16},
+}
+FIRST_STEP = 6
+
+
+def main() -> None:
+    """Prints, per variant, three steps' losses and the last teachers."""
+    data_dir, run_dir, *common = sys.argv[1:]
+    group = cluster.Group()
+    results = {}
+    for name, knobs in VARIANTS.items():
+        bindings = [*common, *(f"{k}={v!r}" for k, v in knobs.items())]
+        if name == "offline":
+            exports = tuple(f"{run_dir}/students/{k}" for k in (1, 2))
+            bindings.append(f"OFFLINE_EXPORTS={exports!r}")
+        results[name] = train(group, data_dir, run_dir, bindings)
+    print(json.dumps(results))
+
+
+def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
+    """Trains three steps as student 0 of three, reloading before each."""
+    loaded = config.load(
+        [], bindings, classes=job.SETTINGS, default="defaults/train.gin"
+    )
+    found = [loaded.get(cls) for cls in job.SETTINGS]
+    model, batches, optimizer, training, rate, weight, distillation, exchange = found
+    what = job.Job(
+        data_dir=pathlib.Path(data_dir),
+        run_dir=pathlib.Path(run_dir),
+        student=0,
+        num_students=3,
+        model=model,
+        batches=batches,
+        optimizer=optimizer,
+        training=training,
+        learning_rate=rate,
+        weight=weight,
+        distillation=distillation,
+        exchange=exchange,
+        config_text=loaded.text,
+    )
+    learner = student.Student(what, job.open_inputs(what), group)
+    reload = actions.Reload(what, group, learner, lambda: False)
+    steps = []
+    for step in range(FIRST_STEP, FIRST_STEP + 3):
+        assert reload(step)
+        totals = learner.update(step, False)
+        tokens = what.tokens_per_step
+        steps.append({k: float(v) / tokens for k, v in totals._asdict().items()})
+    teachers = [[t.peer, t.step] for t in learner.teachers.active]
+    return {"steps": steps, "teachers": teachers, "traces": learner.num_traces}
+
+
+if __name__ == "__main__":
+    main()
