@@ -21,10 +21,10 @@ from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.model import language_model
 from lmcodistill.model import weights as weights_lib
 from lmcodistill.settings import model as model_settings
-from lmcodistill.storage import publication, tensors
+from lmcodistill.storage import layout, publication, tensors
 
 FORMAT_VERSION = 1
-PREFIX = "export"
+PREFIX = layout.EXPORT
 _SAVED_MODEL = "saved_model"
 _VARIABLES = "saved_model/variables/"
 _VOCABULARY = "vocabulary.model"

@@ -28,7 +28,7 @@ from typing import Any
 
 from absl import flags
 
-from data_prep import engines, inputs, pipeline, progress
+from data_prep import engines, inputs, pipeline, progress, recipe
 from lmcodistill import config, errors
 from lmcodistill.settings import prep
 
@@ -82,7 +82,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
         classes=prep.PREP_SETTINGS,
         default="defaults/prep.gin",
     )
-    settings = pipeline.Settings(
+    settings = recipe.Recipe(
         prep=loaded.get(prep.Prep),
         vocabulary=loaded.get(prep.PrepVocabulary),
         language=loaded.get(prep.LanguageRule),

@@ -7,6 +7,10 @@ file name of these folders.
 import dataclasses
 import pathlib
 
+# Prefixes of the folders that snapshots are published in.
+EXPORT = "export"
+CHECKPOINT = "ckpt"
+
 
 @dataclasses.dataclass(frozen=True)
 class DataLayout:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from lmcodistill import errors
-from lmcodistill.storage import publication, tensors
+from lmcodistill.storage import layout, publication, tensors
 
 FORMAT_VERSION = 1
-PREFIX = "ckpt"
+PREFIX = layout.CHECKPOINT
 _BUNDLE = "tensors/bundle"
 
 

@@ -69,8 +69,8 @@ def _read_one(student: layout.StudentLayout, index: int) -> StudentStatus:
         tokens_per_second=last.get("tokens_per_second"),
         eta_seconds=(total - step) / pace if total and pace else None,
         teachers=last.get("teachers", []),
-        newest_export=_newest(student.exports, "export"),
-        newest_checkpoint=_newest(student.checkpoints, "ckpt"),
+        newest_export=_newest(student.exports, layout.EXPORT),
+        newest_checkpoint=_newest(student.checkpoints, layout.CHECKPOINT),
     )
 
 

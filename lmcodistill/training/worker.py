@@ -33,14 +33,18 @@ _STOP_LAG = 2
 
 
 class StopRequest:
-    """Remembers that this process was asked to stop."""
+    """Remembers that this process was asked to stop; asked twice, it stops at once."""
 
     def __init__(self):
         self._event = threading.Event()
         # TensorFlow installs a handler of its own that swallows the signal; ours
         # must come after the strategy.
-        signal.signal(signal.SIGTERM, lambda *_: self._event.set())
-        signal.signal(signal.SIGINT, lambda *_: self._event.set())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, _) -> None:
+        self._event.set()
+        signal.signal(number, signal.SIG_DFL)
 
     def __call__(self) -> bool:
         """Returns whether a stop was asked for."""
