@@ -93,4 +93,4 @@ def clip_scale(
     norm = tf.linalg.global_norm(gradients)
     if not clip_norm:
         return tf.ones([], norm.dtype), norm
-    return tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-12)), norm
+    return tf.minimum(clip_norm / tf.maximum(norm, 1e-12), 1.0), norm

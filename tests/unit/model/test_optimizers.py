@@ -124,6 +124,15 @@ def test_clipping_scales_a_gradient_of_norm_5(clip_norm, factor):
     assert float(scale) == pytest.approx(factor)
 
 
+def test_clipping_is_as_wide_as_the_gradient():
+    clip = tf.function(optimizers.clip_scale, autograph=False)
+
+    scale, norm = clip([tf.constant([3.0, 4.0], tf.float64)], 1.0)
+
+    assert scale.dtype == norm.dtype == tf.float64
+    assert float(scale) == pytest.approx(0.2, rel=1e-12)
+
+
 def test_gradient_of_zero_is_not_divided_by():
     scale, norm = optimizers.clip_scale([tf.zeros([2])], 1.0)
 

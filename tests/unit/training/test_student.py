@@ -1,0 +1,255 @@
+"""A student's update against automatic differentiation; burn-in; restoring."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lmcodistill import errors
+from lmcodistill.codistill import exports
+from lmcodistill.model import language_model, weights
+from lmcodistill.settings import codistillation, model, schedules, training
+from lmcodistill.training import checkpoints, job
+
+VOCAB_SIZE = 12
+# The teacher is of another width and depth than the student.
+TEACHER = model.LanguageModel(
+    embedding_size=2, num_layers=2, hidden_size=3, compute_dtype="float64"
+)
+NO_BURN_IN = schedules.DistillationWeight(burn_in_steps=0, weight=0.7)
+
+
+def a_lesson(what, student=1, step=0, seed=9):
+    """Returns an export of a peer that was never on disk."""
+    return exports.Export(
+        source=pathlib.Path("students/1"),
+        student=student,
+        step=step,
+        config=TEACHER,
+        vocab_size=VOCAB_SIZE,
+        vocabulary=job.open_inputs(what).data.manifest.vocabulary,
+        reset_at_documents=True,
+        weights=weights.initial(TEACHER, VOCAB_SIZE, seed),
+    )
+
+
+def weights_of(learner):
+    return {name: v.numpy() for name, v in learner.model.weights.items()}
+
+
+def equal(first, second):
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def naive_gradients(what, soft_probs, weight=0.7):
+    """Returns psi's sum and the gradients of the first update, all logits held.
+
+    Args:
+        what: The job; the student has its initial weights and zero state.
+        soft_probs: [N, V] soft targets.
+        weight: Of psi.
+    """
+    inputs = job.open_inputs(what)
+    window = inputs.windows.at(0, 0, 2)
+    values = weights.initial(inputs.model, VOCAB_SIZE, what.training.seed)
+    learner = language_model.LanguageModel(inputs.model, VOCAB_SIZE, values)
+    tokens, is_start = tf.constant(window.inputs), tf.constant(window.is_start)
+    targets = window.targets.T.reshape(-1)
+
+    @tf.function(autograph=False)
+    def run():
+        with tf.GradientTape() as tape:
+            features, _ = learner(tokens, is_start, learner.initial_state(2))
+            readout = learner.readout(features)
+            logits = readout.features @ tf.transpose(readout.kernel) + readout.bias
+            log_p = tf.nn.log_softmax(logits)
+            labels = tf.one_hot(targets, VOCAB_SIZE, dtype=tf.float64)
+            psi = -tf.reduce_sum(soft_probs * log_p)
+            loss = (weight * psi - tf.reduce_sum(labels * log_p)) / 10.0
+        names = list(learner.weights)
+        gradients = tape.gradient(loss, [learner.weights[n] for n in names])
+        gradients = [tf.convert_to_tensor(g) for g in gradients]
+        return psi, dict(zip(names, gradients, strict=True))
+
+    psi, gradients = run()
+    return float(psi), {n: g.numpy() for n, g in gradients.items()}
+
+
+def probs_of_teacher(tokens, is_start):
+    """Returns [N, V] predictions of the lesson, read from zero state."""
+    values = weights.initial(TEACHER, VOCAB_SIZE, 9)
+    teacher = language_model.LanguageModel(TEACHER, VOCAB_SIZE, values)
+    features, _ = teacher(tokens, is_start, teacher.initial_state(2))
+    readout = teacher.readout(features)
+    logits = readout.features @ tf.transpose(readout.kernel) + readout.bias
+    return tf.nn.softmax(logits).numpy()
+
+
+@pytest.mark.parametrize("targets", ["none", "peers", "uniform", "unigram"])
+def test_update_is_gradient_descent_on_the_objective(targets, a_job, make_student):
+    what = a_job(
+        weight=NO_BURN_IN,
+        distillation=codistillation.Distillation(targets=targets),
+    )
+    window = job.open_inputs(what).windows.at(0, 0, 2)
+    tokens, is_start = tf.constant(window.inputs), tf.constant(window.is_start)
+    counts = np.bincount(partition_of(what), minlength=VOCAB_SIZE) + 1.0
+    soft = {
+        "none": np.zeros([10, VOCAB_SIZE]),
+        "peers": probs_of_teacher(tokens, is_start),
+        "uniform": np.full([10, VOCAB_SIZE], 1 / VOCAB_SIZE),
+        "unigram": np.tile(counts / counts.sum(), [10, 1]),
+    }[targets]
+    psi, gradients = naive_gradients(what, soft)
+    learner = make_student(what)
+    if targets == "peers":
+        learner.teachers.adopt([a_lesson(what)], at=0)
+    before = weights_of(learner)
+
+    totals = learner.update(0, asked_to_stop=False)
+
+    # Totals and the distribution of label smoothing are float32.
+    assert float(totals.soft_loss) == pytest.approx(psi, rel=1e-6)
+    for name, after in weights_of(learner).items():
+        np.testing.assert_allclose(
+            after, before[name] - 0.5 * gradients[name], rtol=1e-6, atol=1e-9
+        )
+
+
+def partition_of(what):
+    data = job.open_inputs(what).data
+    stream = data.stream(data.train_split(what.student))
+    return stream.read(0, stream.num_tokens)
+
+
+def test_clipped_update_moves_by_the_rate_times_the_clip_norm(a_job, make_student):
+    optimizer = training.Optimizer(name="sgd", clip_norm=1e-3)
+    learner = make_student(a_job(optimizer=optimizer))
+    before = weights_of(learner)
+
+    totals = learner.update(0, asked_to_stop=False)
+
+    moved = [after - before[name] for name, after in weights_of(learner).items()]
+    length = np.sqrt(sum((m**2).sum() for m in moved))
+    assert length == pytest.approx(0.5 * 1e-3, rel=1e-6)
+    assert float(totals.gradient_norm) > 1e-3
+
+
+def test_teachers_count_from_the_last_step_of_burn_in_on(a_job, make_student):
+    what = a_job()  # Burn-in of 2 steps: updates 0 and 1 are on labels alone.
+    taught, alone = make_student(what), make_student(what)
+    taught.teachers.adopt([a_lesson(what)], at=0)
+
+    soft_losses, same = [], []
+    for number in range(3):
+        soft_losses.append(float(taught.update(number, False).soft_loss))
+        alone.update(number, False)
+        same.append(equal(weights_of(taught), weights_of(alone)))
+
+    assert soft_losses[:2] == [0.0, 0.0]
+    assert soft_losses[2] > 0.0
+    assert same == [True, True, False]
+
+
+def test_teacher_learns_nothing_and_reads_on(a_job, make_student):
+    what = a_job(weight=NO_BURN_IN)
+    learner = make_student(what)
+    learner.teachers.adopt([a_lesson(what)], at=0)
+    (teacher,) = learner.teachers.active
+    expected = a_lesson(what).weights
+
+    states = []
+    for number in range(2):
+        learner.update(number, False)
+        states.append(
+            np.concatenate([np.ravel(x) for x in tf.nest.flatten(teacher.state)])
+        )
+
+    for name, variable in teacher.model.weights.items():
+        np.testing.assert_array_equal(variable, expected[name].astype(np.float64))
+    assert (states[0] != states[1]).all()
+
+
+def test_swapped_teacher_is_used_without_tracing_again(a_job, make_student):
+    what = a_job(weight=NO_BURN_IN)
+    learner = make_student(what)
+    traces, losses = [], []
+
+    for number in range(3):
+        lesson = a_lesson(what, step=number, seed=number)
+        learner.teachers.adopt([lesson], at=number)
+        losses.append(float(learner.update(number, False).teacher_label_loss))
+        traces.append(learner.num_traces)
+
+    assert len(set(traces)) == 1
+    assert len(set(losses)) == 3
+
+
+def test_state_is_carried_from_window_to_window_and_reset_with_the_epoch(
+    a_job, make_student
+):
+    # 60 tokens in 2 lanes of 30: 5 windows of 5, then the epoch starts again.
+    frozen = dataclasses.replace(a_job(), learning_rate=tiny_rate())
+    learner = make_student(frozen)
+
+    losses = [float(learner.update(number, False).label_loss) for number in range(7)]
+    anew = float(make_student(frozen).update(1, False).label_loss)
+
+    assert losses[5:] == pytest.approx(losses[:2], rel=1e-6)
+    assert losses[1] != pytest.approx(anew, rel=1e-6)
+
+
+def tiny_rate():
+    """A rate that moves no weight by what a float32 total could show."""
+    return schedules.LearningRate(base=1e-30)
+
+
+def test_students_do_not_start_alike(a_job, make_student):
+    first, second = (make_student(a_job(student=index)) for index in range(2))
+
+    assert not equal(weights_of(first), weights_of(second))
+    assert equal(weights_of(first), weights_of(make_student(a_job())))
+
+
+def test_restored_student_goes_on_as_if_nothing_had_happened(
+    a_job, make_student, tmp_path
+):
+    what = a_job(
+        optimizer=training.Optimizer(name="adam"),
+        weight=schedules.DistillationWeight(burn_in_steps=1),
+    )
+    learner = make_student(what)
+    learner.teachers.adopt([a_lesson(what)], at=0)
+    for number in range(3):
+        learner.update(number, False)
+    checkpoints.save(tmp_path, 3, learner.values(), learner.manifest(), keep=1)
+
+    restored = make_student(what)
+    restored.restore(*checkpoints.load(tmp_path, 3), source="here")
+
+    for number in (3, 4):
+        expected, actual = learner.update(number, False), restored.update(number, False)
+        assert [float(x) for x in actual] == [float(x) for x in expected]
+        assert equal(weights_of(restored), weights_of(learner))
+    (teacher,) = restored.teachers.active
+    assert (teacher.peer, teacher.step) == (1, 0)
+
+
+def test_checkpoint_of_another_model_or_vocabulary_is_refused(a_job, make_student):
+    learner = make_student(a_job())
+    found, manifest = learner.values(), learner.manifest()
+    adam = make_student(a_job(optimizer=training.Optimizer()))
+
+    with pytest.raises(errors.SnapshotError, match="lacks tensors .*optimizer/"):
+        adam.restore(found, manifest, "here")
+    with pytest.raises(errors.DataError, match="here was trained with vocabulary 0000"):
+        learner.restore(found, {**manifest, "vocabulary": "0" * 64}, "here")
+
+
+def test_stop_is_told_to_the_group(a_job, make_student):
+    learner = make_student(a_job())
+
+    assert float(learner.update(0, asked_to_stop=False).stop) == 0.0
+    assert float(learner.update(1, asked_to_stop=True).stop) == 1.0
