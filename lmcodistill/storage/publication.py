@@ -8,7 +8,8 @@ A snapshot is a folder `<prefix>-<step>` that appears whole or not at all:
 4. last, a marker `COMMITTED` holding the manifest's digest is written.
 
 Readers consider only folders whose marker matches their manifest, whatever the
-storage does to rename. Order is by step, never by time. Nothing is rewritten.
+storage does to rename. Order is by step, never by time. Nothing whole is
+rewritten.
 """
 
 import contextlib
@@ -93,11 +94,16 @@ def publish(
         manifest: What readers check first; `files` is added.
 
     Returns:
-        The snapshot; an existing one of that step stays as it is.
+        The snapshot; an existing one of that step stays as it is if it is whole.
     """
     final = folder / name_of(prefix, step)
     if (final / MARKER).is_file():
-        return Snapshot(final, step)
+        existing = Snapshot(final, step)
+        try:
+            check_files(existing, existing.manifest())
+            return existing
+        except errors.SnapshotError:  # Useless; it would stand in the new one's way.
+            (final / MARKER).unlink()
     partial = folder / f"{_PARTIAL}{final.name}-{uuid.uuid4().hex}"
     partial.mkdir(parents=True)
     try:
@@ -105,7 +111,7 @@ def publish(
         manifest = {**manifest, "step": step, "files": _commit_files(partial)}
         content = files.to_json(manifest).encode()
         files.write_bytes(partial / MANIFEST, content)
-        if final.exists():  # Died between rename and marker, last time.
+        if final.exists():  # Damaged, or died between rename and marker.
             shutil.rmtree(final)
         partial.rename(final)
     except BaseException:

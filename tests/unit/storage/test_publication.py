@@ -116,6 +116,13 @@ def test_committed_snapshot_is_never_rewritten(tmp_path):
     assert second.manifest()["a"] == 1
 
 
+def test_damaged_snapshot_is_written_anew(tmp_path):
+    # A run that fell back to an older one comes to this step again.
+    flip_a_bit(publish(tmp_path, 50).path / "first.txt")
+
+    check(publish(tmp_path, 50))
+
+
 def test_order_is_by_step_not_by_time_of_writing(tmp_path):
     for step in (100, 2_000_000_000, 50):
         publish(tmp_path, step)

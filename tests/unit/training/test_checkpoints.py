@@ -71,6 +71,16 @@ def test_damaged_newest_falls_back_to_the_one_before(tmp_path):
     assert checkpoints.newest_step(tmp_path) == 200
 
 
+def test_step_of_a_damaged_checkpoint_is_saved_again(tmp_path):
+    for step in (100, 200):
+        save(tmp_path, step)
+    damage(tmp_path, 200)
+
+    save(tmp_path, 200)
+
+    assert checkpoints.newest_step(tmp_path) == 200
+
+
 def test_unfinished_newest_does_not_count(tmp_path):
     for step in (100, 200):
         save(tmp_path, step)
