@@ -32,13 +32,11 @@ class Record(NamedTuple):
 
     Attributes:
         headers: Header fields by lower-case name.
-        header: The header's bytes, blank line included.
         body: Exactly as many bytes as the header declares.
         number: Position among the complete records of the file.
     """
 
     headers: dict[str, str]
-    header: bytes
     body: bytes
     number: int
 
@@ -287,7 +285,7 @@ def read_records(
             if record is None:
                 break
             number += 1
-            if record.header:
+            if record.headers:
                 yield record
             position = max(last_position, stream.position)
             advance(position - last_position)
@@ -310,7 +308,7 @@ def _read_record(
     stream.begin_record()
     if not line.startswith(_MARK):
         raise _DamageError
-    header, headers = _read_header(stream)
+    headers = _read_header(stream)
     length = headers.get("content-length", "")
     if not (length.isascii() and length.isdigit() and len(length) < 20):
         raise _DamageError
@@ -327,8 +325,8 @@ def _read_record(
     if is_wanted and not is_small:
         tally.drop("record_too_large")
     if not is_wanted or not is_small:
-        return Record({}, b"", b"", number)
-    return Record(headers, header, body, number)
+        return Record({}, b"", number)
+    return Record(headers, body, number)
 
 
 def _next_line(stream: _PlainBytes | _GzipBytes) -> bytes:
@@ -339,15 +337,15 @@ def _next_line(stream: _PlainBytes | _GzipBytes) -> bytes:
     return b""
 
 
-def _read_header(stream: _PlainBytes | _GzipBytes) -> tuple[bytes, dict[str, str]]:
-    lines, headers, left = [], {}, MAX_HEADER_BYTES
+def _read_header(stream: _PlainBytes | _GzipBytes) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    left = MAX_HEADER_BYTES
     while True:
         line = stream.readline(left)
         left -= len(line)
         if not line.endswith(b"\n"):
             raise _DamageError(at_end=True)
-        lines.append(line)
         if not line.strip():
-            return b"".join(lines), headers
+            return headers
         name, _, value = line.decode("utf-8", "replace").partition(":")
         headers.setdefault(name.strip().lower(), value.strip())

@@ -13,6 +13,10 @@ from resiliparse.parse import encoding
 
 from data_prep import archives
 
+_HEADER = (
+    b"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http; "
+    b"msgtype=response\r\nContent-Length: %d\r\n\r\n"
+)
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 
 
@@ -43,10 +47,12 @@ def extract_text(record: archives.Record, *, main_content: bool) -> Extracted:
 
 
 def _extract_text(record: archives.Record, main_content: bool) -> Extracted:
-    stream = io.BytesIO(record.header + record.body + b"\r\n\r\n")
+    if not record.body.startswith(b"HTTP/"):
+        return Extracted("", "not_http")
+    # A header of our own: the record's may lack what FastWARC goes by.
+    header = _HEADER % len(record.body)
+    stream = io.BytesIO(header + record.body + b"\r\n\r\n")
     for response in warc.ArchiveIterator(stream, parse_http=True):
-        if response.http_headers is None:
-            return Extracted("", "not_http")
         if response.http_headers.status_code != 200:
             return Extracted("", "not_status_200")
         kind = (response.http_content_type or "").lower()

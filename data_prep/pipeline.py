@@ -5,12 +5,7 @@ manifest comes last, so a folder without one is unfinished; running prep again
 finishes it, skipping every stage of every file that left its marker.
 """
 
-import contextlib
-import dataclasses
-import fcntl
-import os
 import pathlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -21,12 +16,12 @@ from data_prep import (
     deduplicate,
     engines,
     extract,
-    filters,
     inputs,
     languages,
     partition,
     progress,
     publish,
+    recipe,
     report,
     sampling,
     shuffle,
@@ -42,33 +37,10 @@ from lmcodistill.storage import files, layout
 Task = TypeVar("Task")
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """All that decides the outcome besides the inputs."""
-
-    prep: prep_settings.Prep
-    vocabulary: prep_settings.PrepVocabulary
-    language: prep_settings.LanguageRule
-    c4: prep_settings.C4Rules
-    gopher: prep_settings.GopherRules
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns them by class and field, as gin files name them."""
-        parts = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return {
-            type(part).__name__: _listed(dataclasses.asdict(part)) for part in parts
-        }
-
-    @property
-    def rules(self) -> filters.Rules:
-        """What a document must pass."""
-        return filters.Rules(self.language, self.c4, self.gopher)
-
-
 def run(
     sources: Sequence[inputs.Input],
     output: pathlib.Path,
-    settings: Settings,
+    settings: recipe.Recipe,
     engine: engines.Engine,
     display: progress.Display,
 ) -> dict[str, Any]:
@@ -86,13 +58,15 @@ def run(
         DataError: nothing is left to train on.
     """
     languages.check_language(settings.language.language)
-    plan = _plan(sources, settings)
+    plan = publish.plan_of(sources, settings)
     folder = work.WorkFolder(output / ".work")
     if publish.is_finished(output, plan):
+        # Killed between the manifest and the last sweep, there is dust left.
+        folder.remove()
         display.say(f"{output} is finished already; nothing to do.")
         return files.read_json(layout.DataLayout(output).report_json, 1 << 30)
     folder.make()
-    with _only_one(folder):
+    with folder.held():
         if changed := publish.check_plan(folder, plan):
             display.say(f"changed since the last attempt: {', '.join(changed)}")
         return _Run(sources, output, settings, engine, display, folder, plan).run()
@@ -105,7 +79,7 @@ class _Run:
         self,
         sources: Sequence[inputs.Input],
         output: pathlib.Path,
-        settings: Settings,
+        settings: recipe.Recipe,
         engine: engines.Engine,
         display: progress.Display,
         folder: work.WorkFolder,
@@ -182,7 +156,7 @@ class _Run:
                 self._display.say(f"warning: {warning}")
         if not self._parts:
             # Nothing here is worth keeping, and other settings shall find no trace.
-            shutil.rmtree(self._folder.root)
+            self._folder.remove()
             raise errors.DataError(report.nothing_kept(self._extracted))
 
     def _find_duplicates(self) -> list[int]:
@@ -410,38 +384,3 @@ class _Run:
         for i, part in enumerate(self._parts):
             copies = deduplicate.load_duplicates(self._folder, i, self._num_buckets)
             yield f"documents-{i:05d}.jsonl.gz", part, copies
-
-
-def _plan(sources: Sequence[inputs.Input], settings: Settings) -> dict[str, Any]:
-    return {
-        "program": lmcodistill.__version__,
-        "settings": settings.to_json(),
-        "inputs": [
-            {"name": s.name, "bytes": s.path.stat().st_size, "split": s.split}
-            for s in sources
-        ],
-    }
-
-
-def _listed(value: dict[str, Any]) -> dict[str, Any]:
-    """Returns `value` as JSON reads it back."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
-
-
-@contextlib.contextmanager
-def _only_one(folder: work.WorkFolder) -> Iterator[None]:
-    """Holds the folder's lock; it dies with its owner."""
-    with open(folder.lock, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise errors.UsageError(
-                f"Another prep (process {file.read().strip() or 'unknown'}) is "
-                f"writing to {folder.root.parent}. Wait for it, or give another "
-                "--output_dir."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

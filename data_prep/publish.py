@@ -8,11 +8,11 @@ import dataclasses
 import gzip
 import json
 import pathlib
-import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from data_prep import report_html, work
+import lmcodistill
+from data_prep import inputs, recipe, report_html, work
 from lmcodistill import errors
 from lmcodistill.data import shards
 from lmcodistill.settings import prep
@@ -30,6 +30,18 @@ _LATER_SETTINGS = frozenset(
         *(f"PrepVocabulary.{f.name}" for f in dataclasses.fields(prep.PrepVocabulary)),
     }
 )
+
+
+def plan_of(sources: Sequence[inputs.Input], settings: recipe.Recipe) -> dict[str, Any]:
+    """Returns what a run is recognised by when it is resumed."""
+    return {
+        "program": lmcodistill.__version__,
+        "settings": settings.to_json(),
+        "inputs": [
+            {"name": s.name, "bytes": s.path.stat().st_size, "split": s.split}
+            for s in sources
+        ],
+    }
 
 
 def is_finished(output: pathlib.Path, plan: dict[str, Any]) -> bool:
@@ -100,7 +112,7 @@ def publish(
     files.write_text(paths.report_json, files.to_json(report))
     files.write_text(paths.report_html, report_html.render(report))
     files.write_text(paths.manifest, files.to_json(manifest.to_json()))
-    shutil.rmtree(folder.root, ignore_errors=True)
+    folder.remove()
 
 
 def _write_documents(

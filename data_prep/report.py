@@ -1,14 +1,11 @@
 """What was kept and why not: the report, and the sentences that quote it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from data_prep import extract
+from data_prep import extract, recipe
 from data_prep import tally as tally_lib
 from lmcodistill.data import vocabulary
-
-if TYPE_CHECKING:
-    from data_prep import pipeline
 
 FORMAT_VERSION = 1
 
@@ -19,7 +16,7 @@ def build(
     counts: Mapping[str, Mapping[str, int]],
     pieces: vocabulary.Vocabulary,
     sampled: Mapping[str, int],
-    settings: "pipeline.Settings",
+    settings: recipe.Recipe,
 ) -> dict[str, Any]:
     """Returns the report: in every line, `read` = `kept` + sum of `dropped`.
 

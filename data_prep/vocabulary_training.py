@@ -37,7 +37,7 @@ _TOO_HIGH = re.compile(r"Vocabulary size too high.*?value <= (\d+)")
 _TOO_LOW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 _SKIPPED = re.compile(r"[Ss]kipped (\d+) too long")
 _EM_ROUND = re.compile(r"EM sub_iter=\d+ size=(\d+) obj=([\d.]+)")
-_BPE_MERGE = re.compile(r"Added: freq=\d+ size=(\d+)")
+_BPE_MERGE = re.compile(r"Added: freq=\d+ size=(\d+)|Completed (\d+) merge steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +203,7 @@ def _read_progress(log: pathlib.Path, settings: prep.PrepVocabulary) -> Progress
         fraction = min(1.0, 0.3 + 0.7 * done / to_go) if to_go > 0 else 0.9
         return Progress(fraction, f"{last:,} pieces, objective {rounds[-1][1]}")
     if merges := _BPE_MERGE.findall(text):
-        size = int(merges[-1])
+        size = int("".join(merges[-1]))
         return Progress(min(1.0, size / settings.size), f"{size:,} merges")
     stages = collections.deque(
         (line for line in text.splitlines() if "] " in line), maxlen=1

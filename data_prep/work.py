@@ -7,16 +7,20 @@ stopped. All names come from counters, never from input.
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 from typing import IO, Any
 
+from lmcodistill import errors
 from lmcodistill.storage import files
 
 # A marker lists the languages and reasons of a file, or the shards of a split.
+_SPLIT_NAME = re.compile(r"train-\d+-of-\d+|validation|test|documents")
 _MAX_MARKER_BYTES = 64 << 20
 
 
@@ -70,11 +74,41 @@ class WorkFolder:
         for name in ("kept", "duplicates", "vocabulary", "tokens", "shards"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder's lock, which dies with its owner.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        with open(self.lock, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise errors.UsageError(
+                    f"Another prep (process {file.read().strip() or 'unknown'}) is "
+                    f"writing to {self.root.parent}. Wait for it, or give another "
+                    "--output_dir."
+                ) from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
     def forget_all_but_kept(self) -> None:
         """Removes what later stages left, so that they run again."""
         for name in ("duplicates", "vocabulary", "tokens", "shards"):
-            shutil.rmtree(self.root / name)
+            shutil.rmtree(self.root / name, ignore_errors=True)
         self.make()
+        # The folder has no manifest yet, so its shards belong to no one.
+        for path in self.root.parent.iterdir():
+            if path.is_dir() and _SPLIT_NAME.fullmatch(path.name):
+                shutil.rmtree(path)
+
+    def remove(self) -> None:
+        """Removes everything."""
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def kept_marker(self, file: int) -> pathlib.Path:
         return self.root / "kept" / f"{file:06d}.json"

@@ -1,0 +1,49 @@
+import pytest
+
+from data_prep import documents, languages
+from lmcodistill import errors
+from lmcodistill.settings import prep
+
+ENGLISH = "The old man walked down to the river and sat there until it was dark."
+GERMAN = "Der alte Mann ging hinunter zum Fluss und blieb dort, bis es dunkel wurde."
+
+
+def drop_reason(text, declared="", wanted="en", min_score=0.5):
+    document = documents.Document(id="0" * 32, text=text, language=declared)
+    rule = prep.LanguageRule(language=wanted, min_score=min_score)
+    return languages.drop_reason(document, rule)
+
+
+def test_declared_language_decides_without_the_model():
+    assert drop_reason(GERMAN, declared="eng") == (None, "eng")
+    assert drop_reason(ENGLISH, declared="deu") == ("other_language", "deu")
+
+
+def test_model_decides_where_nothing_is_declared():
+    assert drop_reason(ENGLISH) == (None, "eng")
+    assert drop_reason(GERMAN) == ("other_language", "deu")
+    assert drop_reason(GERMAN, wanted="deu") == (None, "deu")
+
+
+def test_unsure_model_drops_with_a_reason_of_its_own():
+    assert drop_reason(ENGLISH, min_score=1.0)[0] == "uncertain_language"
+
+
+def test_no_language_wanted_keeps_every_language():
+    assert drop_reason(GERMAN, wanted="") == (None, "")
+
+
+def test_middle_of_a_long_text_is_what_is_identified():
+    navigation = "Startseite Anmelden Warenkorb Impressum Datenschutz " * 10
+
+    assert languages.identify(navigation + ENGLISH * 30 + navigation)[0] == "eng"
+
+
+def test_unknown_language_is_refused_with_an_example():
+    with pytest.raises(errors.UsageError, match="LANGUAGE = 'english'.*'en'"):
+        languages.check_language("english")
+
+
+@pytest.mark.parametrize("code", ["en", "eng", "yue", "", "DE"])
+def test_known_language_is_accepted(code):
+    languages.check_language(code)

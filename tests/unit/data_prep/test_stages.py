@@ -1,0 +1,194 @@
+"""The all-to-all steps, the report, names of inputs, what a terminal shows."""
+
+import io
+
+import numpy as np
+import pytest
+
+from data_prep import (
+    deduplicate,
+    documents,
+    extract,
+    inputs,
+    partition,
+    progress,
+    report_html,
+    tally,
+    tokenize_part,
+    vocabulary_training,
+    work,
+)
+from lmcodistill import errors
+
+
+def part_with(folder, file, found):
+    """Writes the digests of (text, id) pairs as the first stage does."""
+    part = work.Part(file, 0, len(found))
+    rows = []
+    for number, (text, id_) in enumerate(found):
+        digest = documents.digest_of(text)
+        high, low = digest[:8], digest[8:]
+        rows.append((int.from_bytes(high), int.from_bytes(low), 0, id_, number))
+    digests = np.array(rows, extract.DIGEST)
+    digests.sort(order=["digest_high", "digest_low", "id_high", "id_low"])
+    np.save(folder.digests(part), digests)
+    return part
+
+
+@pytest.mark.parametrize("num_buckets", [1, 2, 7])
+def test_of_equal_documents_the_lowest_id_stays(tmp_path, num_buckets):
+    folder = work.WorkFolder(tmp_path)
+    folder.make()
+    parts = (
+        part_with(folder, 0, [("Same  text", 5), ("alone", 1), ("b", 9)]),
+        part_with(folder, 1, [("same text\n", 3), ("b", 8), ("b", 7)]),
+    )
+
+    for bucket in range(num_buckets):
+        task = deduplicate.Task(bucket, num_buckets, tmp_path, parts)
+        deduplicate.find_duplicates(task, lambda _: None)
+
+    assert deduplicate.load_duplicates(folder, 0, num_buckets) == {0, 2}
+    assert deduplicate.load_duplicates(folder, 1, num_buckets) == {1}
+
+
+def test_clean_text_survives_what_json_and_terminals_bring():
+    assert (
+        documents.clean("a\r\nb\rc \u2581 \ud800!") == "a\nb\nc _ \ufffd\ufffd\ufffd!"
+    )
+
+
+def test_document_comes_back_from_its_line():
+    document = documents.Document("0" * 32, 'quote " and\nline', "u", "eng", "s", True)
+
+    line = document.to_json()
+
+    assert "\n" not in line
+    assert documents.Document.from_json(line) == document
+
+
+def test_names_are_the_shortest_that_are_unique(tmp_path):
+    for name in ("a/x.txt", "b/x.txt", "b/y.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("text")
+
+    found = inputs.find([str(tmp_path / "*"), str(tmp_path / "b/y.txt")])
+
+    assert [source.name for source in found] == ["a/x.txt", "b/x.txt", "y.txt"]
+
+
+def test_pattern_without_a_file_is_refused():
+    with pytest.raises(errors.UsageError, match="'nowhere/.*' matches no file"):
+        inputs.find(["nowhere/*.wet.gz"])
+
+
+def test_names_of_files_cannot_steer_a_terminal():
+    assert progress.printable("a\x1b[2J\nb\u202e") == "a\\x1b[2J\\nb\\u202e"
+
+
+def test_plain_progress_is_silent_for_short_stages_but_for_the_end():
+    stream = io.StringIO()
+
+    with progress.Display(stream).stage("read", 100, "B") as stage:
+        stage.update(50)
+
+    assert stream.getvalue().startswith("stage=read done=100% seconds=")
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_plain_progress_tells_rate_and_time_left(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(progress, "_PERIOD_SECONDS", 0.0)
+
+    with progress.Display(stream).stage("read", 100, "B") as stage:
+        stage.update(0)
+        stage.update(50)
+
+    line = stream.getvalue().splitlines()[1]
+    assert line.startswith("stage=read done=50% rate=")
+    assert "B/s left=" in line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(12.4, "12s"), (200, "3m20s"), (3_725, "1h02m")]
+)
+def test_durations_are_written_as_people_do(seconds, text):
+    assert progress.duration(seconds) == text
+
+
+def test_counts_come_back_from_their_marker():
+    counts = tally.Tally()
+    counts.drop("empty")
+    counts.keep(10, "eng")
+
+    assert tally.Tally.from_json(counts.to_json()) == counts
+
+
+def test_page_escapes_whatever_comes_from_outside():
+    line = {
+        "name": "<script>alert(1)</script>",
+        "bytes": 1,
+        "read": 1,
+        "kept": 1,
+        "dropped": {},
+        "note": "",
+        "truncated": False,
+        "damaged": 0,
+    }
+    split = dict.fromkeys(
+        ("documents", "tokens", "words", "bytes", "unknown", "inexact"), 1
+    )
+    page = report_html.render(
+        {
+            "total": {
+                "read": 1,
+                "kept": 1,
+                "dropped": {"<b>": 1},
+                "files": 1,
+                "bytes": 1,
+                "damaged_files": 0,
+                "truncated_files": 0,
+                "ignored_files": 0,
+                "languages": {},
+            },
+            "files": [line],
+            "splits": {"validation": {**split, "bytes_per_token": 1.0}},
+            "vocabulary": {
+                "type": "unigram",
+                "size": 1,
+                "fingerprint": "f",
+                "sample": {"documents": 1, "bytes": 1},
+            },
+            "settings": {},
+            "timings": {"seconds": {}},
+        }
+    )
+
+    assert "<script>" not in page and "<b>" not in page
+    assert "http" not in page  # Nothing is loaded from anywhere.
+
+
+def test_every_unknown_word_is_a_token_of_its_own(tmp_path):
+    folder = work.WorkFolder(tmp_path)
+    folder.make()
+    model = vocabulary_training.word_model({"a": 1, "<unk>": 1}, size=0)
+    folder.vocabulary_model.write_bytes(model)
+    part = work.Part(0, 0, 2)
+    lines = [documents.Document("0" * 32, text) for text in ("a x y <unk> </s>", "")]
+    folder.documents(part).write_text("".join(d.to_json() + "\n" for d in lines))
+    task = tokenize_part.Task(
+        number=0,
+        part=part,
+        root=tmp_path,
+        num_buckets=0,
+        place=partition.ByOrder("test", 0, 2, 1),
+        splits=("test",),
+        vocab_type="word",
+    )
+
+    tokenize_part.tokenize(task, lambda _: None)
+
+    # Ids: 0 unknown, 1 end, 2 "<unk>", 3 "a"; the second document is empty.
+    assert np.fromfile(folder.tokens(part), "<u2").tolist() == [3, 0, 0, 2, 0, 1, 1]
+    counts = work.read_marker(folder.tokens_marker(part))["test"]
+    assert (counts["words"], counts["unknown"], counts["documents"]) == (5, 3, 2)

@@ -1,0 +1,133 @@
+import pytest
+
+from data_prep import text_forms, vocabulary_training, work
+from lmcodistill import errors
+from lmcodistill.data import vocabulary
+from lmcodistill.settings import prep
+
+# 16 stems and 8 endings: enough different words for some hundred pieces.
+STEMS = [
+    "garden",
+    "window",
+    "letter",
+    "captain",
+    "winter",
+    "market",
+    "morning",
+    "summer",
+    "river",
+    "house",
+    "friend",
+    "doctor",
+    "sister",
+    "teacher",
+    "singer",
+    "owner",
+]
+ENDINGS = ("", "s", "ly", "ful", "less", "ness", "ing", "ship")
+WORDS = [stem + ending for stem in STEMS for ending in ENDINGS]
+TEXT = "\n".join(
+    f"The {a} of the {b} was near, {c} said in {n}."
+    for n, (a, b, c) in enumerate(zip(WORDS, WORDS[7:], WORDS[31:], strict=False))
+)
+
+
+def train(tmp_path, text=TEXT, **settings):
+    folder = work.WorkFolder(tmp_path)
+    folder.make()
+    sample = tmp_path / "sample"
+    sample.write_text(text, encoding="utf-8")
+    news = []
+    model = vocabulary_training.train_pieces(
+        prep.PrepVocabulary(num_threads=1, **settings), (sample,), folder, news.append
+    )
+    return vocabulary.Vocabulary(model), news
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_pieces_give_any_text_back_exactly(tmp_path, kind):
+    pieces, news = train(tmp_path, type=kind, size=340)
+    awkward = [
+        "The captain.\n\nThe river.",
+        "  two  spaces and a tab\t ",
+        "",
+        "\n",
+        "nul \0, bell \a, \x7f",
+        "<unk> </s> <0x41> <s>",
+        "\u65e5\u672c\u8a9e \U0001f600 e\u0301 \ufffd \ufeff \u00a0",
+    ]
+
+    assert pieces.size == 340
+    assert [pieces.decode(pieces.encode(text)) for text in awkward] == awkward
+    assert all(pieces.unknown_id not in pieces.encode(text) for text in awkward)
+    assert news[-1].fraction > 0.0
+
+
+def test_line_end_is_one_piece(tmp_path):
+    pieces, _ = train(tmp_path, type="bpe", size=400)
+
+    assert pieces.pieces[pieces.encode("a\nb")[-2]] == "\n"
+
+
+def test_too_large_vocabulary_names_the_largest_possible(tmp_path):
+    with pytest.raises(errors.UsageError, match="VOCAB_SIZE = 90,000") as raised:
+        train(tmp_path, type="bpe", size=90_000)
+
+    largest = int(str(raised.value).partition("--gin.VOCAB_SIZE=")[2].split()[0])
+    pieces, _ = train(tmp_path, type="bpe", size=largest)
+    assert pieces.size == largest
+
+
+def test_too_small_vocabulary_names_the_smallest_possible(tmp_path):
+    with pytest.raises(
+        errors.UsageError, match="too small.*--gin.VOCAB_SIZE="
+    ) as raised:
+        train(tmp_path, type="bpe", size=100)
+
+    smallest = int(str(raised.value).partition("--gin.VOCAB_SIZE=")[2].split()[0])
+    assert 256 < smallest < 400
+
+
+def test_no_text_at_all_is_an_error_and_not_a_crash(tmp_path):
+    with pytest.raises(errors.DataError, match="more text"):
+        train(tmp_path, text="", type="bpe", size=400)
+
+
+def test_words_come_by_frequency_with_a_literal_unk_among_them():
+    model = vocabulary_training.word_model({"a": 2, "<unk>": 5, "b": 2}, size=0)
+    words = vocabulary.Vocabulary(model)
+
+    assert words.pieces == ["<unk>", "</s>", "\u2581<unk>", "\u2581a", "\u2581b"]
+    assert words.end_id == 1
+    assert words.encode("a <unk> </s>") == [3, 2, 0]
+    assert words.decode([3, 2, 4]) == "a <unk> b"
+
+
+def test_limited_word_vocabulary_keeps_the_most_frequent_words():
+    model = vocabulary_training.word_model({"a": 1, "b": 3, "c": 2}, size=4)
+
+    assert vocabulary.Vocabulary(model).pieces[2:] == ["\u2581b", "\u2581c"]
+
+
+def test_word_level_text_keeps_line_ends_as_words():
+    assert text_forms.word_level(" a  b\n\nc\t d ") == "a b \n \n c d"
+
+
+def test_line_end_of_an_article_comes_back_from_its_words():
+    text = text_forms.word_level("a b\nc")
+    words = vocabulary.Vocabulary(
+        vocabulary_training.word_model(dict.fromkeys(["a", "b", "c", "\n"], 1), 0)
+    )
+
+    assert words.decode(words.encode(text)) == text
+    assert len(words.encode(text)) == 4
+
+
+def test_long_paragraphs_are_cut_at_spaces_and_nothing_is_lost():
+    text = "one two three\n\n" + "x" * 25 + " end \u65e5\u672c\u8a9e"
+
+    pieces = text_forms.paragraphs(text, 10)
+
+    assert pieces == ["one two", "three", "x" * 10, "x" * 10, "x" * 5 + " end",
+                      "\u65e5\u672c\u8a9e"]  # fmt: skip
+    assert "".join("".join(pieces).split()) == "".join(text.split())
