@@ -19,7 +19,6 @@ Examples:
 """
 
 import json
-import os
 import pathlib
 import sys
 
@@ -29,7 +28,7 @@ from lmcodistill import config, errors
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import files, layout
-from lmcodistill.training import display, job, launcher, status
+from lmcodistill.training import display, job, launcher, status, tf_config
 
 # What may change between two starts of the same run.
 FREE_TO_CHANGE = (
@@ -99,7 +98,7 @@ def run(flag_values: flags.FlagValues) -> int:
         default="defaults/train.gin",
     )
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
-    if "TF_CONFIG" in os.environ:
+    if tf_config.is_set():
         return _be_worker(flag_values, _own_job(flag_values, jobs))
     summaries = [_check(flag_values, what) for what in jobs]
     if flag_values.dry_run:
@@ -146,6 +145,7 @@ def _check(flag_values: flags.FlagValues, what: job.Job) -> dict[str, object]:
     """Checks one student's job; returns its summary."""
     job.check_peers(what)
     inputs = job.open_inputs(what)
+    job.check_vocabulary(what, inputs)
     workers = flag_values.workers_per_student
     if what.batches.global_batch_size % workers:
         raise errors.UsageError(
@@ -178,12 +178,14 @@ def _check_config(what: job.Job, accept: bool) -> None:
 def _be_worker(flag_values: flags.FlagValues, what: job.Job) -> int:
     """Trains as the worker that TF_CONFIG describes."""
     launcher.stop_with_parent()
+    task = tf_config.own_task()
     _check(flag_values, what)
+    tf_config.check_port(task)
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.training import worker
 
-    return worker.main(what)
+    return worker.main(what, task)
 
 
 def _launch(flag_values: flags.FlagValues, jobs: list[job.Job]) -> int:

@@ -8,7 +8,6 @@ group, in the same order.
 import json
 import os
 import pathlib
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -26,44 +25,6 @@ LOST_ERRORS = (
     tf.errors.CancelledError,
     tf.errors.InternalError,
 )
-
-
-def check_own_port() -> None:
-    """Refuses to start where this worker's port is taken.
-
-    TensorFlow would say so only in C++, in the middle of a stack trace.
-
-    Raises:
-        GroupLostError: the port that TF_CONFIG gives this worker is in use.
-        UsageError: TF_CONFIG is not what TensorFlow expects.
-    """
-    try:
-        config = json.loads(os.environ["TF_CONFIG"])
-        addresses = config["cluster"]["worker"]
-        address = addresses[int(config["task"]["index"])]
-        port = int(address.rpartition(":")[2])
-        task_type = config["task"]["type"]
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise errors.UsageError(
-            f"TF_CONFIG = {os.environ.get('TF_CONFIG')!r} cannot be used ({error!r}). "
-            'Expected {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
-            '"worker", "index": 0}}; without TF_CONFIG the whole run starts here.'
-        ) from error
-    if task_type != "worker":
-        raise errors.UsageError(
-            f"TF_CONFIG has task type {task_type!r}; every task of a student is a "
-            "'worker' (the first is the chief)."
-        )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            raise errors.GroupLostError(
-                f"Port {port} of {address}, which TF_CONFIG gives to this worker, is "
-                f"taken ({error.strerror}). Another job or an earlier worker of this "
-                "one still holds it; stop that, or give another port."
-            ) from error
 
 
 class Group:

@@ -12,6 +12,7 @@ from lmcodistill.data import shards, windows
 from lmcodistill.model import weights
 from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import layout as layouts
+from lmcodistill.storage import publication
 
 SETTINGS = (
     model.LanguageModel,
@@ -121,6 +122,26 @@ def open_inputs(job: Job) -> Inputs:
         dataclasses.replace(job.model, vocab_size=size),
         stream.num_tokens,
     )
+
+
+def check_vocabulary(job: Job, inputs: Inputs) -> None:
+    """Refuses to go on from a checkpoint whose token ids mean other pieces.
+
+    Raises:
+        DataError: the newest checkpoint belongs to other data.
+        SnapshotError: its manifest is damaged.
+    """
+    found = publication.committed(job.layout.checkpoints, layouts.CHECKPOINT)
+    if not found:
+        return
+    theirs = str(found[-1].manifest().get("vocabulary"))
+    ours = inputs.data.manifest.vocabulary
+    if theirs != ours:
+        raise errors.DataError(
+            f"{found[-1].path} was trained with vocabulary {theirs[:12]}; "
+            f"{job.data_dir} has {ours[:12]}: the token ids mean other pieces. Give "
+            "the data it was trained on, or another --run_dir."
+        )
 
 
 def check_peers(job: Job) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lmcodistill import errors
 from lmcodistill.codistill import exports, teachers
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.model import language_model, lstm, optimizers, weights
@@ -197,16 +196,7 @@ class Student:
 
         Raises:
             SnapshotError: the tensors are not this student's.
-            DataError: they belong to other data.
         """
-        expected_vocabulary = self._inputs.data.manifest.vocabulary
-        if manifest["vocabulary"] != expected_vocabulary:
-            raise errors.DataError(
-                f"{source} was trained with vocabulary {manifest['vocabulary'][:12]}; "
-                f"{self._job.data_dir} has {expected_vocabulary[:12]}: the token ids "
-                "mean other pieces. Give the data it was trained on, or another "
-                "--run_dir."
-            )
         own = {n: v for n, v in found.items() if not n.startswith("teacher_")}
         tensors.check_table(own, self._expected_shapes(), source)
         for name, variable in self.model.weights.items():

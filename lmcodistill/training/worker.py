@@ -4,7 +4,6 @@ Reads top to bottom as the whole run; every line's work is elsewhere.
 """
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -23,6 +22,7 @@ from lmcodistill.training import (
     job,
     metrics,
     student,
+    tf_config,
 )
 
 log = logging.getLogger("lmcodistill")
@@ -61,7 +61,6 @@ def run(what: job.Job) -> None:
         DataError: the data do not fit.
         SnapshotError: no checkpoint can be used.
     """
-    cluster.check_own_port()
     # A run must repeat bit for bit on the CPU; all randomness is seeded by step.
     tf.config.experimental.enable_op_determinism()
     with _lost_workers_named():
@@ -178,13 +177,12 @@ def start_logging(what: job.Job, worker: int) -> None:
     log.info("event=started pid=%d", os.getpid())
 
 
-def main(what: job.Job) -> int:
+def main(what: job.Job, task: tf_config.Task) -> int:
     """Trains as a process of its own: prepares the folder, logs, runs."""
-    task = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-    if task == 0:
+    if task.is_chief:
         what.layout.root.mkdir(parents=True, exist_ok=True)
         files.write_text(what.layout.config, what.config_text)
-    start_logging(what, task)
+    start_logging(what, task.index)
     try:
         run(what)
     except errors.LmcodistillError as error:
