@@ -9,8 +9,6 @@ against the configuration in the manifest.
 import dataclasses
 import pathlib
 import tempfile
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,11 +22,9 @@ from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import layout, publication, tensors
 
 FORMAT_VERSION = 1
-PREFIX = layout.EXPORT
 _SAVED_MODEL = "saved_model"
 _VARIABLES = "saved_model/variables/"
 _VOCABULARY = "vocabulary.model"
-_POLL_SECONDS = 0.2
 # Who serves a model does not train it; the backward pass stays out.
 SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
@@ -147,7 +143,7 @@ def publish(
         },
         "tensorflow": tf.__version__,
     }
-    return publication.publish(folder, PREFIX, step, write, manifest)
+    return publication.publish(folder, layout.EXPORT, step, write, manifest)
 
 
 def _score_function(model: language_model.LanguageModel, end_id: int):
@@ -222,29 +218,6 @@ def _name_of(key: str) -> str:
     return name.replace(".S", "/")
 
 
-def find(path: pathlib.Path) -> publication.Snapshot:
-    """Returns the export that a user means by `path`.
-
-    Args:
-        path: An export's folder, a student's folder, or a folder of exports; of
-            several the newest is meant.
-
-    Raises:
-        SnapshotError: there is none.
-    """
-    for snapshot in publication.committed(path.parent, PREFIX):
-        if snapshot.path.name == path.name:
-            return publication.Snapshot(path, snapshot.step)
-    for folder in (path / "exports", path):
-        found = publication.committed(folder, PREFIX)
-        if found:
-            return found[-1]
-    raise errors.SnapshotError(
-        f"{path} holds no committed export. Give an export's folder "
-        "(RUN/students/0/exports/export-...), or a student's (RUN/students/0)."
-    )
-
-
 def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:
     """Returns the vocabulary that travels with an export.
 
@@ -257,35 +230,3 @@ def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:
             snapshot, snapshot.manifest(), _VOCABULARY, pathlib.Path(local)
         )
         return vocabulary_lib.Vocabulary.load(pathlib.Path(local) / _VOCABULARY)
-
-
-def newest(folder: pathlib.Path) -> publication.Snapshot | None:
-    """Returns a peer's newest committed export, if it has any yet."""
-    found = publication.committed(folder, PREFIX)
-    return found[-1] if found else None
-
-
-def wait_for(
-    folder: pathlib.Path,
-    step: int,
-    deadline_seconds: float,
-    give_in: Callable[[], bool],
-) -> publication.Snapshot | None:
-    """Waits until a peer has committed its export of exactly `step`.
-
-    Args:
-        folder: The peer's folder of exports.
-        step: Which.
-        deadline_seconds: How long to wait.
-        give_in: Asked now and then; True ends the wait.
-
-    Returns:
-        The export, or None where the wait ended without it.
-    """
-    snapshot = publication.Snapshot(folder / publication.name_of(PREFIX, step), step)
-    give_up = time.monotonic() + deadline_seconds
-    while not (snapshot.path / publication.MARKER).is_file():
-        if give_in() or time.monotonic() > give_up:
-            return None
-        time.sleep(_POLL_SECONDS)
-    return snapshot

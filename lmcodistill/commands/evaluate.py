@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.codistill import lookup
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
 
@@ -69,11 +70,12 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
         )
     data = shards.ShardSet(pathlib.Path(flag_values.data_dir))
     split = data.held_out_split(flag_values.split)
+    snapshots = [lookup.find(path) for path in paths]
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.codistill import exports
 
-    found = [exports.read(exports.find(path)) for path in paths]
+    found = [exports.read(snapshot) for snapshot in snapshots]
     for export in found:
         _check_vocabulary(export, data)
     groups = [[export] for export in found] + ([found] if len(found) > 1 else [])

@@ -17,6 +17,7 @@ import pathlib
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.codistill import lookup
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 
 READS_GIN = False
@@ -54,11 +55,11 @@ def run(flag_values: flags.FlagValues) -> None:
         raise errors.UsageError(
             f"{target} exists and is not overwritten; name another --output_dir."
         )
-    # TensorFlow takes seconds to import.
+    snapshot = lookup.find(pathlib.Path(flag_values.export))
+    # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.codistill import exports, serving
 
-    snapshot = exports.find(pathlib.Path(flag_values.export))
     serving.write(
         exports.read(snapshot).build(),
         exports.vocabulary_of(snapshot),

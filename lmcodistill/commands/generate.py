@@ -18,6 +18,7 @@ import unicodedata
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.codistill import lookup
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 
 READS_GIN = False
@@ -58,11 +59,11 @@ def run(flag_values: flags.FlagValues) -> None:
     prompt = flag_values.prompt
     if prompt == "-":
         prompt = sys.stdin.read().rstrip("\n")
-    # TensorFlow takes seconds to import.
+    snapshot = lookup.find(pathlib.Path(flag_values.export))
+    # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.codistill import exports, sampling
 
-    snapshot = exports.find(pathlib.Path(flag_values.export))
     vocabulary = exports.vocabulary_of(snapshot)
     texts = sampling.continuations(
         exports.read(snapshot).build(),

@@ -77,6 +77,11 @@ def name_of(prefix: str, step: int) -> str:
     return f"{prefix}-{step:09d}"
 
 
+def at_step(folder: pathlib.Path, prefix: str, step: int) -> Snapshot:
+    """Returns where the snapshot of `step` is, or would be."""
+    return Snapshot(folder / name_of(prefix, step), step)
+
+
 def publish(
     folder: pathlib.Path,
     prefix: str,

@@ -8,15 +8,16 @@ whether it is due, so all workers of a group act alike. Those marked
 import dataclasses
 import logging
 import math
+import pathlib
 import time
 from collections.abc import Callable
 
 import numpy as np
 
 from lmcodistill import errors
-from lmcodistill.codistill import exchange, exports, teachers
+from lmcodistill.codistill import exchange, exports, lookup, teachers
 from lmcodistill.data import windows
-from lmcodistill.storage import publication
+from lmcodistill.storage import layout, publication
 from lmcodistill.training import (
     checkpoints,
     cluster,
@@ -53,7 +54,7 @@ class Publish:
             keep = exchange.exports_to_keep(
                 self._job.exchange, self._job.training.checkpoint_every_steps
             )
-            publication.keep_newest(folder, exports.PREFIX, keep)
+            publication.keep_newest(folder, layout.EXPORT, keep)
             log.info(
                 "step=%d event=published seconds=%.2f", at, time.monotonic() - began
             )
@@ -104,7 +105,7 @@ class Reload:
         if not self._group.is_chief:
             return found
         for index, path in enumerate(self._job.distillation.offline_exports):
-            snapshot = exports.find(cluster.run_path(path))
+            snapshot = lookup.find(pathlib.Path(path))
             export = exports.read(snapshot)
             self._student.teachers.check(export)
             found.append(dataclasses.replace(export, student=index))
@@ -134,11 +135,11 @@ class Reload:
         folder = self._job.peer_layout(peer).exports
         settings = self._job.exchange
         if settings.mode == "freshest":
-            return exports.newest(folder)
+            return lookup.newest(folder)
         wanted = exchange.scheduled_export(at, settings)
         if wanted is None:
             return None
-        snapshot = exports.wait_for(
+        snapshot = lookup.wait_for(
             folder, wanted, settings.deadline_seconds, self._asked_to_stop
         )
         if snapshot is None and not self._asked_to_stop():

@@ -6,8 +6,6 @@ group, in the same order.
 """
 
 import json
-import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -167,13 +165,3 @@ def value_width(value: tf.Tensor) -> int:
 
 def _dtype(value: tf.Tensor) -> Any:
     return value.dtype.as_numpy_dtype
-
-
-def local_threads(num_processes: int) -> int:
-    """Returns how many CPU threads each of some processes here gets."""
-    return max(1, len(os.sched_getaffinity(0)) // num_processes)
-
-
-def run_path(run_dir: str) -> pathlib.Path:
-    """Returns a folder as an absolute path, `~` understood."""
-    return pathlib.Path(run_dir).expanduser().resolve()

@@ -8,6 +8,7 @@ import dataclasses
 import pathlib
 
 from lmcodistill import errors
+from lmcodistill.codistill import lookup
 from lmcodistill.data import shards, windows
 from lmcodistill.model import weights
 from lmcodistill.settings import codistillation, model, schedules, training
@@ -98,6 +99,7 @@ def open_inputs(job: Job) -> Inputs:
     Raises:
         DataError: the data folder, its partition or its length does not fit.
         UsageError: the model's vocabulary size is another than the data's.
+        SnapshotError: an offline teacher is not there.
     """
     data = shards.ShardSet(job.data_dir)
     size = data.manifest.vocab_size
@@ -108,6 +110,8 @@ def open_inputs(job: Job) -> Inputs:
             "data's, or run prep with the size you want."
         )
     data.held_out_split("validation")
+    for path in job.distillation.offline_exports:
+        lookup.find(pathlib.Path(path))
     split = data.train_split(0 if job.batches.same_data else job.student)
     stream = data.stream(split)
     return Inputs(

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.codistill import exports
+from lmcodistill.codistill import exports, lookup
 from lmcodistill.model import language_model, objective, weights
-from lmcodistill.storage import files, publication, tensors
+from lmcodistill.storage import files, layout, publication, tensors
 
 END = 2
 
@@ -69,7 +69,7 @@ def forge_weights(snapshot, tmp_path, **changes):
         tensors.write(path / "saved_model" / "variables" / "variables", bundle)
 
     return publication.publish(
-        tmp_path / "forged", exports.PREFIX, 50, write, snapshot.manifest()
+        tmp_path / "forged", layout.EXPORT, 50, write, snapshot.manifest()
     )
 
 
@@ -181,7 +181,7 @@ def test_reading_an_export_runs_nothing_of_it(snapshot, tmp_path):
         tf.saved_model.save(trap, str(path / "saved_model"), signatures=signatures)
 
     trapped = publication.publish(
-        tmp_path / "trapped", exports.PREFIX, 50, write, snapshot.manifest()
+        tmp_path / "trapped", layout.EXPORT, 50, write, snapshot.manifest()
     )
     sprung.unlink(missing_ok=True)
 
@@ -300,9 +300,9 @@ def test_find_takes_an_export_a_students_folder_or_a_folder_of_exports(snapshot)
     shutil.copytree(snapshot.path, newer)
     folder = snapshot.path.parent
 
-    assert exports.find(snapshot.path) == snapshot
-    assert exports.find(folder) == publication.Snapshot(newer, 100)
-    assert exports.find(folder.parent) == publication.Snapshot(newer, 100)
+    assert lookup.find(snapshot.path) == snapshot
+    assert lookup.find(folder) == publication.Snapshot(newer, 100)
+    assert lookup.find(folder.parent) == publication.Snapshot(newer, 100)
 
 
 @pytest.mark.parametrize("name", ["export-000000007", "export-latest", "nothing"])
@@ -312,14 +312,14 @@ def test_find_says_what_to_give_where_there_is_none(tmp_path, name):
         (tmp_path / name / publication.MARKER).write_text("x")
 
     with pytest.raises(errors.SnapshotError, match="no committed export. Give an exp"):
-        exports.find(tmp_path / name)
+        lookup.find(tmp_path / name)
 
 
 def test_newest_is_by_step(snapshot):
     shutil.copytree(snapshot.path, snapshot.path.with_name("export-000000040"))
 
-    assert exports.newest(snapshot.path.parent) == snapshot
-    assert exports.newest(snapshot.path.parent / "not there") is None
+    assert lookup.newest(snapshot.path.parent) == snapshot
+    assert lookup.newest(snapshot.path.parent / "not there") is None
 
 
 def test_waiting_ends_when_the_export_is_committed(snapshot):
@@ -334,18 +334,18 @@ def test_waiting_ends_when_the_export_is_committed(snapshot):
             marker.write_text(content)
         return False
 
-    found = exports.wait_for(folder, 50, 60.0, commit_when_asked_twice)
+    found = lookup.wait_for(folder, 50, 60.0, commit_when_asked_twice)
 
     assert found == snapshot
     assert asked == [False, False]
 
 
 def test_waiting_ends_when_asked_to_stop_or_at_the_deadline(tmp_path):
-    assert exports.wait_for(tmp_path, 50, 60.0, lambda: True) is None
-    assert exports.wait_for(tmp_path, 50, 0.0, lambda: False) is None
+    assert lookup.wait_for(tmp_path, 50, 60.0, lambda: True) is None
+    assert lookup.wait_for(tmp_path, 50, 0.0, lambda: False) is None
 
 
 def test_committed_export_is_not_waited_for(snapshot):
-    found = exports.wait_for(snapshot.path.parent, 50, 0.0, lambda: True)
+    found = lookup.wait_for(snapshot.path.parent, 50, 0.0, lambda: True)
 
     assert found == snapshot
