@@ -57,9 +57,7 @@ def wait_for(
     Returns:
         The export, or None where the wait ended without it.
     """
-    snapshot = publication.Snapshot(
-        folder / publication.name_of(layout.EXPORT, step), step
-    )
+    snapshot = publication.at_step(folder, layout.EXPORT, step)
     give_up = time.monotonic() + deadline_seconds
     while not (snapshot.path / publication.MARKER).is_file():
         if give_in() or time.monotonic() > give_up:

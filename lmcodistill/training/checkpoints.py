@@ -80,7 +80,7 @@ def load(
     Raises:
         SnapshotError: it is of another format.
     """
-    snapshot = publication.Snapshot(folder / publication.name_of(PREFIX, step), step)
+    snapshot = publication.at_step(folder, PREFIX, step)
     manifest = snapshot.manifest()
     if manifest.get("format_version") != FORMAT_VERSION:
         raise errors.SnapshotError(

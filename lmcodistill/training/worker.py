@@ -123,7 +123,7 @@ def _restore(what: job.Job, group: cluster.Group, learner: student.Student) -> i
         log.info("step=0 event=starting_from_scratch")
         return 0
     values, manifest = checkpoints.load(folder, chosen)
-    source = str(folder / publication.name_of(checkpoints.PREFIX, chosen))
+    source = str(publication.at_step(folder, checkpoints.PREFIX, chosen).path)
     learner.restore(values, manifest, source)
     log.info("step=%d event=restored from=%s", chosen, source)
     return chosen
