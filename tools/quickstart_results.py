@@ -14,7 +14,7 @@ from lmcodistill.report import charts, pages
 # moves the plain student by about this much.
 THRESHOLD = 0.02
 
-HEAD = ("model", "reads", "steps", "nats/token", "ppl/word", "bits/byte")
+HEAD = ("model", "reads", "steps", "nats/token", "ppl/token", "bits/byte")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _row(name: str, reads: str, result: Mapping[str, Any]) -> tuple[str, ...]:
         reads,
         f"{max(result['steps']):,}",
         f"{result['cross_entropy']:.4f}",
-        f"{result['perplexity_per_word']:,.1f}",
+        f"{result['perplexity_per_token']:,.1f}",
         f"{result['bits_per_byte']:.4f}",
     )
 

@@ -20,7 +20,7 @@ _LEGEND_LINE, _LEGEND_SWATCH, _LETTER = 22, 34, 7.2
 
 def _rules(colors: Sequence[str]) -> str:
     return "\n".join(
-        f".chart .s{i} {{ stroke: {color}; fill: {color}; }}"
+        f".chart .s{i} {{ stroke: {color}; }} .chart circle.s{i} {{ fill: {color}; }}"
         for i, color in enumerate(colors)
     )
 
@@ -59,7 +59,7 @@ def line_chart(
 
     Args:
         series: The lines, in the order of the legend.
-        title: Below the figure.
+        title: Above the figure.
         x_label: With the unit.
         y_label: With the unit.
     """
@@ -71,7 +71,7 @@ def line_chart(
     ]
     caption = f"<figcaption>{html.escape(title)}</figcaption>"
     if not any(one.points for one in finite):
-        return f"<figure><p>No point was reported.</p>{caption}</figure>"
+        return f"<figure>{caption}<p>No point was reported.</p></figure>"
     legend, top = _legend(finite)
     plot = _Plot(finite, top)
     drawn = [
@@ -82,7 +82,7 @@ def line_chart(
         *(part for i, one in enumerate(finite) for part in plot.line(i, one)),
         "</svg>",
     ]
-    return f"<figure>{''.join(drawn)}{caption}</figure>"
+    return f"<figure>{caption}{''.join(drawn)}</figure>"
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:

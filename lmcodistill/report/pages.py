@@ -30,7 +30,7 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .8rem 1rem;
   background: var(--panel); border-radius: 6px; font-size: .9rem; }
-figure { margin: 1rem 0; } figcaption { color: var(--quiet); }
+figure { margin: 1.4rem 0; } figcaption { font-weight: 600; }
 """
 
 

@@ -105,7 +105,7 @@ def outcome_of(root, student, plain):
         return {
             "steps": [10],
             "cross_entropy": value,
-            "perplexity_per_word": 100.0,
+            "perplexity_per_token": 100.0,
             "bits_per_byte": 2.0,
         }
 

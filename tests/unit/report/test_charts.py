@@ -77,9 +77,16 @@ def test_names_are_escaped():
 
 def test_every_line_has_a_colour_on_both_papers():
     for index in range(charts.MAX_SERIES):
-        assert len(re.findall(rf"\.s{index} {{", charts.STYLE)) == 2
+        assert len(re.findall(rf"\.chart \.s{index} {{", charts.STYLE)) == 2
     with pytest.raises(ValueError, match="7 lines"):
         draw(*[LINE] * (charts.MAX_SERIES + 1))
+
+
+def test_only_points_are_filled():
+    filled = re.findall(r"(\S+) { fill: #", charts.STYLE)
+
+    assert filled
+    assert all(selector.startswith("circle.") for selector in filled)
 
 
 def test_long_legend_goes_on_in_a_second_line():
