@@ -1,0 +1,57 @@
+"""What is refused before TensorFlow starts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lmcodistill import errors
+from lmcodistill.training import checkpoints, job
+
+
+def save(what, step, vocabulary):
+    checkpoints.save(
+        what.layout.checkpoints,
+        step,
+        {"a": np.zeros(1)},
+        {"vocabulary": vocabulary},
+        keep=9,
+    )
+
+
+def test_checkpoint_of_another_vocabulary_is_refused(a_job):
+    what = a_job()
+    save(what, 100, "0" * 64)
+
+    with pytest.raises(errors.DataError, match="000000100 was trained with vocabulary"):
+        job.check_vocabulary(what, job.open_inputs(what))
+
+
+def test_checkpoint_of_the_same_vocabulary_is_taken(a_job):
+    what = a_job()
+    inputs = job.open_inputs(what)
+
+    job.check_vocabulary(what, inputs)  # A run that has no checkpoint yet.
+    save(what, 100, inputs.data.manifest.vocabulary)
+    job.check_vocabulary(what, inputs)
+
+
+def test_model_takes_the_vocabulary_size_of_the_data_and_no_other(a_job):
+    what = a_job()
+    other = dataclasses.replace(what.model, vocab_size=13)
+
+    assert job.open_inputs(what).model.vocab_size == 12
+    with pytest.raises(errors.UsageError, match="VOCAB_SIZE = 13, but .* 12 pieces"):
+        job.open_inputs(a_job(model=other))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"student": 2}, "--student=2 does not exist"),
+        ({"student": 0, "num_students": 1}, "at least two students"),
+    ],
+)
+def test_students_who_could_not_teach_each_other_are_refused(a_job, changes, reason):
+    with pytest.raises(errors.UsageError, match=reason):
+        job.check_peers(a_job(**changes))
