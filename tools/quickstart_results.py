@@ -10,8 +10,7 @@ from typing import Any
 
 from lmcodistill.report import charts, pages
 
-# Nats per token below which two results are called equal. Another seed alone
-# moves the plain student by about this much.
+# Nats per token below which two results are called equal.
 THRESHOLD = 0.02
 
 HEAD = ("model", "reads", "steps", "nats/token", "ppl/token", "bits/byte")
