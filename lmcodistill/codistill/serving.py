@@ -15,6 +15,8 @@ from lmcodistill.codistill import exports
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.model import language_model, objective
 
+_TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
+
 
 class ServingModel(tf.Module):
     """A language model behind its tokenizer."""
@@ -37,7 +39,7 @@ class ServingModel(tf.Module):
         self._complete_tokens = complete_tokens
         self._tokenizer = tf_text.SentencepieceTokenizer(model=vocabulary.model)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    @tf.function(input_signature=_TEXTS, autograph=False)
     def score(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns how probable texts are.
 
@@ -65,7 +67,7 @@ class ServingModel(tf.Module):
         lengths = tf.cast(ragged.row_lengths(), tf.int32)
         return ragged.to_tensor(self._end_id), lengths
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    @tf.function(input_signature=_TEXTS, autograph=False)
     def complete(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Continues texts by their most likely tokens.
 

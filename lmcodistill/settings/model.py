@@ -51,7 +51,10 @@ class LanguageModel:
         for name in ("embedding_size", "num_layers", "hidden_size"):
             value = getattr(self, name)
             checks.require(
-                value >= 1, f"LanguageModel.{name}", value, "a positive number"
+                isinstance(value, int) and value >= 1,
+                f"LanguageModel.{name}",
+                value,
+                "a positive whole number",
             )
         checks.require(
             self.vocab_size is None or self.vocab_size >= 2,

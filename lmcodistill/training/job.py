@@ -4,6 +4,7 @@ No TensorFlow: the launcher and `--dry_run` check a job before anything heavy
 starts, the worker checks it again on its own machine.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 
@@ -132,20 +133,20 @@ def check_vocabulary(job: Job, inputs: Inputs) -> None:
     """Refuses to go on from a checkpoint whose token ids mean other pieces.
 
     Raises:
-        DataError: the newest checkpoint belongs to other data.
-        SnapshotError: its manifest is damaged.
+        DataError: a checkpoint belongs to other data.
     """
-    found = publication.committed(job.layout.checkpoints, layouts.CHECKPOINT)
-    if not found:
-        return
-    theirs = str(found[-1].manifest().get("vocabulary"))
     ours = inputs.data.manifest.vocabulary
-    if theirs != ours:
-        raise errors.DataError(
-            f"{found[-1].path} was trained with vocabulary {theirs[:12]}; "
-            f"{job.data_dir} has {ours[:12]}: the token ids mean other pieces. Give "
-            "the data it was trained on, or another --run_dir."
-        )
+    found = publication.committed(job.layout.checkpoints, layouts.CHECKPOINT)
+    for snapshot in found:
+        # A damaged one is not the one that training goes on from.
+        with contextlib.suppress(errors.SnapshotError):
+            theirs = str(snapshot.manifest().get("vocabulary"))
+            if theirs != ours:
+                raise errors.DataError(
+                    f"{snapshot.path} was trained with vocabulary {theirs[:12]}; "
+                    f"{job.data_dir} has {ours[:12]}: the token ids mean other "
+                    "pieces. Give the data it was trained on, or another --run_dir."
+                )
 
 
 def check_peers(job: Job) -> None:

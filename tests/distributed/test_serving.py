@@ -1,0 +1,89 @@
+"""What people do with a trained student: generate, export, serve."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from tests.distributed import conftest as runs
+
+pytestmark = pytest.mark.distributed
+TEXTS = ["The import statement finds a module.", "x"]
+
+
+@pytest.fixture(scope="module")
+def student_dir(finish, data_dir, tmp_path_factory) -> pathlib.Path:
+    """A student trained for a few steps."""
+    folder = tmp_path_factory.mktemp("served")
+    finish(*runs.train_arguments(data_dir, folder, students=1, TARGETS="none"))
+    return folder / "students/0"
+
+
+@pytest.fixture(scope="module")
+def served(finish, student_dir):
+    """The serving SavedModel, loaded as a server would."""
+    import tensorflow as tf
+    import tensorflow_text  # noqa: F401, registers the tokenizer's operations
+
+    target = student_dir / "serving/1"
+    finish("export", "--export", student_dir, "--output_dir", target)
+    return tf.saved_model.load(str(target))
+
+
+def test_served_scores_are_those_of_the_model(served, student_dir):
+    import tensorflow as tf
+
+    from lmcodistill.codistill import exports, lookup
+    from lmcodistill.model import language_model
+
+    snapshot = lookup.find(student_dir)
+    vocabulary = exports.vocabulary_of(snapshot)
+    model = exports.read(snapshot).build()
+
+    scores = served.signatures["score"](texts=tf.constant(TEXTS))
+
+    for text, nats, count in zip(
+        TEXTS, scores["cross_entropy"], scores["num_tokens"], strict=True
+    ):
+        ids = [*vocabulary.encode(text), vocabulary.end_id]
+        inputs = [vocabulary.end_id, *ids[:-1]]
+        losses = language_model.token_losses(
+            model, tf.constant([inputs]), tf.constant([ids])
+        )
+        assert int(count) == len(ids)
+        np.testing.assert_allclose(nats, losses.numpy().sum(), rtol=1e-5)
+
+
+def test_served_completion_is_the_greedy_one(finish, served, student_dir):
+    import tensorflow as tf
+
+    prompt = "The import"
+    out = finish(
+        *("generate", "--export", student_dir, "--prompt", prompt),
+        *("--temperature", "0", "--tokens", "32", "--json"),
+    )
+
+    completed = served.signatures["complete"](texts=tf.constant([prompt]))
+
+    assert completed["texts"].numpy()[0].decode() == json.loads(out)["texts"][0]
+
+
+def test_generate_repeats_itself_with_the_same_seed(finish, student_dir):
+    command = ("generate", "--export", student_dir, "--prompt", "A class")
+
+    once, again, other = (
+        finish(*command, "--seed", seed, "--samples", "2") for seed in (1, 1, 2)
+    )
+
+    assert once == again != other
+    assert once.startswith("A class")
+
+
+def test_export_never_overwrites(start, student_dir):
+    process = start("export", "--export", student_dir, "--output_dir", student_dir)
+
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert "is not overwritten" in err
