@@ -305,8 +305,8 @@ class _Run:
         written: dict[str, list[shards.Shard]] = {}
         for task in tasks:
             marker = self._folder.shard_marker(task.split, task.shard)
-            shard = shards.Shard(**(work.read_marker(marker) or {}))
-            written.setdefault(task.split, []).append(shard)
+            done = shards.Shard(**(work.read_marker(marker) or {}))
+            written.setdefault(task.split, []).append(done)
         return {
             name: shards.Split(
                 name=name,

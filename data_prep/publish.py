@@ -78,16 +78,16 @@ def check_plan(folder: work.WorkFolder, plan: dict[str, Any]) -> list[str]:
     Raises:
         UsageError: the unfinished run had other inputs, or read them otherwise.
     """
-    changed = []
+    changed: list[str] = []
     if folder.plan.exists():
         old = files.read_json(folder.plan, max_bytes=1 << 30)
-        changed = _differences(old, plan)
+        changed = list(_differences(old, plan))
         if not all(name in _LATER_SETTINGS for name in changed):
             _refuse_differences(folder.root.parent, old, plan, f"remove {folder.root}")
         if changed:
             folder.forget_all_but_kept()
     files.write_text(folder.plan, files.to_json(plan))
-    return list(changed)
+    return changed
 
 
 def publish(

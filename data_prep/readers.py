@@ -253,10 +253,9 @@ def read_pretokenized(
     literature counts.
     """
     raw = read_lines(path, settings.max_record_bytes, tally, advance)
-    texts = (" ".join(line.decode("utf-8-sig", "replace").split()) for line in raw)
-    if settings.pretokenized_documents == "articles":
-        texts = _articles(texts)
-    for number, text in enumerate(texts):
+    lines = (" ".join(line.decode("utf-8-sig", "replace").split()) for line in raw)
+    as_articles = settings.pretokenized_documents == "articles"
+    for number, text in enumerate(_articles(lines) if as_articles else lines):
         yield documents.Document(
             id=documents.make_id(source, str(number)),
             text=documents.clean(text),

@@ -36,6 +36,17 @@ def test_checkpoint_of_the_same_vocabulary_is_taken(a_job):
     job.check_vocabulary(what, inputs)
 
 
+def test_checkpoint_with_a_damaged_manifest_is_passed_over(a_job):
+    what = a_job()
+    inputs = job.open_inputs(what)
+    save(what, 100, inputs.data.manifest.vocabulary)
+    save(what, 200, inputs.data.manifest.vocabulary)
+    newest = what.layout.checkpoints / "ckpt-000000200"
+    (newest / "manifest.json").write_text("{")
+
+    job.check_vocabulary(what, inputs)
+
+
 def test_model_takes_the_vocabulary_size_of_the_data_and_no_other(a_job):
     what = a_job()
     other = dataclasses.replace(what.model, vocab_size=13)
