@@ -32,7 +32,7 @@ import quickstart_results as results  # noqa: E402
 import lmcodistill  # noqa: E402
 from lmcodistill.storage import files, layout, reports  # noqa: E402
 
-PROMPT = "This method returns"
+PROMPT = "If the argument is"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,7 +69,7 @@ def main() -> None:
 def pages() -> Iterator[Page]:
     """Yields the topics, then the modules, each in the order of their names."""
     for name, text in sorted(topics.topics.items()):
-        yield Page(f"{SITE}reference/{name}.html", text.strip())
+        yield Page(f"{SITE}reference/{name}.html", as_fetched(text))
     library = pathlib.Path(sysconfig.get_path("stdlib"))
     for path in sorted(library.rglob("*.py")):
         parts = path.relative_to(library).with_suffix("").parts
@@ -77,9 +77,15 @@ def pages() -> Iterator[Page]:
         if _LEFT_OUT & set(parts) or "pydoc_data" in parts:
             continue
         name = ".".join(parts).removesuffix(".__init__")
-        text = docstrings(name, path.read_bytes())
+        text = as_fetched(docstrings(name, path.read_bytes()))
         if len(text) >= _MIN_CHARACTERS:
             yield Page(f"{SITE}library/{name}.html", text)
+
+
+def as_fetched(text: str) -> str:
+    """Returns the text without indentation and rules, as a browser would copy it."""
+    lines = (" ".join(line.split()) for line in text.strip().splitlines())
+    return "\n".join(x for x in lines if not x or any(map(str.isalnum, x)))
 
 
 def docstrings(name: str, source: bytes) -> str:

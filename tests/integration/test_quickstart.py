@@ -98,6 +98,12 @@ class Box:
     assert maker.docstrings("broken", b"def (:") == ""
 
 
+def test_tables_and_indentation_become_lines_of_words(root):
+    maker = load(root, "quickstart_corpus")
+
+    assert maker.as_fetched("\n  a   b\n  +----+\n\n   | c |  \n") == "a b\n\n| c |"
+
+
 def outcome_of(root, student, plain):
     results = load(root, "quickstart_results")
 
