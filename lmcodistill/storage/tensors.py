@@ -14,7 +14,7 @@ import tensorflow as tf
 from lmcodistill import errors
 
 
-def write(prefix: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+def write(prefix: pathlib.Path, tensors: Mapping[str, np.ndarray | tf.Tensor]) -> None:
     """Writes `tensors` as the bundle `prefix.index`, `prefix.data-*`."""
     names = sorted(tensors)
     with tf.device("CPU:0"):

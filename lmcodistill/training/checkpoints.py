@@ -7,9 +7,11 @@ protocol as exports.
 """
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from lmcodistill import errors
 from lmcodistill.storage import layout, publication, tensors
@@ -22,7 +24,7 @@ _BUNDLE = "tensors/bundle"
 def save(
     folder: pathlib.Path,
     step: int,
-    values: dict[str, np.ndarray],
+    values: Mapping[str, np.ndarray | tf.Tensor],
     manifest: dict[str, Any],
     keep: int,
 ) -> None:

@@ -151,16 +151,19 @@ class Student:
             content.update(self.model.weights[name].numpy().tobytes())
         return content.hexdigest()
 
-    def values(self) -> dict[str, np.ndarray]:
-        """Returns every tensor of a checkpoint by name. Collective."""
-        found = {f"model/{n}": v.numpy() for n, v in self.model.weights.items()}
+    def values(self) -> dict[str, tf.Tensor | np.ndarray]:
+        """Returns every tensor of a checkpoint by name. Collective.
+
+        The variables' own buffers, not copies: use them before the next update.
+        """
+        found = {f"model/{n}": _buffer(v) for n, v in self.model.weights.items()}
         for slot, variables in self._updater.slots.items():
             for name, variable in variables.items():
-                found[f"optimizer/{slot}/{name}"] = variable.numpy()
+                found[f"optimizer/{slot}/{name}"] = _buffer(variable)
         found |= self._state_values("state", self._state)
         for k, teacher in enumerate(self.teachers.active):
             for name, variable in teacher.model.weights.items():
-                found[f"teacher_{k}/model/{name}"] = variable.numpy()
+                found[f"teacher_{k}/model/{name}"] = _buffer(variable)
             found |= self._state_values(f"teacher_{k}/state", teacher.state)
         return found
 
@@ -261,3 +264,8 @@ class Student:
             )
 
         return self._group.per_replica(of_replica)
+
+
+def _buffer(variable: tf.Variable) -> tf.Tensor:
+    """Returns a variable's value without copying it."""
+    return tf.convert_to_tensor(variable)

@@ -6,6 +6,7 @@ Reads top to bottom as the whole run; every line's work is elsewhere.
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -73,7 +74,12 @@ def run(what: job.Job) -> None:
             _prepare_folder(what)
         with _metrics(what, group, first) as writer:
             stopped = _train(what, inputs, group, learner, writer, stop, first)
-        log.info("event=ended stopped=%s weights=%s", stopped, learner.digest())
+        log.info(
+            "event=ended stopped=%s peak_memory_mb=%d weights=%s",
+            stopped,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            learner.digest(),
+        )
     if stopped:
         raise errors.StoppedError(
             "Stopped on request after saving; the same command goes on from here."
