@@ -9,25 +9,19 @@ Example:
 """
 
 import argparse
-import base64
 import glob
-import gzip
-import hashlib
-import io
 import pathlib
 import re
 import sys
 import tarfile
-import uuid
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from data_prep import readers, work  # noqa: E402
+from data_prep import readers, wet_writer, work  # noqa: E402
 
-# The text has no time of its own, and a clock would change the bytes.
-_DATE = "2018-04-09T00:00:00Z"
+_ABOUT = "isPartOf: books\r\ndescription: public-domain books as pages\r\n"
 
 
 class Book(NamedTuple):
@@ -52,13 +46,13 @@ def main() -> None:
         parser.error(f"--books {flags.books!r} matches no file")
     documents, size = 0, 0
     with work.writing(flags.output) as file:
-        _write_record(file, _info_record(flags.output.name))
+        file.write(wet_writer.info_record(flags.output.name, _ABOUT))
         for book in read_books(paths):
             lines = iter(book.text.split("\n"))
             sections = readers.sections(lines, flags.document_bytes)
             for number, section in enumerate(sections):
                 body = section.encode()
-                _write_record(file, _text_record(book.name, number, body))
+                file.write(wet_writer.text_record(_url(book.name, number), body))
                 documents, size = documents + 1, size + len(body)
             if flags.max_bytes and size >= flags.max_bytes:
                 break
@@ -80,48 +74,9 @@ def read_books(paths: list[str]) -> Iterator[Book]:
                     yield Book(member.name, text.replace("\r\n", "\n"))
 
 
-def _info_record(name: str) -> bytes:
-    body = b"isPartOf: books\r\ndescription: public-domain books as pages\r\n"
-    headers = [
-        "WARC-Type: warcinfo",
-        f"WARC-Date: {_DATE}",
-        f"WARC-Filename: {name}",
-        f"WARC-Record-ID: {_record_id(name)}",
-        "Content-Type: application/warc-fields",
-    ]
-    return _record(headers, body)
-
-
-def _text_record(book: str, number: int, body: bytes) -> bytes:
+def _url(book: str, number: int) -> str:
     path = re.sub(r"[^A-Za-z0-9./_-]", "-", book)
-    url = f"https://books.example.org/{path}#{number}"
-    digest = base64.b32encode(hashlib.sha1(body).digest()).decode()
-    headers = [
-        "WARC-Type: conversion",
-        f"WARC-Target-URI: {url}",
-        f"WARC-Date: {_DATE}",
-        f"WARC-Record-ID: {_record_id(url)}",
-        f"WARC-Block-Digest: sha1:{digest}",
-        "WARC-Identified-Content-Language: eng",
-        "Content-Type: text/plain",
-    ]
-    return _record(headers, body)
-
-
-def _record(headers: list[str], body: bytes) -> bytes:
-    lines = ["WARC/1.0", *headers, f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body + b"\r\n\r\n"
-
-
-def _record_id(name: str) -> str:
-    return f"<urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, name)}>"
-
-
-def _write_record(file: IO[bytes], record: bytes) -> None:
-    buffer = io.BytesIO()
-    with gzip.GzipFile("", "wb", fileobj=buffer, mtime=0) as member:
-        member.write(record)
-    file.write(buffer.getvalue())
+    return f"https://books.example.org/{path}#{number}"
 
 
 if __name__ == "__main__":

@@ -12,25 +12,20 @@ Example:
 
 import argparse
 import ast
-import base64
-import gzip
-import hashlib
 import pathlib
 import platform
 import sys
 import sysconfig
-import uuid
 from collections.abc import Iterator
 from pydoc_data import topics
 from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from data_prep import wet_writer  # noqa: E402
 from lmcodistill.storage import files  # noqa: E402
 
 SITE = "https://docs.python.org/3/"
-# The text has no time of its own, and a clock would change the bytes.
-_DATE = "2018-04-09T00:00:00Z"
 # A module whose docstrings say less is no document.
 _MIN_CHARACTERS = 300
 # Third parties' modules, and tests, whose docstrings are notes between developers.
@@ -110,46 +105,14 @@ def _docstrings(name: str, node: _Documented) -> Iterator[str]:
 
 def wet_file(found: list[Page], name: str) -> bytes:
     """Returns the bytes of a WET file: one gzip member per record."""
-    about = (
-        f"software: tools/quickstart_corpus.py\r\npython: {platform.python_version()}"
-    )
-    info = _record(
-        {
-            "WARC-Type": "warcinfo",
-            "WARC-Date": _DATE,
-            "WARC-Filename": name,
-            "WARC-Record-ID": _record_id(name),
-            "Content-Type": "application/warc-fields",
-        },
-        f"{about}\r\n".encode(),
-    )
-    return info + b"".join(_page_record(page) for page in found)
-
-
-def _page_record(page: Page) -> bytes:
-    # A docstring may hold half of a surrogate pair.
-    body = page.text.encode(errors="replace")
-    digest = base64.b32encode(hashlib.sha1(body).digest()).decode()
-    headers = {
-        "WARC-Type": "conversion",
-        "WARC-Target-URI": page.url,
-        "WARC-Date": _DATE,
-        "WARC-Record-ID": _record_id(page.url),
-        "WARC-Block-Digest": f"sha1:{digest}",
-        "WARC-Identified-Content-Language": "eng",
-        "Content-Type": "text/plain",
-    }
-    return _record(headers, body)
-
-
-def _record(headers: dict[str, str], body: bytes) -> bytes:
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    head = "\r\n".join(["WARC/1.0", *lines, f"Content-Length: {len(body)}", "", ""])
-    return gzip.compress(head.encode() + body + b"\r\n\r\n", mtime=0)
-
-
-def _record_id(name: str) -> str:
-    return f"<urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, name)}>"
+    version = platform.python_version()
+    about = f"software: tools/quickstart_corpus.py\r\npython: {version}\r\n"
+    records = [
+        # A docstring may hold half of a surrogate pair.
+        wet_writer.text_record(page.url, page.text.encode(errors="replace"))
+        for page in found
+    ]
+    return b"".join([wet_writer.info_record(name, about), *records])
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ one that takes HTML: the parts that the others returned.
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lmcodistill.report import charts
 
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+( ?%| s)?|-")
+_BAR_WIDTH = 260  # Pixels.
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2330; --quiet: #5d6778;
   --line: #dde2ea; --panel: #f5f7fa; }
@@ -93,3 +94,23 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
     body = "".join(f"<tr>{line('td', row)}</tr>\n" for row in kept)
     return f"<div class='wide'><table><tr>{line('th', head)}</tr>\n{body}</table></div>"
+
+
+def bars(counts: Mapping[str, int], total: int) -> str:
+    """Returns a table of counts, each with its share of `total` as a bar.
+
+    Args:
+        counts: By name, in the order shown.
+        total: What a full bar stands for; 0 shows empty bars.
+    """
+    rows = []
+    for name, count in counts.items():
+        share = count / total if total else 0.0
+        rows.append(
+            f"<tr><td>{html.escape(name)}</td><td class='n'>{count:,}</td>"
+            f"<td class='n'>{share:.1%}</td>"
+            f"<td><svg width='{_BAR_WIDTH}' height='12' role='img' "
+            f"aria-label='{share:.1%}'><rect width='{_BAR_WIDTH * share:.1f}' "
+            "height='12' fill='#5b7db1'/></svg></td></tr>"
+        )
+    return f"<div class='wide'><table>{''.join(rows)}</table></div>"
