@@ -65,7 +65,6 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
     pieces = vocabulary.Vocabulary.load(folder.vocabulary_model)
     dtype = shards.token_dtype(pieces.size)
     copies = deduplicate.load_duplicates(folder, task.number, task.num_buckets)
-    encode = _word_encoder(pieces) if task.vocab_type == "word" else pieces.encode_many
     rows: list[tuple[int, ...]] = []
     arrays: list[np.ndarray] = []
     unknown, inexact = collections.Counter[str](), collections.Counter[str]()
@@ -79,7 +78,7 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
             if number not in copies
         ]
         texts = [text_forms.tokenizer_form(d.text, task.vocab_type) for _, d in kept]
-        encoded = encode(texts)
+        encoded = pieces.encode_many(texts)
         for (number, document), text, ids in zip(kept, texts, encoded, strict=True):
             place = task.place.place(document.id, number)
             num_unknown = ids.count(pieces.unknown_id)
@@ -113,31 +112,6 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
     work.write_marker(
         folder.tokens_marker(task.part), _counts(task, index, unknown, inexact)
     )
-
-
-def _word_encoder(
-    pieces: vocabulary.Vocabulary,
-) -> Callable[[list[str]], list[list[int]]]:
-    """Returns a function that gives every word one id.
-
-    SentencePiece makes one unknown piece of several unknown words in a row, and
-    a perplexity by word would be taken over too few of them.
-    """
-    ids = {piece.removeprefix("\u2581"): i for i, piece in enumerate(pieces.pieces)}
-    # Pieces that stand for no word do not begin with the mark of a space.
-    for special in (pieces.unknown_id, pieces.end_id):
-        if ids.get(pieces.pieces[special]) == special:
-            del ids[pieces.pieces[special]]
-
-    def encode(texts: list[str]) -> list[list[int]]:
-        return [
-            [ids.get(word, pieces.unknown_id) for word in text.split(" ")]
-            if text
-            else []
-            for text in texts
-        ]
-
-    return encode
 
 
 def _counts(

@@ -9,6 +9,7 @@ import hashlib
 import pathlib
 
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 
 from lmcodistill import errors
 
@@ -21,6 +22,7 @@ class Vocabulary:
             give every id the same meaning.
         size: Number of ids, V.
         end_id: Id of `</s>`, which ends every document.
+        unknown_id: Id of what no piece stands for.
     """
 
     def __init__(self, model: bytes):
@@ -30,6 +32,7 @@ class Vocabulary:
         self.size = int(self._processor.vocab_size())
         self.end_id = int(self._processor.eos_id())
         self.unknown_id = int(self._processor.unk_id())
+        self._ids_of_words = self._words() if _is_of_words(model) else None
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Vocabulary":
@@ -60,11 +63,19 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of `text`, without `</s>`."""
-        return self._processor.encode(text)
+        return self.encode_many([text])[0]
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:
-        """Returns the ids of each text, without `</s>`; one thread."""
-        return self._processor.encode(texts, num_threads=1)
+        """Returns the ids of each text, without `</s>`; one thread.
+
+        A `word` vocabulary gives every word one id: SentencePiece would make one
+        unknown piece of several unknown words in a row, and a perplexity by word
+        would be taken over too few of them.
+        """
+        ids = self._ids_of_words
+        if ids is None:
+            return self._processor.encode(texts, num_threads=1)
+        return [[ids.get(word, self.unknown_id) for word in t.split()] for t in texts]
 
     def decode(self, ids: list[int]) -> str:
         """Returns the text of `ids`; exact inverse of `encode` for our models."""
@@ -74,3 +85,17 @@ class Vocabulary:
     def pieces(self) -> list[str]:
         """All V pieces, by id."""
         return [self._processor.id_to_piece(i) for i in range(self.size)]
+
+    def _words(self) -> dict[str, int]:
+        """Returns the id of every word; special pieces stand for none."""
+        special = {self.unknown_id, self.end_id}
+        return {
+            piece.removeprefix("\u2581"): i
+            for i, piece in enumerate(self.pieces)
+            if i not in special
+        }
+
+
+def _is_of_words(model: bytes) -> bool:
+    kind = sentencepiece_model_pb2.ModelProto.FromString(model).trainer_spec.model_type
+    return kind == sentencepiece_model_pb2.TrainerSpec.WORD
