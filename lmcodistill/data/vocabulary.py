@@ -7,11 +7,15 @@ every whitespace-separated word is a piece (the Penn Treebank's convention).
 import functools
 import hashlib
 import pathlib
+from typing import Any
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from lmcodistill import errors
+
+# Generated code, whose classes a type checker cannot see.
+_model_pb2: Any = sentencepiece_model_pb2
 
 
 class Vocabulary:
@@ -97,5 +101,5 @@ class Vocabulary:
 
 
 def _is_of_words(model: bytes) -> bool:
-    kind = sentencepiece_model_pb2.ModelProto.FromString(model).trainer_spec.model_type
-    return kind == sentencepiece_model_pb2.TrainerSpec.WORD
+    kind = _model_pb2.ModelProto.FromString(model).trainer_spec.model_type
+    return kind == _model_pb2.TrainerSpec.WORD
