@@ -79,7 +79,11 @@ class Vocabulary:
         ids = self._ids_of_words
         if ids is None:
             return self._processor.encode(texts, num_threads=1)
-        return [[ids.get(word, self.unknown_id) for word in t.split()] for t in texts]
+        return [
+            # A line end between two spaces is a word as well.
+            [ids.get(word, self.unknown_id) for word in text.split(" ") if word]
+            for text in texts
+        ]
 
     def decode(self, ids: list[int]) -> str:
         """Returns the text of `ids`; exact inverse of `encode` for our models."""

@@ -91,3 +91,25 @@ def test_scheduled_export_is_the_newest_of_delay_steps_ago(step, delay, expected
     )
 
     assert exchange.scheduled_export(step, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "delay", "keep", "expected"),
+    [
+        # Two windows of delay and reload, two checkpoint periods, in exports of
+        # 50 steps: 2 * (100 + 50) + 2 * 200 = 700 steps, and two to spare.
+        ("scheduled", 100, 5, 16),
+        ("scheduled", 100, 40, 40),
+        ("freshest", 100, 5, 5),
+    ],
+)
+def test_scheduled_exchange_keeps_what_a_peer_may_ask_for(mode, delay, keep, expected):
+    given = settings.Exchange(
+        mode=mode,
+        publish_every_steps=50,
+        reload_every_steps=50,
+        delay_steps=delay,
+        keep_exports=keep,
+    )
+
+    assert exchange.exports_to_keep(given, checkpoint_every_steps=200) == expected

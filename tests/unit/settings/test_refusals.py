@@ -56,16 +56,6 @@ def test_value_that_cannot_work_is_refused_by_name(cls, given, field):
         cls(**given)
 
 
-def test_scheduled_exchange_keeps_the_exports_that_peers_may_ask_for():
-    # At a reload a peer asks up to delay + reload period = 150 steps back; with
-    # one export per 50 steps that is the fourth newest.
-    given = {"mode": "scheduled", "delay_steps": 100, "keep_exports": 3}
-
-    with pytest.raises(errors.UsageError, match="keep_exports = 3 .* more than 3"):
-        codistillation.Exchange(**given)
-    codistillation.Exchange(**{**given, "keep_exports": 4})
-
-
 def test_fingerprint_tells_models_apart():
     first = model.LanguageModel()
 
