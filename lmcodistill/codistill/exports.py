@@ -89,6 +89,21 @@ def blank(header: dict[str, Any]) -> Export:
     )
 
 
+def refuse_non_finite(model: language_model.LanguageModel, step: int) -> None:
+    """Refuses weights that nobody should load, a pupil or the student itself.
+
+    Raises:
+        DivergedError: a weight is not finite.
+    """
+    for name, variable in model.weights.items():
+        if not np.isfinite(variable.numpy()).all():
+            raise errors.DivergedError(
+                f"Weight {name} is not finite after step {step}: training diverged. "
+                "Nothing was saved. Lower LEARNING_RATE or Optimizer.clip_norm and go "
+                "on from the last checkpoint, which is from before."
+            )
+
+
 def publish(
     folder: pathlib.Path,
     step: int,
@@ -111,13 +126,7 @@ def publish(
     Raises:
         DivergedError: a weight is not finite; nothing is published.
     """
-    for name, variable in model.weights.items():
-        if not np.isfinite(variable.numpy()).all():
-            raise errors.DivergedError(
-                f"Weight {name} is not finite after step {step}: training diverged. "
-                "Nothing was published. Lower LEARNING_RATE or Optimizer.clip_norm "
-                "and start from an earlier checkpoint."
-            )
+    refuse_non_finite(model, step)
 
     def write(path: pathlib.Path) -> None:
         (path / _VOCABULARY).write_bytes(vocabulary.model)

@@ -98,10 +98,12 @@ def run(flag_values: flags.FlagValues) -> int:
         default="defaults/train.gin",
     )
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
-    if tf_config.is_set():
+    if tf_config.is_set() and not flag_values.dry_run:
         return _be_worker(flag_values, _own_job(flag_values, jobs))
     summaries = [_check(flag_values, what) for what in jobs]
     if flag_values.dry_run:
+        if tf_config.is_set():
+            tf_config.check_port(tf_config.own_task())
         _print_summaries(flag_values, summaries, loaded)
         return 0
     return _launch(flag_values, jobs)

@@ -319,6 +319,8 @@ class Checkpoint:
             force or is_last or exchange.is_due(at, settings.checkpoint_every_steps)
         ):
             return
+        # Between two reports a run may have diverged: the good ones must stay.
+        exports.refuse_non_finite(self._student.model, at)
         values = self._student.values()
         if self._group.is_chief:
             checkpoints.save(

@@ -167,3 +167,20 @@ def test_a_worker_must_know_its_student(start, data_dir, tmp_path):
 
     assert code == 2
     assert "Give --student=0 to --student=1" in err
+
+
+def test_a_dry_run_under_tf_config_trains_nothing(start, data_dir, tmp_path):
+    cluster = {"worker": ["127.0.0.1:0"]}
+    process = start(
+        *runs.train_arguments(data_dir, tmp_path / "run"),
+        *("--student", 0, "--dry_run"),
+        TF_CONFIG=json.dumps(
+            {"cluster": cluster, "task": {"type": "worker", "index": 0}}
+        ),
+    )
+
+    out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 0, err
+    assert "Everything that can be checked without training is in order." in out
+    assert not (tmp_path / "run").exists()

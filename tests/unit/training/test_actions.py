@@ -172,3 +172,16 @@ def test_divergence_stops_the_run_at_its_report(a_job, make_student, label_loss,
     report(1, totals(label_loss, norm))
     with pytest.raises(errors.DivergedError, match="Between steps 0 and 2"):
         report(2, totals(10.0))
+
+
+def test_weights_that_are_not_finite_are_never_saved(a_job, group, make_student):
+    what = a_job()
+    learner = make_student(what)
+    weight = learner.model.weights["embedding"]
+    weight.assign(tf.fill(weight.shape, tf.constant(float("nan"), weight.dtype)))
+    checkpoint = actions.Checkpoint(what, group, learner)
+
+    with pytest.raises(errors.DivergedError, match="embedding is not finite"):
+        checkpoint(1, force=True)
+
+    assert not list(what.layout.checkpoints.glob("*"))
