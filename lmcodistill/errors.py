@@ -24,9 +24,17 @@ class DataError(LmcodistillError):
 
 
 class SnapshotError(LmcodistillError):
-    """A checkpoint or an export is missing, damaged or does not fit."""
+    """A checkpoint or an export is missing, damaged or does not fit.
+
+    Attributes:
+        reason: One word, the same for all refusals of a kind; they are counted.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, reason: str = "unusable"):
+        super().__init__(message)
+        self.reason = reason
 
 
 class DivergedError(LmcodistillError):
