@@ -1,31 +1,26 @@
 """Which export is meant: looks at folders, opens nothing, needs no TensorFlow."""
 
-import pathlib
-import time
-from collections.abc import Callable
-
 from lmcodistill import errors
-from lmcodistill.storage import layout, publication
-
-_POLL_SECONDS = 0.2
+from lmcodistill.storage import layout, places, publication
 
 
-def find(path: pathlib.Path) -> publication.Snapshot:
+def find(path: str, key: bytes | None = None) -> publication.Snapshot:
     """Returns the export that a user means by `path`.
 
     Args:
-        path: An export's folder, a student's folder, or a folder of exports; of
-            several the newest is meant.
+        path: An export's folder, a student's folder, or a folder of exports, or
+            the URL of one; of several exports the newest is meant.
+        key: What its marker must be signed with; None where nothing is signed.
 
     Raises:
         SnapshotError: there is none.
     """
-    path = path.expanduser().resolve()
-    for snapshot in publication.committed(path.parent, layout.EXPORT):
-        if snapshot.path.name == path.name:
-            return publication.Snapshot(path, snapshot.step)
-    for folder in (path / "exports", path):
-        found = publication.committed(folder, layout.EXPORT)
+    where = places.place(path)
+    for snapshot in publication.committed(where.parent, layout.EXPORT, key):
+        if snapshot.path.name == where.name:
+            return snapshot
+    for folder in (where / "exports", where):
+        found = publication.committed(folder, layout.EXPORT, key)
         if found:
             return found[-1]
     raise errors.SnapshotError(
@@ -34,33 +29,27 @@ def find(path: pathlib.Path) -> publication.Snapshot:
     )
 
 
-def newest(folder: pathlib.Path) -> publication.Snapshot | None:
-    """Returns a peer's newest committed export, if it has any yet."""
-    found = publication.committed(folder, layout.EXPORT)
-    return found[-1] if found else None
+def newer_than(
+    folder: places.Place, version: tuple[int, int] | None, key: bytes | None = None
+) -> list[publication.Snapshot]:
+    """Returns a peer's committed exports after `version`, newest first.
 
+    A listing that lags behind shows older ones; they are not turned back to.
 
-def wait_for(
-    folder: pathlib.Path,
-    step: int,
-    deadline_seconds: float,
-    give_in: Callable[[], bool],
-) -> publication.Snapshot | None:
-    """Waits until a peer has committed its export of exactly `step`.
-
-    Args:
-        folder: The peer's folder of exports.
-        step: Which.
-        deadline_seconds: How long to wait.
-        give_in: Asked now and then; True ends the wait.
-
-    Returns:
-        The export, or None where the wait ended without it.
+    Raises:
+        OSError: storage failed.
     """
-    snapshot = publication.at_step(folder, layout.EXPORT, step)
-    give_up = time.monotonic() + deadline_seconds
-    while not (snapshot.path / publication.MARKER).is_file():
-        if give_in() or time.monotonic() > give_up:
-            return None
-        time.sleep(_POLL_SECONDS)
-    return snapshot
+    found = publication.committed(folder, layout.EXPORT, key)
+    return [s for s in reversed(found) if version is None or s.version > version]
+
+
+def of_step(
+    folder: places.Place, step: int, key: bytes | None = None
+) -> list[publication.Snapshot]:
+    """Returns a peer's committed exports of exactly `step`, latest life first.
+
+    Raises:
+        OSError: storage failed.
+    """
+    found = publication.committed(folder, layout.EXPORT, key)
+    return [s for s in reversed(found) if s.step == step]

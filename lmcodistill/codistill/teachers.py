@@ -9,8 +9,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from lmcodistill import errors
 from lmcodistill.codistill import exports
 from lmcodistill.model import language_model
@@ -24,21 +22,33 @@ class Teacher:
         model: The model; its weights are the export's.
         peer: Which student's export it is.
         step: After how many updates it was published.
+        incarnation: In which of its student's lives.
         state: Its carried state, per replica and lane.
     """
 
     def __init__(self, export: exports.Export, state: Any):
         self.model = export.build()
-        self.peer, self.step, self.state = export.student, export.step, state
+        self.state = state
+        self._note_origin(export)
+
+    def _note_origin(self, export: exports.Export) -> None:
+        self.peer, self.step = export.student, export.step
+        self.incarnation = export.incarnation
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """What exports of one peer are ordered by."""
+        return (self.incarnation, self.step)
 
     def accepts(self, config: model_settings.LanguageModel, vocab_size: int) -> bool:
         """Returns whether weights of that configuration can be assigned."""
         return self.model.config == config and self.model.vocab_size == vocab_size
 
-    def assign(self, weights: dict[str, np.ndarray]) -> None:
+    def assign(self, export: exports.Export) -> None:
         """Swaps the weights, in place."""
         for name, variable in self.model.weights.items():
-            variable.assign(weights[name])
+            variable.assign(export.weights[name])
+        self._note_origin(export)
 
 
 class TeacherPool:
@@ -113,10 +123,10 @@ class TeacherPool:
                 self._slots.append(slot)
             else:
                 free.remove(slot)
-                slot.assign(lesson.weights)
-                if slot.peer != lesson.student or not self._carry_state:
+                is_another = slot.peer != lesson.student
+                slot.assign(lesson)
+                if is_another or not self._carry_state:
                     slot.state = self._new_state(slot.model, at)
-                slot.peer, slot.step = lesson.student, lesson.step
             self.active.append(slot)
 
     def of_peer(self, peer: int) -> Teacher | None:

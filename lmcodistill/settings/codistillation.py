@@ -76,6 +76,10 @@ class Exchange:
             weights. The paper does not say. A teacher that is new in its place
             starts from zero, or is recomputed as well.
         recompute_windows: See `state_on_swap`.
+        max_staleness_steps: A teacher further behind is let go, and the mean is
+            of the rest; 0: any teacher is better than none.
+        read_deadline_seconds: For `freshest`: after which a read that hangs is
+            abandoned and the next look begins anew.
         keep_exports: How many of a student's own exports stay; a `scheduled`
             exchange keeps as many as a peer may still ask for.
     """
@@ -88,6 +92,8 @@ class Exchange:
     topology: str = "all"
     state_on_swap: str = "carry"
     recompute_windows: int = 4
+    max_staleness_steps: int = 0
+    read_deadline_seconds: float = 600.0
     keep_exports: int = 5
 
     def __post_init__(self):
@@ -104,6 +110,9 @@ class Exchange:
         checks.require_choice(
             "Exchange.state_on_swap", self.state_on_swap, STATES_ON_SWAP
         )
-        checks.require(
-            self.delay_steps >= 0, "Exchange.delay_steps", self.delay_steps, "0 or more"
-        )
+        for name in ("delay_steps", "max_staleness_steps"):
+            value = getattr(self, name)
+            checks.require(value >= 0, f"Exchange.{name}", value, "0 or more")
+        for name in ("deadline_seconds", "read_deadline_seconds"):
+            value = getattr(self, name)
+            checks.require(value > 0.0, f"Exchange.{name}", value, "a positive number")

@@ -11,6 +11,7 @@ import pathlib
 from typing import Any
 
 from lmcodistill import errors
+from lmcodistill.storage import places
 
 # A manifest is input from outside: a peer that writes gigabytes is refused.
 MAX_JSON_BYTES = 1 << 20
@@ -25,18 +26,34 @@ def fsync_path(path: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Writes `content` to `path` so that readers see the old or the new file."""
+def write_bytes(path: places.Place, content: bytes, durable: bool = True) -> None:
+    """Writes `content` to `path` so that readers see the old or the new file.
+
+    Args:
+        path: Where.
+        content: What.
+        durable: Whether it must outlive a loss of power.
+    """
+    if not isinstance(path, pathlib.Path):
+        with places.storage_errors():
+            path.write_bytes(content)
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    fsync_path(path.parent)
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)  # On a full disk its bytes are missed.
+        raise
+    if durable:
+        fsync_path(path.parent)
 
 
-def write_text(path: pathlib.Path, content: str) -> None:
+def write_text(path: places.Place, content: str) -> None:
     """Writes UTF-8 text as `write_bytes` does."""
     write_bytes(path, content.encode())
 
@@ -46,28 +63,29 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def read_limited(path: pathlib.Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
+def read_limited(
+    path: places.Place, max_bytes: int = MAX_JSON_BYTES, follow_links: bool = True
+) -> bytes:
     """Reads a regular file of at most `max_bytes`.
 
     Raises:
         DataError: the file is missing, no regular file, or too large.
     """
     try:
-        if not path.is_file():
-            raise errors.DataError(f"{path} does not exist or is not a regular file.")
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise errors.DataError(
-                f"{path} has {size:,} bytes; a manifest has at most {max_bytes:,}. "
-                "Something else wrote it; remove it."
-            )
-        with open(path, "rb") as file:
-            return file.read(size)
+        content = b"".join(places.read_chunks(path, max_bytes, follow_links))
+    except FileNotFoundError as error:
+        raise errors.DataError(f"{path} does not exist.") from error
     except OSError as error:
         raise errors.DataError(f"{path} cannot be read: {error}") from error
+    if len(content) > max_bytes:
+        raise errors.DataError(
+            f"{path} has more than the {max_bytes:,} bytes that such a file has at "
+            "most. Something else wrote it; remove it."
+        )
+    return content
 
 
-def parse_json(content: bytes, source: pathlib.Path) -> dict[str, Any]:
+def parse_json(content: bytes, source: object) -> dict[str, Any]:
     """Returns the JSON object that `content`, read from `source`, is.
 
     Raises:
@@ -84,7 +102,7 @@ def parse_json(content: bytes, source: pathlib.Path) -> dict[str, Any]:
     return value
 
 
-def read_json(path: pathlib.Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+def read_json(path: places.Place, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """Reads one JSON object from a regular file of at most `max_bytes`.
 
     Raises:

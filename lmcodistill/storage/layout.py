@@ -1,11 +1,15 @@
-"""Where everything lives on disk: the two folders DATA and RUN.
+"""Where everything lives: the folders DATA and RUN, and the place SHARED.
 
-Pure path arithmetic. Nothing here reads or writes; nothing elsewhere spells a
-file name of these folders.
+What peers and successors read (exports, checkpoints, leases) is in SHARED, which
+may be an object store and is RUN unless said otherwise; what is appended to
+(metrics, events, logs) is in RUN. Pure path arithmetic: nothing here reads or
+writes, and nothing elsewhere spells a file name of these places.
 """
 
 import dataclasses
 import pathlib
+
+from lmcodistill.storage import places
 
 # Prefixes of the folders that snapshots are published in.
 EXPORT = "export"
@@ -47,9 +51,15 @@ class DataLayout:
 
 @dataclasses.dataclass(frozen=True)
 class StudentLayout:
-    """One student's folder inside a run; only its own chief writes here."""
+    """One student's folder inside a run; only its own chief writes here.
+
+    Attributes:
+        root: Its folder in RUN.
+        shared: Its folder in SHARED, which peers read.
+    """
 
     root: pathlib.Path
+    shared: places.Place
 
     @property
     def config(self) -> pathlib.Path:
@@ -72,26 +82,39 @@ class StudentLayout:
         return self.root / ("log.txt" if worker == 0 else f"log-worker-{worker}.txt")
 
     @property
-    def checkpoints(self) -> pathlib.Path:
-        return self.root / "checkpoints"
+    def checkpoints(self) -> places.Place:
+        return self.shared / "checkpoints"
 
     @property
-    def exports(self) -> pathlib.Path:
-        return self.root / "exports"
+    def exports(self) -> places.Place:
+        return self.shared / "exports"
+
+    @property
+    def leases(self) -> places.Place:
+        return self.shared / "leases"
 
 
 @dataclasses.dataclass(frozen=True)
 class RunLayout:
-    """A whole run: the students of one codistillation, side by side."""
+    """A whole run: the students of one codistillation, side by side.
+
+    Attributes:
+        root: RUN.
+        shared: SHARED; None where it is RUN.
+    """
 
     root: pathlib.Path
+    shared: places.Place | None = None
 
     @property
     def config(self) -> pathlib.Path:
         return self.root / "config.gin"
 
     def student(self, index: int) -> StudentLayout:
-        return StudentLayout(self.root / "students" / str(index))
+        folder = pathlib.PurePath("students", str(index))
+        return StudentLayout(
+            self.root / folder, (self.shared or self.root) / folder.as_posix()
+        )
 
     def students(self) -> list[int]:
         """Returns the indices of the students whose folders exist, ascending."""

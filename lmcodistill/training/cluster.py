@@ -102,6 +102,12 @@ class Group:
         )
         return total
 
+    def any(self, *flags: bool) -> list[bool]:
+        """Returns of each flag whether any worker set it. Collective."""
+        if self.num_workers == 1:
+            return list(flags)
+        return [bool(x) for x in self.sum(np.asarray(flags, np.int32))]
+
     def sum_over_replicas(self, make: Callable[[int], np.ndarray]) -> np.ndarray:
         """Returns the sum of one array per replica. Collective.
 

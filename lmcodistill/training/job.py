@@ -14,7 +14,7 @@ from lmcodistill.data import shards, windows
 from lmcodistill.model import weights
 from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import layout as layouts
-from lmcodistill.storage import publication
+from lmcodistill.storage import places, publication
 
 SETTINGS = (
     model.LanguageModel,
@@ -34,7 +34,9 @@ class Job:
 
     Attributes:
         data_dir: What `lmcodistill prep` made.
-        run_dir: The run's folder, on storage that all students reach.
+        run_dir: The run's folder.
+        shared_dir: Where exports, checkpoints and leases are, on storage that all
+            students reach; often `run_dir`.
         student: Index of this student.
         num_students: Students in the run, N.
         model: Its `vocab_size` may still be None.
@@ -46,10 +48,12 @@ class Job:
         distillation: The soft targets and psi.
         exchange: How exports travel.
         config_text: The whole configuration as a gin file.
+        key: Signs checkpoints and exports; None signs nothing.
     """
 
     data_dir: pathlib.Path
     run_dir: pathlib.Path
+    shared_dir: places.Place
     student: int
     num_students: int
     model: model.LanguageModel
@@ -61,15 +65,16 @@ class Job:
     distillation: codistillation.Distillation
     exchange: codistillation.Exchange
     config_text: str
+    key: bytes | None = dataclasses.field(default=None, repr=False)
 
     @property
     def layout(self) -> layouts.StudentLayout:
         """Where this student writes."""
-        return layouts.RunLayout(self.run_dir).student(self.student)
+        return self.peer_layout(self.student)
 
     def peer_layout(self, peer: int) -> layouts.StudentLayout:
         """Where another student writes."""
-        return layouts.RunLayout(self.run_dir).student(peer)
+        return layouts.RunLayout(self.run_dir, self.shared_dir).student(peer)
 
     @property
     def tokens_per_step(self) -> int:
@@ -112,7 +117,7 @@ def open_inputs(job: Job) -> Inputs:
         )
     data.held_out_split("validation")
     for path in job.distillation.offline_exports:
-        lookup.find(pathlib.Path(path))
+        lookup.find(path, job.key)
     split = data.train_split(0 if job.batches.same_data else job.student)
     stream = data.stream(split)
     return Inputs(
@@ -136,7 +141,7 @@ def check_vocabulary(job: Job, inputs: Inputs) -> None:
         DataError: a checkpoint belongs to other data.
     """
     ours = inputs.data.manifest.vocabulary
-    found = publication.committed(job.layout.checkpoints, layouts.CHECKPOINT)
+    found = publication.committed(job.layout.checkpoints, layouts.CHECKPOINT, job.key)
     for snapshot in found:
         # A damaged one is not the one that training goes on from.
         with contextlib.suppress(errors.SnapshotError):

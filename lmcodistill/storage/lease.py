@@ -1,0 +1,277 @@
+"""Who may write in a student's folder: leases, and the fence they make.
+
+Each life of a student's chief is an *incarnation* with a number of its own: the
+file `lease-<number>.json`, which only one process can create. The highest number
+owns the folder. Its owner rewrites its file every two seconds; whoever wants the
+folder takes it over when the owner is known to be dead or its file has not
+changed for `EXPIRY_SECONDS` on the watcher's own clock. Clocks of two machines
+are never compared. An owner that slept through this finds the higher number
+before it makes anything visible, and ends.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from lmcodistill import errors
+from lmcodistill.storage import files, places
+
+BEAT_SECONDS = 2.0
+EXPIRY_SECONDS = 30.0
+_KEPT = 3  # Leases that stay to be looked at; the highest must.
+_NAME = re.compile(r"lease-(\d{6,12})\.json")
+_MAX_BYTES = 4_096
+
+log = logging.getLogger("lmcodistill")
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """What a lease says of its owner.
+
+    Attributes:
+        incarnation: The lease's number.
+        host: Its name, for people.
+        pid: Process id there.
+        process: Names the very process on the very boot of the machine; two
+            processes that cannot see each other have different first halves.
+        beat: Counts up while it lives.
+        age_seconds: Since it took the lease, by its own clock.
+        released: Whether it ended in good order.
+    """
+
+    incarnation: int
+    host: str = "?"
+    pid: int = 0
+    process: tuple[str, str] = ("", "")
+    beat: int = 0
+    age_seconds: float = 0.0
+    released: bool = False
+
+    def is_alive(self) -> bool | None:
+        """Returns whether it lives; None where that cannot be seen from here."""
+        if self.released:
+            return False
+        if self.process[0] != _process(os.getpid())[0]:
+            return None
+        return self.process == _process(self.pid)
+
+    def __str__(self) -> str:
+        return (
+            f"process {self.pid} on {self.host}, incarnation {self.incarnation}, for "
+            f"{self.age_seconds:.0f} s"
+        )
+
+
+def _process(pid: int) -> tuple[str, str]:
+    """Returns where a process runs (boot, process namespace), and which it is."""
+    try:
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        where = f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # No Linux: nobody can be seen, only watched.
+        return (uuid.uuid4().hex, "")
+    try:
+        status = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return (where, "")
+    # After the name, which may itself have blanks: state, ..., 22nd field: start.
+    fields = status.rpartition(")")[2].split()
+    is_dead = fields[0] in "ZX"
+    return (where, "" if is_dead else f"{pid} {fields[19]}")
+
+
+class Lease:
+    """The right to write in a student's folder, held by this process.
+
+    Attributes:
+        incarnation: Its number; higher ones came later.
+    """
+
+    def __init__(self, folder: places.Place, incarnation: int):
+        """Wraps a lease that this process has just created; see `acquire`."""
+        self.incarnation = incarnation
+        self._folder = folder
+        self._began = time.monotonic()
+        self._beat = 0
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def acquire(cls, folder: places.Place, take_over: bool = False) -> "Lease":
+        """Takes the folder, waiting for a dead owner's lease to expire if need be.
+
+        Args:
+            folder: Where the leases of one student are.
+            take_over: Take it from a living owner as well.
+
+        Raises:
+            GroupLostError: another process holds it.
+            OSError: storage failed.
+        """
+        places.make_folder(folder)
+        holder = newest(folder)
+        if holder is not None and not take_over:
+            refuse_if_alive(folder, holder)
+        lease = cls(folder, holder.incarnation + 1 if holder else 1)
+        lease._create()
+        return lease
+
+    def _create(self) -> None:
+        if not places.create(_path(self._folder, self.incarnation), self._text()):
+            raise errors.GroupLostError(
+                f"Another process took {self._folder} at the same moment: "
+                f"{newest(self._folder)}. Only one may train this student."
+            )
+        for name in places.names_in(self._folder):
+            match = _NAME.fullmatch(name)
+            if match and int(match[1]) <= self.incarnation - _KEPT:
+                places.remove_file(self._folder / name)
+
+    def _text(self, released: bool = False) -> bytes:
+        holder = Holder(
+            self.incarnation,
+            socket.gethostname(),
+            os.getpid(),
+            _process(os.getpid()),
+            self._beat,
+            round(time.monotonic() - self._began, 1),
+            released,
+        )
+        return json.dumps(dataclasses.asdict(holder)).encode()
+
+    def keep(self, when_lost: Callable[[errors.GroupLostError], Any]) -> None:
+        """Keeps the lease alive from now on, in a thread.
+
+        Args:
+            when_lost: Called in that thread when another process took over.
+        """
+
+        def beat() -> None:
+            while not self._ended.wait(BEAT_SECONDS):
+                try:
+                    self._write()
+                    self.check()
+                except errors.GroupLostError as error:
+                    when_lost(error)
+                    return
+                except OSError as error:
+                    log.warning("event=lease_not_renewed reason=%s", error)
+
+        self._thread = threading.Thread(target=beat, daemon=True, name="lease")
+        self._thread.start()
+
+    def _write(self, released: bool = False) -> None:
+        with self._lock:
+            if self._ended.is_set() and not released:
+                return
+            self._beat += 1
+            files.write_bytes(
+                _path(self._folder, self.incarnation),
+                self._text(released),
+                durable=False,
+            )
+
+    def check(self) -> None:
+        """Does nothing while this process owns the folder.
+
+        Raises:
+            GroupLostError: another process took over.
+            OSError: storage failed, so nobody knows.
+        """
+        if _highest(self._folder) > self.incarnation:
+            raise errors.GroupLostError(
+                f"This process held {self._folder} as incarnation {self.incarnation} "
+                f"and was taken for dead; it is held now by {newest(self._folder)}. "
+                "Nothing was written since."
+            )
+
+    def renew(self) -> None:
+        """Begins the next incarnation, still of this process.
+
+        Raises:
+            GroupLostError: another process took over.
+        """
+        with self._lock:
+            self.incarnation += 1
+            self._create()
+
+    def release(self) -> None:
+        """Gives the folder up in good order; the next owner need not wait."""
+        self._ended.set()
+        try:
+            if _highest(self._folder) == self.incarnation:
+                self._write(released=True)
+        except OSError as error:
+            log.warning("event=lease_not_released reason=%s", error)
+
+
+def refuse_if_alive(folder: places.Place, holder: Holder) -> None:
+    """Returns when a lease's owner is dead; that may take `EXPIRY_SECONDS`.
+
+    Raises:
+        GroupLostError: it lives.
+    """
+    alive = holder.is_alive()
+    if alive is None:
+        log.warning("event=waiting_for_lease holder=%s", holder)
+        alive = _is_seen_alive(folder, holder)
+    if alive:
+        raise errors.GroupLostError(
+            f"{folder} is held by {holder}. Only one process may train this student: "
+            "stop that one, or give another --run_dir. If you know that it is dead, "
+            "add --take_over."
+        )
+
+
+def _is_seen_alive(folder: places.Place, holder: Holder) -> bool:
+    """Watches a lease until it changes or expires."""
+    give_up = time.monotonic() + EXPIRY_SECONDS
+    while time.monotonic() < give_up:
+        time.sleep(BEAT_SECONDS / 4)
+        seen = newest(folder)
+        if seen is not None and seen != holder:
+            return not seen.released
+    return False
+
+
+def newest(folder: places.Place) -> Holder | None:
+    """Returns what the highest lease of a folder says, if there is one.
+
+    Raises:
+        OSError: storage failed.
+    """
+    number = _highest(folder)
+    if number == 0:
+        return None
+    try:
+        found = files.read_json(_path(folder, number), _MAX_BYTES)
+        return Holder(
+            number,
+            str(found["host"]),
+            int(found["pid"]),
+            (str(found["process"][0]), str(found["process"][1])),
+            int(found["beat"]),
+            float(found["age_seconds"]),
+            found["released"] is True,
+        )
+    except (errors.DataError, LookupError, TypeError, ValueError):
+        return Holder(number)  # Damaged: only watching tells.
+
+
+def _highest(folder: places.Place) -> int:
+    matches = [_NAME.fullmatch(name) for name in places.names_in(folder)]
+    return max((int(match[1]) for match in matches if match), default=0)
+
+
+def _path(folder: places.Place, incarnation: int) -> places.Place:
+    return folder / f"lease-{incarnation:06d}.json"

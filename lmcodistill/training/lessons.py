@@ -1,0 +1,264 @@
+"""Lessons: peers' exports become teachers, between two steps.
+
+The chief alone looks, reads and verifies, in the background; the others get the
+tensors from it. A swap is agreed on: in a `freshest` exchange the chief's word
+that something is staged travels in the totals of an update, so that all workers
+learn of it at the same step; in a `scheduled` one the step is fixed and the group
+waits. So all replicas use the same teacher in the same step, storage is read
+once, and its slowness costs no step.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lmcodistill import errors
+from lmcodistill.codistill import exchange, exports, lookup, staging, teachers
+from lmcodistill.storage import publication
+from lmcodistill.training import cluster, job, student
+
+_POLL_SECONDS = 0.05
+
+log = logging.getLogger("lmcodistill")
+
+Lesson = exports.Export | teachers.Teacher
+
+
+class Reload:
+    """Looks for the peers' exports and swaps teachers."""
+
+    def __init__(
+        self,
+        what: job.Job,
+        group: cluster.Group,
+        learner: student.Student,
+        read: Callable[[staging.Request, publication.Snapshot], exports.Export],
+        asked_to_stop: Callable[[], bool],
+        still_alive: Callable[[], Any],
+    ):
+        """Begins nothing yet.
+
+        Args:
+            what: The job.
+            group: The workers.
+            learner: Whose teachers.
+            read: Reads and verifies one export, in a thread of the chief.
+            asked_to_stop: Whether this worker was.
+            still_alive: Called while the group waits for a peer.
+        """
+        self._job, self._group, self._student = what, group, learner
+        self._asked_to_stop, self._still_alive = asked_to_stop, still_alive
+        self._read = read
+        is_freshest = what.exchange.mode == "freshest"
+        self._stager: staging.Stager[exports.Export] = staging.Stager(
+            read,
+            deadline_seconds=(
+                what.exchange.read_deadline_seconds if is_freshest else None
+            ),
+        )
+        self._is_announced = False
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How many exports were refused since the start, by reason."""
+        return dict(self._stager.refusals)
+
+    def __call__(self, at: int) -> bool:
+        """Does what is due before the update at step `at`. Collective.
+
+        Returns:
+            False where the wait for a scheduled export was given up because a
+            worker of the group was asked to stop.
+        """
+        what = self._job
+        if what.distillation.targets == "offline":
+            if not self._student.teachers.active and at >= what.weight.burn_in_steps:
+                self._swap(at, self._offline())
+            return True
+        if what.distillation.targets != "peers":
+            return True
+        self._drop_stale(at)
+        if not exchange.is_reload_due(at, what.weight.burn_in_steps, what.exchange):
+            return True
+        if what.exchange.mode == "scheduled":
+            return self._wait_and_swap(at)
+        if self._group.is_chief:
+            requests = self._requests(at)
+            if not self._stager.begin(requests):
+                log.warning("step=%d event=still_reading peers=%s", at, requests)
+        return True
+
+    def announce(self) -> bool:
+        """Returns whether the chief has something staged; True once for each."""
+        if not self._stager.is_done or self._is_announced:
+            return False
+        if self._job.exchange.mode == "scheduled":
+            return False
+        self._is_announced = True
+        return True
+
+    def swap_staged(self, at: int) -> None:
+        """Swaps in what the chief announced. Collective."""
+        lessons: list[Lesson] = []
+        if self._group.is_chief:
+            peers = [request.peer for request in self._stager.requests]
+            lessons = self._lessons(peers, self._stager.take())
+            self._is_announced = False
+        self._swap(at, lessons)
+
+    def _requests(self, at: int) -> list[staging.Request]:
+        """Returns what the reload at step `at` needs and does not have yet."""
+        what, settings = self._job, self._job.exchange
+        step = None
+        if settings.mode == "scheduled":
+            step = exchange.scheduled_export(at, settings)
+            if step is None:
+                return []
+        limit = settings.max_staleness_steps
+        requests = []
+        for peer in self._peers_at(at):
+            held = self._student.teachers.of_peer(peer)
+            if held is not None and held.step == step:
+                continue
+            requests.append(
+                staging.Request(
+                    peer=peer,
+                    folder=what.peer_layout(peer).exports,
+                    step=step,
+                    held=held.version if held else None,
+                    oldest=at - limit if limit else 0,
+                    key=what.key,
+                )
+            )
+        return requests
+
+    def _peers_at(self, at: int) -> list[int]:
+        what = self._job
+        return exchange.peers_at(at, what.student, what.num_students, what.exchange)
+
+    def _lessons(
+        self, peers: Sequence[int], found: dict[int, exports.Export]
+    ) -> list[Lesson]:
+        """Returns what was found, and for the other peers what they taught before."""
+        if not found:
+            return []  # Nothing new is no reason to swap.
+        current = self._student.teachers.of_peer
+        lessons = [found.get(peer) or current(peer) for peer in peers]
+        return [lesson for lesson in lessons if lesson is not None]
+
+    def _wait_and_swap(self, at: int) -> bool:
+        """Waits until exactly the scheduled exports are staged, and swaps."""
+        # The same on every worker: it follows from the step and the teachers.
+        requests = self._requests(at)
+        if requests:
+            if self._group.is_chief and self._stager.requests != requests:
+                self._stager.drop()
+                self._stager.begin(requests)
+            if not self._wait(at):
+                return False
+            found = self._stager.take() if self._group.is_chief else {}
+            self._swap(at, self._lessons(self._peers_at(at), found))
+        if self._group.is_chief:
+            self._look_ahead(at)
+        return True
+
+    def _wait(self, at: int) -> bool:
+        """Waits for the stager; returns False where a worker was asked to stop.
+
+        Raises:
+            GroupLostError: the deadline passed.
+        """
+        settings = self._job.exchange
+        began = time.monotonic()
+        while True:
+            done, stop, late = self._group.any(
+                self._stager.is_done,
+                self._asked_to_stop(),
+                time.monotonic() - began > settings.deadline_seconds,
+            )
+            if done:
+                return True
+            if stop:
+                return False
+            if late:
+                raise errors.GroupLostError(
+                    f"Students {self._peers_at(at)} did not all publish an export of "
+                    f"step {exchange.scheduled_export(at, settings)} that can be used "
+                    f"within {settings.deadline_seconds:g} s; the scheduled exchange "
+                    f"needs exactly those at step {at}. Start the peers again, or use "
+                    "--gin.EXCHANGE_MODE=freshest, which waits for nobody."
+                )
+            self._still_alive()
+            time.sleep(_POLL_SECONDS)
+
+    def _look_ahead(self, at: int) -> None:
+        """Begins to wait for what the next reload will need."""
+        period = self._job.exchange.reload_every_steps
+        requests = self._requests((at // period + 1) * period)
+        if requests:
+            self._stager.begin(requests)
+
+    def _drop_stale(self, at: int) -> None:
+        """Lets teachers go that are older than allowed; the mean is of the rest."""
+        pool, limit = self._student.teachers, self._job.exchange.max_staleness_steps
+        fresh = [t for t in pool.active if not limit or at - t.step <= limit]
+        if len(fresh) == len(pool.active):
+            return
+        for teacher in pool.active:
+            if teacher not in fresh:
+                log.warning(
+                    "step=%d teacher=%d export_step=%d staleness=%d "
+                    "event=teacher_dropped",
+                    at,
+                    teacher.peer,
+                    teacher.step,
+                    at - teacher.step,
+                )
+        pool.adopt(fresh, at)
+
+    def _offline(self) -> list[Lesson]:
+        if not self._group.is_chief:
+            return []
+        found: list[Lesson] = []
+        for index, path in enumerate(self._job.distillation.offline_exports):
+            snapshot = lookup.find(path, self._job.key)
+            request = staging.Request(index, snapshot.path.parent, snapshot.step)
+            found.append(
+                dataclasses.replace(self._read(request, snapshot), student=index)
+            )
+        return found
+
+    def _swap(self, at: int, lessons: Sequence[Lesson]) -> None:
+        """Gives every worker the chief's lessons, if there are any, and swaps."""
+        count = self._group.broadcast_json(len(lessons))
+        if not count:
+            return
+        pool = self._student.teachers
+        of_chief = lessons if self._group.is_chief else [None] * count
+        pool.adopt([self._shared(lesson) for lesson in of_chief], at)
+        for teacher in pool.active:
+            log.info(
+                "step=%d teacher=%d export_step=%d staleness=%d event=teacher_loaded",
+                at,
+                teacher.peer,
+                teacher.step,
+                at - teacher.step,
+            )
+
+    def _shared(self, lesson: Lesson | None) -> Lesson:
+        """Returns the chief's lesson on every worker."""
+        if self._group.num_workers == 1:
+            return lesson
+        kept = self._group.broadcast_json(
+            lesson.peer if isinstance(lesson, teachers.Teacher) else None
+        )
+        if kept is not None:
+            return self._student.teachers.of_peer(kept)
+        header = lesson.header() if self._group.is_chief else None
+        blank = exports.blank(self._group.broadcast_json(header))
+        weights = lesson.weights if self._group.is_chief else blank.weights
+        return dataclasses.replace(
+            blank, weights={n: self._group.sum(weights[n]) for n in sorted(weights)}
+        )
