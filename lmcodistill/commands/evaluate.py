@@ -9,7 +9,7 @@ Examples:
   lmcodistill evaluate --data_dir DATA --export RUN/students/0
   lmcodistill evaluate --data_dir DATA --export RUN/students/0 RUN/students/1
   lmcodistill evaluate --data_dir DATA --split test --lanes 1 \
-    --export RUN/students/0/exports/export-000030199
+    --export RUN/students/0/exports/export-000030199-i1
 """
 
 import json
@@ -23,6 +23,7 @@ from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.codistill import lookup
+from lmcodistill.commands import export_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
 
@@ -42,9 +43,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string(
         "export",
         [],
-        "An export's folder, or a student's, whose newest export is meant.",
+        "An export's folder, or a student's, whose newest export is meant; or the "
+        "URL of one.",
         flag_values=flag_values,
     )
+    export_flags.define_key(flag_values)
     flags.DEFINE_string(
         "split", "validation", "Which held-out split.", flag_values=flag_values
     )
@@ -62,7 +65,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     """Scores the exports; see the module's text."""
-    paths = [pathlib.Path(p) for p in [*flag_values.export, *arguments]]
+    paths = [*flag_values.export, *arguments]
     if not flag_values.data_dir or not paths:
         raise errors.UsageError(
             "evaluate needs --data_dir and at least one --export; "
@@ -70,7 +73,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
         )
     data = shards.ShardSet(pathlib.Path(flag_values.data_dir))
     split = data.held_out_split(flag_values.split)
-    snapshots = [lookup.find(path) for path in paths]
+    key = export_flags.key(flag_values)
+    snapshots = [lookup.find(path, key) for path in paths]
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.codistill import exports

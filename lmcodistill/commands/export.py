@@ -18,6 +18,7 @@ from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.codistill import lookup
+from lmcodistill.commands import export_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 
 READS_GIN = False
@@ -25,12 +26,8 @@ READS_GIN = False
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines what to export, and where to."""
-    flags.DEFINE_string(
-        "export",
-        None,
-        "An export's folder, or a student's, whose newest export is meant.",
-        flag_values=flag_values,
-    )
+    export_flags.define_export(flag_values)
+    export_flags.define_key(flag_values)
     flags.DEFINE_string(
         "output_dir", None, "Where to write; must not exist.", flag_values=flag_values
     )
@@ -55,7 +52,7 @@ def run(flag_values: flags.FlagValues) -> None:
         raise errors.UsageError(
             f"{target} exists and is not overwritten; name another --output_dir."
         )
-    snapshot = lookup.find(pathlib.Path(flag_values.export))
+    snapshot = lookup.find(flag_values.export, export_flags.key(flag_values))
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.codistill import exports, serving

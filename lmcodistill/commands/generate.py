@@ -11,7 +11,6 @@ Examples:
 """
 
 import json
-import pathlib
 import sys
 import unicodedata
 
@@ -19,6 +18,7 @@ from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.codistill import lookup
+from lmcodistill.commands import export_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 
 READS_GIN = False
@@ -26,12 +26,8 @@ READS_GIN = False
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the model, the beginning, and how to sample."""
-    flags.DEFINE_string(
-        "export",
-        None,
-        "An export's folder, or a student's, whose newest export is meant.",
-        flag_values=flag_values,
-    )
+    export_flags.define_export(flag_values)
+    export_flags.define_key(flag_values)
     flags.DEFINE_string(
         "prompt", "", "How the text begins; - reads it.", flag_values=flag_values
     )
@@ -59,7 +55,7 @@ def run(flag_values: flags.FlagValues) -> None:
     prompt = flag_values.prompt
     if prompt == "-":
         prompt = sys.stdin.read().rstrip("\n")
-    snapshot = lookup.find(pathlib.Path(flag_values.export))
+    snapshot = lookup.find(flag_values.export, export_flags.key(flag_values))
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.codistill import exports, sampling

@@ -17,6 +17,7 @@ import rich.console
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.storage import places
 from lmcodistill.training import display, status
 
 ARGUMENTS = "RUN"
@@ -25,6 +26,12 @@ READS_GIN = False
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines whether to go on looking."""
+    flags.DEFINE_string(
+        "shared_dir",
+        None,
+        "Where the run's exports and checkpoints are, if not in RUN.",
+        flag_values=flag_values,
+    )
     flags.DEFINE_bool(
         "watch",
         False,
@@ -41,7 +48,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             "lmcodistill status RUN"
         )
     run_dir = pathlib.Path(arguments[0])
-    students = status.read(run_dir)
+    shared = places.place(flag_values.shared_dir) if flag_values.shared_dir else None
+    students = status.read(run_dir, shared)
     if not students:
         raise errors.UsageError(
             f"{run_dir} holds no students; a run's folder has one below students/. "
@@ -54,6 +62,6 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     console.print(display.table([status.row(s) for s in students]))
     while flag_values.watch:
         time.sleep(2.0)
-        students = status.read(run_dir)
+        students = status.read(run_dir, shared)
         console.clear()
         console.print(display.table([status.row(s) for s in students]))

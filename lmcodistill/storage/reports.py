@@ -5,11 +5,14 @@ steps since the last) or `validation`; each has `schema`, `kind` and `step`.
 `progress.json` is the latest step, rewritten every second or so.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import time
 from typing import Any
+
+from lmcodistill.storage import files
 
 SCHEMA = 1
 
@@ -49,10 +52,10 @@ class Heartbeat:
             "steps_per_second": (step - first_step) / max(now - since, 1e-9),
             "pid": os.getpid(),
         }
-        # Not forced to disk: after a crash the metrics tell the same.
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(self._path)
+        # Not forced to disk: after a crash the metrics tell the same. Nor worth
+        # the run where the disk is full.
+        with contextlib.suppress(OSError):
+            files.write_bytes(self._path, json.dumps(content).encode(), durable=False)
 
 
 def read_progress(path: pathlib.Path) -> dict[str, Any] | None:

@@ -1,12 +1,16 @@
 """Reports of a run: JSON Lines for programs, TensorBoard events for people."""
 
+import contextlib
 import json
+import logging
 import pathlib
 from typing import Any
 
 import tensorflow as tf
 
 from lmcodistill.storage import files, reports
+
+log = logging.getLogger("lmcodistill")
 
 
 class MetricsWriter:
@@ -23,14 +27,28 @@ class MetricsWriter:
         kept = [line for line in reports.read(path) if line["step"] <= restored_step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         files.write_text(path, text)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115, see close
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115, see close
+        self._unwritten = b""
         self._events = tf.summary.create_file_writer(str(events))
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Appends one report; what is no number goes to the JSON only."""
         report = {"schema": reports.SCHEMA, "kind": kind, "step": step, **values}
-        self._file.write(json.dumps(report) + "\n")
-        self._file.flush()
+        self._append(json.dumps(report).encode() + b"\n")
+        # The same numbers in another form: not worth a run whose disk is full.
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            self._write_events(kind, step, values)
+
+    def _append(self, line: bytes) -> None:
+        """Appends a line; what a full disk refuses is kept for the next time."""
+        self._unwritten += line
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
+        except OSError as error:
+            log.warning("event=metrics_delayed reason=%s", error)
+
+    def _write_events(self, kind: str, step: int, values: dict[str, Any]) -> None:
         with self._events.as_default():
             for name, value in values.items():
                 if isinstance(value, int | float):
@@ -42,5 +60,7 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Writes out what is buffered."""
+        self._append(b"")
         self._file.close()
-        self._events.close()
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            self._events.close()

@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from lmcodistill.storage import layout, publication, reports
+from lmcodistill.storage import layout, places, publication, reports
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +43,16 @@ class StudentStatus:
         return dataclasses.asdict(self)
 
 
-def read(run_dir: pathlib.Path) -> list[StudentStatus]:
-    """Returns the status of every student of a run that has a folder."""
-    run = layout.RunLayout(run_dir)
+def read(
+    run_dir: pathlib.Path, shared_dir: places.Place | None = None
+) -> list[StudentStatus]:
+    """Returns the status of every student of a run that has a folder.
+
+    Args:
+        run_dir: RUN.
+        shared_dir: SHARED; None where it is RUN.
+    """
+    run = layout.RunLayout(run_dir, shared_dir)
     return [_read_one(run.student(index), index) for index in run.students()]
 
 
@@ -74,7 +81,7 @@ def _read_one(student: layout.StudentLayout, index: int) -> StudentStatus:
     )
 
 
-def _newest(folder: pathlib.Path, prefix: str) -> int | None:
+def _newest(folder: places.Place, prefix: str) -> int | None:
     found = publication.committed(folder, prefix)
     return found[-1].step if found else None
 
