@@ -1,13 +1,15 @@
 """Faults on request: what `tools/soak.py` breaks, at named points of the code.
 
-`LMCODISTILL_FAULT="publish.before_marker@3:kill"` kills this process at its third
-pass of that point; `@3+` means the third and every later one, and a `;` separates
-several. Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `fail` (no space left) and
+`LMCODISTILL_FAULT="export.before_marker@3:kill"` kills this process at its third
+pass of that point; `@3+` means the third and every later one, `@3-9` one of these
+passes by lot, and `export.*` every point of that name. A `;` separates several.
+Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `fail` (no space left) and
 `sleep=SECONDS`. Without the variable a point costs one look at a dictionary.
 """
 
 import errno
 import os
+import random
 import re
 import signal
 import time
@@ -15,8 +17,11 @@ import time
 from lmcodistill import errors
 
 VARIABLE = "LMCODISTILL_FAULT"
-_FORM = re.compile(r"([\w.]+)@(\d+)(\+?):(kill|stop|fail|sleep=(\d+(?:\.\d+)?))")
+_FORM = re.compile(
+    r"([\w.]+\*?)@(\d+)(\+|-\d+)?:(kill|stop|fail|sleep=(\d+(?:\.\d+)?))"
+)
 _passes: dict[str, int] = {}
+_drawn: dict[str, int] = {}
 
 
 def point(name: str) -> None:
@@ -29,17 +34,25 @@ def point(name: str) -> None:
     text = os.environ.get(VARIABLE)
     if not text:
         return
-    _passes[name] = _passes.get(name, 0) + 1
     for part in text.split(";"):
         match = _FORM.fullmatch(part.strip())
         if match is None:
             raise errors.UsageError(
                 f"{VARIABLE} has {part!r}; NAME@COUNT:ACTION was expected, for "
-                "example publish.before_marker@3:kill."
+                "example export.before_marker@3:kill."
             )
-        count, is_due = int(match[2]), _passes[name]
-        if match[1] == name and (is_due == count or (match[3] and is_due > count)):
-            _act(name, match[4], float(match[5] or 0.0))
+        if match[1] == name or (match[1][-1] == "*" and name.startswith(match[1][:-1])):
+            _passes[part] = _passes.get(part, 0) + 1
+            if _is_due(part, _passes[part], int(match[2]), match[3] or ""):
+                _act(name, match[4], float(match[5] or 0.0))
+
+
+def _is_due(part: str, passed: int, first: int, rest: str) -> bool:
+    if rest == "+":
+        return passed >= first
+    if part not in _drawn:
+        _drawn[part] = random.randint(first, int(rest[1:] or first) if rest else first)
+    return passed == _drawn[part]
 
 
 def _act(name: str, action: str, seconds: float) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.storage import files, places
+from lmcodistill.storage import files, places, publication
 
 BEAT_SECONDS = 2.0
 EXPIRY_SECONDS = 30.0
@@ -148,6 +148,14 @@ class Lease:
             released,
         )
         return json.dumps(dataclasses.asdict(holder)).encode()
+
+    def ownership(self, key: bytes | None) -> publication.Ownership:
+        """Returns the right to publish as this incarnation.
+
+        Args:
+            key: Signs what is published; None signs nothing.
+        """
+        return publication.Ownership(self.incarnation, self.check, key)
 
     def keep(self, when_lost: Callable[[errors.GroupLostError], Any]) -> None:
         """Keeps the lease alive from now on, in a thread.
