@@ -1,9 +1,9 @@
-"""Exports: a student's published weights, and how a peer's are read.
+"""Exports as readers see them: verified, their tensors read, nothing of them run.
 
 An export is a true SavedModel that any TensorFlow program can serve, with a
 manifest that says what it is. Readers here never load its graph, which would
-run a stranger's code: they verify a copy, read the tensors, and check them
-against the configuration in the manifest.
+run a stranger's code: they check the manifest, verify a copy of the tensors, and
+put those into a model that is built here. `exporter.py` writes them.
 """
 
 import dataclasses
@@ -12,64 +12,26 @@ import tempfile
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from lmcodistill import errors
+from lmcodistill.codistill import descriptions
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.model import language_model
-from lmcodistill.model import weights as weights_lib
 from lmcodistill.settings import model as model_settings
-from lmcodistill.storage import layout, publication, tensors
+from lmcodistill.storage import files, publication, tensors
 
-FORMAT_VERSION = 1
-_SAVED_MODEL = "saved_model"
-_VARIABLES = "saved_model/variables/"
-_VOCABULARY = "vocabulary.model"
-# Who serves a model does not train it; the backward pass stays out.
-SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+_MAX_VOCABULARY_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
-class Export:
+class Export(descriptions.Description):
     """An export that was read and found whole.
 
     Attributes:
-        source: The folder it came from.
-        student: Who published it.
-        step: After how many updates.
-        config: The model's configuration.
-        vocab_size: V.
-        vocabulary: Fingerprint of the vocabulary its ids mean.
-        reset_at_documents: Whether it was trained with zero state at the start
-            of every document.
         weights: Its tensors by name.
     """
 
-    source: pathlib.Path
-    student: int
-    step: int
-    config: model_settings.LanguageModel
-    vocab_size: int
-    vocabulary: str
-    reset_at_documents: bool
     weights: dict[str, np.ndarray]
-
-    @property
-    def label(self) -> str:
-        """What people call it: whose it is, and of which step."""
-        return f"student {self.student}, step {self.step}"
-
-    def header(self) -> dict[str, Any]:
-        """Returns all but the weights, as JSON."""
-        return {
-            "source": str(self.source),
-            "student": self.student,
-            "step": self.step,
-            "config": self.config.to_json(),
-            "vocab_size": self.vocab_size,
-            "vocabulary": self.vocabulary,
-            "reset_at_documents": self.reset_at_documents,
-        }
 
     def build(self) -> language_model.LanguageModel:
         """Returns the model with these weights, frozen."""
@@ -81,161 +43,86 @@ class Export:
 def blank(header: dict[str, Any]) -> Export:
     """Returns an export with a header's description and zeros for weights."""
     config = model_settings.LanguageModel(**header["config"])
-    shapes = weights_lib.shapes(config, header["vocab_size"])
-    zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    return Export(
-        **{**header, "source": pathlib.Path(header["source"]), "config": config},
-        weights=zeros,
-    )
+    described = descriptions.Description(**{**header, "config": config})
+    return _with_weights(described, zeros(config, described.vocab_size))
 
 
-def refuse_non_finite(model: language_model.LanguageModel, step: int) -> None:
-    """Refuses weights that nobody should load, a pupil or the student itself.
-
-    Raises:
-        DivergedError: a weight is not finite.
-    """
-    for name, variable in model.weights.items():
-        if not np.isfinite(variable.numpy()).all():
-            raise errors.DivergedError(
-                f"Weight {name} is not finite after step {step}: training diverged. "
-                "Nothing was saved. Lower LEARNING_RATE or Optimizer.clip_norm and go "
-                "on from the last checkpoint, which is from before."
-            )
+def zeros(
+    config: model_settings.LanguageModel, vocab_size: int
+) -> dict[str, np.ndarray]:
+    """Returns zeros for weights."""
+    table = descriptions.tensors_of(config, vocab_size)
+    return {name: np.zeros(*spec) for name, spec in table.items()}
 
 
-def publish(
-    folder: pathlib.Path,
-    step: int,
-    model: language_model.LanguageModel,
-    vocabulary: vocabulary_lib.Vocabulary,
-    *,
-    student: int,
-    reset_at_documents: bool,
-) -> publication.Snapshot:
-    """Publishes a model for its peers.
-
-    Args:
-        folder: The student's folder of exports.
-        step: After how many updates.
-        model: Whose weights.
-        vocabulary: What its ids mean; a copy goes into the export.
-        student: Index of the publishing student.
-        reset_at_documents: How it was trained; evaluation does the same.
-
-    Raises:
-        DivergedError: a weight is not finite; nothing is published.
-    """
-    refuse_non_finite(model, step)
-
-    def write(path: pathlib.Path) -> None:
-        (path / _VOCABULARY).write_bytes(vocabulary.model)
-        tf.saved_model.save(
-            model,
-            str(path / _SAVED_MODEL),
-            signatures={"score": _score_function(model, vocabulary.end_id)},
-            options=SAVE_OPTIONS,
-        )
-
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "kind": "export",
-        "student": student,
-        "vocabulary": vocabulary.fingerprint,
-        "vocab_size": model.vocab_size,
-        "reset_at_documents": reset_at_documents,
-        "model": model.config.to_json(),
-        "model_fingerprint": model.config.fingerprint(),
-        "tensors": {
-            name: {"shape": list(v.shape), "dtype": v.dtype.name}
-            for name, v in model.weights.items()
-        },
-        "tensorflow": tf.__version__,
-    }
-    return publication.publish(folder, layout.EXPORT, step, write, manifest)
+def _with_weights(
+    described: descriptions.Description, weights: dict[str, np.ndarray]
+) -> Export:
+    return Export(**vars(described), weights=weights)
 
 
-def _score_function(model: language_model.LanguageModel, end_id: int):
-    """Returns the serving signature: ids in, nats per token out."""
-
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, None], tf.int32, name="tokens")],
-        autograph=False,
-    )
-    def score(tokens):
-        first = tf.fill([tf.shape(tokens)[0], 1], end_id)
-        inputs = tf.concat([first, tokens[:, :-1]], 1)
-        return {"cross_entropy": language_model.token_losses(model, inputs, tokens)}
-
-    return score
-
-
-def read(snapshot: publication.Snapshot) -> Export:
+def read(
+    snapshot: publication.Snapshot, wanted: descriptions.Wanted | None = None
+) -> Export:
     """Reads and verifies one export.
 
+    Args:
+        snapshot: Where it is.
+        wanted: What it must be of use for; None: anything.
+
     Raises:
-        SnapshotError: it is damaged, of another format, or not finite.
+        SnapshotError: it is damaged, forged, of another kind, or not finite;
+            `reason` says which in one word.
     """
     manifest = snapshot.manifest()
-    described = _checked_description(snapshot, manifest)
+    described = descriptions.parse(snapshot, manifest, wanted)
+    keys = {key_of(name): spec for name, spec in described.tensors.items()}
     with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
-        publication.copy_verified(snapshot, manifest, _VARIABLES, pathlib.Path(local))
-        found = tensors.read(pathlib.Path(local) / "variables")
-    weights = {_name_of(key): value for key, value in found.items()}
-    config, vocab_size = described["config"], described["vocab_size"]
-    # Before a table of so many is made: the number is a stranger's.
-    if config.num_layers > len(weights):
-        raise errors.SnapshotError(
-            f"{snapshot.path} describes {config.num_layers} layers and holds "
-            f"{len(weights)} tensors. It belongs to a model of another configuration."
-        )
-    expected = weights_lib.shapes(config, vocab_size)
-    tensors.check_table(weights, expected, snapshot.path)
-    return Export(**described, weights=weights)
+        copy = pathlib.Path(local)
+        for name in descriptions.VARIABLE_FILES:
+            publication.copy_verified(snapshot, manifest, name, copy)
+        found = tensors.read(copy / "variables", keys)
+    weights = {name: found[key_of(name)] for name in described.tensors}
+    tensors.refuse_non_finite(weights, snapshot.path)
+    return _with_weights(described, weights)
 
 
-def _checked_description(
-    snapshot: publication.Snapshot, manifest: dict[str, Any]
-) -> dict[str, Any]:
-    """Returns all of an export but its weights."""
-    version, kind = manifest.get("format_version"), manifest.get("kind")
-    if kind != "export" or version != FORMAT_VERSION:
-        raise errors.SnapshotError(
-            f"{snapshot.path} is a {kind!r} of format {version!r}; this program reads "
-            f"exports of format {FORMAT_VERSION}."
-        )
-    try:
-        return {
-            "source": snapshot.path,
-            "student": int(manifest["student"]),
-            "step": snapshot.step,
-            "config": model_settings.LanguageModel(**manifest["model"]),
-            "vocab_size": int(manifest["vocab_size"]),
-            "vocabulary": str(manifest["vocabulary"]),
-            "reset_at_documents": bool(manifest["reset_at_documents"]),
-        }
-    except (KeyError, TypeError, ValueError, errors.UsageError) as error:
-        raise errors.SnapshotError(
-            f"{snapshot.path} describes a model that this program cannot build: "
-            f"{error!r}"
-        ) from error
-
-
-def _name_of(key: str) -> str:
-    """Returns a weight's name for its key in the SavedModel's bundle."""
-    name = key.removeprefix("weights/").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
-    return name.replace(".S", "/")
+def key_of(name: str) -> str:
+    """Returns the key in a SavedModel's bundle for a weight's name."""
+    return f"weights/{name.replace('/', '.S')}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:
     """Returns the vocabulary that travels with an export.
 
     Raises:
-        SnapshotError: it is damaged.
+        SnapshotError: it is damaged, or not the one of the export's ids.
         DataError: it is not a vocabulary.
     """
-    with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
-        publication.copy_verified(
-            snapshot, snapshot.manifest(), _VOCABULARY, pathlib.Path(local)
+    manifest = snapshot.manifest()
+    described = descriptions.parse(snapshot, manifest)
+    name = descriptions.VOCABULARY
+    if descriptions.bytes_listed(snapshot.path, manifest, name) > _MAX_VOCABULARY_BYTES:
+        raise errors.SnapshotError(
+            f"{snapshot.path} lists a vocabulary of more than "
+            f"{_MAX_VOCABULARY_BYTES:,} bytes. Whoever wrote it is not to be trusted.",
+            reason="vocabulary",
         )
-        return vocabulary_lib.Vocabulary.load(pathlib.Path(local) / _VOCABULARY)
+    with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
+        copy = pathlib.Path(local)
+        publication.copy_verified(snapshot, manifest, name, copy)
+        digest = files.sha256_of(copy / name)
+        if digest != described.vocabulary:
+            raise errors.SnapshotError(
+                f"{snapshot.path} holds the vocabulary {digest[:12]}; its ids mean "
+                f"those of {described.vocabulary[:12]}. Use another export.",
+                reason="vocabulary",
+            )
+        vocabulary = vocabulary_lib.Vocabulary.load(copy / name)
+    if vocabulary.size != described.vocab_size:
+        raise errors.SnapshotError(
+            f"{snapshot.path} predicts {described.vocab_size:,} token ids; its "
+            f"vocabulary has {vocabulary.size:,}.",
+            reason="vocab_size",
+        )
+    return vocabulary

@@ -11,7 +11,7 @@ import uuid
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from lmcodistill.codistill import exports
+from lmcodistill.codistill import exporter
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.model import language_model, objective
 
@@ -128,7 +128,7 @@ def write(
             serving,
             str(partial),
             signatures={"score": serving.score, "complete": serving.complete},
-            options=exports.SAVE_OPTIONS,
+            options=exporter.SAVE_OPTIONS,
         )
         partial.rename(target)
     finally:

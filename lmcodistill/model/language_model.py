@@ -43,7 +43,7 @@ class LanguageModel(tf.Module):
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
         self.compute_dtype = tf.as_dtype(config.compute_dtype)
-        self.dtype = tf.float64 if config.compute_dtype == "float64" else tf.float32
+        self.dtype = tf.as_dtype(config.weight_dtype)
         self.weights = {
             name: tf.Variable(
                 weights[name], name=name, dtype=self.dtype, trainable=trainable

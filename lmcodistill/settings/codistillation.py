@@ -80,6 +80,9 @@ class Exchange:
             of the rest; 0: any teacher is better than none.
         read_deadline_seconds: For `freshest`: after which a read that hangs is
             abandoned and the next look begins anew.
+        max_teacher_cross_entropy: Exports that score worse on a little of the
+            pupil's text are refused, in nats per token; None: one nat above a
+            uniform guess among all tokens.
         keep_exports: How many of a student's own exports stay; a `scheduled`
             exchange keeps as many as a peer may still ask for.
     """
@@ -94,6 +97,7 @@ class Exchange:
     recompute_windows: int = 4
     max_staleness_steps: int = 0
     read_deadline_seconds: float = 600.0
+    max_teacher_cross_entropy: float | None = None
     keep_exports: int = 5
 
     def __post_init__(self):
@@ -116,3 +120,10 @@ class Exchange:
         for name in ("deadline_seconds", "read_deadline_seconds"):
             value = getattr(self, name)
             checks.require(value > 0.0, f"Exchange.{name}", value, "a positive number")
+        bound = self.max_teacher_cross_entropy
+        checks.require(
+            bound is None or bound > 0.0,
+            "Exchange.max_teacher_cross_entropy",
+            bound,
+            "None or a positive number",
+        )

@@ -88,6 +88,11 @@ class LanguageModel:
             "LanguageModel.compute_dtype", self.compute_dtype, COMPUTE_DTYPES
         )
 
+    @property
+    def weight_dtype(self) -> str:
+        """Type of the weights and the state."""
+        return "float64" if self.compute_dtype == "float64" else "float32"
+
     def to_json(self) -> dict[str, object]:
         """Returns the JSON object that manifests carry."""
         return dataclasses.asdict(self)

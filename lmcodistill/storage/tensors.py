@@ -3,15 +3,46 @@
 Written and read flat, without an object graph: what is in the file is what was
 asked for, and a missing, extra or misshapen tensor is an error, never a silent
 partial restore.
+
+TensorFlow writes them; they are read here, because its own reader ends the whole
+process at an index that somebody forged. No checksum is verified: whoever reads
+has compared the files with the digests in their manifest.
 """
 
+import math
+import os
 import pathlib
 from collections.abc import Mapping
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from lmcodistill import errors
+from lmcodistill.storage import bundle_index
+
+# The object graph of a SavedModel or a Keras checkpoint; of no use here.
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_INDEX, _DATA = ".index", ".data-00000-of-00001"
+# What a bundle of one shard consists of.
+SUFFIXES = (_INDEX, _DATA)
+
+
+class Spec(NamedTuple):
+    """What a tensor is, without its values.
+
+    Attributes:
+        shape: Its shape.
+        dtype: Name of its type; None stands for any floating one.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """How much memory it takes."""
+        return math.prod(self.shape) * tf.as_dtype(self.dtype).size
 
 
 def write(prefix: pathlib.Path, tensors: Mapping[str, np.ndarray | tf.Tensor]) -> None:
@@ -26,25 +57,100 @@ def write(prefix: pathlib.Path, tensors: Mapping[str, np.ndarray | tf.Tensor]) -
         )
 
 
-def read(prefix: pathlib.Path) -> dict[str, np.ndarray]:
+def read(
+    prefix: pathlib.Path, expected: Mapping[str, Spec] | None = None
+) -> dict[str, np.ndarray]:
     """Reads every numeric tensor of a bundle.
 
+    Args:
+        prefix: The local files' common beginning.
+        expected: What must be in it, compared before anything is allocated;
+            None takes what is there.
+
     Raises:
-        SnapshotError: the bundle is damaged.
+        SnapshotError: the bundle is damaged, or its table is not the expected one.
     """
     try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        dtypes = reader.get_variable_to_dtype_map()
-        return {
-            name: reader.get_tensor(name)
-            for name in sorted(dtypes)
-            if dtypes[name] != tf.string
-        }
-    # A truncated bundle surfaces as IndexError, a flipped bit as DataLossError.
-    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
+        with (
+            open(f"{prefix}{_INDEX}", "rb") as index,
+            open(f"{prefix}{_DATA}", "rb") as data,
+        ):
+            entries = bundle_index.parse(index.read(bundle_index.MAX_BYTES + 1))
+            entries.pop(OBJECT_GRAPH, None)
+            found = {n: Spec(e.shape, e.dtype) for n, e in entries.items()}
+            if expected is not None:
+                refuse_other_table(found, expected, prefix)
+            if sum(e.num_bytes for e in entries.values()) > _size_of(data):
+                raise ValueError("its data file is cut")
+            return {name: _tensor(data, name, entries[name]) for name in entries}
+    except (OSError, ValueError) as error:
         raise errors.SnapshotError(
-            f"The tensors at {prefix} cannot be read: {error}"
+            f"The tensors at {prefix} cannot be read: {error}", reason="bundle"
         ) from error
+
+
+def _tensor(data: BinaryIO, name: str, entry: bundle_index.Entry) -> np.ndarray:
+    """Reads one tensor; how much memory it takes was checked."""
+    dtype = tf.as_dtype(entry.dtype)
+    is_number = dtype.is_floating or dtype.is_integer or dtype.is_bool
+    if not is_number or Spec(entry.shape, entry.dtype).num_bytes != entry.num_bytes:
+        raise ValueError(f"{name} is of type {entry.dtype} and {entry.num_bytes} bytes")
+    data.seek(entry.offset)
+    content = data.read(entry.num_bytes)
+    if len(content) != entry.num_bytes:
+        raise ValueError(f"its data file ends before {name} does")
+    return np.frombuffer(content, dtype.as_numpy_dtype).reshape(entry.shape)
+
+
+def _size_of(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def refuse_other_table(
+    found: Mapping[str, Spec], expected: Mapping[str, Spec], source: object
+) -> None:
+    """Refuses a table of tensors that is not exactly the expected one.
+
+    Raises:
+        SnapshotError: names, shapes or types differ.
+    """
+    missing = sorted(set(expected) - set(found))
+    extra = sorted(set(found) - set(expected))
+    if missing or extra:
+        raise errors.SnapshotError(
+            f"{source} lacks tensors {missing[:4]} and has unexpected ones "
+            f"{str(extra[:4])[:200]}. It belongs to a model of another configuration.",
+            reason="tensor_table",
+        )
+    for name, (shape, dtype) in expected.items():
+        if found[name].shape != tuple(shape):
+            raise errors.SnapshotError(
+                f"{source}: tensor {name} has shape {found[name].shape}; "
+                f"{tuple(shape)} was expected.",
+                reason="tensor_table",
+            )
+        is_floating = tf.as_dtype(found[name].dtype).is_floating
+        if not (is_floating if dtype is None else found[name].dtype == dtype):
+            raise errors.SnapshotError(
+                f"{source}: tensor {name} has type {found[name].dtype}; "
+                f"{dtype or 'a floating type'} was expected.",
+                reason="tensor_table",
+            )
+
+
+def refuse_non_finite(found: Mapping[str, np.ndarray], source: object) -> None:
+    """Refuses tensors that hold what no training leaves behind.
+
+    Raises:
+        SnapshotError: a value is NaN or infinite.
+    """
+    for name, value in found.items():
+        if not np.isfinite(value).all():
+            raise errors.SnapshotError(
+                f"{source}: tensor {name} holds values that are not finite. The run "
+                "that wrote it diverged.",
+                reason="not_finite",
+            )
 
 
 def check_table(
@@ -57,26 +163,9 @@ def check_table(
     Raises:
         SnapshotError: names, shapes or kinds differ, or a value is NaN or infinite.
     """
-    missing = sorted(set(expected) - set(found))
-    extra = sorted(set(found) - set(expected))
-    if missing or extra:
-        raise errors.SnapshotError(
-            f"{source} lacks tensors {missing[:4]} and has unexpected ones "
-            f"{extra[:4]}. It belongs to a model of another configuration."
-        )
-    for name, shape in expected.items():
-        if found[name].shape != tuple(shape):
-            raise errors.SnapshotError(
-                f"{source}: tensor {name} has shape {found[name].shape}; "
-                f"{tuple(shape)} was expected."
-            )
-        if not tf.as_dtype(found[name].dtype).is_floating:
-            raise errors.SnapshotError(
-                f"{source}: tensor {name} has type {found[name].dtype}; a floating "
-                "type was expected."
-            )
-        if not np.isfinite(found[name]).all():
-            raise errors.SnapshotError(
-                f"{source}: tensor {name} holds values that are not finite. The run "
-                "that wrote it diverged."
-            )
+    refuse_other_table(
+        {name: Spec(v.shape, v.dtype.name) for name, v in found.items()},
+        {name: Spec(shape) for name, shape in expected.items()},
+        source,
+    )
+    refuse_non_finite(found, source)

@@ -1,0 +1,76 @@
+"""The last look at a fresh export: what it makes of a little of the pupil's text.
+
+A manifest, digests and finite values say that an export is whole, not that it is
+a language model. A teacher that predicts worse than a guess among all tokens
+would undo what its pupil has learnt.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from lmcodistill import errors
+from lmcodistill.codistill import exports
+from lmcodistill.model import objective
+
+# Nats per token above a uniform guess. Right after its start a student may be
+# worse than uniform, but never by so much (0.3 measured, 2026-11-22).
+SLACK = 1.0
+
+
+class Probe:
+    """Judges exports by a probe batch."""
+
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        targets: np.ndarray,
+        is_start: np.ndarray,
+        max_cross_entropy: float | None,
+    ):
+        """Takes the batch.
+
+        Args:
+            tokens: [B, T] int32.
+            targets: [B, T] int32, the token after each.
+            is_start: [B, T] bool, True where the state is zeroed before.
+            max_cross_entropy: The bound, nats per token; None takes a uniform
+                guess and `SLACK`.
+        """
+        self._tokens, self._targets, self._is_start = tokens, targets, is_start
+        self._bound = max_cross_entropy
+
+    def cross_entropy(self, export: exports.Export) -> float:
+        """Returns nats per token of the batch; from any thread, outside a scope.
+
+        Step by step, without a `tf.function`: nothing is traced and nothing is
+        kept. On the host, where there is room for another model.
+        """
+        with tf.device("CPU:0"):
+            model = export.build()
+            state = model.initial_state(len(self._tokens))
+            features, _ = model(self._tokens, self._is_start, state)
+            losses = objective.label_losses(
+                [model.readout(features)], np.transpose(self._targets).reshape(-1)
+            )
+            return float(np.mean(losses.numpy(), dtype=np.float64))
+
+    def check(self, export: exports.Export) -> None:
+        """Refuses an export that predicts worse than the bound.
+
+        Raises:
+            SnapshotError: it does.
+        """
+        bound = self._bound
+        if bound is None:
+            bound = math.log(export.vocab_size) + SLACK
+        found = self.cross_entropy(export)
+        if not found <= bound:  # NaN as well.
+            raise errors.SnapshotError(
+                f"{export.source} has a cross entropy of {found:.2f} nats per token on "
+                f"the probe batch; at most {bound:.2f} was expected. Its student "
+                "diverged, or its weights are no language model's. Raise "
+                "Exchange.max_teacher_cross_entropy if it is right after all.",
+                reason="probe",
+            )

@@ -1,0 +1,149 @@
+"""The index of a tensor bundle: which tensor lies where in the data file.
+
+A sorted table of LevelDB's format, without compression; values are TensorFlow's
+protocol buffers. The bytes may be a stranger's, so nothing here grows beyond
+what the file's size allows, and whatever is wrong is a ValueError. TensorFlow's
+reader instead aborts the process at an entry that does not parse, or at a size
+below zero (2.21.0, 2026-11-22).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import tensorflow as tf
+from google.protobuf import message
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import tensor_bundle_pb2
+
+# An entry takes some 60 bytes; this is room for a hundred thousand.
+MAX_BYTES = 8 << 20
+_MAX_KEY_BYTES = 1024
+_MAX_DIMENSIONS = 8
+_MAX_ELEMENTS = 1 << 62
+_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
+_FOOTER_BYTES = 48
+# After every block: one byte for its compression, four for a checksum.
+_UNCOMPRESSED = 0
+
+
+class Entry(NamedTuple):
+    """Where a tensor lies, and what it is.
+
+    Attributes:
+        dtype: Name of its type.
+        shape: Its shape.
+        offset: Where it begins in the data file, in bytes.
+        num_bytes: How long it is there.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    num_bytes: int
+
+
+def parse(content: bytes) -> dict[str, Entry]:
+    """Returns the entries of an index file of one shard.
+
+    Raises:
+        ValueError: it is damaged, forged, or has more shards.
+    """
+    try:
+        return dict(_entries(content))
+    except (IndexError, UnicodeDecodeError, message.DecodeError) as error:
+        raise ValueError(f"its index is damaged ({error!r})") from error
+
+
+def _entries(content: bytes) -> Iterator[tuple[str, Entry]]:
+    rows = _rows(content)
+    header = tensor_bundle_pb2.BundleHeaderProto()
+    key, value = next(rows, (None, b""))
+    header.ParseFromString(value)
+    if key != b"" or header.num_shards != 1 or header.endianness != header.LITTLE:
+        raise ValueError("its index is not of one shard of little-endian values")
+    last = key
+    for key, value in rows:
+        if key <= last:
+            raise ValueError("the keys of its index are not in order")
+        last = key
+        yield key.decode(), _entry(key, value)
+
+
+def _entry(key: bytes, value: bytes) -> Entry:
+    proto = tensor_bundle_pb2.BundleEntryProto.FromString(value)
+    shape = tuple(dimension.size for dimension in proto.shape.dim)
+    elements = 1
+    for size in shape[:_MAX_DIMENSIONS]:
+        elements *= size
+    is_sound = (
+        not proto.slices
+        and not proto.shape.unknown_rank
+        and len(shape) <= _MAX_DIMENSIONS
+        and all(size >= 0 for size in shape)
+        and elements <= _MAX_ELEMENTS
+        and proto.shard_id == 0
+        and proto.offset >= 0
+        and proto.size >= 0
+        and proto.dtype in types_pb2.DataType.values()
+        and proto.dtype != types_pb2.DT_INVALID
+    )
+    if not is_sound:
+        raise ValueError(f"the entry {key[:80]!r} of its index makes no sense")
+    return Entry(tf.as_dtype(proto.dtype).name, shape, proto.offset, proto.size)
+
+
+def _rows(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yields all keys and values of a table."""
+    footer = content[-_FOOTER_BYTES:]
+    if not _FOOTER_BYTES <= len(content) <= MAX_BYTES or footer[-8:] != _MAGIC:
+        raise ValueError("its index is cut, too large, or none")
+    _, at = _handle(footer, 0)
+    index, _ = _handle(footer, at)
+    end = 0
+    for _, value in _block(content, *index):
+        (offset, size), _ = _handle(value, 0)
+        # One after the other: nothing is read twice, however often it is named.
+        if offset < end:
+            raise ValueError("the blocks of its index overlap")
+        end = offset + size
+        yield from _block(content, offset, size)
+
+
+def _handle(content: bytes, at: int) -> tuple[tuple[int, int], int]:
+    """Returns offset and size of a block, and where the next thing begins."""
+    offset, at = _number(content, at)
+    size, at = _number(content, at)
+    return (offset, size), at
+
+
+def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the keys and values of one block."""
+    if content[offset + size] != _UNCOMPRESSED:
+        raise ValueError("its index is compressed")
+    block = content[offset : offset + size]
+    num_restarts = int.from_bytes(block[-4:], "little")
+    end = size - 4 - 4 * num_restarts
+    at, key = 0, b""
+    while at < end:
+        shared, at = _number(block, at)
+        added, at = _number(block, at)
+        length, at = _number(block, at)
+        if shared > len(key) or shared + added > _MAX_KEY_BYTES:
+            raise ValueError("a key of its index is too long")
+        if at + added + length > end:
+            raise ValueError("a block of its index is cut")
+        key = key[:shared] + block[at : at + added]
+        yield key, block[at + added : at + added + length]
+        at += added + length
+
+
+def _number(content: bytes, at: int) -> tuple[int, int]:
+    """Returns the number of variable length at `at`, and where it ends."""
+    value = 0
+    for shift in range(0, 64, 7):
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a number of its index has no end")
