@@ -25,9 +25,10 @@ import sys
 from absl import flags
 
 from lmcodistill import config, errors
+from lmcodistill.commands import export_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.settings import codistillation, model, schedules, training
-from lmcodistill.storage import files, layout
+from lmcodistill.storage import files, layout, lease, places
 from lmcodistill.training import display, job, launcher, status, tf_config
 
 # What may change between two starts of the same run.
@@ -36,10 +37,16 @@ FREE_TO_CHANGE = (
     "Training.report_every_steps",
     "Training.checkpoint_every_steps",
     "Training.keep_checkpoints",
+    "Training.keep_best_checkpoints",
+    "Training.max_failed_saves",
+    "Training.max_skipped_updates",
+    "Training.max_rollbacks",
     "Training.evaluate_every_steps",
     "Training.evaluation_tokens",
     "Training.evaluation_lanes",
     "Exchange.deadline_seconds",
+    "Exchange.read_deadline_seconds",
+    "Exchange.max_teacher_cross_entropy",
     "Exchange.keep_exports",
 )
 
@@ -55,9 +62,17 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "run_dir",
         None,
-        "The run's folder; all students must reach it.",
+        "The run's folder: configuration, metrics, logs.",
         flag_values=flag_values,
     )
+    flags.DEFINE_string(
+        "shared_dir",
+        None,
+        "Where students meet: exports, checkpoints and leases. A folder or the URL of "
+        "an object store that all students reach; --run_dir if not given.",
+        flag_values=flag_values,
+    )
+    export_flags.define_key(flag_values)
     flags.DEFINE_integer(
         "students", 2, "Students in the run.", 1, flag_values=flag_values
     )
@@ -79,6 +94,13 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "dry_run",
         False,
         "Check everything that can be checked without training, and stop.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "take_over",
+        False,
+        "Take students over from processes that hold them. Only if you know that "
+        "those are dead; they end when they notice.",
         flag_values=flag_values,
     )
     flags.DEFINE_bool(
@@ -115,9 +137,11 @@ def _job(flag_values: flags.FlagValues, loaded: config.Config, student: int) -> 
             raise errors.UsageError(
                 f"--{name} is missing; `lmcodistill train --help` has examples."
             )
+    run_dir = pathlib.Path(flag_values.run_dir).expanduser().resolve()
     return job.Job(
         data_dir=pathlib.Path(flag_values.data_dir).expanduser().resolve(),
-        run_dir=pathlib.Path(flag_values.run_dir).expanduser().resolve(),
+        run_dir=run_dir,
+        shared_dir=places.place(flag_values.shared_dir or str(run_dir)),
         student=student,
         num_students=flag_values.students,
         model=loaded.get(model.LanguageModel),
@@ -129,6 +153,7 @@ def _job(flag_values: flags.FlagValues, loaded: config.Config, student: int) -> 
         distillation=loaded.get(codistillation.Distillation),
         exchange=loaded.get(codistillation.Exchange),
         config_text=loaded.text,
+        key=export_flags.key(flag_values),
     )
 
 
@@ -183,11 +208,14 @@ def _be_worker(flag_values: flags.FlagValues, what: job.Job) -> int:
     task = tf_config.own_task()
     _check(flag_values, what)
     tf_config.check_port(task)
+    own = None
+    if task.is_chief:
+        own = lease.Lease.acquire(what.layout.leases, flag_values.take_over)
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.training import worker
 
-    return worker.main(what, task)
+    return worker.main(what, task, own)
 
 
 def _launch(flag_values: flags.FlagValues, jobs: list[job.Job]) -> int:
@@ -201,8 +229,12 @@ def _launch(flag_values: flags.FlagValues, jobs: list[job.Job]) -> int:
         *("--data_dir", str(jobs[0].data_dir), "--run_dir", str(run.root)),
         *("--students", str(len(jobs))),
     ]
-    if flag_values.accept_changed_config:
-        shared.append("--accept_changed_config")
+    for name in ("accept_changed_config", "take_over"):
+        if flag_values[name].value:
+            shared.append(f"--{name}")
+    for name in ("shared_dir", "export_key_file"):
+        if flag_values[name].value:
+            shared += [f"--{name}", flag_values[name].value]
     local = launcher.LocalRun(
         run.root,
         lambda student: [*shared, "--student", str(student)],
@@ -212,7 +244,7 @@ def _launch(flag_values: flags.FlagValues, jobs: list[job.Job]) -> int:
     with display.Display(run.root) as shown:
         local.run(shown.show)
     if flag_values.json:
-        students = [s.to_json() for s in status.read(run.root)]
+        students = [s.to_json() for s in status.read(run.root, jobs[0].shared_dir)]
         print(json.dumps({"run_dir": str(run.root), "students": students}))
     return 0
 

@@ -5,17 +5,15 @@ whether it is due, so all workers of a group act alike. Those marked
 *collective* talk to the other workers.
 """
 
-import dataclasses
 import logging
-import math
-import pathlib
 import time
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.codistill import exchange, exports, lookup, teachers
+from lmcodistill.codistill import exchange, exporter, publisher
 from lmcodistill.data import windows
 from lmcodistill.storage import layout, publication
 from lmcodistill.training import (
@@ -23,170 +21,97 @@ from lmcodistill.training import (
     cluster,
     evaluation,
     job,
+    lessons,
     metrics,
     step,
     student,
 )
 
+# How often the last checkpoint of a run is tried: for about half a minute.
+_LAST_TRIES = 6
+
 log = logging.getLogger("lmcodistill")
 
 
 class Publish:
-    """Publishes the student's weights for its peers. Chief only."""
+    """Publishes the student's weights for its peers, in the background. Chief only.
 
-    def __init__(self, what: job.Job, inputs: job.Inputs, learner: student.Student):
-        self._job, self._inputs, self._student = what, inputs, learner
+    A `freshest` exchange goes without an export that storage refuses or that the
+    one before is in the way of; a `scheduled` one cannot.
 
-    def __call__(self, at: int) -> None:
-        """Publishes where due; the last step always is."""
-        is_last = at == self._job.training.num_train_steps
-        if is_last or exchange.is_due(at, self._job.exchange.publish_every_steps):
-            began = time.monotonic()
-            folder = self._job.layout.exports
-            exports.publish(
-                folder,
-                at,
-                self._student.model,
-                self._inputs.data.vocabulary,
-                student=self._job.student,
-                reset_at_documents=self._job.batches.reset_at_documents,
-            )
-            keep = exchange.exports_to_keep(
-                self._job.exchange, self._job.training.checkpoint_every_steps
-            )
-            publication.keep_newest(folder, layout.EXPORT, keep)
-            log.info(
-                "step=%d event=published seconds=%.2f", at, time.monotonic() - began
-            )
-
-
-class Reload:
-    """Looks for the peers' exports and swaps teachers. Collective.
-
-    The chief alone looks, waits and reads; the others get what it read. So all
-    replicas use the same teacher in the same step, and storage is read once.
+    Attributes:
+        owner: By what right.
     """
 
     def __init__(
         self,
         what: job.Job,
-        group: cluster.Group,
+        inputs: job.Inputs,
         learner: student.Student,
-        asked_to_stop: Callable[[], bool],
+        owner: publication.Ownership,
     ):
-        self._job, self._group, self._student = what, group, learner
-        self._asked_to_stop = asked_to_stop
+        """Makes what all exports have in common."""
+        self._job, self._student, self.owner = what, learner, owner
+        self._is_scheduled = what.exchange.mode == "scheduled"
+        one = exporter.Exporter(
+            learner.model.config,
+            inputs.data.vocabulary,
+            student=what.student,
+            reset_at_documents=what.batches.reset_at_documents,
+        )
+        folder = what.layout.exports
+        keep = exchange.exports_to_keep(
+            what.exchange, what.training.checkpoint_every_steps
+        )
 
-    def __call__(self, at: int) -> bool:
-        """Reloads where due.
+        def publish(at: int, weights: exporter.Weights) -> None:
+            one.publish(folder, at, weights, owner)
+            publication.keep_newest(folder, layout.EXPORT, keep)
 
-        Returns:
-            False where the wait for a scheduled export was given up because the
-            group was asked to stop.
+        patience = what.exchange.deadline_seconds if self._is_scheduled else 0.0
+        self._publisher = publisher.Publisher(publish, patience_seconds=patience)
+
+    def __call__(self, at: int) -> None:
+        """Publishes where due; the last step always is, and is waited for.
+
+        Raises:
+            SnapshotError: the last export could not be published.
+            GroupLostError: another process took the student over.
         """
-        what = self._job
-        if what.distillation.targets == "offline":
-            if not self._student.teachers.active and at >= what.weight.burn_in_steps:
-                self._swap(at, self._offline())
-            return True
-        if what.distillation.targets != "peers" or not exchange.is_reload_due(
-            at, what.weight.burn_in_steps, what.exchange
-        ):
-            return True
-        peers = exchange.peers_at(at, what.student, what.num_students, what.exchange)
-        lessons = [self._lesson(peer, at) for peer in peers]
-        if self._group.broadcast_json(self._asked_to_stop() and None in lessons):
-            return False
-        self._swap(at, [lesson for lesson in lessons if lesson is not None])
-        return True
-
-    def _offline(self) -> list[exports.Export]:
-        found: list[exports.Export] = []
-        if not self._group.is_chief:
-            return found
-        for index, path in enumerate(self._job.distillation.offline_exports):
-            snapshot = lookup.find(pathlib.Path(path))
-            export = exports.read(snapshot)
-            self._student.teachers.check(export)
-            found.append(dataclasses.replace(export, student=index))
-        return found
-
-    def _lesson(self, peer: int, at: int) -> exports.Export | teachers.Teacher | None:
-        """Returns what `peer` teaches from now on; only the chief's counts."""
-        if not self._group.is_chief:
-            return None
-        current = self._student.teachers.of_peer(peer)
-        snapshot = self._find(peer, at)
-        if snapshot is None:
-            return current
-        if current is not None and current.step == snapshot.step:
-            return current
-        try:
-            export = exports.read(snapshot)
-            self._student.teachers.check(export)
-        except errors.SnapshotError as error:
-            log.warning(
-                "step=%d teacher=%d event=export_refused reason=%s", at, peer, error
-            )
-            return current
-        return export
-
-    def _find(self, peer: int, at: int) -> publication.Snapshot | None:
-        folder = self._job.peer_layout(peer).exports
-        settings = self._job.exchange
-        if settings.mode == "freshest":
-            return lookup.newest(folder)
-        wanted = exchange.scheduled_export(at, settings)
-        if wanted is None:
-            return None
-        snapshot = lookup.wait_for(
-            folder, wanted, settings.deadline_seconds, self._asked_to_stop
-        )
-        if snapshot is None and not self._asked_to_stop():
-            raise errors.GroupLostError(
-                f"Student {peer} did not publish its export of step {wanted} within "
-                f"{settings.deadline_seconds:g} s; the scheduled exchange needs "
-                f"exactly that one at step {at}. Start the peer again, or use "
-                "--gin.EXCHANGE_MODE=freshest, which waits for nobody."
-            )
-        return snapshot
-
-    def _swap(self, at: int, lessons: list) -> None:
-        """Gives every worker the chief's lessons, if there are any, and swaps."""
-        count = self._group.broadcast_json(len(lessons))
-        if not count:
+        self._publisher.check()
+        is_last = at == self._job.training.num_train_steps
+        if not (is_last or exchange.is_due(at, self._job.exchange.publish_every_steps)):
             return
-        pool = self._student.teachers
-        of_chief = lessons if self._group.is_chief else [None] * count
-        pool.adopt([self._shared(lesson) for lesson in of_chief], at)
-        for teacher in pool.active:
-            log.info(
-                "step=%d teacher=%d export_step=%d staleness=%d event=teacher_loaded",
-                at,
-                teacher.peer,
-                teacher.step,
-                at - teacher.step,
+        may_skip = not (is_last or self._is_scheduled)
+        self._publisher.submit(
+            at, lambda: exporter.weights_of(self._student.model), may_skip=may_skip
+        )
+        if is_last and not self._publisher.wait():
+            raise errors.SnapshotError(
+                f"The last export, of step {at}, could not be written to "
+                f"{self._job.layout.exports}; the log says why. The checkpoint was "
+                "saved. Make room or give back the right to write, and start the same "
+                "command again.",
+                reason="not_saved",
             )
 
-    def _shared(self, lesson):
-        """Returns the chief's lesson on every worker."""
-        if self._group.num_workers == 1:
-            return lesson
-        kept = self._group.broadcast_json(
-            lesson.peer if isinstance(lesson, teachers.Teacher) else None
-        )
-        if kept is not None:
-            return self._student.teachers.of_peer(kept)
-        header = lesson.header() if self._group.is_chief else None
-        blank = exports.blank(self._group.broadcast_json(header))
-        weights = lesson.weights if self._group.is_chief else blank.weights
-        return dataclasses.replace(
-            blank, weights={n: self._group.sum(weights[n]) for n in sorted(weights)}
-        )
+    def settle(self) -> None:
+        """Makes sure that no export is missing of a step that a restart skips.
+
+        Raises:
+            GroupLostError: an export that peers wait for could not be published.
+        """
+        if self._is_scheduled and not self._publisher.wait():
+            raise errors.GroupLostError(
+                f"An export could not be written to {self._job.layout.exports} within "
+                f"{self._job.exchange.deadline_seconds:g} s, and a scheduled exchange "
+                "needs every one. Make room or give back the right to write, and "
+                "start the same command again."
+            )
 
 
 class Report:
-    """Writes means over the steps since the last report; stops a diverged run."""
+    """Writes means over the updates since the last report."""
 
     def __init__(
         self,
@@ -194,48 +119,28 @@ class Report:
         learner: student.Student,
         writer: metrics.MetricsWriter | None,
         first_step: int,
+        reload: lessons.Reload,
     ):
         self._job, self._student, self._writer = what, learner, writer
+        self._reload = reload
         self._totals: list[step.Totals] = []
         self._since = (first_step, time.monotonic())
 
     def __call__(self, at: int, totals: step.Totals) -> None:
-        """Takes the totals of the update that reached step `at`.
-
-        Raises:
-            DivergedError: the cross entropy is not finite.
-        """
+        """Takes the totals of the update that reached step `at`."""
+        if self._writer is None:
+            return
         self._totals.append(totals)
         is_last = at == self._job.training.num_train_steps
         if at % self._job.training.report_every_steps and not is_last:
             return
         rows = np.asarray([[float(x) for x in t] for t in self._totals], np.float64)
-        means = step.Totals(*rows.mean(0))
-        per_token = 1.0 / self._job.tokens_per_step
-        if not math.isfinite(means.label_loss + means.gradient_norm):
-            raise errors.DivergedError(
-                f"Between steps {self._since[0]} and {at} the cross entropy became "
-                f"{means.label_loss * per_token} and the gradient norm "
-                f"{means.gradient_norm}. Lower LEARNING_RATE or Optimizer.clip_norm; "
-                "the last checkpoint is from before."
-            )
-        self._totals = []
-        first, began = self._since
-        seconds = max(time.monotonic() - began, 1e-9)
-        self._since = (at, time.monotonic())
-        if self._writer is None:
-            return
-        tokens = (at - first) * self._job.tokens_per_step
+        counted = rows[rows[:, step.Totals._fields.index("skipped")] == 0.0]
         values = {
-            "tokens": at * self._job.tokens_per_step,
-            "seconds": round(seconds, 3),
-            "tokens_per_second": round(tokens / seconds, 1),
-            "cross_entropy": means.label_loss * per_token,
-            "distillation_loss": means.soft_loss * per_token,
-            "teacher_cross_entropy": means.teacher_label_loss * per_token,
-            "agreement": means.agreement * per_token,
-            "gradient_norm": means.gradient_norm,
-            "learning_rate": self._job.learning_rate.at(at - 1),
+            **self._pace(at),
+            **self._means(counted),
+            "skipped_updates": len(rows) - len(counted),
+            "learning_rate": self._student.learning_rate_at(at - 1),
             "distillation_weight": (
                 self._job.weight.at(at - 1) if self._student.has_targets else 0.0
             ),
@@ -243,15 +148,40 @@ class Report:
                 {"peer": t.peer, "step": t.step, "staleness_steps": at - t.step}
                 for t in self._student.teachers.active
             ],
+            "refused_exports": self._reload.refusals,
         }
+        self._totals = []
         self._writer.write("train", at, values)
+        shown = ("cross_entropy", "distillation_loss", "tokens_per_second")
         log.info(
-            "step=%d cross_entropy=%.4f distillation=%.4f tokens_per_second=%.0f",
+            "step=%d cross_entropy=%s distillation=%s tokens_per_second=%s",
             at,
-            values["cross_entropy"],
-            values["distillation_loss"],
-            values["tokens_per_second"],
+            *("-" if values[n] is None else f"{values[n]:.4f}" for n in shown),
         )
+
+    def _pace(self, at: int) -> dict[str, float]:
+        first, began = self._since
+        self._since = (at, time.monotonic())
+        seconds = max(time.monotonic() - began, 1e-9)
+        tokens = (at - first) * self._job.tokens_per_step
+        return {
+            "tokens": at * self._job.tokens_per_step,
+            "seconds": round(seconds, 3),
+            "tokens_per_second": round(tokens / seconds, 1),
+        }
+
+    def _means(self, rows: np.ndarray) -> dict[str, float | None]:
+        """Returns means per token; None where every update was skipped."""
+        means = step.Totals(*(rows.mean(0) if len(rows) else [None] * rows.shape[1]))
+        sums = {
+            "cross_entropy": means.label_loss,
+            "distillation_loss": means.soft_loss,
+            "teacher_cross_entropy": means.teacher_label_loss,
+            "agreement": means.agreement,
+        }
+        per_token = 1.0 / self._job.tokens_per_step
+        found = {n: None if x is None else x * per_token for n, x in sums.items()}
+        return found | {"gradient_norm": means.gradient_norm}
 
 
 class Evaluate:
@@ -264,8 +194,10 @@ class Evaluate:
         group: cluster.Group,
         learner: student.Student,
         writer: metrics.MetricsWriter | None,
+        checkpoint: "Checkpoint",
     ):
         self._job, self._group, self._writer = what, group, writer
+        self._checkpoint = checkpoint
         settings = what.training
         data = inputs.data
         self._windows = windows.EvaluationWindows(
@@ -291,6 +223,7 @@ class Evaluate:
             np.asarray(self._evaluator.total(self._windows, first, share), np.float64)
         )
         cross_entropy = float(sums[0] / sums[1])
+        self._checkpoint.note_evaluation(at, cross_entropy)
         if self._writer is not None:
             seconds = round(time.monotonic() - began, 3)
             self._writer.write(
@@ -306,28 +239,100 @@ class Evaluate:
 
 
 class Checkpoint:
-    """Saves what a restart needs. Collective: the lanes are gathered."""
+    """Saves what a restart needs. Collective: the lanes are gathered.
 
-    def __init__(self, what: job.Job, group: cluster.Group, learner: student.Student):
+    Where storage refuses, training goes on and the save is tried again after 1, 2,
+    4, ... more steps; the checkpoints before stay as they are.
+    """
+
+    def __init__(
+        self,
+        what: job.Job,
+        group: cluster.Group,
+        learner: student.Student,
+        publish: Publish | None,
+    ):
+        """Saves nothing yet.
+
+        Args:
+            what: The job.
+            group: The workers.
+            learner: What is saved.
+            publish: On the chief: the exports, which come first.
+        """
         self._job, self._group, self._student = what, group, learner
+        self._publish = publish
+        self._failures, self._retry_at = 0, -1
+        # The validation cross entropy of the step that was evaluated last.
+        self._evaluated: tuple[int, float] | None = None
+
+    def note_evaluation(self, at: int, cross_entropy: float) -> None:
+        """Notes what the model of step `at` scored, to know the best one."""
+        self._evaluated = (at, cross_entropy)
 
     def __call__(self, at: int, force: bool = False) -> None:
-        """Saves where due; the last step always is."""
+        """Saves where due; the last step always is.
+
+        Raises:
+            SnapshotError: storage refused too often.
+        """
         settings = self._job.training
-        is_last = at == settings.num_train_steps
-        if not (
-            force or is_last or exchange.is_due(at, settings.checkpoint_every_steps)
-        ):
+        is_last = force or at == settings.num_train_steps
+        is_due = exchange.is_due(at, settings.checkpoint_every_steps)
+        if not (is_last or is_due or at == self._retry_at):
             return
         # Between two reports a run may have diverged: the good ones must stay.
-        exports.refuse_non_finite(self._student.model, at)
+        exporter.refuse_non_finite(self._student.model.weights, at)
         values = self._student.values()
-        if self._group.is_chief:
-            checkpoints.save(
-                self._job.layout.checkpoints,
-                at,
-                values,
-                self._student.manifest(),
-                settings.keep_checkpoints,
+        failure = None
+        if self._publish:
+            self._publish.settle()
+            tries = _LAST_TRIES if is_last else 1
+            failure = self._save(at, values, tries, self._publish.owner)
+        failure = self._group.broadcast_json(failure)
+        if failure is None:
+            self._failures, self._retry_at = 0, -1
+            return
+        self._failures += 1
+        self._retry_at = at + min(
+            2 ** (self._failures - 1), settings.checkpoint_every_steps
+        )
+        if is_last or self._failures > settings.max_failed_saves:
+            raise errors.SnapshotError(
+                f"The checkpoint of step {at} could not be saved ({failure}), nor "
+                f"could the {self._failures - 1} before it. The earlier ones are as "
+                "they were. Make room or give back the right to write, and start the "
+                "same command again.",
+                reason="not_saved",
             )
+
+    def _save(
+        self, at: int, values: Any, tries: int, owner: publication.Ownership
+    ) -> str | None:
+        """Saves; returns why it could not."""
+        failure = None
+        for number in range(tries):
+            if number:
+                time.sleep(2.0 ** (number - 1))
+            try:
+                checkpoints.save(
+                    self._job.layout.checkpoints,
+                    at,
+                    values,
+                    self._student.manifest(),
+                    self._job.training,
+                    owner=owner,
+                    validation=self._score_of(at),
+                )
+            except (OSError, tf.errors.OpError) as error:
+                failure = f"{type(error).__name__}: {error}"[:300]
+                log.warning("step=%d event=checkpoint_not_saved reason=%s", at, failure)
+                continue
             log.info("step=%d event=checkpoint_saved", at)
+            return None
+        return failure
+
+    def _score_of(self, at: int) -> float | None:
+        if self._evaluated is None or self._evaluated[0] != at:
+            return None
+        return self._evaluated[1]

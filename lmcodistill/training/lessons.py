@@ -12,18 +12,60 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.codistill import exchange, exports, lookup, staging, teachers
+from lmcodistill.codistill import (
+    descriptions,
+    exchange,
+    exports,
+    lookup,
+    probe,
+    staging,
+    teachers,
+)
 from lmcodistill.storage import publication
 from lmcodistill.training import cluster, job, student
 
 _POLL_SECONDS = 0.05
+_PROBE_LANES = 8
 
 log = logging.getLogger("lmcodistill")
 
 Lesson = exports.Export | teachers.Teacher
+
+
+class Reader:
+    """Reads exports and judges whether they can teach. In any thread."""
+
+    def __init__(self, what: job.Job, inputs: job.Inputs):
+        """Takes the probe batch: the first window of a few lanes."""
+        lanes = min(_PROBE_LANES, what.batches.global_batch_size)
+        window = inputs.windows.at(0, 0, lanes)
+        self._probe = probe.Probe(
+            window.inputs,
+            window.targets,
+            window.is_start,
+            what.exchange.max_teacher_cross_entropy,
+        )
+        self._vocabulary = inputs.data.manifest.vocabulary
+        self._vocab_size = inputs.data.manifest.vocab_size
+
+    def __call__(
+        self, snapshot: publication.Snapshot, student: int | None
+    ) -> exports.Export:
+        """Returns an export that is whole, fits, and knows more than nothing.
+
+        Args:
+            snapshot: Where it is.
+            student: Whose it must be; None: anybody's.
+
+        Raises:
+            SnapshotError: it cannot teach.
+        """
+        wanted = descriptions.Wanted(self._vocabulary, self._vocab_size, student)
+        export = exports.read(snapshot, wanted)
+        self._probe.check(export)
+        return export
 
 
 class Reload:
@@ -34,9 +76,8 @@ class Reload:
         what: job.Job,
         group: cluster.Group,
         learner: student.Student,
-        read: Callable[[staging.Request, publication.Snapshot], exports.Export],
+        read: Reader,
         asked_to_stop: Callable[[], bool],
-        still_alive: Callable[[], Any],
     ):
         """Begins nothing yet.
 
@@ -44,16 +85,14 @@ class Reload:
             what: The job.
             group: The workers.
             learner: Whose teachers.
-            read: Reads and verifies one export, in a thread of the chief.
+            read: Reads and judges one export, in a thread of the chief.
             asked_to_stop: Whether this worker was.
-            still_alive: Called while the group waits for a peer.
         """
         self._job, self._group, self._student = what, group, learner
-        self._asked_to_stop, self._still_alive = asked_to_stop, still_alive
-        self._read = read
+        self._read, self._asked_to_stop = read, asked_to_stop
         is_freshest = what.exchange.mode == "freshest"
         self._stager: staging.Stager[exports.Export] = staging.Stager(
-            read,
+            lambda request, snapshot: read(snapshot, request.peer),
             deadline_seconds=(
                 what.exchange.read_deadline_seconds if is_freshest else None
             ),
@@ -190,7 +229,6 @@ class Reload:
                     f"needs exactly those at step {at}. Start the peers again, or use "
                     "--gin.EXCHANGE_MODE=freshest, which waits for nobody."
                 )
-            self._still_alive()
             time.sleep(_POLL_SECONDS)
 
     def _look_ahead(self, at: int) -> None:
@@ -199,6 +237,10 @@ class Reload:
         requests = self._requests((at // period + 1) * period)
         if requests:
             self._stager.begin(requests)
+
+    def drop_all(self, at: int) -> None:
+        """Lets all teachers go; later reloads may bring better ones."""
+        self._student.teachers.adopt([], at)
 
     def _drop_stale(self, at: int) -> None:
         """Lets teachers go that are older than allowed; the mean is of the rest."""
@@ -224,10 +266,8 @@ class Reload:
         found: list[Lesson] = []
         for index, path in enumerate(self._job.distillation.offline_exports):
             snapshot = lookup.find(path, self._job.key)
-            request = staging.Request(index, snapshot.path.parent, snapshot.step)
-            found.append(
-                dataclasses.replace(self._read(request, snapshot), student=index)
-            )
+            export = self._read(snapshot, None)
+            found.append(dataclasses.replace(export, student=index))
         return found
 
     def _swap(self, at: int, lessons: Sequence[Lesson]) -> None:
@@ -248,17 +288,17 @@ class Reload:
             )
 
     def _shared(self, lesson: Lesson | None) -> Lesson:
-        """Returns the chief's lesson on every worker."""
-        if self._group.num_workers == 1:
+        """Returns the chief's lesson on every worker; the others give None."""
+        if self._group.num_workers == 1 and lesson is not None:
             return lesson
         kept = self._group.broadcast_json(
             lesson.peer if isinstance(lesson, teachers.Teacher) else None
         )
-        if kept is not None:
-            return self._student.teachers.of_peer(kept)
-        header = lesson.header() if self._group.is_chief else None
-        blank = exports.blank(self._group.broadcast_json(header))
-        weights = lesson.weights if self._group.is_chief else blank.weights
-        return dataclasses.replace(
-            blank, weights={n: self._group.sum(weights[n]) for n in sorted(weights)}
-        )
+        teacher = None if kept is None else self._student.teachers.of_peer(kept)
+        if teacher is not None:
+            return teacher
+        fresh = lesson if isinstance(lesson, exports.Export) else None
+        header = self._group.broadcast_json(fresh.header() if fresh else None)
+        export = fresh or exports.blank(header)
+        weights = {n: self._group.sum(x) for n, x in sorted(export.weights.items())}
+        return dataclasses.replace(export, weights=weights)

@@ -3,7 +3,9 @@
 Reads top to bottom as the whole run; every line's work is elsewhere.
 """
 
+import collections
 import contextlib
+import enum
 import logging
 import os
 import resource
@@ -15,22 +17,25 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.storage import files, publication, reports
+from lmcodistill.storage import faults, files, lease, places, publication, reports
 from lmcodistill.training import (
     actions,
     checkpoints,
     cluster,
+    divergence,
     job,
+    lessons,
     metrics,
     student,
     tf_config,
 )
+from lmcodistill.training import step as step_lib
 
 log = logging.getLogger("lmcodistill")
 
-# Steps between a request to stop and the look at it: by then its total has long
+# Steps between an update and the look at its totals: by then they have long
 # arrived, so looking never waits for the device.
-_STOP_LAG = 2
+_LAG = 2
 
 
 class StopRequest:
@@ -52,15 +57,28 @@ class StopRequest:
         return self._event.is_set()
 
 
-def run(what: job.Job) -> None:
+class Outcome(enum.Enum):
+    """How a stretch of training ended."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+    ROLLED_BACK = "rolled_back"
+
+
+def run(what: job.Job, own: lease.Lease | None) -> None:
     """Trains the student of `what` as the worker that TF_CONFIG describes.
+
+    Args:
+        what: The job.
+        own: On the chief: its right to write in the student's folder.
 
     Raises:
         StoppedError: it was asked to stop, and saved.
-        GroupLostError: another worker of the group is gone.
-        DivergedError: a loss is not finite.
+        GroupLostError: another worker of the group is gone, or another process
+            took the student over.
+        DivergedError: too many updates were not finite.
         DataError: the data do not fit.
-        SnapshotError: no checkpoint can be used.
+        SnapshotError: no checkpoint can be used, or none can be saved.
     """
     # A run must repeat bit for bit on the CPU; all randomness is seeded by step.
     tf.config.experimental.enable_op_determinism()
@@ -69,76 +87,95 @@ def run(what: job.Job) -> None:
         stop = StopRequest()
         inputs = job.open_inputs(what)
         learner = student.Student(what, inputs, group)
-        first = _restore(what, group, learner)
-        if group.is_chief:
+        if own is not None:
             _prepare_folder(what)
-        with _metrics(what, group, first) as writer:
-            stopped = _train(what, inputs, group, learner, writer, stop, first)
+        while True:
+            first = _restore(what, group, learner)
+            with _metrics(what, group, first) as writer:
+                outcome = _train(what, inputs, group, learner, writer, stop, own, first)
+            if outcome is not Outcome.ROLLED_BACK:
+                break
+            learner.rollbacks += 1
+            if own is not None:
+                own.renew()  # What was published beyond the checkpoint is void.
         log.info(
-            "event=ended stopped=%s peak_memory_mb=%d weights=%s",
-            stopped,
+            "event=ended outcome=%s traces=%d peak_memory_mb=%d weights=%s",
+            outcome.value,
+            learner.num_traces,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             learner.digest(),
         )
-    if stopped:
+    if outcome is Outcome.STOPPED:
         raise errors.StoppedError(
             "Stopped on request after saving; the same command goes on from here."
         )
 
 
-def _train(what, inputs, group, learner, writer, stop, first) -> bool:
-    """Runs the loop; returns whether it ended because a stop was asked for."""
-    publish = actions.Publish(what, inputs, learner)
-    reload = actions.Reload(what, group, learner, stop)
-    report = actions.Report(what, learner, writer, first)
-    evaluate = actions.Evaluate(what, inputs, group, learner, writer)
-    checkpoint = actions.Checkpoint(what, group, learner)
+def _train(what, inputs, group, learner, writer, stop, own, first) -> Outcome:
+    """Makes the updates from step `first` on."""
+    owner = own.ownership(what.key) if own is not None else None
+    publish = actions.Publish(what, inputs, learner, owner) if owner else None
+    read = lessons.Reader(what, inputs)
+    reload = lessons.Reload(what, group, learner, read, stop)
+    report = actions.Report(what, learner, writer, first, reload)
+    guard = divergence.Guard(what.training, learner.rollbacks)
+    checkpoint = actions.Checkpoint(what, group, learner, publish)
+    evaluate = actions.Evaluate(what, inputs, group, learner, writer, checkpoint)
     heartbeat = reports.Heartbeat(
         what.layout.progress, what.training.num_train_steps, first
     )
-    asked: list[tf.Tensor] = []
+    told: collections.deque[step_lib.Totals] = collections.deque()
     for step in range(first, what.training.num_train_steps):
-        if group.is_chief:
+        faults.point("update")
+        if publish:
             publish(step)
         if not reload(step):
             checkpoint(step, force=True)
-            return True
-        totals = learner.update(step, stop())
-        report(step + 1, totals)
+            return Outcome.STOPPED
+        told.append(learner.update(step, stop(), reload.announce()))
+        report(step + 1, told[-1])
         evaluate(step + 1)
         checkpoint(step + 1)
         if group.is_chief:
             heartbeat.beat(step + 1)
-        asked.append(totals.stop)
-        if len(asked) > _STOP_LAG and float(asked.pop(0)) > 0.0:
+        if len(told) <= _LAG:
+            continue
+        totals = told.popleft()
+        verdict = guard.look(step + 1 - _LAG, totals)
+        if verdict is divergence.Verdict.ROLL_BACK:
+            return Outcome.ROLLED_BACK
+        if verdict is divergence.Verdict.DROP_TEACHERS:
+            reload.drop_all(step + 1)
+        if float(totals.announced):
+            reload.swap_staged(step + 1)
+        if float(totals.stop):
             checkpoint(step + 1, force=True)
-            return True
-    if group.is_chief:
+            return Outcome.STOPPED
+    if publish:
         publish(what.training.num_train_steps)
         heartbeat.beat(what.training.num_train_steps, force=True)
-    return False
+    return Outcome.DONE
 
 
 def _restore(what: job.Job, group: cluster.Group, learner: student.Student) -> int:
     """Restores the newest whole checkpoint; returns the step to go on from."""
     folder = what.layout.checkpoints
-    chosen = group.broadcast_json(
-        checkpoints.newest_step(folder) if group.is_chief else None
-    )
-    if chosen is None:
+    found = checkpoints.newest(folder, what.key) if group.is_chief else None
+    version = group.broadcast_json(found.version if found else None)
+    if version is None:
         log.info("step=0 event=starting_from_scratch")
         return 0
-    values, manifest = checkpoints.load(folder, chosen)
-    source = str(publication.at_step(folder, checkpoints.PREFIX, chosen).path)
-    learner.restore(values, manifest, source)
-    log.info("step=%d event=restored from=%s", chosen, source)
-    return chosen
+    snapshot = checkpoints.of_version(folder, version, what.key)
+    values, manifest = checkpoints.load(snapshot)
+    learner.restore(values, manifest, str(snapshot.path))
+    log.info("step=%d event=restored from=%s", snapshot.step, snapshot.path)
+    return snapshot.step
 
 
 def _prepare_folder(what: job.Job) -> None:
     """Sweeps what a killed predecessor left half-written."""
     for folder in (what.layout.checkpoints, what.layout.exports):
-        folder.mkdir(parents=True, exist_ok=True)
+        places.make_folder(folder)
         publication.sweep(folder)
 
 
@@ -183,16 +220,26 @@ def start_logging(what: job.Job, worker: int) -> None:
     log.info("event=started pid=%d", os.getpid())
 
 
-def main(what: job.Job, task: tf_config.Task) -> int:
+def main(what: job.Job, task: tf_config.Task, own: lease.Lease | None) -> int:
     """Trains as a process of its own: prepares the folder, logs, runs."""
-    if task.is_chief:
-        what.layout.root.mkdir(parents=True, exist_ok=True)
-        files.write_text(what.layout.config, what.config_text)
     start_logging(what, task.index)
+    if own is not None:
+        files.write_text(what.layout.config, what.config_text)
+        own.keep(_end)
     try:
-        run(what)
+        run(what, own)
     except errors.LmcodistillError as error:
-        # TensorFlow may block or abort in its farewell when a worker is gone.
-        print(f"lmcodistill train: {error}", file=sys.stderr, flush=True)
-        os._exit(error.exit_code)
+        if own is not None:
+            own.release()
+        _end(error)
+    if own is not None:
+        own.release()
     return 0
+
+
+def _end(error: errors.LmcodistillError) -> None:
+    """Ends this process at once, with the error's words and code."""
+    with contextlib.suppress(OSError):  # The log may be on a full disk.
+        print(f"lmcodistill train: {error}", file=sys.stderr, flush=True)
+    # TensorFlow may block or abort in its farewell when a worker is gone.
+    os._exit(error.exit_code)
