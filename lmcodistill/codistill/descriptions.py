@@ -16,16 +16,19 @@ from lmcodistill.storage import files, publication, tensors
 
 FORMAT_VERSION = 2
 KIND = "export"
+# What an export consists of; its readers accept nothing else.
 SAVED_MODEL = "saved_model"
+GRAPH = f"{SAVED_MODEL}/saved_model.pb"
 VARIABLES = f"{SAVED_MODEL}/variables/variables"
-VARIABLE_FILES = [VARIABLES + suffix for suffix in tensors.SUFFIXES]
 VOCABULARY = "vocabulary.model"
+_INDEX, _DATA = (VARIABLES + suffix for suffix in tensors.SUFFIXES)
+_MAX_BYTES = {GRAPH: 64 << 20, VOCABULARY: 64 << 20, _INDEX: 1 << 20}
 _MAX_DEPTH = 16
 # Beyond these there is no language model of our time.
 _MAX_SIZE = 1 << 24
 _MAX_LAYERS = 1 << 10
-# A data file holds the tensors and a SavedModel's object graph.
-_MAX_GRAPH_BYTES = 1 << 20
+# Beside the tensors, their data file holds a SavedModel's object graph.
+_MAX_OBJECT_GRAPH_BYTES = 1 << 20
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -250,27 +253,29 @@ def _check_tensors(described: Description, manifest: dict[str, Any]) -> None:
                 reason="tensor_table",
             )
     needed = sum(spec.num_bytes for spec in expected.values())
-    index, data = (bytes_listed(path, manifest, name) for name in VARIABLE_FILES)
-    if not needed <= data <= needed + _MAX_GRAPH_BYTES or index > _MAX_GRAPH_BYTES:
-        raise errors.SnapshotError(
-            f"{path} lists {data:,} bytes of tensors and {index:,} of their index; its "
-            f"configuration needs {needed:,}. Whoever wrote it is not to be trusted.",
-            reason="tensor_bytes",
-        )
+    _check_files(path, manifest, needed)
 
 
-def bytes_listed(path: object, manifest: dict[str, Any], name: str) -> int:
-    """Returns the size that a manifest gives a file.
-
-    Raises:
-        SnapshotError: it gives none.
-    """
+def _check_files(path: object, manifest: dict[str, Any], needed: int) -> None:
+    """Compares the table of files with what an export of so many bytes has."""
     listed = manifest.get("files")
-    row = listed.get(name) if isinstance(listed, dict) else None
-    size = row.get("bytes") if isinstance(row, dict) else None
-    if type(size) is not int or size < 0:
-        raise _refusal(path, "file_table", f"{name} is {_short(row)}")
-    return size
+    if not isinstance(listed, dict):
+        raise _refusal(path, "file_table", f"files is {_short(listed)}")
+    if different := sorted({*_MAX_BYTES, _DATA} ^ listed.keys()):
+        raise _refusal(path, "file_table", f"it lacks or adds {_short(different)}")
+    limits = _MAX_BYTES | {_DATA: needed + _MAX_OBJECT_GRAPH_BYTES}
+    for name, limit in limits.items():
+        row = listed[name]
+        size = row.get("bytes") if isinstance(row, dict) else None
+        if type(size) is not int or size < 0:
+            raise _refusal(path, "file_table", f"{name} is {_short(row)}")
+        if size > limit or (name == _DATA and size < needed):
+            raise errors.SnapshotError(
+                f"{path} lists {name} with {size:,} bytes; its tensors need "
+                f"{needed:,}, and such a file has at most {limit:,}. Whoever wrote it "
+                "is not to be trusted.",
+                reason="size",
+            )
 
 
 def _whole(

@@ -21,7 +21,6 @@ from lmcodistill.model import language_model
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import layout, places, publication, tensors
 
-_GRAPH = f"{descriptions.SAVED_MODEL}/saved_model.pb"
 # Who serves a model does not train it; the backward pass stays out.
 SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
@@ -120,7 +119,7 @@ class Exporter:
         variables = path / descriptions.VARIABLES
         variables.parent.mkdir(parents=True)
         (path / descriptions.VOCABULARY).write_bytes(self._vocabulary.model)
-        (path / _GRAPH).write_bytes(self._graph)
+        (path / descriptions.GRAPH).write_bytes(self._graph)
         values = {exports.key_of(name): value for name, value in weights.items()}
         tensors.write(variables, values | {tensors.OBJECT_GRAPH: self._object_graph})
 
@@ -144,7 +143,9 @@ class Exporter:
                     options=SAVE_OPTIONS,
                 )
             saved = tf.train.load_checkpoint(str(root / descriptions.VARIABLES))
-            return (root / _GRAPH).read_bytes(), saved.get_tensor(tensors.OBJECT_GRAPH)
+            return (root / descriptions.GRAPH).read_bytes(), saved.get_tensor(
+                tensors.OBJECT_GRAPH
+            )
 
 
 def _score(model: language_model.LanguageModel, end_id: int):

@@ -20,7 +20,7 @@ from lmcodistill.model import language_model
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import files, publication, tensors
 
-_MAX_VOCABULARY_BYTES = 64 << 20
+_VARIABLES = pathlib.PurePath(descriptions.VARIABLES).name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +78,8 @@ def read(
     described = descriptions.parse(snapshot, manifest, wanted)
     keys = {key_of(name): spec for name, spec in described.tensors.items()}
     with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
-        copy = pathlib.Path(local)
-        for name in descriptions.VARIABLE_FILES:
-            publication.copy_verified(snapshot, manifest, name, copy)
-        found = tensors.read(copy / "variables", keys)
+        publication.copy_verified(snapshot, manifest, "", pathlib.Path(local))
+        found = tensors.read(pathlib.Path(local) / _VARIABLES, keys)
     weights = {name: found[key_of(name)] for name in described.tensors}
     tensors.refuse_non_finite(weights, snapshot.path)
     return _with_weights(described, weights)
@@ -102,23 +100,17 @@ def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:
     manifest = snapshot.manifest()
     described = descriptions.parse(snapshot, manifest)
     name = descriptions.VOCABULARY
-    if descriptions.bytes_listed(snapshot.path, manifest, name) > _MAX_VOCABULARY_BYTES:
-        raise errors.SnapshotError(
-            f"{snapshot.path} lists a vocabulary of more than "
-            f"{_MAX_VOCABULARY_BYTES:,} bytes. Whoever wrote it is not to be trusted.",
-            reason="vocabulary",
-        )
     with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
-        copy = pathlib.Path(local)
-        publication.copy_verified(snapshot, manifest, name, copy)
-        digest = files.sha256_of(copy / name)
+        publication.copy_verified(snapshot, manifest, name, pathlib.Path(local))
+        copy = pathlib.Path(local) / name
+        digest = files.sha256_of(copy)
         if digest != described.vocabulary:
             raise errors.SnapshotError(
                 f"{snapshot.path} holds the vocabulary {digest[:12]}; its ids mean "
                 f"those of {described.vocabulary[:12]}. Use another export.",
                 reason="vocabulary",
             )
-        vocabulary = vocabulary_lib.Vocabulary.load(copy / name)
+        vocabulary = vocabulary_lib.Vocabulary.load(copy)
     if vocabulary.size != described.vocab_size:
         raise errors.SnapshotError(
             f"{snapshot.path} predicts {described.vocab_size:,} token ids; its "
