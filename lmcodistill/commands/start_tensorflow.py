@@ -21,6 +21,9 @@ def start_tensorflow() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
+            # It warns of collectives that are traced once for each of a model's
+            # shapes. What must be traced only once is counted in the log.
+            tf.get_logger().setLevel("ERROR")
         except BaseException:
             said.seek(0)
             with contextlib.suppress(OSError):

@@ -24,6 +24,8 @@ LOST_ERRORS = (
     tf.errors.InternalError,
 )
 
+_MIN_WORDS = 64
+
 
 class Group:
     """The workers of one student.
@@ -128,7 +130,10 @@ class Group:
             return payload or b""
         content = payload if self.is_chief and payload else b""
         length = int(self.sum(np.asarray([len(content)], np.int64))[0])
-        words = np.zeros(-(-length // 4), np.int32)
+        # Few sizes, because every new one is traced.
+        words = np.zeros(
+            max(_MIN_WORDS, 1 << (-(-length // 4) - 1).bit_length()), np.int32
+        )
         words.view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
         # The others add zeros: a sum is the one collective that is used.
         return self.sum(words).tobytes()[:length]
