@@ -82,10 +82,18 @@ class Training:
         seed: Seed of the initial weights and of dropout; student i adds i.
         report_every_steps: Period of metrics and of the progress line.
         checkpoint_every_steps: Period of restart snapshots.
-        keep_checkpoints: How many of them stay.
+        keep_checkpoints: How many of them stay: the newest.
+        keep_best_checkpoints: How many more stay: those of the lowest validation
+            cross entropy, of steps that were evaluated.
+        max_failed_saves: Checkpoints in a row that storage may refuse before the
+            run ends.
         evaluate_every_steps: Period of the validation cross entropy; 0: never.
         evaluation_tokens: Validation tokens scored each time; 0: all.
         evaluation_lanes: Lanes that the validation text is read in.
+        max_skipped_updates: Updates in a row that may be skipped because they are
+            not finite; one more, and training goes back to a checkpoint.
+        max_rollbacks: How often it may do so before the run ends.
+        rollback_rate_factor: Multiplies the learning rate from each rollback on.
     """
 
     num_train_steps: int
@@ -93,9 +101,14 @@ class Training:
     report_every_steps: int = 100
     checkpoint_every_steps: int = 1_000
     keep_checkpoints: int = 2
+    keep_best_checkpoints: int = 1
+    max_failed_saves: int = 10
     evaluate_every_steps: int = 1_000
     evaluation_tokens: int = 0
     evaluation_lanes: int = 32
+    max_skipped_updates: int = 10
+    max_rollbacks: int = 2
+    rollback_rate_factor: float = 0.5
 
     def __post_init__(self):
         for name in (
@@ -107,9 +120,22 @@ class Training:
         ):
             value = getattr(self, name)
             checks.require(value >= 1, f"Training.{name}", value, "a positive number")
-        for name in ("evaluate_every_steps", "evaluation_tokens"):
+        for name in (
+            "keep_best_checkpoints",
+            "max_failed_saves",
+            "evaluate_every_steps",
+            "evaluation_tokens",
+            "max_skipped_updates",
+            "max_rollbacks",
+        ):
             value = getattr(self, name)
             checks.require(value >= 0, f"Training.{name}", value, "0 or more")
+        checks.require(
+            0.0 < self.rollback_rate_factor <= 1.0,
+            "Training.rollback_rate_factor",
+            self.rollback_rate_factor,
+            "above 0 and at most 1",
+        )
         # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
         checks.require(
             0 <= self.seed < 1_000_000, "Training.seed", self.seed, "0 to 999,999"

@@ -3,8 +3,9 @@
 `LMCODISTILL_FAULT="export.before_marker@3:kill"` kills this process at its third
 pass of that point; `@3+` means the third and every later one, `@3-9` one of these
 passes by lot, and `export.*` every point of that name. A `;` separates several.
-Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `fail` (no space left) and
-`sleep=SECONDS`. Without the variable a point costs one look at a dictionary.
+Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `fail` (no space left),
+`sleep=SECONDS` and `nan` (a number there becomes none). Without the variable a
+point costs one look at a dictionary.
 """
 
 import errno
@@ -18,14 +19,17 @@ from lmcodistill import errors
 
 VARIABLE = "LMCODISTILL_FAULT"
 _FORM = re.compile(
-    r"([\w.]+\*?)@(\d+)(\+|-\d+)?:(kill|stop|fail|sleep=(\d+(?:\.\d+)?))"
+    r"([\w.]+\*?)@(\d+)(\+|-\d+)?:(kill|stop|fail|nan|sleep=(\d+(?:\.\d+)?))"
 )
 _passes: dict[str, int] = {}
 _drawn: dict[str, int] = {}
 
 
-def point(name: str) -> None:
+def point(name: str) -> bool:
     """Does what the environment asks for at this point, if anything.
+
+    Returns:
+        Whether that is `nan`, which the caller has to do itself.
 
     Raises:
         OSError: the fault is `fail`.
@@ -33,7 +37,8 @@ def point(name: str) -> None:
     """
     text = os.environ.get(VARIABLE)
     if not text:
-        return
+        return False
+    is_nan = False
     for part in text.split(";"):
         match = _FORM.fullmatch(part.strip())
         if match is None:
@@ -45,6 +50,8 @@ def point(name: str) -> None:
             _passes[part] = _passes.get(part, 0) + 1
             if _is_due(part, _passes[part], int(match[2]), match[3] or ""):
                 _act(name, match[4], float(match[5] or 0.0))
+                is_nan |= match[4] == "nan"
+    return is_nan
 
 
 def _is_due(part: str, passed: int, first: int, rest: str) -> bool:
@@ -56,6 +63,8 @@ def _is_due(part: str, passed: int, first: int, rest: str) -> bool:
 
 
 def _act(name: str, action: str, seconds: float) -> None:
+    if seconds == 0.0:  # Slowness is not worth a line each time.
+        os.write(2, f"event=fault point={name} action={action}\n".encode())
     if action == "fail":
         raise OSError(
             errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} (asked for at {name})"
@@ -64,5 +73,5 @@ def _act(name: str, action: str, seconds: float) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif action == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-    else:
+    elif action.startswith("sleep"):
         time.sleep(seconds)

@@ -4,89 +4,177 @@ Weights, optimizer slots, carried state of every lane, and the teachers with
 their weights, versions and states; the step is the name. What the next step
 reads follows from the step, so no data position is saved. Published by the same
 protocol as exports.
+
+The newest stay, to go on from, and those that scored best, to be used.
 """
 
+import logging
+import math
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.storage import layout, publication, tensors
+from lmcodistill.settings import training
+from lmcodistill.storage import layout, places, publication, tensors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PREFIX = layout.CHECKPOINT
-_BUNDLE = "tensors/bundle"
+_FOLDER = "tensors/"
+_BUNDLE = "bundle"
+
+log = logging.getLogger("lmcodistill")
+
+
+class Scored(NamedTuple):
+    """What decides whether a checkpoint stays.
+
+    Attributes:
+        incarnation: Which of its owner's lives wrote it.
+        step: After how many updates.
+        validation: Its validation cross entropy; None where it has none.
+    """
+
+    incarnation: int
+    step: int
+    validation: float | None
+
+
+def best_of(found: Sequence[Scored], count: int) -> list[Scored]:
+    """Returns the `count` checkpoints that scored best; of equals, the earlier.
+
+    What an earlier incarnation left at the newest one's step or beyond was given
+    up, perhaps because it was damaged; it is none of them.
+    """
+    newest = max(found, key=lambda s: (s.incarnation, s.step), default=None)
+    scored = [
+        (s.validation, s.step, s)
+        for s in found
+        if s.validation is not None and math.isfinite(s.validation)
+        if newest is None or s is newest or s.step < newest.step
+    ]
+    return [s for _, _, s in sorted(scored)[:count]]
 
 
 def save(
-    folder: pathlib.Path,
+    folder: places.Place,
     step: int,
     values: Mapping[str, np.ndarray | tf.Tensor],
     manifest: dict[str, Any],
-    keep: int,
+    settings: training.Training,
+    *,
+    owner: publication.Ownership,
+    validation: float | None = None,
 ) -> None:
-    """Writes a checkpoint and removes the oldest ones beyond `keep`.
+    """Writes a checkpoint and removes those that need not stay.
 
     Args:
         folder: The student's folder of checkpoints.
         step: After how many updates.
         values: All tensors by name.
         manifest: What must be known before the tensors are read.
-        keep: How many checkpoints stay.
+        settings: How many checkpoints stay.
+        owner: By what right it is written.
+        validation: The model's validation cross entropy, if it was evaluated.
+
+    Raises:
+        GroupLostError: another process took over; nothing is visible.
+        OSError: storage failed; the checkpoints before are as they were.
     """
 
     def write(path: pathlib.Path) -> None:
-        (path / _BUNDLE).parent.mkdir()
-        tensors.write(path / _BUNDLE, values)
+        (path / _FOLDER).mkdir()
+        tensors.write(path / _FOLDER / _BUNDLE, values)
 
-    manifest = {"format_version": FORMAT_VERSION, "kind": "checkpoint", **manifest}
-    publication.publish(folder, PREFIX, step, write, manifest)
-    publication.keep_newest(folder, PREFIX, keep)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "kind": "checkpoint",
+        **manifest,
+        "validation_cross_entropy": validation,
+    }
+    publication.publish(folder, PREFIX, step, write, manifest, owner)
+    best = _best(folder, settings.keep_best_checkpoints, owner.key)
+    publication.keep_newest(folder, PREFIX, settings.keep_checkpoints, best)
 
 
-def newest_step(folder: pathlib.Path) -> int | None:
-    """Returns the step of the newest checkpoint that is whole, if there is one.
+def _best(
+    folder: places.Place, count: int, key: bytes | None
+) -> list[publication.Snapshot]:
+    """Returns the checkpoints that stay for their validation cross entropy."""
+    if not count:
+        return []
+    scored: dict[Scored, publication.Snapshot] = {}
+    for snapshot in publication.committed(folder, PREFIX, key):
+        try:
+            score = snapshot.manifest().get("validation_cross_entropy")
+        except errors.SnapshotError:  # Of no use to anybody.
+            score = None
+        score = float(score) if isinstance(score, int | float) else None
+        scored[Scored(snapshot.incarnation, snapshot.step, score)] = snapshot
+    return [scored[choice] for choice in best_of(list(scored), count)]
+
+
+def newest(
+    folder: places.Place, key: bytes | None = None
+) -> publication.Snapshot | None:
+    """Returns the newest checkpoint that is whole, if there is one.
 
     Raises:
         SnapshotError: there are checkpoints, and none can be used.
     """
-    found = publication.committed(folder, PREFIX)
+    found = publication.committed(folder, PREFIX, key)
     reasons = []
     for snapshot in reversed(found):
         try:
             publication.check_files(snapshot, snapshot.manifest())
         except errors.SnapshotError as error:
+            log.warning("event=checkpoint_refused reason=%s", error)
             reasons.append(str(error))
             continue
-        return snapshot.step
+        return snapshot
     if reasons:
         raise errors.SnapshotError(
             f"None of the {len(found)} checkpoints in {folder} can be used: "
             + " ".join(reasons)
-            + " Remove the folder to start from the beginning."
+            + " Remove the folder to start from the beginning.",
+            reason="none_usable",
         )
     return None
 
 
+def of_version(
+    folder: places.Place, version: Sequence[int], key: bytes | None = None
+) -> publication.Snapshot:
+    """Returns the checkpoint whose `version` another worker found."""
+    incarnation, step = version
+    path = folder / publication.name_of(PREFIX, step, incarnation)
+    return publication.Snapshot(path, step, incarnation, key)
+
+
 def load(
-    folder: pathlib.Path, step: int
+    snapshot: publication.Snapshot,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads a checkpoint that `newest_step` found whole.
+    """Reads a checkpoint that `newest` found whole.
 
     Returns:
         Its tensors by name, and its manifest.
 
     Raises:
-        SnapshotError: it is of another format.
+        SnapshotError: it is of another format, or was damaged since.
     """
-    snapshot = publication.at_step(folder, PREFIX, step)
     manifest = snapshot.manifest()
     if manifest.get("format_version") != FORMAT_VERSION:
         raise errors.SnapshotError(
             f"{snapshot.path} has format {manifest.get('format_version')!r}; this "
-            f"program reads {FORMAT_VERSION}. Go on with the version that wrote it."
+            f"program reads {FORMAT_VERSION}. Go on with the version that wrote it.",
+            reason="format",
         )
-    return tensors.read(snapshot.path / _BUNDLE), manifest
+    if places.is_local(snapshot.path):
+        return tensors.read(snapshot.path / _FOLDER / _BUNDLE), manifest
+    with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
+        publication.copy_verified(snapshot, manifest, _FOLDER, pathlib.Path(local))
+        return tensors.read(pathlib.Path(local) / _BUNDLE), manifest

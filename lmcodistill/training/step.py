@@ -5,6 +5,9 @@ every replica computes the gradient of its lanes, the group sums, every replica
 makes the same update. All that changes from step to step comes in as tensors,
 so one trace serves the run (one more whenever the set of teachers changes
 shape).
+
+An update whose sums are not finite is skipped: weights, slots and carried states
+stay as they are. The sums are the group's, so all replicas skip alike.
 """
 
 from collections.abc import Sequence
@@ -31,6 +34,7 @@ class Inputs(NamedTuple):
         number: Scalar float32, the update's number, 1 for the first.
         dropout_seed: [2] int32.
         stop: Scalar float32, 1.0 where this worker was asked to stop.
+        announced: Scalar float32, 1.0 where the chief has staged new teachers.
     """
 
     tokens: Any
@@ -41,6 +45,7 @@ class Inputs(NamedTuple):
     number: Any
     dropout_seed: Any
     stop: Any
+    announced: Any
 
 
 class Totals(NamedTuple):
@@ -51,8 +56,10 @@ class Totals(NamedTuple):
         soft_loss: As `objective.Sums`.
         teacher_label_loss: As `objective.Sums`.
         agreement: As `objective.Sums`.
-        stop: How many workers were asked to stop.
+        stop: On how many replicas a stop was asked for.
+        announced: On how many replicas new teachers were announced.
         gradient_norm: Before clipping.
+        skipped: 1.0 where one of the others is not finite, else 0.0.
     """
 
     label_loss: tf.Tensor
@@ -60,7 +67,9 @@ class Totals(NamedTuple):
     teacher_label_loss: tf.Tensor
     agreement: tf.Tensor
     stop: tf.Tensor
+    announced: tf.Tensor
     gradient_norm: tf.Tensor
+    skipped: tf.Tensor
 
 
 class Updater:
@@ -173,6 +182,7 @@ class Updater:
 
     def _replica(self, teachers, distil, inputs: Inputs, state, their_states):
         """Gradient, sum over the group, update; runs once per replica."""
+        before = (state, their_states)
         soft, their_states = self._soft_targets(teachers, distil, inputs, their_states)
         model = self.model
         with tf.GradientTape() as tape:
@@ -195,9 +205,12 @@ class Updater:
         ]
         context = tf.distribute.get_replica_context()
         add = tf.distribute.ReduceOp.SUM
-        report = tf.stack([tf.cast(x, tf.float32) for x in (*sums, inputs.stop)])
+        told = (*sums, inputs.stop, inputs.announced)
+        report = tf.stack([tf.cast(x, tf.float32) for x in told])
         *gradients, report = context.all_reduce(add, [*gradients, report])
         scale, norm = optimizers.clip_scale(gradients, self._clip_norm)
+        report = tf.concat([report, [tf.cast(norm, tf.float32)]], 0)
+        is_finite = tf.reduce_all(tf.math.is_finite(report))
         changes: list[tuple[tf.Variable, tf.Tensor]] = []
         for name, gradient in zip(names, gradients, strict=True):
             weight = model.weights[name]
@@ -211,8 +224,11 @@ class Updater:
             )
             pairs = zip([weight, *slots], [new_weight, *new_slots], strict=True)
             changes.extend(pairs)
-        _assign(context, changes)
-        totals = Totals._make([*tf.unstack(report), tf.cast(norm, tf.float32)])
+        _assign(context, changes, is_finite)
+        after = (state, their_states)
+        state, their_states = tf.cond(is_finite, lambda: after, lambda: before)
+        skipped = 1.0 - tf.cast(is_finite, tf.float32)
+        totals = Totals._make([*tf.unstack(report), skipped])
         return totals, state, their_states
 
     def _soft_targets(self, teachers, distil, inputs: Inputs, their_states):
@@ -234,14 +250,19 @@ class Updater:
         return soft, tuple(new_states)
 
 
-def _assign(context, changes):
-    """Assigns new values to mirrored variables from a replica's context."""
+def _assign(context, changes, condition):
+    """Assigns new values to mirrored variables from a replica's context.
+
+    Only where `condition` holds. The values are made in any case: choosing between
+    whole tensors, old and new, would read all weights once more.
+    """
     variables = [variable for variable, _ in changes]
 
-    def merge(strategy, *values):
-        for variable, value in zip(variables, values, strict=True):
-            strategy.extended.update(
-                variable, lambda v, x: v.assign(x), args=(value,), group=False
-            )
+    def assign(variable, value, holds):
+        tf.cond(holds, lambda: variable.assign(value, read_value=False), tf.no_op)
 
-    context.merge_call(merge, args=tuple(value for _, value in changes))
+    def merge(strategy, holds, *values):
+        for variable, value in zip(variables, values, strict=True):
+            strategy.extended.update(variable, assign, (value, holds), group=False)
+
+    context.merge_call(merge, args=(condition, *(value for _, value in changes)))

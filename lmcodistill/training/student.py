@@ -5,6 +5,7 @@ teachers. What the next step reads is not among it: that follows from the step.
 """
 
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from lmcodistill.codistill import exports, teachers
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.model import language_model, lstm, optimizers, weights
 from lmcodistill.settings import model as model_settings
-from lmcodistill.storage import tensors
+from lmcodistill.storage import faults, tensors
 from lmcodistill.training import cluster, job, step
 
 UNIGRAM_SAMPLE_TOKENS = 10_000_000
@@ -26,6 +27,9 @@ class Student:
     Attributes:
         model: Its language model.
         teachers: Its teachers.
+        rollbacks: How often it went back to a checkpoint because it diverged.
+            Each lowers the learning rate for the rest of the run: what a step
+            reads follows from the step, so the same rate would diverge again.
     """
 
     def __init__(self, what: job.Job, inputs: job.Inputs, group: cluster.Group):
@@ -52,6 +56,7 @@ class Student:
                 fixed_targets=self._fixed_targets(),
             )
         self._state = self._zero_state(self.model)
+        self.rollbacks = 0
         self.teachers = teachers.TeacherPool(
             vocabulary=manifest.vocabulary,
             carry_state=what.exchange.state_on_swap == "carry",
@@ -59,18 +64,34 @@ class Student:
             scope=group.strategy.scope,
         )
 
-    def update(self, number: int, asked_to_stop: bool) -> step.Totals:
-        """Makes the update that moves step `number` to `number + 1`. Collective."""
+    def update(
+        self, number: int, asked_to_stop: bool = False, announced: bool = False
+    ) -> step.Totals:
+        """Makes the update that moves step `number` to `number + 1`. Collective.
+
+        Args:
+            number: The step.
+            asked_to_stop: Whether this worker was; its group learns of it.
+            announced: Whether the chief has new teachers; its group learns of it.
+        """
         weight = self._job.weight.at(number)
         distil = weight > 0.0 and self.has_targets
-        rate = self._job.learning_rate.at(number)
+        rate = self.learning_rate_at(number)
+        if faults.point("update.rate"):
+            rate = math.nan
+        told = (float(asked_to_stop), float(announced))
         totals, self._state = self._updater(
-            self._inputs_at(number, rate, weight if distil else 0.0, asked_to_stop),
+            self._inputs_at(number, rate, weight if distil else 0.0, told),
             self._state,
             self.teachers.active,
             distil,
         )
         return totals
+
+    def learning_rate_at(self, number: int) -> float:
+        """Returns the rate for the update that moves step `number` on."""
+        factor = self._job.training.rollback_rate_factor**self.rollbacks
+        return self._job.learning_rate.at(number) * factor
 
     @property
     def num_traces(self) -> int:
@@ -85,15 +106,13 @@ class Student:
             "unigram",
         )
 
-    def _inputs_at(self, number, rate=0.0, weight=0.0, asked_to_stop=False) -> Any:
+    def _inputs_at(self, number, rate=0.0, weight=0.0, told=(0.0, 0.0)) -> Any:
         """Returns what the update of step `number` reads, per replica."""
         return self._group.per_replica(
-            lambda replica: self._inputs_of(
-                replica, number, rate, weight, asked_to_stop
-            )
+            lambda replica: self._inputs_of(replica, number, rate, weight, told)
         )
 
-    def _inputs_of(self, replica, number, rate, weight, asked_to_stop) -> step.Inputs:
+    def _inputs_of(self, replica, number, rate, weight, told) -> step.Inputs:
         window: windows_lib.Window = self._inputs.windows.at(
             number, replica * self._share, self._share
         )
@@ -109,7 +128,7 @@ class Student:
             tf.constant(
                 [seed * 1_000, number * self._group.num_replicas + replica], tf.int32
             ),
-            tf.constant(float(asked_to_stop), tf.float32),
+            *(tf.constant(value, tf.float32) for value in told),
         )
 
     def _zero_state(self, model: language_model.LanguageModel) -> Any:
@@ -181,10 +200,12 @@ class Student:
             "student": self._job.student,
             "vocabulary": self._inputs.data.manifest.vocabulary,
             "global_batch_size": self._lanes,
+            "rollbacks": self.rollbacks,
             "teachers": [
                 {
                     "peer": t.peer,
                     "step": t.step,
+                    "incarnation": t.incarnation,
                     "model": t.model.config.to_json(),
                     "vocab_size": t.model.vocab_size,
                 }
@@ -197,6 +218,8 @@ class Student:
     ) -> None:
         """Puts a checkpoint's tensors in place. Collective.
 
+        A student that goes back keeps count of it: the checkpoint is from before.
+
         Raises:
             SnapshotError: the tensors are not this student's.
         """
@@ -208,6 +231,7 @@ class Student:
             for name, variable in variables.items():
                 variable.assign(found[f"optimizer/{slot}/{name}"])
         self._state = self._restored_state("state", self.model, found)
+        self.rollbacks = max(self.rollbacks, manifest["rollbacks"])
         self._restore_teachers(found, manifest, source)
 
     def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -235,14 +259,15 @@ class Student:
             tensors.check_table(theirs, weights.shapes(config, vocab_size), source)
             lessons.append(
                 exports.Export(
-                    self._job.peer_layout(described["peer"]).exports,
-                    described["peer"],
-                    described["step"],
-                    config,
-                    vocab_size,
-                    manifest["vocabulary"],
-                    self._job.batches.reset_at_documents,
-                    theirs,
+                    source=str(self._job.peer_layout(described["peer"]).exports),
+                    student=described["peer"],
+                    step=described["step"],
+                    config=config,
+                    vocab_size=vocab_size,
+                    vocabulary=manifest["vocabulary"],
+                    reset_at_documents=self._job.batches.reset_at_documents,
+                    incarnation=described["incarnation"],
+                    weights=theirs,
                 )
             )
         self.teachers.adopt(lessons, at=0)

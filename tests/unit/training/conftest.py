@@ -12,7 +12,7 @@ import sentencepiece
 
 from lmcodistill.data import shards
 from lmcodistill.settings import codistillation, model, schedules, training
-from lmcodistill.storage import files, layout
+from lmcodistill.storage import files, layout, publication
 from lmcodistill.training import cluster, job, student
 
 VOCAB_SIZE, END = 12, 2
@@ -66,6 +66,7 @@ def a_job(data_dir, tmp_path) -> Callable[..., job.Job]:
         given = job.Job(
             data_dir=data_dir,
             run_dir=tmp_path / "run",
+            shared_dir=tmp_path / "run",
             student=0,
             num_students=2,
             model=model.LanguageModel(
@@ -96,6 +97,12 @@ def group() -> cluster.Group:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("TF_CONFIG", raising=False)
         return cluster.Group()
+
+
+@pytest.fixture
+def owner() -> publication.Ownership:
+    """The right to publish, which nobody disputes."""
+    return publication.Ownership(1, lambda: None)
 
 
 @pytest.fixture

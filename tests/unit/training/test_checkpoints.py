@@ -1,4 +1,4 @@
-"""Checkpoints: the newest whole one counts."""
+"""Checkpoints: the newest whole one counts, and the best ones stay."""
 
 import os
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from lmcodistill import errors
+from lmcodistill.settings import training
 from lmcodistill.storage import publication
 from lmcodistill.training import checkpoints
+from lmcodistill.training.checkpoints import Scored
 
 MANIFEST = {"student": 0, "teachers": [{"peer": 1, "step": 50}]}
 
@@ -19,90 +21,149 @@ def values(step):
     }
 
 
-def save(folder, step, keep=10):
-    checkpoints.save(folder, step, values(step), MANIFEST, keep)
+@pytest.fixture
+def save(tmp_path):
+    """Saves into the test's folder; all stay unless told otherwise."""
+
+    def run(step, validation=None, incarnation=1, keep=10, best=0, **manifest):
+        checkpoints.save(
+            tmp_path,
+            step,
+            values(step),
+            MANIFEST | manifest,
+            training.Training(
+                num_train_steps=1, keep_checkpoints=keep, keep_best_checkpoints=best
+            ),
+            owner=publication.Ownership(incarnation, lambda: None),
+            validation=validation,
+        )
+
+    return run
 
 
-def damage(folder, step):
-    path = folder / f"ckpt-{step:09d}" / "tensors" / "bundle.data-00000-of-00001"
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def damage(folder, name):
+    path = folder / name / "tensors" / "bundle.data-00000-of-00001"
     content = bytearray(path.read_bytes())
     content[1] ^= 1
     path.write_bytes(content)
 
 
-def test_checkpoint_comes_back_bit_for_bit(tmp_path):
-    save(tmp_path, 100)
+def test_checkpoint_comes_back_bit_for_bit(save, tmp_path):
+    save(100, validation=3.5)
 
-    found, manifest = checkpoints.load(tmp_path, 100)
+    found, manifest = checkpoints.load(checkpoints.newest(tmp_path))
 
     assert found.keys() == values(100).keys()
     for name, value in values(100).items():
         assert found[name].tobytes() == value.tobytes()
     assert manifest["teachers"] == MANIFEST["teachers"]
+    assert manifest["validation_cross_entropy"] == 3.5
 
 
-def test_newest_is_by_step_not_by_time(tmp_path):
-    for step in (100, 300, 200):
-        save(tmp_path, step)
+def test_newest_is_by_incarnation_and_step_not_by_time(save, tmp_path):
+    for step, incarnation in ((100, 1), (300, 1), (200, 2), (150, 1)):
+        save(step, incarnation=incarnation)
 
-    assert checkpoints.newest_step(tmp_path) == 300
+    assert checkpoints.newest(tmp_path).version == (2, 200)
 
 
-def test_only_so_many_are_kept(tmp_path):
+def test_another_worker_finds_the_same_one(save, tmp_path):
+    save(100)
+    newest = checkpoints.newest(tmp_path)
+
+    assert checkpoints.of_version(tmp_path, list(newest.version)) == newest
+
+
+def test_only_so_many_are_kept(save, tmp_path):
     for step in (100, 200, 300):
-        save(tmp_path, step, keep=2)
+        save(step, keep=2)
 
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "ckpt-000000200",
-        "ckpt-000000300",
+    assert names_in(tmp_path) == ["ckpt-000000200-i1", "ckpt-000000300-i1"]
+
+
+def test_best_one_is_kept_beside_the_newest(save, tmp_path):
+    scores = {100: 3.0, 200: 2.0, 300: None, 400: 2.5, 500: 4.0, 600: None}
+
+    for step, score in scores.items():
+        save(step, score, keep=2, best=1)
+
+    assert names_in(tmp_path) == [
+        "ckpt-000000200-i1",
+        "ckpt-000000500-i1",
+        "ckpt-000000600-i1",
     ]
+    assert checkpoints.newest(tmp_path).step == 600
 
 
-def test_nothing_saved_is_no_step(tmp_path):
-    assert checkpoints.newest_step(tmp_path) is None
-    assert checkpoints.newest_step(tmp_path / "not there") is None
+@pytest.mark.parametrize(
+    ("found", "count", "expected"),
+    [
+        ([], 1, []),
+        ([(1, 10, 2.0), (1, 20, 1.0), (1, 30, 3.0)], 0, []),
+        ([(1, 10, 2.0), (1, 20, 1.0), (1, 30, 3.0)], 2, [20, 10]),
+        ([(1, 10, 1.0), (1, 20, 1.0)], 1, [10]),
+        ([(1, 10, None), (1, 20, None)], 1, []),
+        ([(1, 10, float("nan")), (1, 20, 9.0)], 2, [20]),
+        # Step 30 was given up when incarnation 2 went on from step 10.
+        ([(1, 10, 3.0), (1, 30, 1.0), (2, 20, 2.0)], 1, [20]),
+        ([(1, 10, 3.0), (1, 30, 1.0), (2, 40, 2.0)], 1, [30]),
+    ],
+)
+def test_best_are_those_of_the_lowest_cross_entropy(found, count, expected):
+    best = checkpoints.best_of([Scored(*f) for f in found], count)
+
+    assert [b.step for b in best] == expected
 
 
-def test_damaged_newest_falls_back_to_the_one_before(tmp_path):
+def test_nothing_saved_is_no_checkpoint(tmp_path):
+    assert checkpoints.newest(tmp_path) is None
+    assert checkpoints.newest(tmp_path / "not there") is None
+
+
+def test_damaged_newest_falls_back_to_the_one_before(save, tmp_path):
     for step in (100, 200, 300):
-        save(tmp_path, step)
-    damage(tmp_path, 300)
+        save(step)
+    damage(tmp_path, "ckpt-000000300-i1")
 
-    assert checkpoints.newest_step(tmp_path) == 200
+    assert checkpoints.newest(tmp_path).step == 200
 
 
-def test_step_of_a_damaged_checkpoint_is_saved_again(tmp_path):
+def test_step_of_a_damaged_checkpoint_is_saved_again(save, tmp_path):
     for step in (100, 200):
-        save(tmp_path, step)
-    damage(tmp_path, 200)
+        save(step)
+    damage(tmp_path, "ckpt-000000200-i1")
 
-    save(tmp_path, 200)
+    save(200, incarnation=2)
 
-    assert checkpoints.newest_step(tmp_path) == 200
+    assert checkpoints.newest(tmp_path).version == (2, 200)
 
 
-def test_unfinished_newest_does_not_count(tmp_path):
+def test_unfinished_newest_does_not_count(save, tmp_path):
     for step in (100, 200):
-        save(tmp_path, step)
-    os.unlink(tmp_path / "ckpt-000000200" / publication.MARKER)
+        save(step)
+    os.unlink(tmp_path / "ckpt-000000200-i1" / publication.MARKER)
 
-    assert checkpoints.newest_step(tmp_path) == 100
+    assert checkpoints.newest(tmp_path).step == 100
 
 
-def test_none_usable_says_why_for_each(tmp_path):
+def test_none_usable_says_why_for_each(save, tmp_path):
     for step in (100, 200):
-        save(tmp_path, step)
-        damage(tmp_path, step)
+        save(step)
+        damage(tmp_path, f"ckpt-{step:09d}-i1")
 
     with pytest.raises(
         errors.SnapshotError,
         match=r"None of the 2 checkpoints .*ckpt-000000200.*ckpt-000000100.* Remove",
     ):
-        checkpoints.newest_step(tmp_path)
+        checkpoints.newest(tmp_path)
 
 
-def test_other_format_is_refused(tmp_path):
-    checkpoints.save(tmp_path, 100, values(100), {"format_version": 2}, keep=1)
+def test_other_format_is_refused(save, tmp_path):
+    save(100, format_version=1)
 
-    with pytest.raises(errors.SnapshotError, match="has format 2; this program reads"):
-        checkpoints.load(tmp_path, 100)
+    with pytest.raises(errors.SnapshotError, match="has format 1; this program reads"):
+        checkpoints.load(checkpoints.newest(tmp_path))

@@ -1,7 +1,6 @@
 """A student's update against automatic differentiation; burn-in; restoring."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 import pytest
@@ -24,13 +23,14 @@ NO_BURN_IN = schedules.DistillationWeight(burn_in_steps=0, weight=0.7)
 def a_lesson(what, student=1, step=0, seed=9):
     """Returns an export of a peer that was never on disk."""
     return exports.Export(
-        source=pathlib.Path("students/1"),
+        source="students/1",
         student=student,
         step=step,
         config=TEACHER,
         vocab_size=VOCAB_SIZE,
         vocabulary=job.open_inputs(what).data.manifest.vocabulary,
         reset_at_documents=True,
+        incarnation=1,
         weights=weights.initial(TEACHER, VOCAB_SIZE, seed),
     )
 
@@ -214,7 +214,7 @@ def test_students_do_not_start_alike(a_job, make_student):
 
 
 def test_restored_student_goes_on_as_if_nothing_had_happened(
-    a_job, make_student, tmp_path
+    a_job, make_student, owner, tmp_path
 ):
     what = a_job(
         optimizer=training.Optimizer(name="adam"),
@@ -222,19 +222,24 @@ def test_restored_student_goes_on_as_if_nothing_had_happened(
     )
     learner = make_student(what)
     learner.teachers.adopt([a_lesson(what)], at=0)
+    learner.rollbacks = 1
     for number in range(3):
-        learner.update(number, False)
-    checkpoints.save(tmp_path, 3, learner.values(), learner.manifest(), keep=1)
+        learner.update(number)
+    checkpoints.save(
+        *(tmp_path, 3, learner.values(), learner.manifest(), what.training),
+        owner=owner,
+    )
 
     restored = make_student(what)
-    restored.restore(*checkpoints.load(tmp_path, 3), source="here")
+    restored.restore(*checkpoints.load(checkpoints.newest(tmp_path)), source="here")
 
     for number in (3, 4):
-        expected, actual = learner.update(number, False), restored.update(number, False)
+        expected, actual = learner.update(number), restored.update(number)
         assert [float(x) for x in actual] == [float(x) for x in expected]
         assert equal(weights_of(restored), weights_of(learner))
     (teacher,) = restored.teachers.active
     assert (teacher.peer, teacher.step) == (1, 0)
+    assert restored.rollbacks == 1
 
 
 def test_checkpoint_of_another_optimizer_is_refused(a_job, make_student):
@@ -246,8 +251,111 @@ def test_checkpoint_of_another_optimizer_is_refused(a_job, make_student):
         adam.restore(found, manifest, "here")
 
 
-def test_stop_is_told_to_the_group(a_job, make_student):
+def test_what_one_worker_knows_is_told_to_the_group(a_job, make_student):
     learner = make_student(a_job())
 
-    assert float(learner.update(0, asked_to_stop=False).stop) == 0.0
-    assert float(learner.update(1, asked_to_stop=True).stop) == 1.0
+    told = [
+        learner.update(0),
+        learner.update(1, asked_to_stop=True),
+        learner.update(2, announced=True),
+    ]
+
+    assert [float(t.stop) for t in told] == [0.0, 1.0, 0.0]
+    assert [float(t.announced) for t in told] == [0.0, 0.0, 1.0]
+
+
+def bits_of(learner):
+    """Returns every byte that the next update could read."""
+    values = dict(learner.values())
+    return {name: np.asarray(value).tobytes() for name, value in values.items()}
+
+
+def poison(learner):
+    """Spoils one weight that every update reads; returns what undoes it."""
+    weight = learner.model.weights["layer_0/input_kernel"]
+    good = weight.numpy()
+    bad = good.copy()
+    bad.flat[0] = np.nan
+    weight.assign(bad)
+    return lambda: weight.assign(good)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad", "sgd"])
+def test_update_that_is_not_finite_leaves_everything_bit_for_bit(
+    a_job, make_student, optimizer
+):
+    what = a_job(weight=NO_BURN_IN, optimizer=training.Optimizer(name=optimizer))
+    learner = make_student(what)
+    learner.teachers.adopt([a_lesson(what)], at=0)
+    first = learner.update(0)
+    poison(learner)
+    before = bits_of(learner)
+
+    totals = learner.update(1)
+
+    assert (float(first.skipped), float(totals.skipped)) == (0.0, 1.0)
+    assert not np.isfinite(float(totals.label_loss))
+    assert bits_of(learner) == before
+
+
+def test_gradient_that_overflows_is_skipped_although_the_loss_is_finite(
+    a_job, make_student
+):
+    config = model.LanguageModel(embedding_size=3, num_layers=1, hidden_size=4)
+    learner = make_student(a_job(model=config))
+    # The loss and every gradient are about as large as these weights, and the norm
+    # squares: 1e50 is beyond float32.
+    kernel = learner.model.weights["projection/kernel"]
+    kernel.assign(kernel * 1e25)
+    before = bits_of(learner)
+
+    totals = learner.update(0)
+
+    assert np.isfinite(float(totals.label_loss))
+    assert not np.isfinite(float(totals.gradient_norm))
+    assert float(totals.skipped) == 1.0
+    assert bits_of(learner) == before
+
+
+def test_student_recovers_when_the_cause_goes_away(a_job, make_student):
+    what = a_job()
+    learner, undisturbed = make_student(what), make_student(what)
+    undo = poison(learner)
+    learner.update(0)
+    undo()
+
+    after, expected = learner.update(0), undisturbed.update(0)
+
+    assert [float(x) for x in after] == [float(x) for x in expected]
+    assert bits_of(learner) == bits_of(undisturbed)
+
+
+def test_teacher_that_is_not_finite_is_told_apart_and_harms_nothing(
+    a_job, make_student
+):
+    what = a_job(weight=NO_BURN_IN)
+    learner, alone = make_student(what), make_student(what)
+    lesson = a_lesson(what)
+    lesson.weights["embedding"][:] = np.nan
+    learner.teachers.adopt([lesson], at=0)
+
+    taught = learner.update(0)
+    learner.teachers.adopt([], at=1)
+
+    assert np.isfinite(float(taught.label_loss))
+    assert not np.isfinite(float(taught.teacher_label_loss))
+    assert float(taught.skipped) == 1.0
+    learner.update(1)
+    alone.update(1)
+    assert equal(weights_of(learner), weights_of(alone))
+
+
+def test_every_rollback_halves_the_learning_rate_for_good(a_job, make_student):
+    learner = make_student(a_job())  # A rate of 0.5.
+    values, manifest = learner.values(), learner.manifest()
+
+    learner.rollbacks += 2
+    learner.restore(values, manifest, "a checkpoint from before")
+
+    assert learner.learning_rate_at(0) == 0.125
+    assert learner.manifest()["rollbacks"] == 2
