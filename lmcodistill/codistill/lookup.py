@@ -13,19 +13,26 @@ def find(path: str, key: bytes | None = None) -> publication.Snapshot:
         key: What its marker must be signed with; None where nothing is signed.
 
     Raises:
-        SnapshotError: there is none.
+        SnapshotError: there is none, or storage failed.
     """
     where = places.place(path)
-    for snapshot in publication.committed(where.parent, layout.EXPORT, key):
-        if snapshot.path.name == where.name:
-            return snapshot
-    for folder in (where / "exports", where):
-        found = publication.committed(folder, layout.EXPORT, key)
-        if found:
-            return found[-1]
+    try:
+        for snapshot in publication.committed(where.parent, layout.EXPORT, key):
+            if snapshot.path.name == where.name:
+                return snapshot
+        for folder in (where / "exports", where):
+            found = publication.committed(folder, layout.EXPORT, key)
+            if found:
+                return found[-1]
+    except OSError as error:
+        raise errors.SnapshotError(
+            f"{path} cannot be looked at: {error}. Give a place that can be read.",
+            reason="storage",
+        ) from error
     raise errors.SnapshotError(
         f"{path} holds no committed export. Give an export's folder "
-        "(RUN/students/0/exports/export-...), or a student's (RUN/students/0)."
+        "(RUN/students/0/exports/export-...), or a student's (RUN/students/0).",
+        reason="missing_file",
     )
 
 

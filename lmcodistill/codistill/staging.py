@@ -2,8 +2,8 @@
 
 Shared storage may be slow, hang or lie; none of it may cost a step. So a thread
 looks and reads, and the training asks only whether it is done. One batch of
-requests is under way at a time; one that hangs beyond its deadline is abandoned
-and its late outcome forgotten.
+requests is under way at a time. At its deadline it is done with what was found by
+then: a peer whose storage hangs costs no other peer's lesson.
 """
 
 import collections
@@ -20,8 +20,8 @@ from lmcodistill.storage import places, publication
 
 # A wait for a fixed step looks often at first, then adds a twentieth to itself.
 _POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.1, 5.0
-# Threads that hang in a read cannot be ended, only left behind.
-_MAX_ABANDONED = 4
+# A thread that hangs in a read cannot be ended, only left behind; so many a peer.
+_MAX_HUNG = 2
 
 log = logging.getLogger("lmcodistill")
 Lesson = TypeVar("Lesson")
@@ -55,7 +55,8 @@ class _Batch(Generic[Lesson]):
         self.requests = requests
         self.began = time.monotonic()
         self.found: dict[int, Lesson] = {}
-        self.is_done = threading.Event()
+        self.peer: int | None = None  # Whose export is being read.
+        self.is_finished = threading.Event()
         self.is_abandoned = False
 
 
@@ -84,6 +85,7 @@ class Stager(Generic[Lesson]):
         self._read, self._deadline = read, deadline_seconds
         self._batch: _Batch[Lesson] | None = None
         self._abandoned: list[_Batch[Lesson]] = []
+        self._looks: collections.Counter[int] = collections.Counter()
 
     @property
     def requests(self) -> Sequence[Request]:
@@ -92,96 +94,110 @@ class Stager(Generic[Lesson]):
 
     @property
     def is_done(self) -> bool:
-        """Whether a batch waits to be taken."""
-        return self._batch is not None and self._batch.is_done.is_set()
-
-    @property
-    def is_late(self) -> bool:
-        """Whether the batch under way is beyond its deadline."""
-        return (
-            self._batch is not None
-            and self._deadline is not None
-            and not self.is_done
-            and time.monotonic() - self._batch.began > self._deadline
-        )
+        """Whether a batch waits to be taken, finished or late."""
+        if self._batch is None:
+            return False
+        waited = time.monotonic() - self._batch.began
+        is_late = self._deadline is not None and waited > self._deadline
+        return self._batch.is_finished.is_set() or is_late
 
     def begin(self, requests: Sequence[Request]) -> bool:
-        """Begins to read, unless something is under way.
+        """Begins to read, unless something is under way or waits to be taken.
 
         Returns:
             Whether it began.
         """
-        if self.is_late:
-            self._abandon()
-        self._abandoned = [b for b in self._abandoned if not b.is_done.is_set()]
-        if self._batch is not None or len(self._abandoned) >= _MAX_ABANDONED:
+        if self._batch is not None:
             return False
+        self._abandoned = [b for b in self._abandoned if not b.is_finished.is_set()]
+        hung = collections.Counter(batch.peer for batch in self._abandoned)
+        chosen = []
+        # Whoever was looked at least comes first, so that none waits for ever.
+        for request in sorted(requests, key=lambda r: self._looks[r.peer]):
+            if request.step is None and hung[request.peer] >= _MAX_HUNG:
+                log.warning("event=peer_passed_over peer=%d reason=hangs", request.peer)
+            else:
+                chosen.append(request)
         self._batch = _Batch(requests)
         threading.Thread(
-            target=self._work, args=(self._batch,), daemon=True, name="staging"
+            target=self._work, args=(self._batch, chosen), daemon=True, name="staging"
         ).start()
         return True
 
     def take(self) -> dict[int, Lesson]:
-        """Returns what a finished batch found, by peer, and makes room for the next."""
-        if self._batch is None or not self._batch.is_done.is_set():
+        """Returns what a batch found, by peer, and makes room for the next."""
+        if self._batch is None or not self.is_done:
             raise RuntimeError("Nothing is staged; ask is_done first.")
-        found, self._batch = self._batch.found, None
+        found = dict(self._batch.found)
+        if self._batch.is_finished.is_set():
+            self._batch = None
+        else:
+            self.drop()
         return found
 
     def drop(self) -> None:
         """Forgets what is under way."""
-        if self._batch is not None:
-            self._abandon()
-
-    def _abandon(self) -> None:
-        if self._batch is None:
+        batch, self._batch = self._batch, None
+        if batch is None:
             return
-        self._batch.is_abandoned = True
-        log.warning(
-            "event=reading_abandoned peers=%s seconds=%.0f",
-            [r.peer for r in self._batch.requests],
-            time.monotonic() - self._batch.began,
-        )
-        self._abandoned.append(self._batch)
-        self._batch = None
+        batch.is_abandoned = True
+        self._abandoned.append(batch)
+        if not batch.is_finished.is_set():
+            log.warning(
+                "event=reading_abandoned peer=%s seconds=%.0f",
+                batch.peer,
+                time.monotonic() - batch.began,
+            )
 
-    def _work(self, batch: _Batch[Lesson]) -> None:
+    def _work(self, batch: _Batch[Lesson], requests: Sequence[Request]) -> None:
         try:
-            for request in batch.requests:
+            for request in requests:
+                self._looks[request.peer] += 1
+                batch.peer = request.peer
                 lesson = self._stage(request, batch)
+                if batch.is_abandoned:
+                    return
                 if lesson is not None:
                     batch.found[request.peer] = lesson
-        except Exception:  # A thread's end is silent; a bug must not be.
-            log.exception("event=staging_failed")
         finally:
-            batch.is_done.set()
+            batch.is_finished.set()
 
     def _stage(self, request: Request, batch: _Batch[Lesson]) -> Lesson | None:
         """Returns the first export that can be used; waits for one of a fixed step."""
         said: set[str] = set()
-        while not batch.is_abandoned:
+        while True:
+            found: list[publication.Snapshot] = []
             try:
-                for snapshot in _candidates(request):
-                    lesson = self._try(request, snapshot, said)
-                    if lesson is not None:
+                found = _candidates(request)
+                for snapshot in found:
+                    lesson = self._try(request, snapshot, said, batch)
+                    if lesson is not None or batch.is_abandoned:
                         return lesson
             except OSError as error:
                 _say_once(said, f"event=storage_failed peer={request.peer}", error)
-            if request.step is None:
+            except Exception as error:  # A thread's end is silent; a bug must not be.
+                about = f"event=staging_failed peer={request.peer}"
+                if _say_once(said, about, repr(error)):
+                    log.exception("event=staging_failed")
+            if request.step is None or batch.is_abandoned:
                 return None
+            # What was refused is seldom better a moment later.
             waited = time.monotonic() - batch.began
-            time.sleep(min(max(waited / 20, _POLL_SECONDS), _LONGEST_POLL_SECONDS))
-        return None
+            pause = _LONGEST_POLL_SECONDS if found else waited / 20
+            time.sleep(min(max(pause, _POLL_SECONDS), _LONGEST_POLL_SECONDS))
 
     def _try(
-        self, request: Request, snapshot: publication.Snapshot, said: set[str]
+        self,
+        request: Request,
+        snapshot: publication.Snapshot,
+        said: set[str],
+        batch: _Batch[Lesson],
     ) -> Lesson | None:
         try:
             return self._read(request, snapshot)
         except errors.SnapshotError as error:
             about = f"event=export_refused peer={request.peer} kind={error.reason}"
-            if _say_once(said, about, error):
+            if not batch.is_abandoned and _say_once(said, about, error):
                 self.refusals[error.reason] += 1
             return None
 
@@ -193,7 +209,7 @@ def _candidates(request: Request) -> list[publication.Snapshot]:
     return [snapshot for snapshot in newer if snapshot.step >= request.oldest]
 
 
-def _say_once(said: set[str], about: str, error: Exception) -> bool:
+def _say_once(said: set[str], about: str, error: object) -> bool:
     """Logs a refusal, but not again at every poll."""
     text = f"{about} reason={error}"
     if text in said:

@@ -4,15 +4,18 @@ Text and JSON of manifests, reports and markers. Large arrays live in shards
 (`data/shards.py`) and tensor bundles (`storage/tensors.py`).
 """
 
+import errno
 import hashlib
 import json
 import os
 import pathlib
+import uuid
 from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.storage import places
 
+_PARTIAL = ".partial"
 # A manifest is input from outside: a peer that writes gigabytes is refused.
 MAX_JSON_BYTES = 1 << 20
 
@@ -22,8 +25,17 @@ def fsync_path(path: pathlib.Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems keep directories where nothing can force them.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
+
+
+def is_partial(name: str) -> bool:
+    """Returns whether a file of this name is what a killed writer leaves behind."""
+    return name.startswith(".") and name.endswith(_PARTIAL)
 
 
 def write_bytes(path: places.Place, content: bytes, durable: bool = True) -> None:
@@ -36,9 +48,9 @@ def write_bytes(path: places.Place, content: bytes, durable: bool = True) -> Non
     """
     if not isinstance(path, pathlib.Path):
         with places.storage_errors():
-            path.write_bytes(content)
+            path.fs.pipe_file(path.path, content)
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
     try:
         with open(partial, "wb") as file:
             file.write(content)
@@ -46,7 +58,7 @@ def write_bytes(path: places.Place, content: bytes, durable: bool = True) -> Non
                 file.flush()
                 os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
+    except BaseException:
         partial.unlink(missing_ok=True)  # On a full disk its bytes are missed.
         raise
     if durable:

@@ -9,6 +9,7 @@ are never compared. An owner that slept through this finds the higher number
 before it makes anything visible, and ends.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -23,12 +24,15 @@ from collections.abc import Callable
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.storage import files, places, publication
+from lmcodistill.storage import faults, files, places, publication
 
 BEAT_SECONDS = 2.0
 EXPIRY_SECONDS = 30.0
 _KEPT = 3  # Leases that stay to be looked at; the highest must.
-_NAME = re.compile(r"lease-(\d{6,12})\.json")
+_RELEASE_SECONDS = 5.0  # A process that ends does not wait for ever for storage.
+_NAME = re.compile(r"lease-(\d{6,9})\.json")
+# A lease, or what is left of one that was being written.
+_REMAINS = re.compile(r"\.?lease-(\d{6,9})\.json(\..+)?")
 _MAX_BYTES = 4_096
 
 log = logging.getLogger("lmcodistill")
@@ -61,9 +65,10 @@ class Holder:
         """Returns whether it lives; None where that cannot be seen from here."""
         if self.released:
             return False
-        if self.process[0] != _process(os.getpid())[0]:
+        where, which = self.process
+        if where != _here():
             return None
-        return self.process == _process(self.pid)
+        return _running(which.partition(" ")[0]) == which
 
     def __str__(self) -> str:
         return (
@@ -72,21 +77,25 @@ class Holder:
         )
 
 
-def _process(pid: int) -> tuple[str, str]:
-    """Returns where a process runs (boot, process namespace), and which it is."""
+def _here() -> str:
+    """Names this boot of this machine and the processes that can be seen on it."""
     try:
         boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        where = f"{boot} {os.readlink('/proc/self/ns/pid')}"
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:  # No Linux: nobody can be seen, only watched.
-        return (uuid.uuid4().hex, "")
+        return uuid.uuid4().hex
+
+
+def _running(pid: str) -> str:
+    """Returns a running process's id and when it began; empty if there is none."""
     try:
         status = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return (where, "")
-    # After the name, which may itself have blanks: state, ..., 22nd field: start.
-    fields = status.rpartition(")")[2].split()
-    is_dead = fields[0] in "ZX"
-    return (where, "" if is_dead else f"{pid} {fields[19]}")
+    except (OSError, ValueError):
+        return ""
+    # The name has brackets and may have blanks: id (name) state ... 22nd: start.
+    number, _, rest = status.partition(" ")
+    fields = rest.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else f"{number} {fields[19]}"
 
 
 class Lease:
@@ -104,7 +113,6 @@ class Lease:
         self._beat = 0
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
 
     @classmethod
     def acquire(cls, folder: places.Place, take_over: bool = False) -> "Lease":
@@ -123,26 +131,38 @@ class Lease:
         if holder is not None and not take_over:
             refuse_if_alive(folder, holder)
         lease = cls(folder, holder.incarnation + 1 if holder else 1)
-        lease._create()
+        lease._create(lease.incarnation)
         return lease
 
-    def _create(self) -> None:
-        if not places.create(_path(self._folder, self.incarnation), self._text()):
+    def _create(self, incarnation: int) -> None:
+        """Creates a lease that must be nobody's yet, and is the highest.
+
+        Raises:
+            GroupLostError: another process was first.
+        """
+        if (
+            not places.create(_path(self._folder, incarnation), self._text(incarnation))
+            # Numbers far below the highest are free again.
+            or _highest(self._folder) > incarnation
+        ):
             raise errors.GroupLostError(
                 f"Another process took {self._folder} at the same moment: "
                 f"{newest(self._folder)}. Only one may train this student."
             )
-        for name in places.names_in(self._folder):
-            match = _NAME.fullmatch(name)
-            if match and int(match[1]) <= self.incarnation - _KEPT:
-                places.remove_file(self._folder / name)
+        self.incarnation = incarnation
+        with contextlib.suppress(OSError):  # What stays is small, and goes next time.
+            for name in places.names_in(self._folder):
+                match = _REMAINS.fullmatch(name)
+                is_half = match and not _NAME.fullmatch(name)
+                if match and int(match[1]) <= incarnation - (1 if is_half else _KEPT):
+                    places.remove_file(self._folder / name)
 
-    def _text(self, released: bool = False) -> bytes:
+    def _text(self, incarnation: int, released: bool = False) -> bytes:
         holder = Holder(
-            self.incarnation,
+            incarnation,
             socket.gethostname(),
             os.getpid(),
-            _process(os.getpid()),
+            (_here(), _running("self")),
             self._beat,
             round(time.monotonic() - self._began, 1),
             released,
@@ -165,27 +185,40 @@ class Lease:
         """
 
         def beat() -> None:
+            is_written = True
             while not self._ended.wait(BEAT_SECONDS):
                 try:
-                    self._write()
+                    is_written = self._beat_once(is_written)
                     self.check()
                 except errors.GroupLostError as error:
                     when_lost(error)
                     return
-                except OSError as error:
-                    log.warning("event=lease_not_renewed reason=%s", error)
+                except OSError:
+                    continue  # Nobody knows; the next beat may.
 
-        self._thread = threading.Thread(target=beat, daemon=True, name="lease")
-        self._thread.start()
+        threading.Thread(target=beat, daemon=True, name="lease").start()
+
+    def _beat_once(self, was_written: bool) -> bool:
+        """Writes the lease again; says once when that begins or ceases to fail."""
+        try:
+            self._write()
+        except OSError as error:
+            if was_written:
+                log.warning("event=lease_not_renewed reason=%s", error)
+            return False
+        if not was_written:
+            log.warning("event=lease_renewed")
+        return True
 
     def _write(self, released: bool = False) -> None:
         with self._lock:
             if self._ended.is_set() and not released:
                 return
+            faults.point("lease.beat")
             self._beat += 1
             files.write_bytes(
                 _path(self._folder, self.incarnation),
-                self._text(released),
+                self._text(self.incarnation, released),
                 durable=False,
             )
 
@@ -210,17 +243,22 @@ class Lease:
             GroupLostError: another process took over.
         """
         with self._lock:
-            self.incarnation += 1
-            self._create()
+            self._create(self.incarnation + 1)
 
     def release(self) -> None:
         """Gives the folder up in good order; the next owner need not wait."""
+
+        def say_so() -> None:
+            try:
+                if _highest(self._folder) == self.incarnation:
+                    self._write(released=True)
+            except OSError as error:
+                log.warning("event=lease_not_released reason=%s", error)
+
         self._ended.set()
-        try:
-            if _highest(self._folder) == self.incarnation:
-                self._write(released=True)
-        except OSError as error:
-            log.warning("event=lease_not_released reason=%s", error)
+        last = threading.Thread(target=say_so, daemon=True, name="release")
+        last.start()
+        last.join(_RELEASE_SECONDS)
 
 
 def refuse_if_alive(folder: places.Place, holder: Holder) -> None:
@@ -228,11 +266,14 @@ def refuse_if_alive(folder: places.Place, holder: Holder) -> None:
 
     Raises:
         GroupLostError: it lives.
+        OSError: storage failed.
     """
     alive = holder.is_alive()
     if alive is None:
         log.warning("event=waiting_for_lease holder=%s", holder)
-        alive = _is_seen_alive(folder, holder)
+        seen = _next_beat(folder, holder)
+        alive = seen is not None and not seen.released
+        holder = seen or holder
     if alive:
         raise errors.GroupLostError(
             f"{folder} is held by {holder}. Only one process may train this student: "
@@ -241,15 +282,15 @@ def refuse_if_alive(folder: places.Place, holder: Holder) -> None:
         )
 
 
-def _is_seen_alive(folder: places.Place, holder: Holder) -> bool:
-    """Watches a lease until it changes or expires."""
+def _next_beat(folder: places.Place, holder: Holder) -> Holder | None:
+    """Returns what a lease says when it changes; None if it never does."""
     give_up = time.monotonic() + EXPIRY_SECONDS
     while time.monotonic() < give_up:
         time.sleep(BEAT_SECONDS / 4)
         seen = newest(folder)
         if seen is not None and seen != holder:
-            return not seen.released
-    return False
+            return seen
+    return None
 
 
 def newest(folder: places.Place) -> Holder | None:

@@ -10,8 +10,11 @@ at all:
 4. last, a marker `COMMITTED` holding the manifest's digest is written.
 
 Readers consider only folders whose marker matches their manifest, whatever the
-storage does to rename. Order is by incarnation and step, never by time. No two
-attempts share a name, so nothing is ever rewritten.
+storage does to rename. Order is by incarnation and step, never by time. What is
+committed is never rewritten.
+
+An owner that freezes after its last check and thaws when it has lost its folder
+may still commit; that snapshot is whole, and all of its successor's are newer.
 """
 
 import contextlib
@@ -21,22 +24,19 @@ import hmac
 import pathlib
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.storage import faults, files, places
+from lmcodistill.storage import contents, faults, files, places, scratch
 
 MANIFEST = "manifest.json"
 MARKER = "COMMITTED"
 _PARTIAL = ".partial-"
 _SIGNED = "hmac-sha256:"
-# With the most bytes that each may have.
-_SMALL_FILES = {MANIFEST: files.MAX_JSON_BYTES, MARKER: 128}
-# What a manifest may name: plain relative paths, nothing hidden, nothing above.
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+_MAX_MARKER_BYTES = 128
+_NAME = re.compile(r"([a-z]+)-(\d{9,18})-i(\d{1,9})")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,25 +82,24 @@ class Snapshot:
             SnapshotError: the two do not belong together, or one is damaged.
         """
         # Read once, so that what was hashed is what is returned.
-        try:
-            content, marker = (
-                files.read_limited(self.path / name, limit, follow_links=False)
-                for name, limit in _SMALL_FILES.items()
-            )
-        except errors.DataError as error:
-            raise errors.SnapshotError(
-                f"{self.path} is not readable ({error}). It was removed or damaged "
-                "after it was committed; another snapshot must serve.",
-                reason="missing_file",
-            ) from error
+        content = contents.read_small(self.path / MANIFEST, files.MAX_JSON_BYTES)
+        marker = contents.read_small(self.path / MARKER, _MAX_MARKER_BYTES)
         self._check_marker(content, marker.strip())
         try:
-            return files.parse_json(content, self.path / MANIFEST)
+            manifest = files.parse_json(content, self.path / MANIFEST)
         except errors.DataError as error:
             raise errors.SnapshotError(str(error), reason="manifest") from error
+        for name, expected in vars(self).items():
+            if name in ("step", "incarnation") and manifest.get(name) != expected:
+                raise errors.SnapshotError(
+                    f"{self.path} says that its {name} is {manifest.get(name)!r}; its "
+                    f"name says {expected}. It was copied or renamed; remove it.",
+                    reason="name",
+                )
+        return manifest
 
-    def _check_marker(self, content: bytes, marker: bytes) -> None:
-        if hmac.compare_digest(_marker_of(content, self.key), marker):
+    def _check_marker(self, manifest: bytes, marker: bytes) -> None:
+        if hmac.compare_digest(_marker_of(manifest, self.key), marker):
             return
         is_signed = marker.startswith(_SIGNED.encode())
         if is_signed and self.key is None:
@@ -111,9 +110,9 @@ class Snapshot:
             )
         if self.key is not None:
             raise errors.SnapshotError(
-                f"{self.path} is {'signed with another key' if is_signed else ''}"
-                f"{'' if is_signed else 'not signed'}; only what is signed with the "
-                "key of --export_key_file is read. Whoever wrote it has not that key.",
+                f"{self.path} is not signed with the key of --export_key_file, or was "
+                "changed since; nothing else is read. Whoever wrote it has not that "
+                "key.",
                 reason="signature",
             )
         raise errors.SnapshotError(
@@ -158,7 +157,10 @@ def publish(
         OSError: storage failed; nothing is visible.
     """
     final = folder / name_of(prefix, step, owner.incarnation)
-    with _staged(folder, final.name) as partial:
+    committed_one = Snapshot(final, step, owner.incarnation, owner.key)
+    if places.is_file(final / MARKER):
+        return committed_one  # By this very life of its owner.
+    with _staged(folder, final.name) as partial, _withdrawn_on_failure(final):
         write(partial)
         faults.point(f"{prefix}.written")
         described = {**manifest, "step": step, "incarnation": owner.incarnation}
@@ -167,27 +169,20 @@ def publish(
         files.write_bytes(partial / MANIFEST, content)
         owner.check()
         faults.point(f"{prefix}.before_rename")
-        if isinstance(final, pathlib.Path):
-            # Of this incarnation, so whatever stands there was never committed.
-            shutil.rmtree(final, ignore_errors=True)
-            partial.rename(final)
-            files.fsync_path(final.parent)
-        else:
-            for path in sorted(p for p in partial.rglob("*") if p.is_file()):
-                places.put(path, final / path.relative_to(partial).as_posix())
-    owner.check()
-    faults.point(f"{prefix}.before_marker")
-    files.write_bytes(final / MARKER, _marker_of(content, owner.key) + b"\n")
+        _move(partial, final)
+        owner.check()
+        faults.point(f"{prefix}.before_marker")
+        files.write_bytes(final / MARKER, _marker_of(content, owner.key) + b"\n")
     faults.point(f"{prefix}.after_marker")
-    return Snapshot(final, step, owner.incarnation, owner.key)
+    return committed_one
 
 
 @contextlib.contextmanager
 def _staged(folder: places.Place, name: str) -> Iterator[pathlib.Path]:
     """Makes the local folder that a snapshot is written in; removes it after."""
     if not isinstance(folder, pathlib.Path):
-        with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
-            yield pathlib.Path(local)
+        with scratch.folder() as local:
+            yield local
         return
     partial = folder / f"{_PARTIAL}{name}-{uuid.uuid4().hex}"
     partial.mkdir(parents=True)
@@ -195,6 +190,35 @@ def _staged(folder: places.Place, name: str) -> Iterator[pathlib.Path]:
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _withdrawn_on_failure(final: places.Place) -> Iterator[None]:
+    """Leaves nothing of a snapshot, visible or not, whose publication failed."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove(final)
+        raise
+
+
+def _move(partial: pathlib.Path, final: places.Place) -> None:
+    """Moves a folder to its place, where nothing is visible without a marker."""
+    if isinstance(final, pathlib.Path):
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        files.fsync_path(final.parent)
+        return
+    for path in sorted(partial.rglob("*")):
+        if path.is_file():
+            places.put(path, final / path.relative_to(partial).as_posix())
+
+
+def _remove(path: places.Place) -> None:
+    # The marker goes first: a reader never sees half a snapshot as whole.
+    places.remove_file(path / MARKER)
+    places.remove_tree(path)
 
 
 def _commit_files(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
@@ -219,12 +243,11 @@ def committed(
     Raises:
         OSError: storage failed.
     """
-    pattern = re.compile(re.escape(prefix) + r"-(\d{9,18})-i(\d{1,9})")
-    matches = [pattern.fullmatch(name) for name in places.names_in(folder)]
+    matches = [_NAME.fullmatch(name) for name in places.names_in(folder)]
     found = [
-        Snapshot(folder / match[0], int(match[1]), int(match[2]), key)
+        Snapshot(folder / match[0], int(match[2]), int(match[3]), key)
         for match in matches
-        if match and places.is_file(folder / match[0] / MARKER)
+        if match and match[1] == prefix and places.is_file(folder / match[0] / MARKER)
     ]
     return sorted(found, key=lambda snapshot: snapshot.version)
 
@@ -245,9 +268,9 @@ def copy_verified(
 
     Raises:
         SnapshotError: as `check_files`.
+        OSError: the copy could not be written.
     """
-    for source, expected in _listed(snapshot, manifest, within):
-        _check(source, expected, to / source.name)
+    contents.check(snapshot.path, manifest.get("files"), within, to)
 
 
 def check_files(snapshot: Snapshot, manifest: dict[str, Any]) -> None:
@@ -257,83 +280,7 @@ def check_files(snapshot: Snapshot, manifest: dict[str, Any]) -> None:
         SnapshotError: a file is missing, is no regular file, differs from the
             manifest, or has a name that leaves the folder.
     """
-    for source, expected in _listed(snapshot, manifest, ""):
-        _check(source, expected, None)
-
-
-def _listed(
-    snapshot: Snapshot, manifest: dict[str, Any], within: str
-) -> list[tuple[places.Place, dict[str, Any]]]:
-    table = manifest.get("files")
-    if not isinstance(table, dict):
-        table = {}
-    names = [name for name in table if name.startswith(within)]
-    if not names:
-        raise errors.SnapshotError(
-            f"{snapshot.path} lists no files below {within!r}.", reason="file_table"
-        )
-    for name in names:
-        if not _SAFE_NAME.fullmatch(name):
-            raise errors.SnapshotError(
-                f"{snapshot.path} lists a file named {name!r}; names of files are "
-                "plain relative paths. Whoever wrote it is not to be trusted.",
-                reason="file_table",
-            )
-        size = table[name].get("bytes") if isinstance(table[name], dict) else None
-        if type(size) is not int or size < 0:
-            raise errors.SnapshotError(
-                f"{snapshot.path} lists {name!r} as {str(table[name])[:80]!r}; its "
-                "size and digest were expected. Whoever wrote it is not to be trusted.",
-                reason="file_table",
-            )
-        _refuse_links(snapshot.path, name)
-    return [(snapshot.path / name, table[name]) for name in names]
-
-
-def _refuse_links(root: places.Place, name: str) -> None:
-    """Refuses a name that leads out of the snapshot through a linked folder."""
-    if not isinstance(root, pathlib.Path):
-        return
-    for folder in [root / parent for parent in pathlib.PurePath(name).parents]:
-        if folder.is_symlink():
-            raise errors.SnapshotError(
-                f"{folder} is a symbolic link; a snapshot has none.",
-                reason="special_file",
-            )
-
-
-def _check(
-    source: places.Place, expected: dict[str, Any], copy: pathlib.Path | None
-) -> None:
-    """Compares a file with its manifest while it is read, and copied if asked."""
-    digest, size = hashlib.sha256(), 0
-    try:
-        with open(copy, "wb") if copy else contextlib.nullcontext() as target:
-            for chunk in places.read_chunks(source, expected["bytes"]):
-                digest.update(chunk)
-                size += len(chunk)
-                if target:
-                    target.write(chunk)
-    except OSError as error:
-        raise errors.SnapshotError(
-            f"{source} cannot be read ({error}). Its owner removed it meanwhile, or "
-            "storage failed; another snapshot must serve.",
-            reason="missing_file",
-        ) from error
-    if size != expected["bytes"]:
-        at_least = "more than " if size > expected["bytes"] else ""
-        raise errors.SnapshotError(
-            f"{source} has {at_least}{min(size, expected['bytes']):,} bytes; its "
-            f"manifest says {expected['bytes']:,}.",
-            reason="size",
-        )
-    if digest.hexdigest() != expected.get("sha256"):
-        raise errors.SnapshotError(
-            f"{source} has SHA-256 {digest.hexdigest()[:12]}; its manifest says "
-            f"{str(expected.get('sha256'))[:12]}. It was damaged on its way or on "
-            "disk.",
-            reason="digest",
-        )
+    contents.check(snapshot.path, manifest.get("files"))
 
 
 def keep_newest(
@@ -353,13 +300,16 @@ def keep_newest(
     current = [s for s in found[:-1] if s.step < newest[0].step] + newest
     for snapshot in found:
         if snapshot not in current[-count:] and snapshot not in protected:
-            # The marker goes first: a reader never sees half a snapshot as whole.
-            places.remove_file(snapshot.path / MARKER)
-            places.remove_tree(snapshot.path)
+            _remove(snapshot.path)
 
 
 def sweep(folder: places.Place) -> None:
     """Removes what a process that died while writing left in its own folder."""
     for name in places.names_in(folder):
-        if name.startswith(_PARTIAL) or not places.is_file(folder / name / MARKER):
-            places.remove_tree(folder / name)
+        where = folder / name
+        is_attempt = name.startswith(_PARTIAL)
+        is_half = _NAME.fullmatch(name) and not places.is_file(where / MARKER)
+        if is_attempt or is_half:
+            places.remove_tree(where)
+        elif files.is_partial(name):
+            places.remove_file(where)
