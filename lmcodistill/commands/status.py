@@ -59,9 +59,9 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
         print(json.dumps({"students": [s.to_json() for s in students]}))
         return
     console = rich.console.Console()
-    console.print(display.table([status.row(s) for s in students]))
+    console.print(display.table(students))
     while flag_values.watch:
         time.sleep(2.0)
         students = status.read(run_dir, shared)
         console.clear()
-        console.print(display.table([status.row(s) for s in students]))
+        console.print(display.table(students))

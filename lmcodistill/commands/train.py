@@ -2,11 +2,13 @@ r"""Train students that teach each other.
 
 Without TF_CONFIG, the whole run starts here: --students groups of
 --workers_per_student processes each, until all have made NUM_TRAIN_STEPS
-updates. Ctrl-C saves and stops; the same command goes on from there.
+updates. Ctrl-C saves and stops; the same command goes on from there. When a
+process dies or freezes, its student is started again from the last checkpoint.
 
-With TF_CONFIG set (by Slurm, Kubernetes or by hand), this process is one worker
-of student --student; the first address of the cluster is the chief. Start one
-such cluster per student, all with the same --run_dir on shared storage.
+With TF_CONFIG set (by Slurm, Kubernetes or by hand), one worker of student
+--student runs here, started again in the same way; the first address of the
+cluster is the chief. Start one such cluster per student, all with the same
+--run_dir on shared storage.
 
 Examples:
   lmcodistill train --gin_file runs/quickstart --data_dir DATA --run_dir RUN
@@ -20,16 +22,15 @@ Examples:
 
 import json
 import pathlib
-import sys
 
 from absl import flags
 
 from lmcodistill import config, errors
-from lmcodistill.commands import export_flags
+from lmcodistill.commands import export_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.settings import codistillation, model, schedules, training
-from lmcodistill.storage import files, layout, lease, places
-from lmcodistill.training import display, job, launcher, status, tf_config
+from lmcodistill.storage import lease, places
+from lmcodistill.training import job, lifeline, tf_config, watchdog
 
 # What may change between two starts of the same run.
 FREE_TO_CHANGE = (
@@ -90,6 +91,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         0,
         flag_values=flag_values,
     )
+    supervision.define_flags(flag_values)
     flags.DEFINE_bool(
         "dry_run",
         False,
@@ -121,14 +123,18 @@ def run(flag_values: flags.FlagValues) -> int:
     )
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
     if tf_config.is_set() and not flag_values.dry_run:
-        return _be_worker(flag_values, _own_job(flag_values, jobs))
+        what = _own_job(flag_values, jobs)
+        if lifeline.is_supervised():
+            return _be_worker(flag_values, what)
+        _check(flag_values, what)
+        return supervision.run_one(flag_values, what)
     summaries = [_check(flag_values, what) for what in jobs]
     if flag_values.dry_run:
         if tf_config.is_set():
-            tf_config.check_port(tf_config.own_task())
+            supervision.check_task(flag_values)
         _print_summaries(flag_values, summaries, loaded)
         return 0
-    return _launch(flag_values, jobs)
+    return supervision.run_all(flag_values, jobs)
 
 
 def _job(flag_values: flags.FlagValues, loaded: config.Config, student: int) -> job.Job:
@@ -203,8 +209,9 @@ def _check_config(what: job.Job, accept: bool) -> None:
 
 
 def _be_worker(flag_values: flags.FlagValues, what: job.Job) -> int:
-    """Trains as the worker that TF_CONFIG describes."""
-    launcher.stop_with_parent()
+    """Trains as the worker that TF_CONFIG describes, for a supervisor."""
+    # First of all: the supervisor hears that this process lives.
+    watch = watchdog.Watchdog(_hang_seconds(flag_values, what))
     task = tf_config.own_task()
     _check(flag_values, what)
     tf_config.check_port(task)
@@ -215,38 +222,15 @@ def _be_worker(flag_values: flags.FlagValues, what: job.Job) -> int:
     start_tensorflow()
     from lmcodistill.training import worker
 
-    return worker.main(what, task, own)
+    return worker.main(what, task, own, watch)
 
 
-def _launch(flag_values: flags.FlagValues, jobs: list[job.Job]) -> int:
-    """Starts the whole run on this machine and waits for it."""
-    run = layout.RunLayout(jobs[0].run_dir)
-    run.root.mkdir(parents=True, exist_ok=True)
-    files.write_text(run.config, jobs[0].config_text)
-    shared = [
-        *(sys.executable, "-m", "lmcodistill", "train"),
-        *("--gin_file", str(run.config)),
-        *("--data_dir", str(jobs[0].data_dir), "--run_dir", str(run.root)),
-        *("--students", str(len(jobs))),
-    ]
-    for name in ("accept_changed_config", "take_over"):
-        if flag_values[name].value:
-            shared.append(f"--{name}")
-    for name in ("shared_dir", "export_key_file"):
-        if flag_values[name].value:
-            shared += [f"--{name}", flag_values[name].value]
-    local = launcher.LocalRun(
-        run.root,
-        lambda student: [*shared, "--student", str(student)],
-        students=len(jobs),
-        workers_per_student=flag_values.workers_per_student,
-    )
-    with display.Display(run.root) as shown:
-        local.run(shown.show)
-    if flag_values.json:
-        students = [s.to_json() for s in status.read(run.root, jobs[0].shared_dir)]
-        print(json.dumps({"run_dir": str(run.root), "students": students}))
-    return 0
+def _hang_seconds(flag_values: flags.FlagValues, what: job.Job) -> float:
+    """Returns how long a step may take, waits for storage and peers included."""
+    if not flag_values.hang_seconds or what.exchange.mode != "scheduled":
+        return flag_values.hang_seconds
+    # One wait for its own export to be written, one for the peers'.
+    return flag_values.hang_seconds + 2 * what.exchange.deadline_seconds
 
 
 def _print_summaries(

@@ -81,6 +81,18 @@ class StudentLayout:
         """Returns the log file of one worker of the student; 0 is the chief."""
         return self.root / ("log.txt" if worker == 0 else f"log-worker-{worker}.txt")
 
+    def supervisor(self, worker: int) -> pathlib.Path:
+        """Returns what the supervisor of one worker did, where each has its own."""
+        return self.root / f"supervisor-worker-{worker}.jsonl"
+
+    def supervisors(self) -> list[pathlib.Path]:
+        """Returns those of `supervisor` that exist."""
+        return sorted(self.root.glob("supervisor-worker-*.jsonl"))
+
+    def supervised_config(self, worker: int) -> pathlib.Path:
+        """Returns the configuration that such a supervisor starts its worker with."""
+        return self.supervisor(worker).with_suffix(".gin")
+
     @property
     def checkpoints(self) -> places.Place:
         return self.shared / "checkpoints"
@@ -109,6 +121,10 @@ class RunLayout:
     @property
     def config(self) -> pathlib.Path:
         return self.root / "config.gin"
+
+    @property
+    def supervisor(self) -> pathlib.Path:
+        return self.root / "supervisor.jsonl"
 
     def student(self, index: int) -> StudentLayout:
         folder = pathlib.PurePath("students", str(index))

@@ -7,6 +7,7 @@ whether it is due, so all workers of a group act alike. Those marked
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -195,9 +196,10 @@ class Evaluate:
         learner: student.Student,
         writer: metrics.MetricsWriter | None,
         checkpoint: "Checkpoint",
+        on_window: Callable[[int], None],
     ):
         self._job, self._group, self._writer = what, group, writer
-        self._checkpoint = checkpoint
+        self._checkpoint, self._on_window = checkpoint, on_window
         settings = what.training
         data = inputs.data
         self._windows = windows.EvaluationWindows(
@@ -219,9 +221,8 @@ class Evaluate:
         began = time.monotonic()
         share = -(-self._windows.lanes // self._group.num_workers)
         first = self._group.worker_index * share
-        sums = self._group.sum(
-            np.asarray(self._evaluator.total(self._windows, first, share), np.float64)
-        )
+        total = self._evaluator.total(self._windows, first, share, self._on_window)
+        sums = self._group.sum(np.asarray(total, np.float64))
         cross_entropy = float(sums[0] / sums[1])
         self._checkpoint.note_evaluation(at, cross_entropy)
         if self._writer is not None:

@@ -1,64 +1,117 @@
-"""The live display of a local run; plain lines where there is no terminal."""
+"""What `train` shows while it runs, on standard error.
 
+Both shows have a thread of their own: storage that hangs must not keep the
+supervisor from its work.
+"""
+
+import contextlib
 import pathlib
 import sys
-import time
+import threading
 
 import rich.console
 import rich.live
 import rich.table
 
+from lmcodistill.storage import places
 from lmcodistill.training import status
 
 REFRESH_SECONDS = 1.0
 PLAIN_SECONDS = 10.0
+FOLLOW_SECONDS = 0.3
+# How long a last look may take when the run is over.
+_LAST_SECONDS = 5.0
 
 
-class Display:
-    """Shows the students of a run on standard error. A context manager."""
+class _Show:
+    """Something that is shown every so often. A context manager."""
 
-    def __init__(self, run_dir: pathlib.Path):
-        self._run_dir = run_dir
-        self._console = rich.console.Console(stderr=True)
+    def __init__(self, period_seconds: float):
+        self._period = period_seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(_LAST_SECONDS)
+
+    def _run(self) -> None:
+        is_over = False
+        while not is_over:
+            is_over = self._over.wait(self._period)
+            # Storage fails, or the reader of standard error went away.
+            with contextlib.suppress(OSError):
+                self._show()
+
+    def _show(self) -> None:
+        raise NotImplementedError
+
+
+class Display(_Show):
+    """Shows the students of a run: live, or as lines where there is no terminal."""
+
+    def __init__(self, run_dir: pathlib.Path, shared_dir: places.Place):
+        self._run_dir, self._shared_dir = run_dir, shared_dir
+        console = rich.console.Console(stderr=True)
         self._live = (
-            rich.live.Live(console=self._console, auto_refresh=False)
-            if self._console.is_terminal
+            rich.live.Live(console=console, auto_refresh=False)
+            if console.is_terminal
             else None
         )
-        self._last_shown = 0.0
-        self._last_rows: list[tuple[str, ...]] = []
+        self._last_lines: list[str] = []
+        super().__init__(REFRESH_SECONDS if self._live else PLAIN_SECONDS)
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> None:
         if self._live:
             self._live.start()
-        return self
+        super().__enter__()
 
-    def __exit__(self, *_) -> None:
-        self.show(force=True)
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         if self._live:
             self._live.stop()
 
-    def show(self, force: bool = False) -> None:
-        """Reads the run's folder and shows it, where it is time to."""
-        period = REFRESH_SECONDS if self._live else PLAIN_SECONDS
-        now = time.monotonic()
-        if now - self._last_shown < period and not force:
-            return
-        self._last_shown = now
-        rows = [status.row(s) for s in status.read(self._run_dir)]
+    def _show(self) -> None:
+        students = status.read(self._run_dir, self._shared_dir)
         if self._live:
-            self._live.update(table(rows), refresh=True)
-        elif rows != self._last_rows:
-            self._last_rows = rows
-            for cells in rows:
-                pairs = zip(status.HEADINGS, cells, strict=True)
-                line = "  ".join(f"{name} {cell}" for name, cell in pairs)
-                print(line, file=sys.stderr, flush=True)
+            self._live.update(table(students), refresh=True)
+            return
+        headings, rows = status.cells(students)
+        lines = [
+            "  ".join(f"{n} {cell}" for n, cell in zip(headings, row, strict=True))
+            for row in rows
+        ]
+        if lines != self._last_lines:
+            self._last_lines = lines
+            print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
-def table(rows: list[tuple[str, ...]]) -> rich.table.Table:
-    """Returns the students' cells as a table for a terminal."""
-    shown = rich.table.Table(*status.HEADINGS)
-    for cells in rows:
-        shown.add_row(*cells)
+class Follow(_Show):
+    """Shows what is added to a log from now on."""
+
+    def __init__(self, log: pathlib.Path):
+        self._log = log
+        self._shown = log.stat().st_size if log.is_file() else 0
+        super().__init__(FOLLOW_SECONDS)
+
+    def _show(self) -> None:
+        if not self._log.is_file():
+            return
+        with open(self._log, "rb") as file:
+            file.seek(self._shown)
+            content = file.read()
+        self._shown += len(content)
+        sys.stderr.write(content.decode("utf-8", "replace"))
+        sys.stderr.flush()
+
+
+def table(students: list[status.StudentStatus]) -> rich.table.Table:
+    """Returns the students as a table for a terminal."""
+    headings, rows = status.cells(students)
+    shown = rich.table.Table(*headings)
+    for row in rows:
+        shown.add_row(*row)
     return shown

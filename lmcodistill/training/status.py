@@ -5,9 +5,11 @@ The live display and `lmcodistill status` show the same.
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from lmcodistill.storage import layout, places, publication, reports
+from lmcodistill.training import journal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,7 @@ class StudentStatus:
         teachers: The last report's `teachers`: peer, step, staleness in steps.
         newest_export: Step of its newest export.
         newest_checkpoint: Step of its newest checkpoint.
+        restarts: How often its processes were started again after a loss.
     """
 
     student: int
@@ -37,6 +40,7 @@ class StudentStatus:
     teachers: list[dict[str, Any]]
     newest_export: int | None
     newest_checkpoint: int | None
+    restarts: int
 
     def to_json(self) -> dict[str, Any]:
         """Returns the status as a JSON object."""
@@ -53,10 +57,11 @@ def read(
         shared_dir: SHARED; None where it is RUN.
     """
     run = layout.RunLayout(run_dir, shared_dir)
-    return [_read_one(run.student(index), index) for index in run.students()]
+    return [_read_one(run, index) for index in run.students()]
 
 
-def _read_one(student: layout.StudentLayout, index: int) -> StudentStatus:
+def _read_one(run: layout.RunLayout, index: int) -> StudentStatus:
+    student = run.student(index)
     found = reports.read(student.metrics)
     train = [r for r in found if r["kind"] == "train"]
     validation = [r for r in found if r["kind"] == "validation"]
@@ -78,6 +83,7 @@ def _read_one(student: layout.StudentLayout, index: int) -> StudentStatus:
         teachers=last.get("teachers", []),
         newest_export=_newest(student.exports, layout.EXPORT),
         newest_checkpoint=_newest(student.checkpoints, layout.CHECKPOINT),
+        restarts=journal.restarts(run, index),
     )
 
 
@@ -86,30 +92,30 @@ def _newest(folder: places.Place, prefix: str) -> int | None:
     return found[-1].step if found else None
 
 
-HEADINGS = (
-    "student",
-    "step",
-    "tokens/s",
-    "cross entropy",
-    "validation",
-    "teachers (staleness)",
-    "ETA",
-)
+def cells(
+    students: Sequence[StudentStatus],
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Returns headings, and one row of cells per student."""
+    columns = {
+        "student": [str(s.student) for s in students],
+        "step": [
+            f"{s.step}/{s.num_train_steps}" if s.num_train_steps else str(s.step)
+            for s in students
+        ],
+        "tokens/s": [_number(s.tokens_per_second, ",.0f") for s in students],
+        "cross entropy": [_number(s.cross_entropy, ".4f") for s in students],
+        "validation": [_number(s.validation_cross_entropy, ".4f") for s in students],
+        "teachers (staleness)": [_teachers(s) for s in students],
+        "ETA": [_duration(s.eta_seconds) for s in students],
+    }
+    if any(s.restarts for s in students):
+        columns["restarts"] = [str(s.restarts) for s in students]
+    return tuple(columns), list(zip(*columns.values(), strict=True))
 
 
-def row(status: StudentStatus) -> tuple[str, ...]:
-    """Returns the cells of one student, under `HEADINGS`."""
-    of = f"/{status.num_train_steps}" if status.num_train_steps else ""
-    teachers = [f"{t['peer']} ({t['staleness_steps']})" for t in status.teachers]
-    return (
-        str(status.student),
-        f"{status.step}{of}",
-        _number(status.tokens_per_second, ",.0f"),
-        _number(status.cross_entropy, ".4f"),
-        _number(status.validation_cross_entropy, ".4f"),
-        ", ".join(teachers) or "-",
-        _duration(status.eta_seconds),
-    )
+def _teachers(status: StudentStatus) -> str:
+    found = [f"{t['peer']} ({t['staleness_steps']})" for t in status.teachers]
+    return ", ".join(found) or "-"
 
 
 def _number(value: float | None, form: str) -> str:

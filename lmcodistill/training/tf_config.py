@@ -1,11 +1,21 @@
 """Which worker this process is: TF_CONFIG, read and checked without TensorFlow."""
 
+import contextlib
 import dataclasses
+import ipaddress
 import json
 import os
 import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from lmcodistill import errors
+
+_PROBE_SECONDS = 3.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,11 +24,16 @@ class Task:
 
     Attributes:
         index: Among the workers of the group; 0 is the chief.
-        address: `host:port` that TensorFlow will listen on.
+        addresses: `host:port` of all workers, in order.
     """
 
     index: int
-    address: str
+    addresses: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """`host:port` that TensorFlow will listen on."""
+        return self.addresses[self.index]
 
     @property
     def is_chief(self) -> bool:
@@ -41,8 +56,10 @@ def own_task() -> Task:
     try:
         config = json.loads(text)
         index, kind = int(config["task"]["index"]), config["task"]["type"]
-        address = config["cluster"]["worker"][index]
-        int(address.rpartition(":")[2])
+        addresses = tuple(config["cluster"]["worker"])
+        for address in addresses:
+            _split(address)
+        _ = addresses[index]
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise errors.UsageError(
             f"TF_CONFIG = {text!r} cannot be used ({error!r}). "
@@ -54,7 +71,13 @@ def own_task() -> Task:
             f"TF_CONFIG has task type {kind!r}; every task of a student is a "
             "'worker' (the first is the chief)."
         )
-    return Task(index, address)
+    return Task(index, addresses)
+
+
+def _split(address: str) -> tuple[str, int]:
+    """Returns host and port; an IPv6 host stands in brackets."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def check_port(task: Task) -> None:
@@ -65,7 +88,7 @@ def check_port(task: Task) -> None:
     Raises:
         GroupLostError: another process holds the port.
     """
-    port = int(task.address.rpartition(":")[2])
+    _, port = _split(task.address)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -76,3 +99,87 @@ def check_port(task: Task) -> None:
                 f"is taken ({error.strerror}). Another job or an earlier worker of "
                 "this one still holds it; stop that, or give another port."
             ) from error
+
+
+def check_addresses(task: Task, allow_public: bool) -> str | None:
+    """Refuses addresses that the internet may reach.
+
+    Args:
+        task: Its addresses; names that cannot be resolved yet are let through.
+        allow_public: Whether that is meant.
+
+    Returns:
+        A warning for the log; None where the whole cluster is on this machine.
+
+    Raises:
+        UsageError: an address is public, and that was not allowed.
+    """
+    found = _of_all(task.addresses, _ip_addresses)
+    public = [
+        f"{address} ({ip})" if str(ip) not in address else address
+        for address, ips in found.items()
+        for ip in ips or ()
+        if ip.is_global
+    ]
+    if public and not allow_public:
+        raise errors.UsageError(
+            f"TF_CONFIG has a public address: {', '.join(public)}. TensorFlow's port "
+            "has no password and no encryption, and whoever reaches it can run code "
+            "as you. Give addresses of a private network or a VPN. If a firewall lets "
+            "only these hosts reach each other, add --allow_public_addresses."
+        )
+    if all(ips and all(ip.is_loopback for ip in ips) for ips in found.values()):
+        return None
+    _, port = _split(task.address)
+    return (
+        f"TensorFlow will listen on port {port} of all interfaces of this machine, "
+        f"whatever {task.address} says, without password or encryption: keep "
+        "everybody but the other workers away from it with a firewall."
+    )
+
+
+def _ip_addresses(
+    address: str,
+) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    found = socket.getaddrinfo(*_split(address), type=socket.SOCK_STREAM)
+    # A link-local address may carry its interface's name.
+    ips = {str(entry[4][0]).partition("%")[0] for entry in found}
+    return [ipaddress.ip_address(ip) for ip in sorted(ips)]
+
+
+def unanswered(addresses: Sequence[str]) -> dict[str, str]:
+    """Returns which of some addresses nobody answers at, each with the reason."""
+
+    def connect(address: str) -> str:
+        try:
+            socket.create_connection(_split(address), _PROBE_SECONDS).close()
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    found = _of_all(addresses, connect)
+    reasons = {a: "no answer" if why is None else why for a, why in found.items()}
+    return {address: why for address, why in reasons.items() if why}
+
+
+def _of_all(
+    addresses: Sequence[str], ask: Callable[[str], Answer]
+) -> dict[str, Answer | None]:
+    """Returns what `ask` says of each address; None where it takes too long."""
+    answers: dict[str, Answer | None] = dict.fromkeys(addresses)
+
+    def answer(address: str) -> None:
+        with contextlib.suppress(OSError):  # A name that nobody knows, or not yet.
+            answers[address] = ask(address)
+
+    # Left alone after a while: a name server may keep a question for minutes.
+    threads = [
+        threading.Thread(target=answer, args=(address,), daemon=True)
+        for address in addresses
+    ]
+    give_up = time.monotonic() + _PROBE_SECONDS + 0.5
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, give_up - time.monotonic()))
+    return dict(answers)

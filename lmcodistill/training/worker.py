@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -28,6 +29,7 @@ from lmcodistill.training import (
     metrics,
     student,
     tf_config,
+    watchdog,
 )
 from lmcodistill.training import step as step_lib
 
@@ -39,7 +41,7 @@ _LAG = 2
 
 
 class StopRequest:
-    """Remembers that this process was asked to stop; asked twice, it stops at once."""
+    """Remembers that this process was asked to stop, once or more often."""
 
     def __init__(self):
         self._event = threading.Event()
@@ -48,9 +50,9 @@ class StopRequest:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
 
-    def _ask(self, number: int, _) -> None:
+    def _ask(self, *_: object) -> None:
+        # Schedulers ask all processes, and the supervisor asks again.
         self._event.set()
-        signal.signal(number, signal.SIG_DFL)
 
     def __call__(self) -> bool:
         """Returns whether a stop was asked for."""
@@ -65,12 +67,13 @@ class Outcome(enum.Enum):
     ROLLED_BACK = "rolled_back"
 
 
-def run(what: job.Job, own: lease.Lease | None) -> None:
+def run(what: job.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> None:
     """Trains the student of `what` as the worker that TF_CONFIG describes.
 
     Args:
         what: The job.
         own: On the chief: its right to write in the student's folder.
+        watch: Told that the group has come together, and how far training is.
 
     Raises:
         StoppedError: it was asked to stop, and saved.
@@ -85,6 +88,7 @@ def run(what: job.Job, own: lease.Lease | None) -> None:
     with _lost_workers_named():
         group = cluster.Group()
         stop = StopRequest()
+        watch.joined()
         inputs = job.open_inputs(what)
         learner = student.Student(what, inputs, group)
         if own is not None:
@@ -92,7 +96,9 @@ def run(what: job.Job, own: lease.Lease | None) -> None:
         while True:
             first = _restore(what, group, learner)
             with _metrics(what, group, first) as writer:
-                outcome = _train(what, inputs, group, learner, writer, stop, own, first)
+                outcome = _train(
+                    what, inputs, group, learner, writer, stop, own, watch, first
+                )
             if outcome is not Outcome.ROLLED_BACK:
                 break
             learner.rollbacks += 1
@@ -111,7 +117,7 @@ def run(what: job.Job, own: lease.Lease | None) -> None:
         )
 
 
-def _train(what, inputs, group, learner, writer, stop, own, first) -> Outcome:
+def _train(what, inputs, group, learner, writer, stop, own, watch, first) -> Outcome:
     """Makes the updates from step `first` on."""
     owner = own.ownership(what.key) if own is not None else None
     publish = actions.Publish(what, inputs, learner, owner) if owner else None
@@ -120,12 +126,15 @@ def _train(what, inputs, group, learner, writer, stop, own, first) -> Outcome:
     report = actions.Report(what, learner, writer, first, reload)
     guard = divergence.Guard(what.training, learner.rollbacks)
     checkpoint = actions.Checkpoint(what, group, learner, publish)
-    evaluate = actions.Evaluate(what, inputs, group, learner, writer, checkpoint)
+    evaluate = actions.Evaluate(
+        what, inputs, group, learner, writer, checkpoint, watch.goes_on
+    )
     heartbeat = reports.Heartbeat(
         what.layout.progress, what.training.num_train_steps, first
     )
     told: collections.deque[step_lib.Totals] = collections.deque()
     for step in range(first, what.training.num_train_steps):
+        watch.reached(step)
         faults.point("update")
         if publish:
             publish(step)
@@ -151,6 +160,7 @@ def _train(what, inputs, group, learner, writer, stop, own, first) -> Outcome:
         if float(totals.stop):
             checkpoint(step + 1, force=True)
             return Outcome.STOPPED
+    watch.reached(what.training.num_train_steps)
     if publish:
         publish(what.training.num_train_steps)
         heartbeat.beat(what.training.num_train_steps, force=True)
@@ -220,18 +230,26 @@ def start_logging(what: job.Job, worker: int) -> None:
     log.info("event=started pid=%d", os.getpid())
 
 
-def main(what: job.Job, task: tf_config.Task, own: lease.Lease | None) -> int:
+def main(
+    what: job.Job,
+    task: tf_config.Task,
+    own: lease.Lease | None,
+    watch: watchdog.Watchdog,
+) -> int:
     """Trains as a process of its own: prepares the folder, logs, runs."""
     start_logging(what, task.index)
     if own is not None:
         files.write_text(what.layout.config, what.config_text)
         own.keep(_end)
     try:
-        run(what, own)
+        run(what, own, watch)
     except errors.LmcodistillError as error:
         if own is not None:
             own.release()
         _end(error)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)  # A bug; see `_end`.
     if own is not None:
         own.release()
     return 0

@@ -1,0 +1,90 @@
+"""What a supervisor did: one line per event, in a file and for people."""
+
+import contextlib
+import datetime
+import json
+import pathlib
+import sys
+import time
+
+from lmcodistill.storage import layout, reports
+
+SCHEMA = 1
+# What people want to know of while a run goes well otherwise.
+_SAID = ("lost", "restarting", "gave_up")
+
+
+class Journal:
+    """Appends to one file.
+
+    Each line has `schema`, `seconds` since this supervisor began, `time` (by this
+    machine's clock, for people only), `event`, `student`, `attempt`, `worker`,
+    `cause` and `last_step`, and what belongs to the event: `started` the process
+    ids, `restarting` the delay in seconds.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self._path, self._began = path, time.monotonic()
+
+    def note(
+        self,
+        event: str,
+        *,
+        student: int,
+        attempt: int,
+        worker: int | None = None,
+        cause: str | None = None,
+        last_step: int | None = None,
+        **more: object,
+    ) -> None:
+        """Notes an event.
+
+        Args:
+            event: `started`, `lost`, `restarting`, `gave_up`, `ended` or `stopped`.
+            student: Whose group it concerns.
+            attempt: How often the group was started, this time included.
+            worker: Which one began it, where one did.
+            cause: Why: a signal's name, an exit code, `frozen`, `start deadline`.
+            last_step: The newest step that the group ever reached.
+            **more: What belongs to this event alone.
+        """
+        told = {
+            "student": student,
+            "attempt": attempt,
+            "worker": worker,
+            "cause": cause,
+            "last_step": last_step,
+            **more,
+        }
+        now = datetime.datetime.now(datetime.UTC)
+        line = {
+            "schema": SCHEMA,
+            "seconds": round(time.monotonic() - self._began, 3),
+            "time": now.isoformat(timespec="milliseconds"),
+            "event": event,
+            **told,
+        }
+        # Not worth the run where the disk is full.
+        with contextlib.suppress(OSError), open(self._path, "ab") as file:
+            file.write(json.dumps(line).encode() + b"\n")
+        if event in _SAID:
+            pairs = [f"{k}={v}" for k, v in told.items() if v is not None]
+            moment = now.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+            with contextlib.suppress(OSError):
+                print(f"{moment} event={event}", *pairs, file=sys.stderr, flush=True)
+
+
+def restarts(run: layout.RunLayout, student: int) -> int:
+    """Returns how often a student's processes were started again in this run.
+
+    Under TF_CONFIG each host counts for itself; the one that counted most is right.
+    """
+    files = [run.supervisor, *run.student(student).supervisors()]
+    return max(_restarts_in(path, student) for path in files)
+
+
+def _restarts_in(path: pathlib.Path, student: int) -> int:
+    return sum(
+        line.get("event") == "restarting" and line.get("student") == student
+        for line in reports.read(path)
+    )

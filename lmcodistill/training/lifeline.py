@@ -1,0 +1,103 @@
+"""The line between a supervisor and each of its workers, and both of its ends.
+
+A worker's standard input is one end of a pair of sockets. Every second the worker
+writes a line into it: `-` until it has joined its group, `+` from then on, and the
+step that it is at as soon as it has one. Nothing is ever sent the other way; that
+the line ends there means that the supervisor is gone.
+"""
+
+import os
+import socket
+
+# Says that standard input is a lifeline.
+VARIABLE = "LMCODISTILL_SUPERVISED"
+BEAT_SECONDS = 1.0
+# How long a worker may take to save when it was asked to stop.
+GRACE_SECONDS = 60.0
+
+_STARTING, _JOINED = b"-", b"+"
+_MAX_LINE = 32
+
+
+class Pulse:
+    """The supervisor's end: what it hears of one worker.
+
+    Attributes:
+        has_joined: Whether the worker's group has come together.
+        step: The step that it is at; None until it said so.
+        quiet_seconds: How long it has said nothing.
+    """
+
+    def __init__(self, end: socket.socket):
+        end.setblocking(False)
+        self._end, self._rest = end, b""
+        self.has_joined = False
+        self.step: int | None = None
+        self.quiet_seconds = 0.0
+
+    def listen(self, elapsed: float) -> None:
+        """Takes what the worker has written since.
+
+        Args:
+            elapsed: Seconds since the last call.
+        """
+        self.quiet_seconds += elapsed
+        try:
+            content = self._end.recv(1 << 16)
+        except OSError:  # Nothing yet, or the worker is gone.
+            return
+        if not content:
+            return
+        self.quiet_seconds = 0.0
+        *lines, self._rest = (self._rest + content).split(b"\n")
+        self._rest = self._rest[-_MAX_LINE:]
+        for line in lines:
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        if line == _JOINED:
+            self.has_joined = True
+        elif line.isdigit() and len(line) < _MAX_LINE:
+            self.has_joined, self.step = True, int(line)
+
+    def close(self) -> None:
+        """Lets the line go."""
+        self._end.close()
+
+
+class Lifeline:
+    """The worker's end."""
+
+    def __init__(self, end: socket.socket):
+        end.settimeout(BEAT_SECONDS)
+        self._end = end
+
+    def tell(self, has_joined: bool, step: int | None) -> None:
+        """Says that this process lives, and where it is."""
+        line = _JOINED if has_joined else _STARTING
+        if step is not None:
+            line = str(step).encode()
+        try:
+            self._end.send(line + b"\n")
+        except OSError:  # The supervisor does not read, or is gone: `lasts` tells.
+            return
+
+    def lasts(self) -> bool:
+        """Waits for a beat; returns False as soon as the supervisor is gone."""
+        try:
+            return bool(self._end.recv(1))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+
+
+def is_supervised() -> bool:
+    """Returns whether this process is a worker that a supervisor started."""
+    return VARIABLE in os.environ
+
+
+def inherited() -> Lifeline:
+    """Returns this worker's end; once, because what it starts is no worker."""
+    del os.environ[VARIABLE]
+    return Lifeline(socket.socket(fileno=os.dup(0)))

@@ -1,0 +1,76 @@
+"""When a student's processes are started again, and when no more.
+
+Arithmetic on exit codes and counts: no processes, no clocks.
+"""
+
+import enum
+
+from lmcodistill import errors
+
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 60.0
+
+LOST = errors.GroupLostError.exit_code
+STOPPED = errors.StoppedError.exit_code
+INTERRUPTED = 130
+
+
+class Verdict(enum.Enum):
+    """What an exit code of a worker asks for."""
+
+    RESTART = "restart"
+    FAIL = "fail"
+    STOP_ALL = "stop all"
+
+
+def verdict(code: int) -> Verdict:
+    """Returns what becomes of a group that lost a worker with this exit code.
+
+    A lost group is started again; so is one that somebody else asked to stop. What
+    a mistake in flags, settings or data did to one student it does to all. Any
+    other failure concerns one student, and its peers go on without it.
+
+    Args:
+        code: What the worker ended with; negative: the signal that ended it.
+    """
+    if code < 0 or code in (LOST, STOPPED, INTERRUPTED):
+        return Verdict.RESTART
+    if code in (errors.UsageError.exit_code, errors.DataError.exit_code):
+        return Verdict.STOP_ALL
+    return Verdict.FAIL
+
+
+class Restarts:
+    """Counts a group's failures in a row that no progress came between.
+
+    Attributes:
+        failures: How many there are since a step was reached that is newer than any
+            before.
+        newest_step: The newest step ever reached; None before the first.
+    """
+
+    def __init__(self, max_restarts: int):
+        """Begins to count.
+
+        Args:
+            max_restarts: How many failures in a row are followed by a restart.
+        """
+        self._max_restarts = max_restarts
+        self.failures = 0
+        self.newest_step: int | None = None
+
+    def reached(self, step: int) -> None:
+        """Takes the step that the group is at."""
+        # The first one that is heard of is where it began, which is no progress.
+        if self.newest_step is not None and step > self.newest_step:
+            self.failures = 0
+        self.newest_step = max(step, self.newest_step or 0)
+
+    def after_failure(self) -> float | None:
+        """Counts a failure; returns the seconds to wait, or None to give up."""
+        self.failures += 1
+        if self.failures > self._max_restarts:
+            return None
+        # Beyond the seventh doubling the bound holds anyway.
+        doublings = min(self.failures - 1, 7)
+        return min(FIRST_DELAY_SECONDS * 2**doublings, LONGEST_DELAY_SECONDS)
