@@ -128,13 +128,13 @@ class Publisher:
             except STORAGE_ERRORS as error:
                 waited = time.monotonic() - self._began
                 is_over = waited + pause > self._patience
-                first_line = str(error).strip().splitlines()[0][:300]
+                on_one_line = " ".join(str(error).split())[:300]
                 log.warning(
                     "step=%d event=export_%s reason=%s: %s",
                     step,
                     "skipped" if is_over else "delayed",
                     type(error).__name__,
-                    first_line,
+                    on_one_line,
                 )
                 if is_over:
                     return False

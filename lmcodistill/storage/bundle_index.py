@@ -1,4 +1,4 @@
-"""The index of a tensor bundle: which tensor lies where in the data file.
+"""The index of a tensor bundle: which tensors lie in the data file, in their order.
 
 A sorted table of LevelDB's format, without compression; values are TensorFlow's
 protocol buffers. The bytes may be a stranger's, so nothing here grows beyond
@@ -27,23 +27,25 @@ _UNCOMPRESSED = 0
 
 
 class Entry(NamedTuple):
-    """Where a tensor lies, and what it is.
+    """What a tensor is.
 
     Attributes:
         dtype: Name of its type.
         shape: Its shape.
-        offset: Where it begins in the data file, in bytes.
-        num_bytes: How long it is there.
+        num_bytes: How much of the data file it takes.
     """
 
     dtype: str
     shape: tuple[int, ...]
-    offset: int
     num_bytes: int
 
 
 def parse(content: bytes) -> dict[str, Entry]:
     """Returns the entries of an index file of one shard.
+
+    Returns:
+        By name, in the order of the data file, where one begins at the end of the
+        one before.
 
     Raises:
         ValueError: it is damaged, forged, or has more shards.
@@ -61,16 +63,16 @@ def _entries(content: bytes) -> Iterator[tuple[str, Entry]]:
     header.ParseFromString(value)
     if key != b"" or header.num_shards != 1 or header.endianness != header.LITTLE:
         raise ValueError("its index is not of one shard of little-endian values")
-    last = key
+    last, end = key, 0
     for key, value in rows:
-        if key <= last:
-            raise ValueError("the keys of its index are not in order")
-        last = key
-        yield key.decode(), _entry(key, value)
+        proto = tensor_bundle_pb2.BundleEntryProto.FromString(value)
+        if key <= last or proto.offset != end:
+            raise ValueError("its tensors are not one after the other")
+        last, end = key, end + proto.size
+        yield key.decode(), _entry(key, proto)
 
 
-def _entry(key: bytes, value: bytes) -> Entry:
-    proto = tensor_bundle_pb2.BundleEntryProto.FromString(value)
+def _entry(key: bytes, proto: tensor_bundle_pb2.BundleEntryProto) -> Entry:
     shape = tuple(dimension.size for dimension in proto.shape.dim)
     elements = 1
     for size in shape[:_MAX_DIMENSIONS]:
@@ -82,14 +84,13 @@ def _entry(key: bytes, value: bytes) -> Entry:
         and all(size >= 0 for size in shape)
         and elements <= _MAX_ELEMENTS
         and proto.shard_id == 0
-        and proto.offset >= 0
         and proto.size >= 0
         and proto.dtype in types_pb2.DataType.values()
         and proto.dtype != types_pb2.DT_INVALID
     )
     if not is_sound:
         raise ValueError(f"the entry {key[:80]!r} of its index makes no sense")
-    return Entry(tf.as_dtype(proto.dtype).name, shape, proto.offset, proto.size)
+    return Entry(tf.as_dtype(proto.dtype).name, shape, proto.size)
 
 
 def _rows(content: bytes) -> Iterator[tuple[bytes, bytes]]:

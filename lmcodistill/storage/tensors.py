@@ -13,7 +13,7 @@ import math
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -76,34 +76,27 @@ def read(
             open(f"{prefix}{_DATA}", "rb") as data,
         ):
             entries = bundle_index.parse(index.read(bundle_index.MAX_BYTES + 1))
-            entries.pop(OBJECT_GRAPH, None)
+            size = os.fstat(data.fileno()).st_size
+            if size != sum(entry.num_bytes for entry in entries.values()):
+                raise ValueError(f"its index is not of a file of {size:,} bytes")
             found = {n: Spec(e.shape, e.dtype) for n, e in entries.items()}
+            found.pop(OBJECT_GRAPH, None)
             if expected is not None:
                 refuse_other_table(found, expected, prefix)
-            if sum(e.num_bytes for e in entries.values()) > _size_of(data):
-                raise ValueError("its data file is cut")
-            return {name: _tensor(data, name, entries[name]) for name in entries}
+            contents = {n: data.read(e.num_bytes) for n, e in entries.items()}
+        return {name: _tensor(contents[name], name, found[name]) for name in found}
     except (OSError, ValueError) as error:
         raise errors.SnapshotError(
             f"The tensors at {prefix} cannot be read: {error}", reason="bundle"
         ) from error
 
 
-def _tensor(data: BinaryIO, name: str, entry: bundle_index.Entry) -> np.ndarray:
-    """Reads one tensor; how much memory it takes was checked."""
-    dtype = tf.as_dtype(entry.dtype)
+def _tensor(content: bytes, name: str, spec: Spec) -> np.ndarray:
+    dtype = tf.as_dtype(spec.dtype)
     is_number = dtype.is_floating or dtype.is_integer or dtype.is_bool
-    if not is_number or Spec(entry.shape, entry.dtype).num_bytes != entry.num_bytes:
-        raise ValueError(f"{name} is of type {entry.dtype} and {entry.num_bytes} bytes")
-    data.seek(entry.offset)
-    content = data.read(entry.num_bytes)
-    if len(content) != entry.num_bytes:
-        raise ValueError(f"its data file ends before {name} does")
-    return np.frombuffer(content, dtype.as_numpy_dtype).reshape(entry.shape)
-
-
-def _size_of(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
+    if not is_number or spec.num_bytes != len(content):
+        raise ValueError(f"{name} is of type {dtype.name} and {len(content):,} bytes")
+    return np.frombuffer(content, dtype.as_numpy_dtype).reshape(spec.shape)
 
 
 def refuse_other_table(

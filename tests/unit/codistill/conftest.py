@@ -1,11 +1,9 @@
-"""What the tests of codistillation share: a vocabulary and small models."""
+"""What the tests of codistillation share: a vocabulary, small models, exports."""
 
-import io
-import pathlib
+import importlib
 from collections.abc import Callable
 
 import pytest
-import sentencepiece
 
 from lmcodistill.codistill import exports
 from lmcodistill.data import vocabulary as vocabulary_lib
@@ -16,17 +14,17 @@ VOCAB_SIZE = 12
 
 
 @pytest.fixture(scope="session")
-def vocabulary() -> vocabulary_lib.Vocabulary:
+def soak(root):
+    """`tools/soak_exports.py`, which is in no package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "tools")
+        yield importlib.import_module("soak_exports")
+
+
+@pytest.fixture(scope="session")
+def vocabulary(soak) -> vocabulary_lib.Vocabulary:
     """12 word pieces, of which `</s>` is id 2."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["one two three four five six seven eight nine"] * 3),
-        model_writer=model,
-        model_type="word",
-        vocab_size=VOCAB_SIZE,
-        minloglevel=2,
-    )
-    return vocabulary_lib.Vocabulary(model.getvalue())
+    return importlib.import_module("spoilt_exports").make_vocabulary()
 
 
 @pytest.fixture(scope="session")
@@ -41,16 +39,29 @@ def make_export(vocabulary, config) -> Callable[..., exports.Export]:
 
     def make(student: int, step: int, seed: int = 0, **changes) -> exports.Export:
         given = {
-            "source": pathlib.Path(f"students/{student}/exports/export-{step:09d}"),
+            "source": f"students/{student}/exports/export-{step:09d}-i1",
             "student": student,
             "step": step,
             "config": config,
             "vocab_size": VOCAB_SIZE,
             "vocabulary": vocabulary.fingerprint,
             "reset_at_documents": True,
+            "incarnation": 1,
             **changes,
         }
         values = weights.initial(given["config"], given["vocab_size"], seed)
-        return exports.Export(**given, weights=values)
+        return exports.Export(**{"weights": values, **given})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def whole_bench(soak, tmp_path_factory):
+    return soak.Bench(tmp_path_factory.mktemp("bench"), seed=4)
+
+
+@pytest.fixture
+def bench(whole_bench):
+    """An export on disk to spoil, whole when a test begins."""
+    whole_bench.repair()
+    return whole_bench
