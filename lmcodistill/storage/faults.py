@@ -38,7 +38,7 @@ def point(name: str) -> bool:
     text = os.environ.get(VARIABLE)
     if not text:
         return False
-    is_nan = False
+    due = []
     for part in text.split(";"):
         match = _FORM.fullmatch(part.strip())
         if match is None:
@@ -49,9 +49,16 @@ def point(name: str) -> bool:
         if match[1] == name or (match[1][-1] == "*" and name.startswith(match[1][:-1])):
             _passes[part] = _passes.get(part, 0) + 1
             if _is_due(part, _passes[part], int(match[2]), match[3] or ""):
-                _act(name, match[4], float(match[5] or 0.0))
-                is_nan |= match[4] == "nan"
-    return is_nan
+                due.append(match)
+    for match in due:  # Once all have counted this pass: an action may raise.
+        _act(name, match[4], float(match[5] or 0.0))
+    return any(match[4] == "nan" for match in due)
+
+
+def forget() -> None:
+    """Counts from one again; for tests, which share a process."""
+    _passes.clear()
+    _drawn.clear()
 
 
 def _is_due(part: str, passed: int, first: int, rest: str) -> bool:

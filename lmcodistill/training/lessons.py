@@ -104,6 +104,11 @@ class Reload:
         """How many exports were refused since the start, by reason."""
         return dict(self._stager.refusals)
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the chief has a look at storage under way."""
+        return bool(self._stager.requests) and not self._stager.is_done
+
     def __call__(self, at: int) -> bool:
         """Does what is due before the update at step `at`. Collective.
 

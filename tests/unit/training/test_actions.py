@@ -7,181 +7,170 @@ import pytest
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.codistill import exports
-from lmcodistill.model import language_model, weights
-from lmcodistill.settings import codistillation
+from lmcodistill.settings import codistillation, training
+from lmcodistill.storage import faults, publication
 from lmcodistill.training import actions, job, metrics, step
 
 
-@pytest.fixture
-def publish_peer(a_job):
-    """Publishes an export of student 1, with weights that the seed decides."""
-    what = a_job()
+class NoReload:
+    """Stands where a report asks for counts only."""
 
-    def publish(at, seed=0):
-        inputs = job.open_inputs(what)
-        values = weights.initial(inputs.model, 12, seed)
-        return exports.publish(
-            what.peer_layout(1).exports,
-            at,
-            language_model.LanguageModel(inputs.model, 12, values),
-            inputs.data.vocabulary,
-            student=1,
-            reset_at_documents=True,
-        )
-
-    return publish
+    refusals = {"digest": 1}
 
 
-def reload_of(what, group, learner, asked_to_stop=lambda: False):
-    return actions.Reload(what, group, learner, asked_to_stop)
-
-
-def teachers_of(learner):
-    return [(t.peer, t.step) for t in learner.teachers.active]
-
-
-def flip_a_bit(snapshot):
-    path = snapshot.path / "saved_model/variables/variables.data-00000-of-00001"
-    content = bytearray(path.read_bytes())
-    content[5] ^= 1
-    path.write_bytes(content)
-
-
-def test_no_teacher_is_loaded_in_burn_in(a_job, group, make_student, publish_peer):
-    what = a_job()  # Burn-in of 2 steps.
-    learner = make_student(what)
-    publish_peer(1)
-    look = reload_of(what, group, learner)
-
-    seen = []
-    for at in range(3):
-        look(at)
-        seen.append(teachers_of(learner))
-
-    assert seen == [[], [], [(1, 1)]]
-
-
-def test_peer_without_exports_is_not_waited_for(a_job, group, make_student):
-    what = a_job()
-    learner = make_student(what)
-
-    assert reload_of(what, group, learner)(2)
-
-    assert teachers_of(learner) == []
-
-
-def test_freshest_export_teaches_and_a_damaged_one_does_not(
-    a_job, group, make_student, publish_peer
-):
-    what = a_job()
-    learner = make_student(what)
-    look = reload_of(what, group, learner)
-    publish_peer(2, seed=1)
-    look(2)
-    first = teachers_of(learner)
-    flip_a_bit(publish_peer(4, seed=2))
-
-    look(4)
-    after_damage = teachers_of(learner)
-    publish_peer(6, seed=3)
-    look(6)
-
-    assert first == after_damage == [(1, 2)]
-    assert teachers_of(learner) == [(1, 6)]
-
-
-def test_scheduled_exchange_takes_the_export_of_its_step_not_the_newest(
-    a_job, group, make_student, publish_peer
-):
-    what = a_job(
-        exchange=codistillation.Exchange(
-            mode="scheduled",
-            publish_every_steps=2,
-            reload_every_steps=2,
-            delay_steps=2,
-            keep_exports=5,
-        )
-    )
-    learner = make_student(what)
-    for at in (2, 4, 6):
-        publish_peer(at, seed=at)
-
-    reload_of(what, group, learner)(4)
-
-    assert teachers_of(learner) == [(1, 2)]
-
-
-def test_scheduled_exchange_gives_up_at_its_deadline(a_job, group, make_student):
-    exchange = codistillation.Exchange(
-        mode="scheduled",
-        publish_every_steps=2,
-        reload_every_steps=2,
-        deadline_seconds=0.0,
-    )
-    what = a_job(exchange=exchange)
-
-    with pytest.raises(errors.GroupLostError, match="Student 1 did not publish .* 4 "):
-        reload_of(what, group, make_student(what))(4)
-
-
-def test_request_to_stop_ends_the_wait_for_a_scheduled_export(
-    a_job, group, make_student
-):
-    exchange = codistillation.Exchange(
-        mode="scheduled", publish_every_steps=2, reload_every_steps=2
-    )
-    what = a_job(exchange=exchange)
-    look = reload_of(what, group, make_student(what), asked_to_stop=lambda: True)
-
-    assert not look(4)
-
-
-def totals(label_loss, gradient_norm=1.0):
+def totals(label_loss, skipped=0.0):
     given = {name: tf.constant(0.0) for name in step.Totals._fields}
-    given |= {
-        "label_loss": tf.constant(label_loss),
-        "gradient_norm": tf.constant(gradient_norm),
-    }
+    given |= {"label_loss": tf.constant(label_loss), "skipped": tf.constant(skipped)}
     return step.Totals(**given)
 
 
-def test_report_has_the_means_since_the_last_one(a_job, make_student, tmp_path):
-    what = a_job()  # 10 tokens a step, a report every 2 steps.
-    path = tmp_path / "metrics.jsonl"
-    writer = metrics.MetricsWriter(path, tmp_path / "events", 0)
-    report = actions.Report(what, make_student(what), writer, 0)
+@pytest.fixture
+def reports_of(a_job, make_student, tmp_path):
+    """Returns what is written of updates with these totals, from the first on."""
 
-    for at, label_loss in enumerate([10.0, 30.0, 50.0, 70.0], start=1):
-        report(at, totals(label_loss))
-    writer.close()
+    def write(*given):
+        path = tmp_path / "metrics.jsonl"
+        what = a_job()  # 10 tokens a step, a report every 2 steps.
+        writer = metrics.MetricsWriter(path, tmp_path / "events", 0)
+        report = actions.Report(what, make_student(what), writer, 0, NoReload())
+        for at, one in enumerate(given, start=1):
+            report(at, one)
+        writer.close()
+        return [json.loads(line) for line in path.read_text().splitlines()]
 
-    found = [json.loads(line) for line in path.read_text().splitlines()]
+    return write
+
+
+def test_report_has_the_means_since_the_last_one(reports_of):
+    found = reports_of(*(totals(loss) for loss in (10.0, 30.0, 50.0, 70.0)))
+
     assert [(r["step"], r["tokens"]) for r in found] == [(2, 20), (4, 40)]
     assert [r["cross_entropy"] for r in found] == pytest.approx([2.0, 6.0])
     assert [r["distillation_weight"] for r in found] == [0.0, 0.0]
+    assert found[0]["refused_exports"] == {"digest": 1}
 
 
-@pytest.mark.parametrize(
-    ("label_loss", "norm"), [(np.nan, 1.0), (np.inf, 1.0), (1.0, np.nan)]
-)
-def test_divergence_stops_the_run_at_its_report(a_job, make_student, label_loss, norm):
-    what = a_job()
-    report = actions.Report(what, make_student(what), None, 0)
+def test_skipped_updates_are_counted_and_not_averaged(reports_of):
+    found = reports_of(totals(10.0), totals(np.nan, 1.0), *[totals(np.nan, 1.0)] * 2)
 
-    report(1, totals(label_loss, norm))
-    with pytest.raises(errors.DivergedError, match="Between steps 0 and 2"):
-        report(2, totals(10.0))
+    assert [r["skipped_updates"] for r in found] == [1, 2]
+    assert [r["cross_entropy"] for r in found] == [pytest.approx(1.0), None]
 
 
-def test_weights_that_are_not_finite_are_never_saved(a_job, group, make_student):
+@pytest.fixture(autouse=True)
+def no_faults_of_other_tests():
+    faults.forget()
+
+
+@pytest.fixture
+def publish_of(a_job, owner):
+    """Makes the action that publishes a student's exports."""
+
+    def make(what, learner):
+        return actions.Publish(what, job.open_inputs(what), learner, owner)
+
+    return make
+
+
+def test_weights_that_are_not_finite_are_never_saved(
+    a_job, group, make_student, publish_of
+):
     what = a_job()
     learner = make_student(what)
     weight = learner.model.weights["embedding"]
     weight.assign(tf.fill(weight.shape, tf.constant(float("nan"), weight.dtype)))
-    checkpoint = actions.Checkpoint(what, group, learner)
+    checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
 
     with pytest.raises(errors.DivergedError, match="embedding is not finite"):
         checkpoint(1, force=True)
 
     assert not list(what.layout.checkpoints.glob("*"))
+
+
+def steps_of(what):
+    found = publication.committed(what.layout.checkpoints, "ckpt")
+    return [snapshot.step for snapshot in found]
+
+
+def test_refused_checkpoint_is_tried_again_after_one_two_and_four_steps(
+    a_job, group, make_student, publish_of, monkeypatch
+):
+    what = a_job(
+        training=training.Training(num_train_steps=100, checkpoint_every_steps=20)
+    )
+    learner = make_student(what)
+    checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
+    # Every save passes `written` once.
+    monkeypatch.setenv(
+        faults.VARIABLE, ";".join(f"ckpt.written@{n}:fail" for n in (1, 2, 3))
+    )
+
+    tried = []
+    for at in range(1, 31):
+        checkpoint(at)
+        tried.append((at, steps_of(what)))
+
+    assert [at for at, steps in tried if steps][0] == 27  # 20, 21, 23, then 27.
+    assert steps_of(what) == [27]
+
+
+def test_storage_that_refuses_too_often_ends_the_run_and_leaves_the_last_good_one(
+    a_job, group, make_student, publish_of, monkeypatch
+):
+    settings = training.Training(
+        num_train_steps=100, checkpoint_every_steps=1, max_failed_saves=2
+    )
+    what = a_job(training=settings)
+    learner = make_student(what)
+    checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
+    checkpoint(1)
+    monkeypatch.setenv(faults.VARIABLE, "ckpt.written@1+:fail")
+
+    with pytest.raises(errors.SnapshotError, match="step 4 could not be saved"):
+        for at in (2, 3, 4, 5):
+            checkpoint(at)
+
+    assert steps_of(what) == [1]
+
+
+def test_export_that_storage_refuses_is_skipped(
+    a_job, make_student, publish_of, monkeypatch
+):
+    what = a_job(exchange=codistillation.Exchange(publish_every_steps=2))
+    publish = publish_of(what, make_student(what))
+    monkeypatch.setenv(faults.VARIABLE, "export.written@1:fail")
+
+    publish(2)
+    publish._publisher.wait()
+    publish(4)
+    publish._publisher.wait()
+
+    found = publication.committed(what.layout.exports, "export")
+    assert [snapshot.step for snapshot in found] == [4]
+
+
+def test_last_export_that_storage_refuses_is_an_error(
+    a_job, make_student, publish_of, monkeypatch
+):
+    what = a_job()
+    publish = publish_of(what, make_student(what))
+    monkeypatch.setenv(faults.VARIABLE, "export.written@1+:fail")
+
+    with pytest.raises(errors.SnapshotError, match="last export, of step 10"):
+        publish(10)
+
+
+def test_full_disk_delays_metrics_and_loses_none(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    writer = metrics.MetricsWriter(path, tmp_path / "events", 0)
+    file = writer._file
+    writer._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+
+    writer.write("train", 1, {"x": 1.0})
+    writer._file.close()
+    writer._file = file
+    writer.write("train", 2, {"x": 2.0})
+    writer.close()
+
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(r["step"], r["x"]) for r in found] == [(1, 1.0), (2, 2.0)]
