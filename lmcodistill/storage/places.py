@@ -14,6 +14,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import shutil
 import stat
 import uuid
@@ -29,11 +30,17 @@ Place = pathlib.Path | upath.UPath
 # What says that something is not there, and not that storage failed.
 ABSENT = (FileNotFoundError, NotADirectoryError)
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 _CHUNK_BYTES = 1 << 20
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 # Where "create this unless it exists" is one request. fsspec's fallback, a look
 # and then a write, lets two processes both believe that they were first.
 _EXCLUSIVE = ("s3", "s3a", "gs", "gcs", "memory")
+# A listing that was true a minute ago hides the peers' newest exports.
+_OPTIONS: dict[str, Any] = {"use_listings_cache": False}
+# s3fs tries five times for 15 s, and botocore five times within each: a server
+# that hangs would be an error after 416 s (measured), with these after 154 s.
+_OPTIONS_OF_S3 = {"config_kwargs": {"retries": {"total_max_attempts": 2}}}
 
 
 class SpecialFileError(OSError):
@@ -46,11 +53,11 @@ def place(text: str) -> Place:
     Raises:
         UsageError: the URL's kind is unknown or its library is not installed.
     """
-    if "://" not in text:
+    if not _URL.match(text):
         return pathlib.Path(text).expanduser().resolve()
     try:
-        # A listing that was true a minute ago hides the peers' newest exports.
-        found = upath.UPath(text, use_listings_cache=False)
+        is_s3 = text.startswith(("s3://", "s3a://"))
+        found = upath.UPath(text, **(_OPTIONS | _OPTIONS_OF_S3 if is_s3 else _OPTIONS))
         _ = found.fs  # Imports the library behind it; all below share it.
     except Exception as error:  # Each library has its own kinds.
         raise errors.UsageError(

@@ -36,7 +36,8 @@ MARKER = "COMMITTED"
 _PARTIAL = ".partial-"
 _SIGNED = "hmac-sha256:"
 _MAX_MARKER_BYTES = 128
-_NAME = re.compile(r"([a-z]+)-(\d{9,18})-i(\d{1,9})")
+# Each number in one way only: two names are never of one version.
+_NAME = re.compile(r"([a-z]+)-(\d{9}|[1-9]\d{9,17})-i(0|[1-9]\d{0,8})")
 
 
 @dataclasses.dataclass(frozen=True)

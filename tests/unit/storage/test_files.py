@@ -63,7 +63,7 @@ def test_json_is_read_up_to_the_limit_and_no_further(tmp_path):
     path.write_text('{"a": 1}')
 
     assert files.read_json(path, max_bytes=8) == {"a": 1}
-    with pytest.raises(errors.DataError, match="has 8 bytes; .* at most 7"):
+    with pytest.raises(errors.DataError, match="more than the 7 bytes"):
         files.read_json(path, max_bytes=7)
 
 
@@ -72,7 +72,7 @@ def test_terabytes_are_refused_without_being_read(tmp_path):
     path.touch()
     os.truncate(path, 1 << 40)
 
-    with pytest.raises(errors.DataError, match="1,099,511,627,776 bytes"):
+    with pytest.raises(errors.DataError, match="more than the 1,048,576 bytes"):
         files.read_json(path)
 
 
@@ -80,7 +80,7 @@ def test_terabytes_are_refused_without_being_read(tmp_path):
 def test_what_is_no_regular_file_is_refused(tmp_path, make):
     make(tmp_path / "a.json")
 
-    with pytest.raises(errors.DataError, match="not a regular file"):
+    with pytest.raises(errors.DataError, match="no regular file|does not exist"):
         files.read_json(tmp_path / "a.json")
 
 

@@ -1,4 +1,4 @@
-"""Snapshots appear whole or not at all, and what was damaged is refused."""
+"""Snapshots appear whole or not at all, in the order of their owner's lives."""
 
 import hashlib
 import json
@@ -14,38 +14,22 @@ import time
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.storage import files, publication
+from lmcodistill.storage import faults, publication
+from tests.unit.storage import snapshots
+from tests.unit.storage.snapshots import check, publish, versions_in
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
-def write_two_files(path: pathlib.Path) -> None:
-    (path / "first.txt").write_bytes(b"one two three")
-    (path / "below").mkdir()
-    (path / "below" / "second.txt").write_bytes(b"four")
-
-
-def publish(folder, step, write=write_two_files, manifest=None):
-    return publication.publish(folder, "export", step, write, manifest or {"a": 1})
-
-
-def steps_in(folder):
-    return [snapshot.step for snapshot in publication.committed(folder, "export")]
-
-
-def check(snapshot):
-    """Does what a reader does: everything is verified, then copied."""
-    manifest = snapshot.manifest()
-    publication.check_files(snapshot, manifest)
-
-
 def test_snapshot_says_what_it_holds(tmp_path):
-    snapshot = publish(tmp_path, 50)
+    snapshot = publish(tmp_path, 50, incarnation=2)
 
-    assert snapshot.path == tmp_path / "export-000000050"
+    assert snapshot.path == tmp_path / "export-000000050-i2"
+    assert snapshot.version == (2, 50)
     assert snapshot.manifest() == {
         "a": 1,
         "step": 50,
+        "incarnation": 2,
         "files": {
             "below/second.txt": {
                 "bytes": 4,
@@ -64,14 +48,14 @@ def test_snapshot_stays_invisible_while_it_is_being_written(tmp_path):
     seen_by_peer = []
 
     def write_while_a_peer_looks(path):
-        write_two_files(path)
-        seen_by_peer.extend(steps_in(tmp_path))
+        snapshots.write_two_files(path)
+        seen_by_peer.extend(versions_in(tmp_path))
         seen_by_peer.append("looked")
 
     publish(tmp_path, 50, write_while_a_peer_looks)
 
     assert seen_by_peer == ["looked"]
-    assert steps_in(tmp_path) == [50]
+    assert versions_in(tmp_path) == [(1, 50)]
 
 
 @pytest.mark.parametrize("failure", [OSError, KeyboardInterrupt])
@@ -86,16 +70,37 @@ def test_failure_while_writing_leaves_nothing(tmp_path, failure):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("call", [1, 2], ids=["before rename", "before marker"])
+def test_owner_who_lost_the_folder_leaves_nothing(tmp_path, call):
+    with pytest.raises(errors.GroupLostError):
+        publish(tmp_path, 50, check=snapshots.loses_at(call))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("point", ["written", "before_rename", "before_marker"])
+def test_storage_that_fails_at_any_point_leaves_nothing(tmp_path, monkeypatch, point):
+    publish(tmp_path, 50)
+    monkeypatch.setenv(faults.VARIABLE, f"export.{point}@1:fail")
+
+    with pytest.raises(OSError, match="No space left"):
+        publish(tmp_path, 100)
+
+    assert [p.name for p in tmp_path.iterdir()] == ["export-000000050-i1"]
+    monkeypatch.delenv(faults.VARIABLE)
+    check(publish(tmp_path, 100))
+
+
 def test_folder_without_marker_is_invisible_and_swept(tmp_path):
     publish(tmp_path, 50)
     snapshot = publish(tmp_path, 100)
     (snapshot.path / publication.MARKER).unlink()  # Died just before it.
 
-    visible = steps_in(tmp_path)
+    visible = versions_in(tmp_path)
     publication.sweep(tmp_path)
 
-    assert visible == [50]
-    assert [p.name for p in tmp_path.iterdir()] == ["export-000000050"]
+    assert visible == [(1, 50)]
+    assert [p.name for p in tmp_path.iterdir()] == ["export-000000050-i1"]
 
 
 def test_folder_without_marker_is_replaced_by_a_new_attempt(tmp_path):
@@ -107,7 +112,7 @@ def test_folder_without_marker_is_replaced_by_a_new_attempt(tmp_path):
     assert not (snapshot.path / "old").exists()
 
 
-def test_committed_snapshot_is_never_rewritten(tmp_path):
+def test_committed_snapshot_is_never_rewritten_in_the_same_life(tmp_path):
     first = publish(tmp_path, 50, manifest={"a": 1})
 
     second = publish(tmp_path, 50, manifest={"a": 2})
@@ -116,166 +121,172 @@ def test_committed_snapshot_is_never_rewritten(tmp_path):
     assert second.manifest()["a"] == 1
 
 
-def test_damaged_snapshot_is_written_anew(tmp_path):
-    # A run that fell back to an older one comes to this step again.
-    flip_a_bit(publish(tmp_path, 50).path / "first.txt")
+def test_next_life_writes_beside_what_was_there(tmp_path):
+    snapshots.flip_a_bit(publish(tmp_path, 50).path / "first.txt")
 
-    check(publish(tmp_path, 50))
+    check(publish(tmp_path, 50, incarnation=2))
+
+    assert versions_in(tmp_path) == [(1, 50), (2, 50)]
 
 
-def test_order_is_by_step_not_by_time_of_writing(tmp_path):
-    for step in (100, 2_000_000_000, 50):
-        publish(tmp_path, step)
-    os.utime(tmp_path / "export-000000050", (4e9, 4e9))
+def test_order_is_by_incarnation_and_step_not_by_time_of_writing(tmp_path):
+    for incarnation, step in ((2, 100), (1, 2_000_000_000), (10, 50), (2, 50)):
+        publish(tmp_path, step, incarnation=incarnation)
+    os.utime(tmp_path / "export-000000050-i2", (4e9, 4e9))
 
-    assert steps_in(tmp_path) == [50, 100, 2_000_000_000]
+    assert versions_in(tmp_path) == [(1, 2_000_000_000), (2, 50), (2, 100), (10, 50)]
 
 
 def test_other_names_are_not_snapshots(tmp_path):
-    for name in ("export-5", "export-000000050.bak", "ckpt-000000050", "export-x"):
+    for name in (
+        "export-5-i1",
+        "export-000000050",
+        "export-000000050-i1.bak",
+        "export-000000050-i",
+        "ckpt-000000050-i1",
+        "export-x-i1",
+        "export-000000050-i01",
+        "export-0000000050-i1",
+        ".partial-export-000000050-i1",
+    ):
         shutil.copytree(publish(tmp_path / "other", 50).path, tmp_path / name)
 
-    assert steps_in(tmp_path) == []
-    assert steps_in(tmp_path / "not there") == []
+    assert versions_in(tmp_path) == []
+    assert versions_in(tmp_path / "not there") == []
 
 
-def test_keep_newest_removes_the_oldest_by_step(tmp_path):
+@pytest.mark.parametrize("name", ["export-000000050-i2", "export-000000051-i1"])
+def test_snapshot_under_another_name_is_refused(tmp_path, name):
+    # So nobody can present an old export, though it is signed, as the newest.
+    shutil.copytree(publish(tmp_path / "other", 50).path, tmp_path / name)
+    found = publication.committed(tmp_path, "export")[0]
+
+    with pytest.raises(errors.SnapshotError, match="copied or renamed") as refusal:
+        found.manifest()
+
+    assert refusal.value.reason == "name"
+
+
+def test_keep_newest_removes_the_oldest(tmp_path):
     for step in (150, 50, 200, 100):
         publish(tmp_path, step)
-    publication.publish(tmp_path, "ckpt", 1, write_two_files, {})
+    publication.publish(
+        tmp_path, "ckpt", 1, snapshots.write_two_files, {}, snapshots.owner()
+    )
 
     publication.keep_newest(tmp_path, "export", 2)
 
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "ckpt-000000001",
-        "export-000000150",
-        "export-000000200",
+    assert versions_in(tmp_path) == [(1, 150), (1, 200)]
+    assert versions_in(tmp_path, "ckpt") == [(1, 1)]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_keep_newest_leaves_what_is_protected(tmp_path):
+    made = [publish(tmp_path, step) for step in (50, 100, 150, 200)]
+
+    publication.keep_newest(tmp_path, "export", 1, protected=[made[0], made[2]])
+
+    assert versions_in(tmp_path) == [(1, 50), (1, 150), (1, 200)]
+
+
+def test_keep_newest_removes_futures_that_were_given_up(tmp_path):
+    for step in (50, 100, 150):
+        publish(tmp_path, step)
+    # The next life went on from 50, and has come to 100.
+    publish(tmp_path, 100, incarnation=2)
+
+    publication.keep_newest(tmp_path, "export", 5)
+
+    assert versions_in(tmp_path) == [(1, 50), (2, 100)]
+
+
+def test_sweep_leaves_what_others_put_there(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / ".nfs0000000000001").touch()
+    (tmp_path / "export-000000050-i1-backup").mkdir()
+    (tmp_path / "export-000000050-i1").mkdir()
+    (tmp_path / ".partial-export-000000050-i1-0123").mkdir()
+    (tmp_path / ".progress.json.0123.partial").touch()
+
+    publication.sweep(tmp_path)
+
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "notes",
+        "notes.txt",
+        ".nfs0000000000001",
+        "export-000000050-i1-backup",
+    }
+
+
+def test_sweep_of_a_folder_that_is_not_there_does_nothing(tmp_path):
+    publication.sweep(tmp_path / "not there")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_manifest_is_read_by_people_too(tmp_path):
+    content = (publish(tmp_path, 50).path / publication.MANIFEST).read_text()
+
+    assert content == json.dumps(json.loads(content), indent=2, sort_keys=True) + "\n"
+
+
+KEY, OTHER = b"k" * 32, b"o" * 32
+MARKERS = {
+    "signed with the reader's key": (KEY, KEY, None),
+    "nothing is signed": (None, None, None),
+    "not signed, though the reader has a key": (None, KEY, "not signed with the key"),
+    "signed with another key": (OTHER, KEY, "not signed with the key"),
+    "signed, and the reader has no key": (KEY, None, "no key was given"),
+}
+
+
+@pytest.mark.parametrize("case", MARKERS)
+def test_who_has_the_key_reads_only_what_was_signed_with_it(tmp_path, case):
+    writer, reader, refused = MARKERS[case]
+    publish(tmp_path, 50, key=writer)
+    found = publication.committed(tmp_path, "export", reader)[0]
+
+    if refused is None:
+        check(found)
+        return
+    with pytest.raises(errors.SnapshotError, match=refused) as refusal:
+        found.manifest()
+    assert refusal.value.reason == "signature"
+
+
+def test_whoever_lacks_the_key_cannot_forge_a_manifest(tmp_path):
+    """Whatever is changed, and whatever marker is put there, is refused."""
+    snapshot = publish(tmp_path, 50, key=KEY)
+    path = snapshot.path / publication.MANIFEST
+    marker = (snapshot.path / publication.MARKER).read_bytes()
+    content = path.read_bytes()
+    forged = content.replace(b'"a": 1', b'"a": 2')
+    markers = [
+        marker,
+        hashlib.sha256(forged).hexdigest().encode(),
+        b"hmac-sha256:" + hashlib.sha256(forged).hexdigest().encode(),
+        publication._marker_of(forged, OTHER),
+        b"",
+        b"hmac-sha256:",
+    ]
+    flipped = [
+        content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        for at in range(len(content))
     ]
 
-
-def flip_a_bit(path: pathlib.Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def replace_by_link(path: pathlib.Path) -> None:
-    same = path.with_name("same content")
-    path.rename(same)
-    path.symlink_to(same)
+    tries = [(forged, one) for one in markers] + [(one, marker) for one in flipped]
+    for manifest, put in tries:
+        path.write_bytes(manifest)
+        (snapshot.path / publication.MARKER).write_bytes(put)
+        with pytest.raises(errors.SnapshotError) as refusal:
+            snapshot.manifest()
+        assert refusal.value.reason == "signature"
 
 
-def replace_by_pipe(path: pathlib.Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-DAMAGES = {
-    "flipped bit": (flip_a_bit, "has SHA-256"),
-    "truncated": (lambda p: os.truncate(p, 3), "has 3 bytes; its manifest says 4"),
-    "longer": (lambda p: p.write_bytes(b"four!"), "has 5 bytes"),
-    "empty": (lambda p: os.truncate(p, 0), "has 0 bytes"),
-    "deleted": (pathlib.Path.unlink, "is missing"),
-    "a link": (replace_by_link, "no regular file"),
-    "a pipe": (replace_by_pipe, "no regular file"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_file_is_refused_by_its_reason(tmp_path, damage):
-    snapshot = publish(tmp_path, 50)
-    do, reason = DAMAGES[damage]
-    do(snapshot.path / "below" / "second.txt")
-    manifest = snapshot.manifest()
-    (tmp_path / "copy").mkdir()
-
-    with pytest.raises(errors.SnapshotError, match=reason):
-        publication.check_files(snapshot, manifest)
-    with pytest.raises(errors.SnapshotError, match=reason):
-        publication.copy_verified(snapshot, manifest, "below/", tmp_path / "copy")
-
-
-MANIFEST_DAMAGES = {
-    "flipped bit": (flip_a_bit, "does not match the digest"),
-    "truncated": (lambda p: os.truncate(p, 20), "is not readable|does not match"),
-    "deleted": (pathlib.Path.unlink, "is not readable"),
-    "a pipe": (replace_by_pipe, "is not readable"),
-    "gigabytes": (lambda p: os.truncate(p, 1 << 40), "is not readable"),
-}
-
-
-@pytest.mark.parametrize("damage", MANIFEST_DAMAGES)
-def test_damaged_manifest_is_refused(tmp_path, damage):
-    snapshot = publish(tmp_path, 50)
-    do, reason = MANIFEST_DAMAGES[damage]
-    do(snapshot.path / publication.MANIFEST)
-
-    with pytest.raises(errors.SnapshotError, match=reason):
-        snapshot.manifest()
-
-
-@pytest.mark.parametrize("content", [b"", b"0" * 64, b"\xff", b"x" * (1 << 21)])
-def test_damaged_marker_is_refused(tmp_path, content):
-    snapshot = publish(tmp_path, 50)
-    (snapshot.path / publication.MARKER).write_bytes(content)
-
-    with pytest.raises(errors.SnapshotError, match="not readable|does not match"):
-        snapshot.manifest()
-
-
-def forge(snapshot, **changes):
-    """Changes a manifest as its writer could: the marker fits it."""
-    manifest = {**snapshot.manifest(), **changes}
-    content = files.to_json(manifest).encode()
-    (snapshot.path / publication.MANIFEST).write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    (snapshot.path / publication.MARKER).write_text(digest)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../outside", "below/../../outside", "/etc/hostname", ".hidden", "a//b", ""],
-)
-def test_name_that_could_leave_the_folder_is_refused(tmp_path, name):
-    (tmp_path / "outside").write_bytes(b"four")
-    snapshot = publish(tmp_path, 50)
-    listed = snapshot.manifest()["files"]
-    forge(snapshot, files={**listed, name: listed["below/second.txt"]})
-
-    with pytest.raises(errors.SnapshotError, match="plain relative paths"):
-        publication.check_files(snapshot, snapshot.manifest())
-
-
-@pytest.mark.parametrize(
-    "table", [None, [], {}, "first.txt", {"first.txt": 13}, {"first.txt": None}]
-)
-def test_table_of_files_that_is_none_is_refused(tmp_path, table):
-    snapshot = publish(tmp_path, 50)
-    forge(snapshot, files=table)
-
-    with pytest.raises(
-        errors.SnapshotError, match="lists no files|lists 'first.txt' as"
-    ):
-        publication.check_files(snapshot, snapshot.manifest())
-
-
-def test_copy_takes_only_what_was_asked_for(tmp_path):
-    snapshot = publish(tmp_path / "folder", 50)
-    to = tmp_path / "copy"
-    to.mkdir()
-
-    publication.copy_verified(snapshot, snapshot.manifest(), "below/", to)
-
-    assert [(p.name, p.read_bytes()) for p in to.iterdir()] == [("second.txt", b"four")]
-
-
-def test_copy_refuses_what_the_manifest_does_not_list(tmp_path):
-    snapshot = publish(tmp_path, 50)
-    (snapshot.path / "more").mkdir()
-    (snapshot.path / "more" / "third.txt").write_text("unlisted")
-
-    with pytest.raises(errors.SnapshotError, match="lists no files below 'more/'"):
-        publication.copy_verified(snapshot, snapshot.manifest(), "more/", tmp_path)
+def test_key_is_not_shown():
+    assert b"kkk".decode() not in repr(publication.Ownership(1, lambda: None, KEY))
+    assert "kkk" not in repr(publication.Snapshot(ROOT, 1, 1, KEY))
 
 
 def test_reader_gets_all_of_a_snapshot_or_a_refusal_while_its_owner_removes_it(
@@ -302,14 +313,15 @@ def test_reader_gets_all_of_a_snapshot_or_a_refusal_while_its_owner_removes_it(
                 manifest = snapshot.manifest()
                 publication.copy_verified(snapshot, manifest, "below/", to)
                 publication.check_files(snapshot, manifest)
-            except errors.SnapshotError:
+            except errors.SnapshotError as refusal:
+                assert refusal.reason == "missing_file"
                 continue
             assert (to / "second.txt").read_bytes() == b"four"
             read += 1
     owner.join()
 
     assert read > 0
-    assert steps_in(exports) == [49]
+    assert versions_in(exports) == [(1, 49)]
 
 
 PUBLISHER = """
@@ -317,60 +329,46 @@ import pathlib, sys
 from lmcodistill.storage import publication
 
 def write(path):
-    (path / "first.txt").write_bytes(b"half")
-    print("half written", flush=True)
-    sys.stdin.read()  # Never comes.
-
-publication.publish(pathlib.Path(sys.argv[1]), "export", 100, write, {})
-"""
-
-
-def test_kill_in_the_middle_leaves_nothing_visible_and_is_swept(tmp_path):
-    publish(tmp_path, 50)
-    publisher = subprocess.Popen(
-        [sys.executable, "-c", PUBLISHER, str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert publisher.stdout.readline() == "half written\n"
-    publisher.send_signal(signal.SIGKILL)
-    assert publisher.wait(timeout=30) == -signal.SIGKILL
-    publisher.communicate()
-
-    litter = [p for p in tmp_path.iterdir() if p.name != "export-000000050"]
-    half = [p.read_bytes() for p in litter[0].iterdir()]
-    visible = steps_in(tmp_path)
-    publication.sweep(tmp_path)
-
-    assert (len(litter), half) == (1, [b"half"])
-    assert visible == [50]
-    assert [p.name for p in tmp_path.iterdir()] == ["export-000000050"]
-    check(publish(tmp_path, 100))
-
-
-KILLED_ANYWHERE = """
-import pathlib, sys
-from lmcodistill.storage import publication
-
-def write(path):
     for index in range(20):
         (path / f"file-{index}.txt").write_bytes(b"x" * 1000)
 
-step = 0
-while True:
-    step += 1
-    publication.publish(pathlib.Path(sys.argv[1]), "export", step, write, {})
+own = publication.Ownership(1, lambda: None)
+for step in range(1, 1_000_000):
+    publication.publish(pathlib.Path(sys.argv[1]), "export", step, write, {}, own)
 """
 
 
-def test_kill_at_any_moment_leaves_only_whole_snapshots(tmp_path):
-    publisher = subprocess.Popen(
-        [sys.executable, "-c", KILLED_ANYWHERE, str(tmp_path)], cwd=ROOT
+def start_publisher(folder, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-c", PUBLISHER, str(folder)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
     )
+
+
+@pytest.mark.parametrize(
+    ("point", "visible"),
+    [("written", 2), ("before_rename", 2), ("before_marker", 2), ("after_marker", 3)],
+)
+def test_kill_at_a_point_leaves_what_was_committed_and_is_swept(
+    tmp_path, point, visible
+):
+    publisher = start_publisher(tmp_path, LMCODISTILL_FAULT=f"export.{point}@3:kill")
+    assert publisher.wait(timeout=60) == -signal.SIGKILL
+
+    found = publication.committed(tmp_path, "export")
+    publication.sweep(tmp_path)
+
+    assert [s.version for s in found] == [(1, step + 1) for step in range(visible)]
+    for snapshot in found:
+        check(snapshot)
+    assert len(list(tmp_path.iterdir())) == visible
+
+
+def test_kill_at_any_moment_leaves_only_whole_snapshots(tmp_path):
+    publisher = start_publisher(tmp_path)
     deadline = time.monotonic() + 60.0
-    while len(steps_in(tmp_path)) < 3 and time.monotonic() < deadline:
+    while len(versions_in(tmp_path)) < 3 and time.monotonic() < deadline:
         time.sleep(0.001)
     publisher.send_signal(signal.SIGKILL)
     assert publisher.wait(timeout=30) == -signal.SIGKILL
@@ -383,15 +381,3 @@ def test_kill_at_any_moment_leaves_only_whole_snapshots(tmp_path):
         assert len(snapshot.manifest()["files"]) == 20
     publication.sweep(tmp_path)
     assert len(list(tmp_path.iterdir())) == len(found)
-
-
-def test_sweep_of_a_folder_that_is_not_there_does_nothing(tmp_path):
-    publication.sweep(tmp_path / "not there")
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_manifest_is_read_by_people_too(tmp_path):
-    content = (publish(tmp_path, 50).path / publication.MANIFEST).read_text()
-
-    assert content == json.dumps(json.loads(content), indent=2, sort_keys=True) + "\n"
