@@ -6,9 +6,18 @@ Anything that is not one of these is a bug and keeps its traceback.
 
 
 class LmcodistillError(Exception):
-    """Base of every error the command line reports without a traceback."""
+    """Base of every error the command line reports without a traceback.
+
+    Messages quote what strangers wrote; a terminal must not obey it.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return "".join(
+            c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
+            for c in super().__str__()
+        )
 
 
 class UsageError(LmcodistillError):

@@ -2,7 +2,8 @@
 
 Uses gin's own parser and keeps the place of every statement, which gin forgets.
 Here ends everything that makes a gin file a program: imports, references to
-callables, scopes, and includes that leave the two allowed folders are refused.
+callables, scopes, and includes that leave the two allowed folders are refused,
+and so is what would take the parser more than a moment.
 """
 
 import contextlib
@@ -19,13 +20,20 @@ from gin import config_parser
 from lmcodistill import errors
 from lmcodistill.config import shipped
 
-MAX_FILE_BYTES = 64 * 1024
+MAX_BYTES = 32 * 1024  # Of a file, and of all that it includes.
 MAX_INCLUDE_DEPTH = 8
 MAX_FILES = 64
 MAX_NESTING = 100
+MAX_NAME, MAX_STRING = 100, 4_096  # Characters; numbers are as short as names.
+# gin's parser evaluates 'a' 'b' 'c' anew with each piece.
+MAX_PIECES = 100
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 _TOO_DEEP = "the value nests too deeply."
+_TOO_LONG = (
+    f"a word or number has more than {MAX_NAME} characters, or a string more than "
+    f"{MAX_STRING:,}."
+)
 _IMPORT_REFUSED = (
     "imports are refused, because a gin file describes and runs no code. Remove "
     "the line; every settings class is known by its bare name."
@@ -137,6 +145,8 @@ def read_binding(binding: str) -> Statement:
         raise errors.UsageError(
             f"{where}: the value is missing; an empty string is --gin.{target}=\"''\"."
         )
+    if len(text) > MAX_BYTES:
+        raise errors.UsageError(f"{where}: has more than {MAX_BYTES:,} characters.")
     try:
         found = list(_parse(f"{target} = {text}", where, ""))
     except errors.UsageError:
@@ -179,6 +189,7 @@ class _Files:
             self._roots.insert(0, path.resolve().parent)
         self._default = default
         self._count = 0
+        self._bytes_left = MAX_BYTES
 
     def statements(
         self, path: pathlib.Path, including: Sequence[pathlib.Path]
@@ -193,24 +204,42 @@ class _Files:
                 f"{name}: included too often or too deep; at most {MAX_FILES} files, "
                 f"{MAX_INCLUDE_DEPTH} deep."
             )
-        for found in _parse(_read_text(path), name, name):
+        for found in _parse(self._read_text(path, name), name, name):
             where = f"{name}:{found.location.line_num}"
             if isinstance(found, config_parser.IncludeStatement):
                 target = self._included(found.filename, where)
                 if target.resolve() in (p.resolve() for p in (*including, path)):
                     raise errors.UsageError(
-                        f"{where}: {found.filename!r} includes itself."
+                        f"{where}: {shortened(repr(found.filename))} includes itself."
                     )
                 yield from self.statements(target, (*including, path))
             elif isinstance(found, config_parser.BindingStatement):
                 target_name = ".".join(filter(None, (found.selector, found.arg_name)))
                 yield Statement(target_name, found.value, where, is_default)
 
+    def _read_text(self, path: pathlib.Path, name: str) -> str:
+        try:
+            # A FIFO or a device must neither block nor fill the memory.
+            with open(path, "rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            text = content.decode("utf-8-sig")
+        except (OSError, ValueError) as error:
+            message = f"{name}: is not a readable text file: {error}"
+            raise errors.UsageError(message) from error
+        self._bytes_left -= len(content)
+        if self._bytes_left < 0:
+            together = "" if len(content) > MAX_BYTES else ", with all files read here,"
+            raise errors.UsageError(
+                f"{name}: has{together} more than {MAX_BYTES:,} bytes; it is not a gin "
+                "file."
+            )
+        return text
+
     def _included(self, name: str, where: str) -> pathlib.Path:
-        relative = pathlib.PurePath(name)
+        relative, shown = pathlib.PurePath(name), shortened(repr(name))
         if relative.is_absolute() or ".." in relative.parts:
             raise errors.UsageError(
-                f"{where}: include {name!r} leaves its folder. Name a file below "
+                f"{where}: include {shown} leaves its folder. Name a file below "
                 f"{self._roots[0]} or a shipped one."
             )
         for folder in self._roots:
@@ -219,34 +248,17 @@ class _Files:
                 continue
             if not path.resolve().is_relative_to(folder):
                 raise errors.UsageError(
-                    f"{where}: include {name!r} is a link that leaves {folder}."
+                    f"{where}: include {shown} is a link that leaves {folder}."
                 )
             return path
         raise errors.UsageError(
-            f"{where}: include {name!r} is neither below {self._roots[0]} nor a "
+            f"{where}: include {shown} is neither below {self._roots[0]} nor a "
             f"shipped file{_with_suffix(shipped.nearest(name))}."
         )
 
 
 def _with_suffix(hint: str) -> str:
     return hint.replace("?)", ".gin?)")
-
-
-def _read_text(path: pathlib.Path) -> str:
-    name = shipped.label(path)
-    try:
-        # A FIFO or a device must neither block nor fill the memory.
-        with open(path, "rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        text = content.decode("utf-8")
-    except (OSError, ValueError) as error:
-        message = f"{name}: is not a readable text file: {error}"
-        raise errors.UsageError(message) from error
-    if len(content) > MAX_FILE_BYTES:
-        raise errors.UsageError(
-            f"{name}: has more than {MAX_FILE_BYTES:,} bytes; it is not a gin file."
-        )
-    return text
 
 
 def _parse(
@@ -264,6 +276,9 @@ def _parse(
     delegate = _Delegate()
     line = 1
     try:
+        bomb = next(_bombs(text), None)
+        if bomb:
+            raise refuse(*bomb)
         parser = config_parser.ConfigParser(text, delegate)
         # Not iteration: gin's parser leaks StopIteration from the tokenizer,
         # which would end a loop quietly in the middle of a file.
@@ -290,13 +305,32 @@ def _parse(
         raise refuse(*_explained(error, line, text)) from error
 
 
+def _bombs(text: str) -> Iterator[tuple[int, str]]:
+    """Yields the line and the kind of whatever is too long to be meant."""
+    pieces = name = 0
+    # What cannot be tokenized, the parser refuses with a better word.
+    with contextlib.suppress(SyntaxError, tokenize.TokenError):
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type in (tokenize.NL, tokenize.COMMENT):
+                continue
+            length = len(token.string.strip())
+            pieces = pieces + 1 if token.type == tokenize.STRING else 0
+            is_part = token.type == tokenize.NAME or token.string in (".", "/")
+            name = name + length if is_part else 0
+            if length > (MAX_STRING if pieces else MAX_NAME) or name > MAX_NAME:
+                yield token.start[0], _TOO_LONG
+            if pieces > MAX_PIECES:
+                yield token.start[0], "a string of too many pieces."
+
+
 def _explained(error: Exception, line: int, text: str) -> tuple[int, str]:
     """Returns the line and the cause of what gin's parser raised."""
     if isinstance(error, SyntaxError):
         cause = str(error.msg).rpartition("\n")[2].strip()
         word = re.search(r"Failed to parse token '(.*)'", cause, re.DOTALL)
         if word:
-            cause = f"{word[1]} is no value; a string needs quotes: '{word[1]}'"
+            shown = shortened(word[1])
+            cause = f"{shown} is no value; a string needs quotes: '{shown}'"
             if word[1].lower() in ("true", "false", "none"):
                 cause += f"; otherwise write {word[1].capitalize()}"
         return error.lineno or line, f"{cause.rstrip('.')}."

@@ -16,6 +16,8 @@ from lmcodistill.config import reader, shipped, values
 
 # A knob that holds another twice, and so on, doubles with each line.
 MAX_VALUES = 10_000
+MAX_STATEMENTS = 1_000
+_MAX_LINES = 4  # Of a refusal that names several mistakes.
 
 Statements = Sequence[reader.Statement]
 
@@ -46,6 +48,11 @@ def resolve(
     Raises:
         UsageError: a statement cannot be used, or a blank is left.
     """
+    if len(statements) > MAX_STATEMENTS:
+        raise errors.UsageError(
+            f"{statements[MAX_STATEMENTS].where}: more than {MAX_STATEMENTS:,} "
+            "settings; nobody meant them all."
+        )
     read_names = {cls.__name__ for cls in classes}
     for statement in statements:
         _check_target(statement, read_names, known)
@@ -102,18 +109,16 @@ def _refuse_unread(
     A later binding of a field may make a knob idle, which is how a field is
     overridden. A knob that is set after such a binding was meant to decide.
     """
-    live = _closure(bindings, statements)
+    reads = _reads(statements)
+    live = _closure(bindings, reads)
     order = {id(s): index for index, s in enumerate(statements)}
     final = {s.target: s for s in bindings}
-    lines = []
+    closures = [(s, _closure([s], reads)) for s in statements if s.target in final]
+    lines: list[str] = []
     for name, macro in macros.items():
-        if name in live or macro.is_default:
+        if name in live or macro.is_default or len(lines) == _MAX_LINES:
             continue
-        readers = [
-            s.target
-            for s in statements
-            if s.target in final and name in _closure([s], statements)
-        ]
+        readers = [s.target for s, closure in closures if name in closure]
         overriding = [
             final[t] for t in readers if order[id(final[t])] < order[id(macro)]
         ]
@@ -127,15 +132,20 @@ def _refuse_unread(
             hint = shipped.did_you_mean(name, [n for n in live if n in macros])
             lines.append(f"{macro.where}: nothing reads {name}{hint}.")
     if lines:
-        raise errors.UsageError("\n  ".join(lines[:4]))
+        raise errors.UsageError("\n  ".join(lines))
 
 
-def _closure(start: Statements, statements: Statements) -> set[str]:
-    """Returns the knobs that `start` reads, directly or through other knobs."""
+def _reads(statements: Statements) -> dict[str, set[str]]:
+    """Returns which knobs each knob reads itself, by any of its statements."""
     reads: dict[str, set[str]] = {}
     for statement in statements:
         if _is_macro(statement.target):
             reads.setdefault(statement.target, set()).update(_mentions(statement.value))
+    return reads
+
+
+def _closure(start: Statements, reads: Mapping[str, set[str]]) -> set[str]:
+    """Returns the knobs that `start` reads, directly or through other knobs."""
     found: set[str] = set()
     todo = [name for s in start for name in _mentions(s.value)]
     while todo:
@@ -162,7 +172,10 @@ class _Reader:
     def read(self, classes: Sequence[type]) -> dict[type, dict[str, Setting]]:
         found = {cls: self._read_class(cls) for cls in classes}
         if self._blanks:
-            raise errors.UsageError("\n  ".join(dict.fromkeys(self._blanks)))
+            lines = list(dict.fromkeys(self._blanks))
+            if len(lines) > _MAX_LINES:
+                lines[_MAX_LINES:] = [f"And {len(lines) - _MAX_LINES} more."]
+            raise errors.UsageError("\n  ".join(lines))
         return found
 
     def _read_class(self, cls: type) -> dict[str, Setting]:
@@ -215,6 +228,8 @@ class _Reader:
             raise errors.UsageError(
                 f"{origin.where}: {chain[0]} comes to more than {MAX_VALUES:,} values."
             )
+        if len(chain) > reader.MAX_NESTING:
+            raise errors.UsageError(f"{origin.where}: {chain[0]} nests too deeply.")
         if isinstance(value, tuple | list):
             return type(value)(self._expand(v, chain, origin) for v in value)
         if isinstance(value, dict):

@@ -50,7 +50,7 @@ def label(path: pathlib.Path) -> str:
     """Returns how messages call a file: a shipped one by its name."""
     if path.is_relative_to(root()):
         return path.relative_to(root()).as_posix()
-    return str(path)
+    return str(path).replace("\n", r"\n")  # A line of its own would look like ours.
 
 
 def description(path: pathlib.Path) -> str:

@@ -12,7 +12,9 @@ def require(condition: bool, name: str, found: object, expected: str) -> None:
         UsageError: `condition` is false.
     """
     if not condition:
-        raise errors.UsageError(f"{name} = {found!r} cannot work: expected {expected}.")
+        shown = repr(found)
+        shown = shown if len(shown) <= 100 else f"{shown[:97]}..."
+        raise errors.UsageError(f"{name} = {shown} cannot work: expected {expected}.")
 
 
 def require_choice(name: str, found: str, choices: Collection[str]) -> None:

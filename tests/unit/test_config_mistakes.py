@@ -271,8 +271,8 @@ FILES = {
     ),
     "NUL byte": ("SEED = 1\nWINDOW = \0\n", ":2: holds a NUL byte."),
     "too long": (
-        "# " + "x" * 65_536,
-        ": has more than 65,536 bytes; it is not a gin file.",
+        "# " + "x" * 32_768,
+        ": has more than 32,768 bytes; it is not a gin file.",
     ),
 }
 
