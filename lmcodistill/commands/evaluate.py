@@ -77,26 +77,17 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     snapshots = [lookup.find(path, key) for path in paths]
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
-    from lmcodistill.codistill import exports
+    from lmcodistill.codistill import descriptions, exports
 
-    found = [exports.read(snapshot) for snapshot in snapshots]
-    for export in found:
-        _check_vocabulary(export, data)
+    ours = data.manifest
+    wanted = descriptions.Wanted(ours.vocabulary, ours.vocab_size)
+    found = [exports.read(snapshot, wanted) for snapshot in snapshots]
     groups = [[export] for export in found] + ([found] if len(found) > 1 else [])
     results = [_score(flag_values, data, split, group) for group in groups]
     if flag_values.json:
         print(json.dumps({"split": flag_values.split, "results": results}))
         return
     _print_table(results)
-
-
-def _check_vocabulary(export: "exports_lib.Export", data: shards.ShardSet) -> None:
-    if export.vocabulary != data.manifest.vocabulary:
-        raise errors.DataError(
-            f"{export.source} was trained with vocabulary {export.vocabulary[:12]}; "
-            f"the data has {data.manifest.vocabulary[:12]}: their token ids mean other "
-            "pieces. Evaluate it on data of the same `lmcodistill prep`."
-        )
 
 
 def _score(
@@ -121,7 +112,7 @@ def _score(
     nats, tokens = evaluator.total(scored, 0, scored.lanes, progress)
     return {
         "name": name,
-        "exports": [str(export.source) for export in found],
+        "exports": [export.source for export in found],
         "steps": [export.step for export in found],
         "tokens": tokens,
         "cross_entropy": nats / tokens,

@@ -103,8 +103,8 @@ def test_evaluating_on_another_vocabulary_is_refused(start, other_data_dir, fini
         )
     )
 
-    assert code == 3
-    assert "their token ids mean other pieces" in err
+    assert code == 4
+    assert "Their token ids mean different pieces" in err
 
 
 def test_a_folder_without_an_export_is_refused(start, data_dir, tmp_path):
