@@ -18,6 +18,7 @@ from lmcodistill.training import lifeline, restarts, tf_config
 # for each to write its own words into its log.
 LEAVE_SECONDS = 10.0
 _FROZEN, _START_DEADLINE, _STOP_DEADLINE = "frozen", "start deadline", "stop deadline"
+NOT_STARTED = "not started"
 _TAIL_LINES = 12
 _TAIL_BYTES = 1 << 14
 
@@ -55,11 +56,16 @@ class Loss:
     words: str
 
     @property
+    def was_judged(self) -> bool:
+        """Whether its supervisor found it lost; then the cause does not say it all."""
+        return self.cause in (_FROZEN, _START_DEADLINE, _STOP_DEADLINE, NOT_STARTED)
+
+    @property
     def rank(self) -> int:
         """Sorts what began it before what followed from it."""
         if self.code == -signal.SIGABRT:
             return 2  # TensorFlow's farewell where the chief has just left.
-        if self.code < 0 or self.cause in (_FROZEN, _START_DEADLINE, _STOP_DEADLINE):
+        if self.code < 0 or self.was_judged:
             return 0
         ranks = {restarts.LOST: 3, restarts.STOPPED: 4, restarts.INTERRUPTED: 4}
         return ranks.get(self.code, 1)

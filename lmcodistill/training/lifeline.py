@@ -7,6 +7,7 @@ the line ends there means that the supervisor is gone.
 """
 
 import os
+import select
 import socket
 
 # Says that standard input is a lifeline.
@@ -69,7 +70,7 @@ class Lifeline:
     """The worker's end."""
 
     def __init__(self, end: socket.socket):
-        end.settimeout(BEAT_SECONDS)
+        end.setblocking(False)
         self._end = end
 
     def tell(self, has_joined: bool, step: int | None) -> None:
@@ -79,15 +80,14 @@ class Lifeline:
             line = str(step).encode()
         try:
             self._end.send(line + b"\n")
-        except OSError:  # The supervisor does not read, or is gone: `lasts` tells.
+        except OSError:  # The supervisor sleeps, or is gone: `lasts` tells.
             return
 
     def lasts(self) -> bool:
         """Waits for a beat; returns False as soon as the supervisor is gone."""
         try:
-            return bool(self._end.recv(1))
-        except TimeoutError:
-            return True
+            readable, _, _ = select.select([self._end], [], [], BEAT_SECONDS)
+            return not readable or bool(self._end.recv(1))
         except OSError:
             return False
 

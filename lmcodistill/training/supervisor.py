@@ -114,7 +114,7 @@ class Group:
             self._fail(error)
         except OSError as error:
             words = f"could not be started ({error})"
-            loss = attempts.Loss(None, restarts.LOST, "not started", words)
+            loss = attempts.Loss(None, restarts.LOST, attempts.NOT_STARTED, words)
             self._lose(loss, f"Student {self.student} {words}.", now)
         else:
             pids = [worker.process.pid for worker in self._attempt.workers]
@@ -134,7 +134,8 @@ class Group:
             self._lose(loss, f"Student {self.student}, {attempt.tell(loss)}", now)
 
     def _lose(self, loss: attempts.Loss, story: str, now: float) -> None:
-        self._note("lost", worker=loss.worker, cause=loss.cause, reason=loss.words)
+        more = {"reason": loss.words} if loss.was_judged else {}
+        self._note("lost", worker=loss.worker, cause=loss.cause, **more)
         failure = errors.LmcodistillError(story)
         failure.exit_code = loss.code if loss.code > 0 else restarts.LOST
         if self._is_stopping:

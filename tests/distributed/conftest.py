@@ -6,6 +6,7 @@ import pathlib
 import pydoc_data.topics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -118,3 +119,41 @@ def reports_of(run_dir: pathlib.Path, student: int, kind: str) -> list[dict]:
     path = run_dir / "students" / str(student) / "metrics.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
+
+
+def journal_of(path: pathlib.Path, *events: str) -> list[dict]:
+    """Returns what a supervisor noted; of some kinds, where they are given."""
+    if not path.is_file():
+        return []
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [line for line in lines if not events or line["event"] in events]
+
+
+def processes_of(run_dir: pathlib.Path) -> list[int]:
+    """Returns the processes whose command line names the run."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if entry.name.isdigit() and str(run_dir).encode() in command:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until(condition, seconds: float = 120.0) -> None:
+    """Polls until `condition()`; fails at the deadline."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "the deadline passed"
+        time.sleep(0.1)
+
+
+def step_of(run_dir: pathlib.Path, student: int) -> int:
+    """Returns the latest reported step."""
+    path = run_dir / "students" / str(student) / "metrics.jsonl"
+    if not path.is_file():
+        return 0
+    reports = reports_of(run_dir, student, "train")
+    return reports[-1]["step"] if reports else 0

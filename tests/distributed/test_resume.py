@@ -6,7 +6,6 @@ import pathlib
 import signal
 import socket
 import subprocess
-import time
 
 import pytest
 
@@ -14,36 +13,6 @@ from lmcodistill import errors
 from tests.distributed import conftest as runs
 
 pytestmark = pytest.mark.distributed
-
-
-def processes_of(run_dir: pathlib.Path) -> list[int]:
-    """Returns the processes whose command line names the run."""
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if entry.name.isdigit() and str(run_dir).encode() in command:
-            found.append(int(entry.name))
-    return found
-
-
-def wait_until(condition, seconds: float = 120.0) -> None:
-    """Polls until `condition()`; fails at the deadline."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "the deadline passed"
-        time.sleep(0.1)
-
-
-def step_of(run_dir: pathlib.Path, student: int) -> int:
-    """Returns the latest reported step."""
-    path = run_dir / "students" / str(student) / "metrics.jsonl"
-    if not path.is_file():
-        return 0
-    reports = runs.reports_of(run_dir, student, "train")
-    return reports[-1]["step"] if reports else 0
 
 
 @pytest.fixture(scope="module")
@@ -101,34 +70,41 @@ def test_ctrl_c_saves_stops_and_leaves_no_orphan(start, data_dir, tmp_path):
     process = start(
         *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=many_steps)
     )
-    wait_until(lambda: step_of(tmp_path, 0) > 0 and step_of(tmp_path, 1) > 0)
+    runs.wait_until(
+        lambda: runs.step_of(tmp_path, 0) > 0 and runs.step_of(tmp_path, 1) > 0
+    )
 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
 
     assert process.returncode == errors.StoppedError.exit_code, err
     assert "the same command goes on from here" in err.splitlines()[-1]
-    assert processes_of(tmp_path) == []
+    assert runs.processes_of(tmp_path) == []
     checkpoints = list((tmp_path / "students/0/checkpoints").glob("ckpt-*/COMMITTED"))
     assert checkpoints
 
 
 def test_a_killed_launcher_leaves_no_orphan(start, data_dir, tmp_path):
     process = start(*runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000))
-    wait_until(lambda: step_of(tmp_path, 0) > 0)
+    runs.wait_until(lambda: runs.step_of(tmp_path, 0) > 0)
 
     process.kill()
     process.communicate()
 
-    wait_until(lambda: processes_of(tmp_path) == [])
+    runs.wait_until(lambda: runs.processes_of(tmp_path) == [])
 
 
-def test_a_killed_worker_ends_the_run_and_is_named(start, data_dir, tmp_path):
-    process = start(*runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000))
-    wait_until(lambda: step_of(tmp_path, 0) > 0)
+def test_without_restarts_a_killed_worker_ends_the_run_and_is_named(
+    start, data_dir, tmp_path
+):
+    process = start(
+        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000),
+        "--max_restarts=0",
+    )
+    runs.wait_until(lambda: runs.step_of(tmp_path, 0) > 0)
     victims = [
         pid
-        for pid in processes_of(tmp_path)
+        for pid in runs.processes_of(tmp_path)
         if b"--student\x001" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
@@ -137,7 +113,7 @@ def test_a_killed_worker_ends_the_run_and_is_named(start, data_dir, tmp_path):
 
     assert process.returncode == errors.GroupLostError.exit_code
     assert "Student 1, worker 0 was ended by SIGKILL" in err
-    assert processes_of(tmp_path) == []
+    assert runs.processes_of(tmp_path) == []
 
 
 def test_another_configuration_is_refused_with_the_difference(
