@@ -85,7 +85,7 @@ class Stager(Generic[Lesson]):
         self._read, self._deadline = read, deadline_seconds
         self._batch: _Batch[Lesson] | None = None
         self._abandoned: list[_Batch[Lesson]] = []
-        self._looks: collections.Counter[int] = collections.Counter()
+        self._served: collections.Counter[int] = collections.Counter()
 
     @property
     def requests(self) -> Sequence[Request]:
@@ -112,8 +112,10 @@ class Stager(Generic[Lesson]):
         self._abandoned = [b for b in self._abandoned if not b.is_finished.is_set()]
         hung = collections.Counter(batch.peer for batch in self._abandoned)
         chosen = []
-        # Whoever was looked at least comes first, so that none waits for ever.
-        for request in sorted(requests, key=lambda r: self._looks[r.peer]):
+        # Who hangs comes last; of the others, whoever was served least comes first.
+        for request in sorted(
+            requests, key=lambda r: (hung[r.peer], self._served[r.peer])
+        ):
             if request.step is None and hung[request.peer] >= _MAX_HUNG:
                 log.warning("event=peer_passed_over peer=%d reason=hangs", request.peer)
             else:
@@ -152,11 +154,11 @@ class Stager(Generic[Lesson]):
     def _work(self, batch: _Batch[Lesson], requests: Sequence[Request]) -> None:
         try:
             for request in requests:
-                self._looks[request.peer] += 1
                 batch.peer = request.peer
                 lesson = self._stage(request, batch)
                 if batch.is_abandoned:
                     return
+                self._served[request.peer] += 1
                 if lesson is not None:
                     batch.found[request.peer] = lesson
         finally:
