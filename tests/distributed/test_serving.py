@@ -37,7 +37,7 @@ def test_served_scores_are_those_of_the_model(served, student_dir):
     from lmcodistill.codistill import exports, lookup
     from lmcodistill.model import language_model
 
-    snapshot = lookup.find(student_dir)
+    snapshot = lookup.find(str(student_dir))
     vocabulary = exports.vocabulary_of(snapshot)
     model = exports.read(snapshot).build()
 
