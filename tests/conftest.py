@@ -4,9 +4,11 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from tests import object_store as object_store_lib
 
 # Before any test imports TensorFlow, whose news would hide a failure's output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -37,3 +39,19 @@ def lmcodistill(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _object_store() -> Iterator[object_store_lib.ObjectStore]:
+    with object_store_lib.running() as store:
+        yield store
+
+
+@pytest.fixture
+def object_store(_object_store, monkeypatch) -> Iterator[object_store_lib.ObjectStore]:
+    """An S3 server on loopback; this process and its children are its clients."""
+    for name, value in _object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    yield _object_store
+    _object_store.start()
+    _object_store.delay(0.0)

@@ -103,17 +103,18 @@ def _serve() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return server
 
-    server = listen(0)
+    server, is_up = listen(0), True
     print(server.port, flush=True)
     for line in sys.stdin:
         command, _, argument = line.strip().partition(" ")
-        if command == "stop":
+        if command == "stop" and is_up:
             server.shutdown()
             server.server_close()
-        elif command == "start":
+        elif command == "start" and not is_up:
             server = listen(server.port)
         elif command == "delay":
             seconds = float(argument)
+        is_up = {"stop": False, "start": True}.get(command, is_up)
         print("done", flush=True)
 
 
