@@ -144,7 +144,8 @@ def _train(what, inputs, group, learner, writer, stop, own, watch, first) -> Out
         told.append(learner.update(step, stop(), reload.announce()))
         report(step + 1, told[-1])
         evaluate(step + 1)
-        checkpoint(step + 1)
+        if not guard.skipped_in_a_row:  # That state is no good one to go back to.
+            checkpoint(step + 1)
         if group.is_chief:
             heartbeat.beat(step + 1)
         if len(told) <= _LAG:
@@ -152,6 +153,8 @@ def _train(what, inputs, group, learner, writer, stop, own, watch, first) -> Out
         totals = told.popleft()
         verdict = guard.look(step + 1 - _LAG, totals)
         if verdict is divergence.Verdict.ROLL_BACK:
+            if not _has_checkpoint(what, group):
+                raise guard.gave_up("There is no checkpoint to go back to")
             return Outcome.ROLLED_BACK
         if verdict is divergence.Verdict.DROP_TEACHERS:
             reload.drop_all(step + 1)
@@ -165,6 +168,14 @@ def _train(what, inputs, group, learner, writer, stop, own, watch, first) -> Out
         publish(what.training.num_train_steps)
         heartbeat.beat(what.training.num_train_steps, force=True)
     return Outcome.DONE
+
+
+def _has_checkpoint(what: job.Job, group: cluster.Group) -> bool:
+    """Returns whether there is a whole checkpoint. Collective."""
+    found = None
+    if group.is_chief:
+        found = checkpoints.newest(what.layout.checkpoints, what.key)
+    return group.broadcast_json(found is not None)
 
 
 def _restore(what: job.Job, group: cluster.Group, learner: student.Student) -> int:
