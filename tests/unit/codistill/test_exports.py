@@ -1,17 +1,13 @@
-"""Exports: read without running anything, and found by those who look for them."""
+"""Exports: what was published is what is read."""
 
 import dataclasses
 import json
-import shutil
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
-from lmcodistill import errors
-from lmcodistill.codistill import exports, lookup
+from lmcodistill.codistill import exports
 from lmcodistill.model import language_model
-from lmcodistill.storage import publication
 
 
 def test_export_gives_back_its_weights_bit_for_bit(bench):
@@ -64,50 +60,3 @@ def test_model_of_double_precision_has_zeros_of_it(make_export, config):
     blank = exports.blank(make_export(student=1, step=50, config=double).header())
 
     assert {w.dtype for w in blank.weights.values()} == {np.dtype("float64")}
-
-
-def copy(snapshot, step, incarnation):
-    """Publishes the same again under another name; returns where."""
-    name = publication.name_of("export", step, incarnation)
-    shutil.copytree(snapshot.path, snapshot.path.with_name(name))
-    return publication.Snapshot(snapshot.path.with_name(name), step, incarnation)
-
-
-def test_find_takes_an_export_a_students_folder_or_a_folder_of_exports(bench, tmp_path):
-    folder = tmp_path / "students" / "1" / "exports"
-    shutil.copytree(bench.spoilt, folder / bench.spoilt.name)
-    older = publication.Snapshot(folder / bench.spoilt.name, 50, 2)
-    newer = copy(older, 100, 2)
-
-    assert lookup.find(str(older.path)) == older
-    assert lookup.find(str(folder)) == newer
-    assert lookup.find(str(folder.parent)) == newer
-
-
-@pytest.mark.parametrize("name", ["export-000000007-i1", "export-latest", "nothing"])
-def test_find_says_what_to_give_where_there_is_none(tmp_path, name):
-    (tmp_path / name).mkdir()
-    if name == "export-latest":
-        (tmp_path / name / publication.MARKER).write_text("x")
-
-    with pytest.raises(errors.SnapshotError, match="no committed export. Give an exp"):
-        lookup.find(str(tmp_path / name))
-
-
-def test_newer_ones_are_by_incarnation_then_step_and_come_newest_first(bench):
-    first = bench.snapshot
-    later_life = copy(first, 40, 3)
-    further = copy(first, 60, 2)
-
-    assert lookup.newer_than(first.path.parent, None) == [later_life, further, first]
-    assert lookup.newer_than(first.path.parent, (2, 50)) == [later_life, further]
-    assert lookup.newer_than(first.path.parent, (3, 40)) == []
-    assert lookup.newer_than(first.path.parent / "not there", None) == []
-
-
-def test_export_of_a_step_is_that_of_the_latest_life_first(bench):
-    first = bench.snapshot
-    again = copy(first, 50, 3)
-    copy(first, 60, 3)
-
-    assert lookup.of_step(first.path.parent, 50) == [again, first]
