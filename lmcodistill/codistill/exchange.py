@@ -1,6 +1,6 @@
 """Who teaches whom, when, and from which export: arithmetic on the step.
 
-No files and no clocks; `codistill/exports.py` looks at what there really is.
+No files and no clocks; `codistill/lookup.py` looks at what there really is.
 """
 
 from lmcodistill.settings import codistillation as settings

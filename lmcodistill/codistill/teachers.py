@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lmcodistill import errors
 from lmcodistill.codistill import exports
 from lmcodistill.model import language_model
 from lmcodistill.settings import model as model_settings
@@ -61,7 +60,6 @@ class TeacherPool:
     def __init__(
         self,
         *,
-        vocabulary: str,
         carry_state: bool,
         new_state: Callable[[language_model.LanguageModel, int], Any],
         scope: Callable[[], contextlib.AbstractContextManager],
@@ -69,7 +67,6 @@ class TeacherPool:
         """Makes an empty pool.
 
         Args:
-            vocabulary: Fingerprint of the student's vocabulary.
             carry_state: Whether a teacher's state survives new weights of the
                 same peer.
             new_state: From a model and the step to the state, per replica, of a
@@ -78,24 +75,8 @@ class TeacherPool:
         """
         self.active: list[Teacher] = []
         self._slots: list[Teacher] = []
-        self._vocabulary = vocabulary
         self._carry_state = carry_state
         self._new_state, self._scope = new_state, scope
-
-    def check(self, export: exports.Export) -> None:
-        """Refuses an export that cannot teach this student.
-
-        Raises:
-            SnapshotError: its ids mean other pieces.
-        """
-        if export.vocabulary != self._vocabulary:
-            raise errors.SnapshotError(
-                f"Teacher {export.source} was trained with vocabulary "
-                f"{export.vocabulary[:12]}; this student uses {self._vocabulary[:12]}. "
-                "Their token ids mean different pieces, so there is nothing to learn "
-                "from its predictions. Train the peer on data of the same "
-                "`lmcodistill prep`."
-            )
 
     def adopt(self, lessons: Sequence[exports.Export | Teacher], at: int) -> None:
         """Makes these the teachers from the next step on.

@@ -67,7 +67,10 @@ class Publish:
 
         def publish(at: int, weights: exporter.Weights) -> None:
             one.publish(folder, at, weights, owner)
-            publication.keep_newest(folder, layout.EXPORT, keep)
+            try:
+                publication.keep_newest(folder, layout.EXPORT, keep)
+            except OSError as error:  # The export stands; the next one tries again.
+                log.warning("step=%d event=old_exports_kept reason=%s", at, error)
 
         patience = what.exchange.deadline_seconds if self._is_scheduled else 0.0
         self._publisher = publisher.Publisher(publish, patience_seconds=patience)
@@ -95,6 +98,10 @@ class Publish:
                 "command again.",
                 reason="not_saved",
             )
+
+    def close(self) -> None:
+        """Waits for the export under way: no thread may outlive TensorFlow."""
+        self._publisher.wait()
 
     def settle(self) -> None:
         """Makes sure that no export is missing of a step that a restart skips.

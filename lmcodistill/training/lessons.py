@@ -27,7 +27,8 @@ from lmcodistill.storage import publication
 from lmcodistill.training import cluster, job, student
 
 _POLL_SECONDS = 0.05
-_PROBE_LANES = 8
+# Wide and short, because time is what a recurrent model's steps cost.
+_PROBE_LANES, _PROBE_TOKENS = 16, 8
 
 log = logging.getLogger("lmcodistill")
 
@@ -38,13 +39,13 @@ class Reader:
     """Reads exports and judges whether they can teach. In any thread."""
 
     def __init__(self, what: job.Job, inputs: job.Inputs):
-        """Takes the probe batch: the first window of a few lanes."""
+        """Takes the probe batch: the first tokens of some lanes."""
         lanes = min(_PROBE_LANES, what.batches.global_batch_size)
         window = inputs.windows.at(0, 0, lanes)
         self._probe = probe.Probe(
-            window.inputs,
-            window.targets,
-            window.is_start,
+            window.inputs[:, :_PROBE_TOKENS],
+            window.targets[:, :_PROBE_TOKENS],
+            window.is_start[:, :_PROBE_TOKENS],
             what.exchange.max_teacher_cross_entropy,
         )
         self._vocabulary = inputs.data.manifest.vocabulary

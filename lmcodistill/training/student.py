@@ -58,7 +58,6 @@ class Student:
         self._state = self._zero_state(self.model)
         self.rollbacks = 0
         self.teachers = teachers.TeacherPool(
-            vocabulary=manifest.vocabulary,
             carry_state=what.exchange.state_on_swap == "carry",
             new_state=self._new_teacher_state,
             scope=group.strategy.scope,

@@ -95,9 +95,12 @@ def run(what: job.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> Non
             _prepare_folder(what)
         while True:
             first = _restore(what, group, learner)
-            with _metrics(what, group, first) as writer:
+            with (
+                _metrics(what, group, first) as writer,
+                _publishing(what, inputs, learner, own) as publish,
+            ):
                 outcome = _train(
-                    what, inputs, group, learner, writer, stop, own, watch, first
+                    what, inputs, group, learner, writer, publish, stop, watch, first
                 )
             if outcome is not Outcome.ROLLED_BACK:
                 break
@@ -117,10 +120,10 @@ def run(what: job.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> Non
         )
 
 
-def _train(what, inputs, group, learner, writer, stop, own, watch, first) -> Outcome:
+def _train(
+    what, inputs, group, learner, writer, publish, stop, watch, first
+) -> Outcome:
     """Makes the updates from step `first` on."""
-    owner = own.ownership(what.key) if own is not None else None
-    publish = actions.Publish(what, inputs, learner, owner) if owner else None
     read = lessons.Reader(what, inputs)
     reload = lessons.Reload(what, group, learner, read, stop)
     report = actions.Report(what, learner, writer, first, reload)
@@ -212,6 +215,21 @@ def _metrics(
         yield writer
     finally:
         writer.close()
+
+
+@contextlib.contextmanager
+def _publishing(
+    what: job.Job,
+    inputs: job.Inputs,
+    learner: student.Student,
+    own: lease.Lease | None,
+) -> Iterator[actions.Publish | None]:
+    if own is None:
+        yield None
+        return
+    publish = actions.Publish(what, inputs, learner, own.ownership(what.key))
+    yield publish
+    publish.close()  # Not after an error: it may be storage that does not answer.
 
 
 @contextlib.contextmanager

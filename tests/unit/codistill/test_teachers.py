@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lmcodistill import errors
 from lmcodistill.codistill import teachers
 
 
 @pytest.fixture
-def make_pool(vocabulary):
+def make_pool():
     def make(carry_state=True):
         return teachers.TeacherPool(
-            vocabulary=vocabulary.fingerprint,
             carry_state=carry_state,
             new_state=lambda model, at: model.initial_state(2),
             scope=contextlib.nullcontext,
@@ -174,13 +172,3 @@ def test_teacher_is_found_by_its_peer(pool, make_export):
 
     assert pool.of_peer(2) is pool.active[1]
     assert pool.of_peer(3) is None
-
-
-def test_teacher_of_another_vocabulary_is_refused(pool, make_export, vocabulary):
-    pool.check(make_export(student=1, step=50))
-
-    with pytest.raises(
-        errors.SnapshotError,
-        match=f"vocabulary other; this student uses {vocabulary.fingerprint[:12]}",
-    ):
-        pool.check(make_export(student=1, step=50, vocabulary="other"))
