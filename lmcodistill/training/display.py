@@ -111,7 +111,9 @@ class Follow(_Show):
 def table(students: list[status.StudentStatus]) -> rich.table.Table:
     """Returns the students as a table for a terminal."""
     headings, rows = status.cells(students)
-    shown = rich.table.Table(*headings)
+    restarts = [f"student {s.student}: {s.restarts}" for s in students if s.restarts]
+    caption = f"Restarts after a loss: {', '.join(restarts)}" if restarts else None
+    shown = rich.table.Table(*headings, caption=caption)
     for row in rows:
         shown.add_row(*row)
     return shown

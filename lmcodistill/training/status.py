@@ -108,8 +108,6 @@ def cells(
         "teachers (staleness)": [_teachers(s) for s in students],
         "ETA": [_duration(s.eta_seconds) for s in students],
     }
-    if any(s.restarts for s in students):
-        columns["restarts"] = [str(s.restarts) for s in students]
     return tuple(columns), list(zip(*columns.values(), strict=True))
 
 
