@@ -1,7 +1,8 @@
 """One attempt of a group: its processes, watched until all of them are gone.
 
 Finds out that a worker was lost, and which one began it: by a signal, an exit code,
-its silence, or because the group did not come together in time. Never waits.
+its silence, or because the group did not come together in time. Never waits, but
+for the seconds in which it asks who is missing.
 """
 
 import dataclasses

@@ -134,7 +134,11 @@ class Group:
             self._lose(loss, f"Student {self.student}, {attempt.tell(loss)}", now)
 
     def _lose(self, loss: attempts.Loss, story: str, now: float) -> None:
-        more = {"reason": loss.words} if loss.was_judged else {}
+        more = {}
+        if loss.was_judged:
+            more["reason"] = loss.words
+        elif loss.code > 0:  # Its own last words.
+            more["reason"] = story.splitlines()[-1][:300]
         self._note("lost", worker=loss.worker, cause=loss.cause, **more)
         failure = errors.LmcodistillError(story)
         failure.exit_code = loss.code if loss.code > 0 else restarts.LOST
