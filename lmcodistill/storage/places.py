@@ -55,9 +55,13 @@ def place(text: str) -> Place:
     """
     if not _URL.match(text):
         return pathlib.Path(text).expanduser().resolve()
+    if not text.rpartition("://")[2].strip("/"):
+        raise errors.UsageError(f"{text} names no bucket; s3://BUCKET/FOLDER does.")
     try:
         is_s3 = text.startswith(("s3://", "s3a://"))
-        found = upath.UPath(text, **(_OPTIONS | _OPTIONS_OF_S3 if is_s3 else _OPTIONS))
+        found = upath.UPath(
+            text.rstrip("/"), **(_OPTIONS | _OPTIONS_OF_S3 if is_s3 else _OPTIONS)
+        )
         _ = found.fs  # Imports the library behind it; all below share it.
     except Exception as error:  # Each library has its own kinds.
         raise errors.UsageError(
@@ -66,8 +70,6 @@ def place(text: str) -> Place:
         ) from error
     if found.protocol in ("file", "local"):
         return pathlib.Path(found.path).resolve()
-    if not found.path.strip("/"):
-        raise errors.UsageError(f"{text} names no bucket; s3://BUCKET/FOLDER does.")
     return found
 
 
