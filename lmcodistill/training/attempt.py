@@ -93,7 +93,10 @@ class Worker:
     @property
     def code(self) -> int | None:
         """Its exit code; negative: a signal's number; None while it runs."""
-        return self.process.poll()
+        code = self.process.poll()
+        if code is not None:
+            self.pulse.listen(0.0)  # Its last word may say that all is well.
+        return 0 if code and self.pulse.is_done else code
 
     def kill(self) -> None:
         """Ends it at once, also where it is stopped."""
@@ -104,8 +107,9 @@ class Worker:
     def listen(self, elapsed: float) -> None:
         """Takes its signs of life of the last `elapsed` seconds."""
         self.pulse.listen(elapsed)
-        if not self.pulse.has_joined and not self._is_stopped():
-            # It cannot speak while it joins: TensorFlow holds Python's lock.
+        if self.pulse.is_done or not (self.pulse.has_joined or self._is_stopped()):
+            # It cannot speak while it leaves, nor while it joins, when TensorFlow
+            # holds Python's lock.
             self.pulse.quiet_seconds = 0.0
 
     def _is_stopped(self) -> bool:
@@ -145,7 +149,7 @@ class Attempt:
                 they run.
         """
         self.workers, self._addresses = workers, addresses
-        self._starting_seconds = 0.0
+        self._starting_seconds = self._leaving_seconds = 0.0
         self._condemned: list[Loss] = []
         self._kill_at = self._save_by = math.inf
 
@@ -200,7 +204,9 @@ class Attempt:
             self._starting_seconds += elapsed
             if self._starting_seconds > limits.start_deadline_seconds:
                 self._condemn_those_that_start(limits.start_deadline_seconds, now)
-        if now >= self._kill_at:
+        if all(worker.pulse.is_done for worker in self.workers):
+            self._leaving_seconds += elapsed
+        if now >= self._kill_at or self._leaving_seconds > lifeline.GRACE_SECONDS:
             self.kill()
 
     def _condemn(self, worker: Worker, cause: str, words: str, now: float) -> None:

@@ -1,9 +1,10 @@
 """The line between a supervisor and each of its workers, and both of its ends.
 
 A worker's standard input is one end of a pair of sockets. Every second the worker
-writes a line into it: `-` until it has joined its group, `+` from then on, and the
-step that it is at as soon as it has one. Nothing is ever sent the other way; that
-the line ends there means that the supervisor is gone.
+writes a line into it: `-` until it has joined its group, `+` from then on, the step
+that it is at as soon as it has one, and last of all `.` when its work is done.
+Nothing is ever sent the other way; that the line ends there means that the
+supervisor is gone.
 """
 
 import os
@@ -16,7 +17,7 @@ BEAT_SECONDS = 1.0
 # How long a worker may take to save when it was asked to stop.
 GRACE_SECONDS = 60.0
 
-_STARTING, _JOINED = b"-", b"+"
+_STARTING, _JOINED, _DONE = b"-", b"+", b"."
 _MAX_LINE = 32
 
 
@@ -26,6 +27,7 @@ class Pulse:
     Attributes:
         has_joined: Whether the worker's group has come together.
         step: The step that it is at; None until it said so.
+        is_done: Whether its work is done; how it leaves is all the same then.
         quiet_seconds: How long it has said nothing.
     """
 
@@ -34,6 +36,7 @@ class Pulse:
         self._end, self._rest = end, b""
         self.has_joined = False
         self.step: int | None = None
+        self.is_done = False
         self.quiet_seconds = 0.0
 
     def listen(self, elapsed: float) -> None:
@@ -58,6 +61,8 @@ class Pulse:
     def _take(self, line: bytes) -> None:
         if line == _JOINED:
             self.has_joined = True
+        elif line == _DONE:
+            self.is_done = True
         elif line.isdigit() and len(line) < _MAX_LINE:
             self.has_joined, self.step = True, int(line)
 
@@ -76,8 +81,13 @@ class Lifeline:
     def tell(self, has_joined: bool, step: int | None) -> None:
         """Says that this process lives, and where it is."""
         line = _JOINED if has_joined else _STARTING
-        if step is not None:
-            line = str(step).encode()
+        self._send(line if step is None else str(step).encode())
+
+    def tell_done(self) -> None:
+        """Says that the work is done."""
+        self._send(_DONE)
+
+    def _send(self, line: bytes) -> None:
         try:
             self._end.send(line + b"\n")
         except OSError:  # The supervisor sleeps, or is gone: `lasts` tells.

@@ -57,6 +57,14 @@ class Watchdog:
         """Notes that training goes on although the step is the same."""
         self._quiet_seconds = 0.0
 
+    def done(self) -> None:
+        """Notes that the work is done.
+
+        TensorFlow's farewell waits for the other workers, and may abort where one
+        is gone already; nothing of that concerns the supervisor.
+        """
+        self._line.tell_done()
+
     def _watch(self) -> None:
         before = time.monotonic()
         self._line.tell(self._has_joined, self._step)

@@ -281,6 +281,7 @@ def main(
         os._exit(1)  # A bug; see `_end`.
     if own is not None:
         own.release()
+    watch.done()
     return 0
 
 

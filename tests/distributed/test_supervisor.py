@@ -119,7 +119,7 @@ def test_a_frozen_worker_is_killed_and_comes_back(start, data_dir, tmp_path):
     journal = tmp_path / "supervisor.jsonl"
     process = start(
         *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
-        LMCODISTILL_FROZEN_SECONDS="4",
+        LMCODISTILL_FROZEN_SECONDS="8",
         **SLOW,
     )
     runs.wait_until(lambda: runs.step_of(tmp_path, 0) >= 6)
@@ -208,7 +208,6 @@ def test_a_missing_worker_is_named_at_the_start_deadline(
     start, data_dir, tmp_path, present
 ):
     addresses = free_addresses(2)
-    began = time.monotonic()
     process = start(
         *runs.train_arguments(data_dir, tmp_path, **ALONE),
         *("--student", 0, "--start_deadline_seconds=10", "--max_restarts=0"),
@@ -219,8 +218,9 @@ def test_a_missing_worker_is_named_at_the_start_deadline(
 
     assert process.returncode == LOST
     assert f"no answer from {addresses[1 - present]} (Connection refused)" in err
-    assert addresses[present] not in err.partition("no answer from")[2].split("\n")[0]
-    assert time.monotonic() - began < 10.0 + 5.0
+    journal = tmp_path / f"students/0/supervisor-worker-{present}.jsonl"
+    begin, lost = runs.journal_of(journal, "started", "lost")
+    assert lost["seconds"] - begin["seconds"] < 10.0 + 5.0
     assert runs.processes_of(tmp_path) == []
 
 

@@ -126,6 +126,16 @@ def test_a_worker_that_says_nothing_is_frozen(a_group):
     assert "worker 0 gave no sign of life for 1 s" in str(failure)
 
 
+def test_a_worker_whose_work_is_done_may_leave_as_it_likes(a_group, tmp_path):
+    limits = attempt.Limits(max_restarts=0, frozen_seconds=0.5)
+    scripts = [f"{JOIN} echo . >&0; sleep 1.5; kill -ABRT $$"] * 2
+
+    supervisor.Supervisor([a_group(0, *scripts, limits=limits)]).run()
+
+    lines = (tmp_path / "supervisor.jsonl").read_text().splitlines()
+    assert '"event": "ended"' in lines[-1]
+
+
 def test_a_worker_that_does_not_join_is_not_frozen_but_late(a_group):
     limits = attempt.Limits(
         max_restarts=0, frozen_seconds=0.5, start_deadline_seconds=2.0
