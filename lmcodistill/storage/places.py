@@ -78,6 +78,16 @@ def is_local(where: Place) -> TypeGuard[pathlib.Path]:
     return isinstance(where, pathlib.Path)
 
 
+def is_open_to_all(folder: Place) -> bool:
+    """Returns whether everybody on this machine may write in a local folder."""
+    if not isinstance(folder, pathlib.Path):
+        return False
+    return any(
+        parent.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
+        for parent in (folder, *folder.parents)
+    )
+
+
 @contextlib.contextmanager
 def storage_errors() -> Iterator[None]:
     """Turns whatever a remote library raises into an OSError."""

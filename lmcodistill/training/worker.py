@@ -201,6 +201,12 @@ def _prepare_folder(what: job.Job) -> None:
     for folder in (what.layout.checkpoints, what.layout.exports):
         places.make_folder(folder)
         publication.sweep(folder)
+    if places.is_open_to_all(what.layout.exports) and what.key is None:
+        log.warning(
+            "event=folder_open_to_all folder=%s reason=whoever can log in here can "
+            "decide what the peers learn; chmod o-w, or give --export_key_file",
+            what.layout.exports,
+        )
 
 
 @contextlib.contextmanager

@@ -217,3 +217,15 @@ def test_reading_is_a_point_of_faults(tmp_path, monkeypatch):
 
     with pytest.raises(OSError, match="asked for at storage.read"):
         list(places.read_chunks(tmp_path / "a", 10))
+
+
+def test_folder_that_everybody_may_write_to_is_known(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    seen = []
+
+    for mode in (0o755, 0o777, 0o1777):  # The last is as /tmp is: own files only.
+        folder.chmod(mode)
+        seen.append(places.is_open_to_all(folder / "."))
+
+    assert seen == [False, True, False]
