@@ -181,7 +181,7 @@ def test_ctrl_c_during_a_pause_ends_the_run_at_once(start, data_dir, tmp_path):
     _, err = process.communicate(timeout=60)
 
     assert process.returncode == STOPPED, err
-    assert time.monotonic() - began < 5.0  # The pause is 8 seconds long.
+    assert time.monotonic() - began < 7.0  # The pause is 8 seconds long.
     assert runs.processes_of(tmp_path) == []
     assert runs.journal_of(journal)[-1]["event"] == "stopped"
 
@@ -315,7 +315,6 @@ def test_a_second_launch_is_refused_while_the_first_runs(start, data_dir, tmp_pa
     )
     runs.wait_until(lambda: runs.step_of(tmp_path, 0) > 0)
 
-    began = time.monotonic()
     second = start(
         *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000, **ALONE)
     )
@@ -323,6 +322,6 @@ def test_a_second_launch_is_refused_while_the_first_runs(start, data_dir, tmp_pa
 
     assert second.returncode == LOST
     assert "is held by process" in err
-    assert time.monotonic() - began < 5.0
+    assert len(started(tmp_path / "supervisor.jsonl", 0)) == 1  # It never began.
     first.send_signal(signal.SIGINT)
     first.communicate(timeout=120)
