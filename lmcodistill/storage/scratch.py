@@ -34,12 +34,14 @@ def folder() -> Iterator[pathlib.Path]:
 def _make() -> tuple[pathlib.Path, int]:
     while True:
         path = pathlib.Path(tempfile.mkdtemp(prefix=_PREFIX))
-        lock = os.open(path, os.O_RDONLY)
-        with contextlib.suppress(OSError):  # Without locks nobody takes it away.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists():
-            return path, lock
-        os.close(lock)  # Taken for a dead one's before it was locked.
+        # Until it is locked, another process may take it for a dead one's.
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(path, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # Without locks nobody takes it away.
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():
+                return path, lock
+            os.close(lock)
 
 
 def _remove_those_of_the_dead() -> None:

@@ -73,3 +73,25 @@ def test_folders_that_only_look_alike_stay(temporary):
 
     assert len(list(temporary.iterdir())) == 6
     assert target.is_dir()
+
+
+MAKER = """
+from lmcodistill.storage import scratch
+for _ in range(300):
+    with scratch.folder() as path:
+        (path / "file").write_bytes(b"x")
+"""
+
+
+def test_processes_that_make_many_take_none_from_each_other(temporary):
+    makers = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAKER],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+        for _ in range(4)
+    ]
+
+    assert [maker.wait(timeout=120) for maker in makers] == [0] * 4
+    assert list(temporary.iterdir()) == []
