@@ -129,6 +129,7 @@ def _group(
         flag_values.max_restarts,
         flag_values.start_deadline_seconds,
         float(os.environ.get("LMCODISTILL_FROZEN_SECONDS", "30")),
+        what.distillation.targets == "peers" and what.exchange.mode == "scheduled",
     )
     return supervisor.Group(what.student, start_again, limits, noted)
 

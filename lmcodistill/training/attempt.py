@@ -33,11 +33,14 @@ class Limits:
             that are followed by a restart; 0: any failure ends the whole run.
         start_deadline_seconds: How long a group may take to come together.
         frozen_seconds: How long a worker may say nothing.
+        is_needed: Whether the other students cannot go on without this one, as in
+            a scheduled exchange.
     """
 
     max_restarts: int = 10
     start_deadline_seconds: float = 300.0
     frozen_seconds: float = 30.0
+    is_needed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

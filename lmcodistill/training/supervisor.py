@@ -173,7 +173,9 @@ class Group:
         self.failure = failure
         verdict = restarts.verdict(failure.exit_code)
         self.stops_all = (
-            verdict is restarts.Verdict.STOP_ALL or self._limits.max_restarts == 0
+            verdict is restarts.Verdict.STOP_ALL
+            or self._limits.max_restarts == 0
+            or self._limits.is_needed
         )
         cause = f"exit code {failure.exit_code}"
         self._end("gave_up", cause=cause, reason=str(failure).splitlines()[0])

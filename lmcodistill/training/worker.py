@@ -246,8 +246,8 @@ def _lost_workers_named() -> Iterator[None]:
         first_line = str(error).strip().splitlines()[0][:300]
         raise errors.GroupLostError(
             f"A worker of this student was lost ({type(error).__name__}: "
-            f"{first_line}). Start the same command again on all its workers; they go "
-            "on from the last checkpoint."
+            f"{first_line}). Its workers are started again by their supervisors, or "
+            "by the same command, and go on from the last checkpoint."
         ) from error
 
 

@@ -77,6 +77,16 @@ def test_what_fails_for_one_student_leaves_the_others_alone(a_group, tmp_path, c
     assert log(tmp_path, 1) == "done\n"
 
 
+def test_a_student_that_others_wait_for_takes_them_along(a_group, tmp_path):
+    fails = a_group(0, f"{JOIN} sleep 1; exit 5", limits=attempt.Limits(is_needed=True))
+    obeys = a_group(1, f"{JOIN} {OBEY}")
+
+    failure = failure_of(fails, obeys)
+
+    assert failure.exit_code == errors.DivergedError.exit_code
+    assert obeys.was_stopped
+
+
 def test_a_mistake_for_all_lets_the_others_save_and_stop(a_group, tmp_path):
     fails = a_group(0, f"sleep 0.5; {JOIN} exit 3")
     works = a_group(1, f"{JOIN} {OBEY}")
