@@ -259,6 +259,7 @@ def _read_only(root: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _fault(fault: str) -> Iterator[None]:
+    faults.forget()
     os.environ[faults.VARIABLE] = fault
     try:
         yield
