@@ -3,6 +3,7 @@
 import json
 import pathlib
 import random
+from typing import Any
 
 import numpy as np
 import spoilt_exports
@@ -26,28 +27,39 @@ def r23(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
         for step in STEPS:
             values = {"model/a": np.full((50, 7), step, np.float32)}
             checkpoints.save(folder, step, values, {}, settings, owner=owner)
-        newest = publication.committed(folder, checkpoints.PREFIX)[-1].path
+        last = publication.committed(folder, checkpoints.PREFIX)[-1]
+        newest = folder / last.path.name
         names = sorted(p for p in newest.rglob("*") if p.is_file())
         damage = rng.choice(sorted(spoilt_exports.DAMAGES))
         spoilt = rng.choice(names)
         before = spoilt.read_bytes()
         spoilt_exports.DAMAGES[damage](spoilt, rng)
-        try:
-            found = checkpoints.newest(folder)
-            values, _ = checkpoints.load(found)
-            held = found.step == 20 and (values["model/a"] == 20).all()
-            # White space after a marker's digest means nothing.
-            held |= found.step == 30 and (values["model/a"] == 30).all()
-        except errors.SnapshotError as error:
-            held, found = False, error
-        row.note(bool(held), damage=damage, file=spoilt.name, was=len(before))
+        row.note(
+            _is_one_of_ours(folder),
+            damage=damage,
+            file=spoilt.name,
+            was=len(before),
+        )
     return row
+
+
+def _is_one_of_ours(folder: pathlib.Path) -> bool:
+    """Returns whether what a restart goes on from is a whole checkpoint."""
+    try:
+        found = checkpoints.newest(folder)
+        if found is None:
+            return False
+        values, _ = checkpoints.load(found)
+    except errors.SnapshotError:
+        return False
+    # The newest may still be whole: white space after a digest means nothing.
+    return found.step >= 20 and bool((values["model/a"] == found.step).all())
 
 
 def r25(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     """Each start has another number of workers; the losses are those of one run."""
     rng, row = random.Random(seed), Row("R25")
-    knobs = {"TARGETS": "none", "REPORT_EVERY_STEPS": 1}
+    knobs: dict[str, Any] = {"TARGETS": "none", "REPORT_EVERY_STEPS": 1}
     calm = TinyRun(data, work / "R25-calm", students=1, **knobs)
     calm.finish(10 * (trials + 1))
     changing, workers = TinyRun(data, work / "R25", students=1, **knobs), 1

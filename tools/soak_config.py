@@ -107,7 +107,7 @@ def _change(rng: random.Random, bindings: list[str]) -> tuple[str, Any, Any]:
     """Returns a field, its value, and another that its class accepts."""
     loaded = config.load([], bindings, config.TRAIN_SETTINGS, "defaults/train.gin")
     while True:
-        settings = loaded.get(rng.choice(config.TRAIN_SETTINGS))
+        settings: Any = loaded.get(rng.choice(config.TRAIN_SETTINGS))
         field = rng.choice(dataclasses.fields(settings))
         old = getattr(settings, field.name)
         new = _another(rng, old)

@@ -235,10 +235,12 @@ def _workers_of(run_dir: pathlib.Path) -> Iterator[tuple[int, int]]:
             yield int(entry.name), int(words[words.index("--student") + 1])
 
 
-def wait_until(condition: Callable[[], object], seconds: float) -> bool:
-    """Polls until `condition()`; returns False at the deadline."""
+def wait_until(
+    condition: Callable[..., object], seconds: float, *arguments: object
+) -> bool:
+    """Polls until `condition(*arguments)`; returns False at the deadline."""
     give_up = time.monotonic() + seconds
-    while not condition():
+    while not condition(*arguments):
         if time.monotonic() > give_up:
             return False
         time.sleep(0.05)

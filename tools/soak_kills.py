@@ -100,7 +100,7 @@ def _killed_at_random(name, number, seed, trials, data, work) -> Row:
     row, rng = Row(name), random.Random(seed)
     run = TinyRun(data, work / name, workers=2)
     run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
-    wait_until(lambda: all(run.step(s) > 30 for s in (0, 1)), START_SECONDS)
+    wait_until(_are_beyond, START_SECONDS, run, 30)
     attempts = 0
     while row.trials < trials and attempts < 2 * trials + 5:
         attempts += 1
@@ -158,6 +158,11 @@ def _kill_all(run: TinyRun) -> None:
     wait_until(lambda: not run.outlived(), 10.0)
 
 
+def _are_new(run: TinyRun, pids: list[int]) -> bool:
+    """Returns whether both students train in other processes than these."""
+    return all(progress(run, s)["pid"] not in (pids[s], 0) for s in (0, 1))
+
+
 def r4(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     """Everything is killed at once, and started again."""
     row, rng = Row("R4"), random.Random(seed)
@@ -167,12 +172,7 @@ def r4(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
         pids = [progress(run, s)["pid"] for s in (0, 1)]
         run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
         began = time.monotonic()
-        up = wait_until(
-            lambda pids=pids: all(
-                progress(run, s)["pid"] not in (pids[s], 0) for s in (0, 1)
-            ),
-            START_SECONDS,
-        )
+        up = wait_until(_are_new, START_SECONDS, run, pids)
         if number:
             seconds = time.monotonic() - began
             row.longest_recovery_s = round(max(row.longest_recovery_s, seconds), 1)
@@ -186,13 +186,17 @@ def r4(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     return row
 
 
+def _are_beyond(run: TinyRun, step: int) -> bool:
+    return all(run.step(student) > step for student in range(run.students))
+
+
 def r6(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     """Ctrl-C in the launcher: once saves and stops, twice stops now."""
     row, rng = Row("R6"), random.Random(seed)
     for number in range(trials):
         run = TinyRun(data, work / f"R6-{number}", workers=1 + number % 2)
         run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
-        wait_until(lambda run=run: run.step(0) > 5 and run.step(1) > 5, START_SECONDS)
+        wait_until(_are_beyond, START_SECONDS, run, 5)
         time.sleep(rng.uniform(0.0, 1.0))
         twice = number % 4 == 3
         began = time.monotonic()

@@ -182,8 +182,10 @@ def _start_worker(
         *("--shared_dir", "s3://runs/cut", "--students", 2, "--student", student),
         *(f"--gin.{name}={value}" for name, value in knobs.items()),
     ]
-    config = {"cluster": {"worker": workers}, "task": {"type": "worker"}}
-    config["task"]["index"] = index
+    config = {
+        "cluster": {"worker": workers},
+        "task": {"type": "worker", "index": index},
+    }
     environment = harness.environment(
         TF_CONFIG=json.dumps(config),
         AWS_ENDPOINT_URL=f"http://{STORAGE}:{STORAGE_PORT}",

@@ -11,6 +11,7 @@ import socket
 import statistics
 import subprocess
 import time
+from typing import Any
 
 from soak_harness import Row, TinyRun, kill, wait_until
 from soak_kills import SLOW, START_SECONDS, progress
@@ -20,7 +21,7 @@ def r9(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     """A peer is dead for ever: `trials` looks at what it left."""
     row = Row("R9")
     limit = 50
-    knobs = {
+    knobs: dict[str, Any] = {
         "EXCHANGE_MODE": "freshest",
         "RELOAD_EVERY_STEPS": 1,
         "CHECKPOINT_EVERY_STEPS": 5_000,
@@ -70,14 +71,16 @@ def r10(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
         time.sleep(rng.uniform(0.5, 2.0))
         gone = len(_loaded(run.log(0)))
         began = time.monotonic()
-        back = wait_until(
-            lambda gone=gone: len(_loaded(run.log(0))) > gone + 1, START_SECONDS
-        )
+        back = wait_until(_has_loaded, START_SECONDS, run, gone + 2)
         seconds = time.monotonic() - began
         row.longest_recovery_s = round(max(row.longest_recovery_s, seconds), 1)
         row.note(back and progress(run, 0)["pid"] == pupil, seconds=seconds)
     row.notes["stopped_with"] = run.stop()
     return row
+
+
+def _has_loaded(run: TinyRun, count: int) -> bool:
+    return len(_loaded(run.log(0))) >= count
 
 
 def _loaded(log: str) -> list[str]:
@@ -102,24 +105,16 @@ def r15(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
             EXCHANGE_MODE="freshest",
         )
         run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
-        steps = lambda: [  # noqa: E731
-            max(_snapshots(disk, s), default=0) for s in (0, 1)
-        ]
-        wait_until(lambda: min(steps()) > 0, START_SECONDS)
+        wait_until(_are_saved_beyond, START_SECONDS, disk, [0, 0])
         for _ in range(trials):
             said = len(_refused(run))
             _fill(disk / "filler")
-            noticed = wait_until(lambda said=said: len(_refused(run)) > said, 60.0)
-            before = steps()
+            noticed = wait_until(_has_refused, 60.0, run, said + 1)
+            before = [max(_snapshots(disk, s), default=0) for s in (0, 1)]
             time.sleep(rng.uniform(0.0, 1.0))
             (disk / "filler").unlink()
             began = time.monotonic()
-            again = wait_until(
-                lambda before=before: all(
-                    new > old for new, old in zip(steps(), before, strict=True)
-                ),
-                60.0,
-            )
+            again = wait_until(_are_saved_beyond, 60.0, disk, before)
             seconds = time.monotonic() - began
             row.longest_recovery_s = round(max(row.longest_recovery_s, seconds), 1)
             row.note(noticed and again and min(before) > 0, before=before)
@@ -128,6 +123,15 @@ def r15(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
     return row
+
+
+def _are_saved_beyond(disk: pathlib.Path, steps: list[int]) -> bool:
+    """Returns whether both students have newer checkpoints than these."""
+    return all(max(_snapshots(disk, s), default=0) > steps[s] for s in (0, 1))
+
+
+def _has_refused(run: TinyRun, count: int) -> bool:
+    return len(_refused(run)) >= count
 
 
 def _snapshots(disk: pathlib.Path, student: int) -> list[int]:
@@ -157,7 +161,7 @@ def _fill(path: pathlib.Path) -> None:
 def r17(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     """Storage that takes 5 s for every file it reads costs no step."""
     row = Row("R17")
-    knobs = {
+    knobs: dict[str, Any] = {
         "EXCHANGE_MODE": "freshest",
         "REPORT_EVERY_STEPS": 20,
         "CHECKPOINT_EVERY_STEPS": 100_000,
@@ -231,4 +235,5 @@ def _resident_kb(pid: int) -> int:
         text = pathlib.Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
-    return int(re.search(r"VmRSS:\s+(\d+)", text)[1])
+    match = re.search(r"VmRSS:\s+(\d+)", text)
+    return int(match[1]) if match else 0
