@@ -90,8 +90,11 @@ class Snapshot:
             manifest = files.parse_json(content, self.path / MANIFEST)
         except errors.DataError as error:
             raise errors.SnapshotError(str(error), reason="manifest") from error
-        for name, expected in vars(self).items():
-            if name in ("step", "incarnation") and manifest.get(name) != expected:
+        for name, expected in (
+            ("step", self.step),
+            ("incarnation", self.incarnation),
+        ):
+            if manifest.get(name) != expected:
                 raise errors.SnapshotError(
                     f"{self.path} says that its {name} is {manifest.get(name)!r}; its "
                     f"name says {expected}. It was copied or renamed; remove it.",
