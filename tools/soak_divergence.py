@@ -2,6 +2,7 @@
 
 import pathlib
 import random
+from typing import Any
 
 import numpy as np
 from soak_harness import Row, TinyRun
@@ -11,7 +12,11 @@ from lmcodistill.storage import tensors
 
 STEPS, SAVED_EVERY = 30, 10
 # Plain gradient descent without clipping, at a rate that overflows.
-WILD = {"OPTIMIZER": "sgd", "Optimizer__clip_norm": 0.0, "LEARNING_RATE": 1e25}
+WILD: dict[str, Any] = {
+    "OPTIMIZER": "sgd",
+    "Optimizer__clip_norm": 0.0,
+    "LEARNING_RATE": 1e25,
+}
 
 
 def r22(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
