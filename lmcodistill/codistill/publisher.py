@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from lmcodistill import errors
 from lmcodistill.codistill import exporter
 
 # What storage may do; tensors are written by TensorFlow, which has its own names.
@@ -86,7 +87,6 @@ class Publisher:
         """Raises what ended an export.
 
         Raises:
-            DivergedError: the weights were not finite.
             GroupLostError: another process took over.
         """
         if self._error is not None:
@@ -140,6 +140,10 @@ class Publisher:
                     return False
                 time.sleep(pause)
                 pause = min(2.0 * pause, _LONGEST_PAUSE_SECONDS)
+            except errors.DivergedError as error:
+                # The guard of the training decides what comes of it.
+                log.warning("step=%d event=export_refused reason=%s", step, error)
+                return False
             else:
                 log.info(
                     "step=%d event=published seconds=%.2f",

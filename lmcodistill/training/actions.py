@@ -20,6 +20,7 @@ from lmcodistill.storage import layout, publication
 from lmcodistill.training import (
     checkpoints,
     cluster,
+    divergence,
     evaluation,
     job,
     lessons,
@@ -144,9 +145,10 @@ class Report:
             return
         rows = np.asarray([[float(x) for x in t] for t in self._totals], np.float64)
         counted = rows[rows[:, step.Totals._fields.index("skipped")] == 0.0]
+        means = self._means(counted)
         values = {
             **self._pace(at),
-            **self._means(counted),
+            **means,
             "skipped_updates": len(rows) - len(counted),
             "learning_rate": self._student.learning_rate_at(at - 1),
             "distillation_weight": (
@@ -160,6 +162,12 @@ class Report:
         }
         self._totals = []
         self._writer.write("train", at, values)
+        score = means["cross_entropy"]
+        if score is None or divergence.is_lost(score, self._student.model.vocab_size):
+            log.warning(
+                "step=%d event=diverging reason=a guess among all pieces does better",
+                at,
+            )
         shown = ("cross_entropy", "distillation_loss", "tokens_per_second")
         log.info(
             "step=%d cross_entropy=%s distillation=%s tokens_per_second=%s",
@@ -278,19 +286,24 @@ class Checkpoint:
         """Notes what the model of step `at` scored, to know the best one."""
         self._evaluated = (at, cross_entropy)
 
+    def is_due(self, at: int) -> bool:
+        """Returns whether to save at step `at`; the last step always is."""
+        settings = self._job.training
+        is_due = exchange.is_due(at, settings.checkpoint_every_steps)
+        return is_due or at in (settings.num_train_steps, self._retry_at)
+
     def __call__(self, at: int, force: bool = False) -> None:
-        """Saves where due; the last step always is.
+        """Saves where due, or where `force` says that it is the last time.
 
         Raises:
+            DivergedError: a weight of any worker is not finite.
             SnapshotError: storage refused too often.
         """
         settings = self._job.training
         is_last = force or at == settings.num_train_steps
-        is_due = exchange.is_due(at, settings.checkpoint_every_steps)
-        if not (is_last or is_due or at == self._retry_at):
+        if not (is_last or self.is_due(at)):
             return
-        # Between two reports a run may have diverged: the good ones must stay.
-        exporter.refuse_non_finite(self._student.model.weights, at)
+        self._refuse_non_finite(at)
         values = self._student.values()
         failure = None
         if self._publish:
@@ -312,6 +325,18 @@ class Checkpoint:
                 "they were. Make room or give back the right to write, and start the "
                 "same command again.",
                 reason="not_saved",
+            )
+
+    def _refuse_non_finite(self, at: int) -> None:
+        """Refuses on all workers what one of them found."""
+        found = None
+        try:
+            exporter.refuse_non_finite(self._student.model.weights, at)
+        except errors.DivergedError as error:
+            found = error
+        if any(self._group.any(found is not None)):
+            raise found or errors.DivergedError(
+                f"The weights of another worker are not finite after step {at}."
             )
 
     def _save(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import pathlib
 from typing import Any
 
@@ -33,6 +34,11 @@ class MetricsWriter:
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Appends one report; what is no number goes to the JSON only."""
+        # JSON has no word for what is not finite.
+        values = {
+            n: None if isinstance(v, float) and not math.isfinite(v) else v
+            for n, v in values.items()
+        }
         report = {"schema": reports.SCHEMA, "kind": kind, "step": step, **values}
         self._append(json.dumps(report).encode() + b"\n")
         # The same numbers in another form: not worth a run whose disk is full.

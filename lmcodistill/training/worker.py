@@ -135,7 +135,7 @@ def _train(
     heartbeat = reports.Heartbeat(
         what.layout.progress, what.training.num_train_steps, first
     )
-    told: collections.deque[step_lib.Totals] = collections.deque()
+    told: collections.deque[tuple[int, step_lib.Totals]] = collections.deque()
     for step in range(first, what.training.num_train_steps):
         watch.reached(step)
         faults.point("update")
@@ -144,28 +144,32 @@ def _train(
         if not reload(step):
             checkpoint(step, force=True)
             return Outcome.STOPPED
-        told.append(learner.update(step, stop(), reload.announce()))
-        report(step + 1, told[-1])
+        told.append((step + 1, learner.update(step, stop(), reload.announce())))
+        report(*told[-1])
         evaluate(step + 1)
-        if not guard.skipped_in_a_row:  # That state is no good one to go back to.
-            checkpoint(step + 1)
+        # Saving waits for the device in any case, and only good states are saved.
+        is_due, is_stopped = checkpoint.is_due(step + 1), False
+        while len(told) > (0 if is_due else _LAG):
+            at, totals = told.popleft()
+            verdict = guard.look(at, totals)
+            if verdict is divergence.Verdict.ROLL_BACK:
+                return _rolled_back(what, group, guard)
+            if verdict is divergence.Verdict.DROP_TEACHERS:
+                reload.drop_all(step + 1)
+            if float(totals.announced):
+                reload.swap_staged(step + 1)
+            is_stopped |= float(totals.stop) > 0.0
+        is_last = is_stopped or step + 1 == what.training.num_train_steps
+        if is_last or (is_due and not guard.skipped_in_a_row):
+            try:
+                checkpoint(step + 1, force=is_last)
+            except errors.DivergedError:
+                guard.roll_back(step + 1, "a weight is not finite")
+                return _rolled_back(what, group, guard)
+        if is_stopped:
+            return Outcome.STOPPED
         if group.is_chief:
             heartbeat.beat(step + 1)
-        if len(told) <= _LAG:
-            continue
-        totals = told.popleft()
-        verdict = guard.look(step + 1 - _LAG, totals)
-        if verdict is divergence.Verdict.ROLL_BACK:
-            if not _has_checkpoint(what, group):
-                raise guard.gave_up("There is no checkpoint to go back to")
-            return Outcome.ROLLED_BACK
-        if verdict is divergence.Verdict.DROP_TEACHERS:
-            reload.drop_all(step + 1)
-        if float(totals.announced):
-            reload.swap_staged(step + 1)
-        if float(totals.stop):
-            checkpoint(step + 1, force=True)
-            return Outcome.STOPPED
     watch.reached(what.training.num_train_steps)
     if publish:
         publish(what.training.num_train_steps)
@@ -173,12 +177,16 @@ def _train(
     return Outcome.DONE
 
 
-def _has_checkpoint(what: job.Job, group: cluster.Group) -> bool:
-    """Returns whether there is a whole checkpoint. Collective."""
+def _rolled_back(
+    what: job.Job, group: cluster.Group, guard: divergence.Guard
+) -> Outcome:
+    """Returns `ROLLED_BACK` where there is a whole checkpoint. Collective."""
     found = None
     if group.is_chief:
         found = checkpoints.newest(what.layout.checkpoints, what.key)
-    return group.broadcast_json(found is not None)
+    if not group.broadcast_json(found is not None):
+        raise guard.gave_up("There is no checkpoint to go back to")
+    return Outcome.ROLLED_BACK
 
 
 def _restore(what: job.Job, group: cluster.Group, learner: student.Student) -> int:

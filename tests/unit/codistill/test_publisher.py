@@ -151,11 +151,7 @@ def test_wait_may_be_short():
 
 @pytest.mark.parametrize(
     "failure",
-    [
-        errors.GroupLostError("taken over"),
-        errors.DivergedError("not finite"),
-        KeyError("a bug"),
-    ],
+    [errors.GroupLostError("taken over"), KeyError("a bug")],
     ids=lambda failure: type(failure).__name__,
 )
 @pytest.mark.parametrize("call", ["check", "wait", "submit"])
@@ -168,6 +164,16 @@ def test_what_is_not_the_storages_fault_reaches_the_next_call(failure, call):
 
     with pytest.raises(type(failure)):
         submit(one, 100) if call == "submit" else getattr(one, call)()
+
+    assert storage.written == []
+
+
+def test_weights_that_are_not_finite_are_skipped_and_end_nothing():
+    storage = Storage(errors.DivergedError("not finite"))
+    one = publisher.Publisher(storage, patience_seconds=60.0)
+    submit(one, 50)
+
+    assert not one.wait()
 
     assert storage.written == []
 
