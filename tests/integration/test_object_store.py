@@ -338,7 +338,7 @@ def test_slow_server_is_waited_for_beside_the_training(s3, object_store):
 
     assert stager.take() == {1: (1, 50)}
     assert time.monotonic() - began > 1.0
-    assert longest < 0.2
+    assert longest < 0.5
 
 
 def test_server_too_slow_for_the_deadline_is_asked_again_later(s3, object_store):

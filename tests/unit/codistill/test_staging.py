@@ -231,7 +231,7 @@ def test_hanging_read_is_abandoned_and_the_next_look_works(
     second = look(stager, request(tmp_path))
 
     assert (first, second) == ({}, {1: (1, 50)})
-    assert 0.5 <= time.monotonic() - began < 2.0
+    assert 0.5 <= time.monotonic() - began < 10.0
     assert "event=reading_abandoned peer=1" in caplog.text
 
 

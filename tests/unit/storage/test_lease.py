@@ -197,7 +197,7 @@ def test_silent_owner_that_cannot_be_seen_is_replaced_when_it_expires(
     own = lease.Lease.acquire(leases)
 
     assert own.incarnation == 2
-    assert 1.0 <= time.monotonic() - began < 2.0
+    assert 1.0 <= time.monotonic() - began < 5.0
 
 
 @pytest.mark.parametrize(
