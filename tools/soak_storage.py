@@ -390,13 +390,3 @@ def r20(seed: int, trials: int) -> dict[str, Any]:
         "double_owners": doubles,
         "longest_answer_s": round(longest, 3),
     }
-
-
-if __name__ == "__main__":
-    for name, size in (
-        *(("r13", 10), ("r2_r3_light", 100), ("r15_publication", 50), ("r16", 50)),
-        *(("r19", 200), ("r20", 100)),
-    ):
-        began = time.monotonic()
-        row = globals()[name](0, size)
-        print(f"{json.dumps(row)}  {time.monotonic() - began:.1f} s", flush=True)
