@@ -21,9 +21,8 @@ numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def pool(vocabulary):
+def pool():
     return teachers.TeacherPool(
-        vocabulary=vocabulary.fingerprint,
         carry_state=True,
         new_state=lambda model, at: model.initial_state(2),
         scope=lambda: tf.device("CPU:0"),
