@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lmcodistill import errors
+from lmcodistill.storage import publication
 from lmcodistill.training import checkpoints, job
 
 
@@ -15,7 +16,8 @@ def save(what, step, vocabulary):
         step,
         {"a": np.zeros(1)},
         {"vocabulary": vocabulary},
-        keep=9,
+        what.training,
+        owner=publication.Ownership(1, lambda: None),
     )
 
 
@@ -23,7 +25,7 @@ def test_checkpoint_of_another_vocabulary_is_refused(a_job):
     what = a_job()
     save(what, 100, "0" * 64)
 
-    with pytest.raises(errors.DataError, match="000000100 was trained with vocabulary"):
+    with pytest.raises(errors.DataError, match="000000100-i1 was trained with vocabulary"):
         job.check_vocabulary(what, job.open_inputs(what))
 
 
@@ -41,7 +43,7 @@ def test_checkpoint_with_a_damaged_manifest_is_passed_over(a_job):
     inputs = job.open_inputs(what)
     save(what, 100, inputs.data.manifest.vocabulary)
     save(what, 200, inputs.data.manifest.vocabulary)
-    newest = what.layout.checkpoints / "ckpt-000000200"
+    newest = what.layout.checkpoints / "ckpt-000000200-i1"
     (newest / "manifest.json").write_text("{")
 
     job.check_vocabulary(what, inputs)
