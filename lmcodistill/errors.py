@@ -4,6 +4,11 @@ A message says what was found, what was expected and what to do, in that order.
 Anything that is not one of these is a bug and keeps its traceback.
 """
 
+import contextlib
+import os
+import sys
+from typing import NoReturn
+
 
 class LmcodistillError(Exception):
     """Base of every error the command line reports without a traceback.
@@ -62,3 +67,10 @@ class StoppedError(LmcodistillError):
     """The run was asked to stop, and stopped after saving."""
 
     exit_code = 143
+
+
+def leave(error: LmcodistillError) -> NoReturn:
+    """Ends this process at once, with the error's words and code; in any thread."""
+    with contextlib.suppress(OSError):  # The log may be on a full disk.
+        print(f"lmcodistill train: {error}", file=sys.stderr, flush=True)
+    os._exit(error.exit_code)

@@ -7,7 +7,6 @@ strategy, so it may happen in another thread.
 """
 
 import pathlib
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +18,7 @@ from lmcodistill.codistill import descriptions, exports
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.model import language_model
 from lmcodistill.settings import model as model_settings
-from lmcodistill.storage import layout, places, publication, tensors
+from lmcodistill.storage import layout, places, publication, scratch, tensors
 
 # Who serves a model does not train it; the backward pass stays out.
 SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -130,8 +129,8 @@ class Exporter:
         do without that file.
         """
         size = self._vocabulary.size
-        with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
-            root = pathlib.Path(local)
+        with scratch.folder() as local:
+            root = local
             # The host's memory: the twin must take none of the accelerator's.
             with tf.device("CPU:0"):
                 zeros = exports.zeros(self._config, size)

@@ -8,7 +8,6 @@ put those into a model that is built here. `exporter.py` writes them.
 
 import dataclasses
 import pathlib
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from lmcodistill.codistill import descriptions
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.model import language_model
 from lmcodistill.settings import model as model_settings
-from lmcodistill.storage import files, publication, tensors
+from lmcodistill.storage import files, publication, scratch, tensors
 
 _VARIABLES = pathlib.PurePath(descriptions.VARIABLES).name
 
@@ -77,9 +76,9 @@ def read(
     manifest = snapshot.manifest()
     described = descriptions.parse(snapshot, manifest, wanted)
     keys = {key_of(name): spec for name, spec in described.tensors.items()}
-    with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
-        publication.copy_verified(snapshot, manifest, "", pathlib.Path(local))
-        found = tensors.read(pathlib.Path(local) / _VARIABLES, keys)
+    with scratch.folder() as local:
+        publication.copy_verified(snapshot, manifest, "", local)
+        found = tensors.read(local / _VARIABLES, keys)
     weights = {name: found[key_of(name)] for name in described.tensors}
     tensors.refuse_non_finite(weights, snapshot.path)
     return _with_weights(described, weights)
@@ -100,9 +99,9 @@ def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:
     manifest = snapshot.manifest()
     described = descriptions.parse(snapshot, manifest)
     name = descriptions.VOCABULARY
-    with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
-        publication.copy_verified(snapshot, manifest, name, pathlib.Path(local))
-        copy = pathlib.Path(local) / name
+    with scratch.folder() as local:
+        publication.copy_verified(snapshot, manifest, name, local)
+        copy = local / name
         digest = files.sha256_of(copy)
         if digest != described.vocabulary:
             raise errors.SnapshotError(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from lmcodistill.storage import files, layout, lease
+from lmcodistill.storage import files, layout, lease, places
 from lmcodistill.training import (
     attempt,
     display,
@@ -136,9 +136,10 @@ def _group(
 
 def _refuse_held(flag_values: flags.FlagValues, what: job.Job) -> None:
     """Refuses to train a student that another living process trains."""
-    holder = lease.newest(what.layout.leases)
-    if holder is not None and not flag_values.take_over:
-        lease.refuse_if_alive(what.layout.leases, holder)
+    with places.failures_named():
+        holder = lease.newest(what.layout.leases)
+        if holder is not None and not flag_values.take_over:
+            lease.refuse_if_alive(what.layout.leases, holder)
 
 
 def _refuse_seen(what: job.Job) -> None:

@@ -217,7 +217,9 @@ def _be_worker(flag_values: flags.FlagValues, what: job.Job) -> int:
     tf_config.check_port(task)
     own = None
     if task.is_chief:
-        own = lease.Lease.acquire(what.layout.leases, flag_values.take_over)
+        with places.failures_named():
+            own = lease.Lease.acquire(what.layout.leases, flag_values.take_over)
+        own.keep(errors.leave)
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.training import worker

@@ -99,6 +99,28 @@ def storage_errors() -> Iterator[None]:
         raise OSError(errno.EIO, f"{type(error).__name__}: {error}") from error
 
 
+@contextlib.contextmanager
+def failures_named() -> Iterator[None]:
+    """Turns a failure of storage into what ends a process.
+
+    Raises:
+        SnapshotError: the right to write is missing; starting again is no use.
+        GroupLostError: storage failed; starting again may help.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise errors.SnapshotError(
+                f"Storage refuses to be written to: {error}. Give the process the "
+                "right to write there, or another --run_dir or --shared_dir.",
+                reason="storage",
+            ) from error
+        raise errors.GroupLostError(
+            f"Storage failed ({error}). What was saved is as it was; it is tried again."
+        ) from error
+
+
 def names_in(folder: Place) -> list[str]:
     """Returns the names in a folder; none where it does not exist.
 

@@ -11,7 +11,7 @@ The newest stay, to go on from, and those that scored best, to be used.
 import logging
 import math
 import pathlib
-import tempfile
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,10 +20,11 @@ import tensorflow as tf
 
 from lmcodistill import errors
 from lmcodistill.settings import training
-from lmcodistill.storage import layout, places, publication, tensors
+from lmcodistill.storage import layout, places, publication, scratch, tensors
 
 FORMAT_VERSION = 2
 PREFIX = layout.CHECKPOINT
+_FORMAT_1 = re.compile(r"ckpt-\d{9,18}")
 _FOLDER = "tensors/"
 _BUNDLE = "bundle"
 
@@ -125,13 +126,18 @@ def newest(
 
     Raises:
         SnapshotError: there are checkpoints, and none can be used.
+        GroupLostError: storage failed, so nobody knows.
     """
     found = publication.committed(folder, PREFIX, key)
+    if not found:
+        _refuse_format_1(folder)
     reasons = []
     for snapshot in reversed(found):
         try:
             publication.check_files(snapshot, snapshot.manifest())
         except errors.SnapshotError as error:
+            if error.reason == "storage":  # It may be whole: going back would lose it.
+                raise errors.GroupLostError(str(error)) from error
             log.warning("event=checkpoint_refused reason=%s", error)
             reasons.append(str(error))
             continue
@@ -144,6 +150,18 @@ def newest(
             reason="none_usable",
         )
     return None
+
+
+def _refuse_format_1(folder: places.Place) -> None:
+    """Refuses to begin anew where an earlier version's checkpoints are."""
+    names = [n for n in places.names_in(folder) if _FORMAT_1.fullmatch(n)]
+    if names:
+        raise errors.SnapshotError(
+            f"{folder} has checkpoints of format 1, such as {names[0]}; this program "
+            f"reads {FORMAT_VERSION}. Go on with the version that wrote them, or give "
+            "another --run_dir.",
+            reason="format",
+        )
 
 
 def of_version(
@@ -175,6 +193,6 @@ def load(
         )
     if places.is_local(snapshot.path):
         return tensors.read(snapshot.path / _FOLDER / _BUNDLE), manifest
-    with tempfile.TemporaryDirectory(prefix="lmcodistill-") as local:
-        publication.copy_verified(snapshot, manifest, _FOLDER, pathlib.Path(local))
-        return tensors.read(pathlib.Path(local) / _BUNDLE), manifest
+    with scratch.folder() as local:
+        publication.copy_verified(snapshot, manifest, _FOLDER, local)
+        return tensors.read(local / _BUNDLE), manifest

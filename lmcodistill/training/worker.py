@@ -85,7 +85,7 @@ def run(what: job.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> Non
     """
     # A run must repeat bit for bit on the CPU; all randomness is seeded by step.
     tf.config.experimental.enable_op_determinism()
-    with _lost_workers_named():
+    with _lost_workers_named(), places.failures_named():
         group = cluster.Group()
         stop = StopRequest()
         watch.joined()
@@ -283,25 +283,17 @@ def main(
     start_logging(what, task.index)
     if own is not None:
         files.write_text(what.layout.config, what.config_text)
-        own.keep(_end)
     try:
         run(what, own, watch)
     except errors.LmcodistillError as error:
         if own is not None:
             own.release()
-        _end(error)
+        # TensorFlow may block or abort in its farewell when a worker is gone.
+        errors.leave(error)
     except Exception:
         traceback.print_exc()
-        os._exit(1)  # A bug; see `_end`.
+        os._exit(1)  # A bug; the farewell as above.
     if own is not None:
         own.release()
     watch.done()
     return 0
-
-
-def _end(error: errors.LmcodistillError) -> None:
-    """Ends this process at once, with the error's words and code."""
-    with contextlib.suppress(OSError):  # The log may be on a full disk.
-        print(f"lmcodistill train: {error}", file=sys.stderr, flush=True)
-    # TensorFlow may block or abort in its farewell when a worker is gone.
-    os._exit(error.exit_code)

@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 from lmcodistill import config
-from lmcodistill.training import actions, cluster, job, student
+from lmcodistill.training import cluster, job, lessons, student
 
 VARIANTS: dict[str, dict[str, object]] = {
     "none": {"TARGETS": "none"},
@@ -60,6 +60,7 @@ def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
     what = job.Job(
         data_dir=pathlib.Path(data_dir),
         run_dir=pathlib.Path(run_dir),
+        shared_dir=pathlib.Path(run_dir),
         student=0,
         num_students=3,
         model=model,
@@ -72,12 +73,14 @@ def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
         exchange=exchange,
         config_text=loaded.text,
     )
-    learner = student.Student(what, job.open_inputs(what), group)
-    reload = actions.Reload(what, group, learner, lambda: False)
+    inputs = job.open_inputs(what)
+    learner = student.Student(what, inputs, group)
+    read = lessons.Reader(what, inputs)
+    reload = lessons.Reload(what, group, learner, read, lambda: False)
     steps = []
     for step in range(FIRST_STEP, FIRST_STEP + 3):
         assert reload(step)
-        totals = learner.update(step, False)
+        totals = learner.update(step)
         tokens = what.tokens_per_step
         steps.append({k: float(v) / tokens for k, v in totals._asdict().items()})
     teachers = [[t.peer, t.step] for t in learner.teachers.active]

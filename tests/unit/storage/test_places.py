@@ -229,3 +229,13 @@ def test_folder_that_everybody_may_write_to_is_known(tmp_path):
         seen.append(places.is_open_to_all(folder / "."))
 
     assert seen == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EROFS, 4), (errno.EACCES, 4), (errno.EIO, 75)]
+)
+def test_failing_storage_ends_a_process_with_a_code_that_says_what_helps(number, code):
+    with pytest.raises(errors.LmcodistillError) as failure, places.failures_named():
+        raise OSError(number, "as asked for")
+
+    assert failure.value.exit_code == code

@@ -167,3 +167,24 @@ def test_other_format_is_refused(save, tmp_path):
 
     with pytest.raises(errors.SnapshotError, match="has format 1; this program reads"):
         checkpoints.load(checkpoints.newest(tmp_path))
+
+
+def test_checkpoints_of_an_earlier_format_are_not_taken_for_a_new_run(tmp_path):
+    (tmp_path / "ckpt-000000200").mkdir()
+
+    with pytest.raises(errors.SnapshotError, match="ckpt-000000200; this program"):
+        checkpoints.newest(tmp_path)
+
+
+def test_storage_that_fails_is_no_reason_to_go_back_further(tmp_path, monkeypatch):
+    def fails(*_):
+        raise errors.SnapshotError("no answer", reason="storage")
+
+    settings = training.Training(num_train_steps=9)
+    owner = publication.Ownership(1, lambda: None)
+    values = {"a": np.zeros(1, np.float32)}
+    checkpoints.save(tmp_path, 5, values, {}, settings, owner=owner)
+    monkeypatch.setattr(publication, "check_files", fails)
+
+    with pytest.raises(errors.GroupLostError, match="no answer"):
+        checkpoints.newest(tmp_path)
