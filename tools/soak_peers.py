@@ -103,6 +103,7 @@ def r15(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
             *(data, work / "R15", "--shared_dir", disk / "shared"),
             CHECKPOINT_EVERY_STEPS=10,
             EXCHANGE_MODE="freshest",
+            Exchange__keep_export_seconds=1.0,  # The disk is small.
         )
         run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
         wait_until(_are_saved_beyond, START_SECONDS, disk, [0, 0])

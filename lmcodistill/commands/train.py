@@ -49,6 +49,7 @@ FREE_TO_CHANGE = (
     "Exchange.read_deadline_seconds",
     "Exchange.max_teacher_cross_entropy",
     "Exchange.keep_exports",
+    "Exchange.keep_export_seconds",
 )
 
 

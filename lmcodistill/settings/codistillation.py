@@ -85,6 +85,8 @@ class Exchange:
             uniform guess among all tokens.
         keep_exports: How many of a student's own exports stay; a `scheduled`
             exchange keeps as many as a peer may still ask for.
+        keep_export_seconds: Younger ones stay as well: a peer on slow storage may
+            still be reading them.
     """
 
     publish_every_steps: int = 50
@@ -99,6 +101,7 @@ class Exchange:
     read_deadline_seconds: float = 600.0
     max_teacher_cross_entropy: float | None = None
     keep_exports: int = 5
+    keep_export_seconds: float = 60.0
 
     def __post_init__(self):
         for name in (
@@ -114,7 +117,7 @@ class Exchange:
         checks.require_choice(
             "Exchange.state_on_swap", self.state_on_swap, STATES_ON_SWAP
         )
-        for name in ("delay_steps", "max_staleness_steps"):
+        for name in ("delay_steps", "max_staleness_steps", "keep_export_seconds"):
             value = getattr(self, name)
             checks.require(value >= 0, f"Exchange.{name}", value, "0 or more")
         for name in ("deadline_seconds", "read_deadline_seconds"):

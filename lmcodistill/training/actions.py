@@ -55,6 +55,8 @@ class Publish:
         """Makes what all exports have in common."""
         self._job, self._student, self.owner = what, learner, owner
         self._is_scheduled = what.exchange.mode == "scheduled"
+        # Until when exports stay for peers that may still be reading them.
+        self._young: dict[publication.Snapshot, float] = {}
         one = exporter.Exporter(
             learner.model.config,
             inputs.data.vocabulary,
@@ -67,9 +69,13 @@ class Publish:
         )
 
         def publish(at: int, weights: exporter.Weights) -> None:
-            one.publish(folder, at, weights, owner)
+            made = one.publish(folder, at, weights, owner)
+            self._young[made] = time.monotonic() + what.exchange.keep_export_seconds
+            self._young = {
+                s: until for s, until in self._young.items() if until > time.monotonic()
+            }
             try:
-                publication.keep_newest(folder, layout.EXPORT, keep)
+                publication.keep_newest(folder, layout.EXPORT, keep, set(self._young))
             except OSError as error:  # The export stands; the next one tries again.
                 log.warning("step=%d event=old_exports_kept reason=%s", at, error)
 

@@ -174,3 +174,21 @@ def test_full_disk_delays_metrics_and_loses_none(tmp_path):
 
     found = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(r["step"], r["x"]) for r in found] == [(1, 1.0), (2, 2.0)]
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(60.0, [2, 4, 6]), (0.0, [6])])
+def test_young_exports_stay_for_peers_that_read_slowly(
+    a_job, make_student, publish_of, seconds, kept
+):
+    exchange = codistillation.Exchange(
+        publish_every_steps=2, keep_exports=1, keep_export_seconds=seconds
+    )
+    what = a_job(exchange=exchange)
+    publish = publish_of(what, make_student(what))
+
+    for at in (2, 4, 6):
+        publish(at)
+        publish._publisher.wait()
+
+    found = publication.committed(what.layout.exports, "export")
+    assert [snapshot.step for snapshot in found] == kept
