@@ -8,6 +8,7 @@ from lmcodistill import errors
 from lmcodistill.storage import files, places
 
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 16, 4_096
+_HOW = "Make one: head -c 32 /dev/urandom > KEY; chmod 600 KEY"
 
 
 def define_export(flag_values: flags.FlagValues) -> None:
@@ -44,11 +45,11 @@ def key(flag_values: flags.FlagValues) -> bytes | None:
     try:
         content = files.read_limited(path, _MAX_KEY_BYTES)
     except errors.DataError as error:
-        raise errors.UsageError(f"--export_key_file: {error}") from error
+        raise errors.UsageError(f"--export_key_file: {error} {_HOW}") from error
     if len(content) < _MIN_KEY_BYTES:
         raise errors.UsageError(
             f"--export_key_file={path} has {len(content)} bytes; a key has at least "
-            f"{_MIN_KEY_BYTES}. Make one: head -c 32 /dev/urandom > KEY; chmod 600 KEY"
+            f"{_MIN_KEY_BYTES}. {_HOW}"
         )
     if places.is_local(path) and path.stat().st_mode & stat.S_IROTH:
         raise errors.UsageError(
