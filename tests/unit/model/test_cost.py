@@ -1,0 +1,32 @@
+"""What a step costs, against counts made by hand."""
+
+from lmcodistill.model import cost
+from lmcodistill.settings import model as settings
+
+PAPER = settings.LanguageModel()
+SIZES = (PAPER, 24_006, 32, 32)
+
+
+def test_reading_the_papers_batch_costs_its_six_kinds_of_product():
+    products = cost.forward(*SIZES)
+
+    assert cost.operations(products) == 2 * 1024 * (
+        256 * 4096 + 1024 * 4096 + 2 * 1024 * 4096 + 1024 * 24_006
+    )
+
+
+def test_only_the_recurrence_is_sequential():
+    sequential = [p for p in cost.step(*SIZES) if p.is_sequential]
+
+    assert {(p.rows, p.times) for p in sequential} == {(32, 32)}
+    assert {(p.inner, p.columns) for p in sequential} == {(1024, 4096), (4096, 1024)}
+
+
+def test_an_update_costs_three_readings():
+    assert cost.operations(cost.step(*SIZES)) == 3 * cost.operations(
+        cost.forward(*SIZES)
+    )
+
+
+def test_bytes_of_the_papers_weights_are_four_each():
+    assert cost.weight_bytes(PAPER, 24_006) == 4 * 44_399_558
