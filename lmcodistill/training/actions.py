@@ -6,6 +6,7 @@ whether it is due, so all workers of a group act alike. Those marked
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,8 @@ from lmcodistill.training import (
     student,
 )
 
+# A pause between tries, in durations of a try.
+_PAUSE = 9.0
 # How often the last checkpoint of a run is tried: for about half a minute.
 _LAST_TRIES = 6
 
@@ -264,7 +267,8 @@ class Checkpoint:
     """Saves what a restart needs. Collective: the lanes are gathered.
 
     Where storage refuses, training goes on and the save is tried again after 1, 2,
-    4, ... more steps; the checkpoints before stay as they are.
+    4, ... more steps, or later where storage takes long to refuse: no more than a
+    tenth of the time goes into trying. The checkpoints before stay as they are.
     """
 
     def __init__(
@@ -284,7 +288,9 @@ class Checkpoint:
         """
         self._job, self._group, self._student = what, group, learner
         self._publish = publish
-        self._failures, self._retry_at = 0, -1
+        self._failures, self._retry_at = 0, 0
+        # The step of the last try, and when it ended.
+        self._tried: tuple[int, float] | None = None
         # The validation cross entropy of the step that was evaluated last.
         self._evaluated: tuple[int, float] | None = None
 
@@ -295,8 +301,11 @@ class Checkpoint:
     def is_due(self, at: int) -> bool:
         """Returns whether to save at step `at`; the last step always is."""
         settings = self._job.training
-        is_due = exchange.is_due(at, settings.checkpoint_every_steps)
-        return is_due or at in (settings.num_train_steps, self._retry_at)
+        if self._failures:
+            is_due = at >= self._retry_at
+        else:
+            is_due = exchange.is_due(at, settings.checkpoint_every_steps)
+        return is_due or at == settings.num_train_steps
 
     def __call__(self, at: int, force: bool = False) -> None:
         """Saves where due, or where `force` says that it is the last time.
@@ -311,19 +320,20 @@ class Checkpoint:
             return
         self._refuse_non_finite(at)
         values = self._student.values()
-        failure = None
+        failure, pause = None, 0
         if self._publish:
             self._publish.settle()
             tries = _LAST_TRIES if is_last else 1
+            began = time.monotonic()
             failure = self._save(at, values, tries, self._publish.owner)
-        failure = self._group.broadcast_json(failure)
+            pause = self._pause(at, began)
+        failure, pause = self._group.broadcast_json([failure, pause])
         if failure is None:
-            self._failures, self._retry_at = 0, -1
+            self._failures = 0
             return
         self._failures += 1
-        self._retry_at = at + min(
-            2 ** (self._failures - 1), settings.checkpoint_every_steps
-        )
+        steps = min(2 ** (self._failures - 1), settings.checkpoint_every_steps)
+        self._retry_at = at + max(steps, pause)
         if is_last or self._failures > settings.max_failed_saves:
             raise errors.SnapshotError(
                 f"The checkpoint of step {at} could not be saved ({failure}), nor "
@@ -332,6 +342,15 @@ class Checkpoint:
                 "same command again.",
                 reason="not_saved",
             )
+
+    def _pause(self, at: int, began: float) -> int:
+        """Returns in how many steps a try as long as this one is made up for."""
+        before, self._tried = self._tried, (at, time.monotonic())
+        if before is None or before[0] == at:
+            return 0
+        seconds_per_step = (began - before[1]) / (at - before[0])
+        seconds = time.monotonic() - began
+        return math.ceil(_PAUSE * seconds / max(seconds_per_step, 1e-6))
 
     def _refuse_non_finite(self, at: int) -> None:
         """Refuses on all workers what one of them found."""

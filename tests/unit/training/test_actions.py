@@ -1,6 +1,7 @@
 """What happens between steps, where one process is enough to see it."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -100,6 +101,7 @@ def test_refused_checkpoint_is_tried_again_after_one_two_and_four_steps(
     )
     learner = make_student(what)
     checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
+    monkeypatch.setattr(actions, "_PAUSE", 0.0)  # The steps here take no time.
     # Every save passes `written` once.
     monkeypatch.setenv(
         faults.VARIABLE, ";".join(f"ckpt.written@{n}:fail" for n in (1, 2, 3))
@@ -114,6 +116,29 @@ def test_refused_checkpoint_is_tried_again_after_one_two_and_four_steps(
     assert steps_of(what) == [27]
 
 
+def test_storage_that_takes_long_to_refuse_is_tried_less_often(
+    a_job, group, make_student, publish_of, monkeypatch
+):
+    what = a_job(
+        training=training.Training(num_train_steps=100, checkpoint_every_steps=1)
+    )
+    learner = make_student(what)
+    checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
+    monkeypatch.setenv(
+        faults.VARIABLE, "ckpt.written@1+:sleep=0.1;ckpt.before_rename@1+:fail"
+    )
+
+    tried = []
+    for at in range(1, 41):
+        time.sleep(0.01)
+        if checkpoint.is_due(at):
+            tried.append(at)
+        checkpoint(at)
+
+    # A try takes ten steps; the first one's share is known after the second.
+    assert tried == [1, 2]
+
+
 def test_storage_that_refuses_too_often_ends_the_run_and_leaves_the_last_good_one(
     a_job, group, make_student, publish_of, monkeypatch
 ):
@@ -124,6 +149,7 @@ def test_storage_that_refuses_too_often_ends_the_run_and_leaves_the_last_good_on
     learner = make_student(what)
     checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
     checkpoint(1)
+    monkeypatch.setattr(actions, "_PAUSE", 0.0)
     monkeypatch.setenv(faults.VARIABLE, "ckpt.written@1+:fail")
 
     with pytest.raises(errors.SnapshotError, match="step 4 could not be saved"):
