@@ -22,7 +22,14 @@ import gin
 
 from lmcodistill import errors
 from lmcodistill.config import reader, resolve, shipped
-from lmcodistill.settings import codistillation, model, prep, schedules, training
+from lmcodistill.settings import (
+    codistillation,
+    model,
+    planning,
+    prep,
+    schedules,
+    training,
+)
 
 TRAIN_SETTINGS = (
     model.LanguageModel,
@@ -35,7 +42,10 @@ TRAIN_SETTINGS = (
     codistillation.Exchange,
 )
 
-_KNOWN = {cls.__name__: cls for cls in (*TRAIN_SETTINGS, *prep.PREP_SETTINGS)}
+_KNOWN = {
+    cls.__name__: cls
+    for cls in (*TRAIN_SETTINGS, *prep.PREP_SETTINGS, *planning.PLAN_SETTINGS)
+}
 for _cls in _KNOWN.values():
     gin.external_configurable(_cls, name=_cls.__name__)
 

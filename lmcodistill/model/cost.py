@@ -90,3 +90,16 @@ def weight_bytes(config: model_settings.LanguageModel, vocab_size: int) -> int:
     """Returns the bytes of all weights as they are kept and exported."""
     itemsize = 8 if config.weight_dtype == "float64" else 4
     return weights.num_weights(config, vocab_size) * itemsize
+
+
+def update_bytes(num_bytes: int, num_slots: int) -> int:
+    """Returns the bytes that clipping and one update of all weights move.
+
+    The gradient is read for its norm; then weights, gradient and slots are read,
+    and weights and slots are written.
+
+    Args:
+        num_bytes: Of the weights.
+        num_slots: Numbers that the rule keeps beside every weight.
+    """
+    return (1 + (2 + num_slots) + (1 + num_slots)) * num_bytes

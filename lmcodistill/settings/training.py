@@ -72,6 +72,13 @@ class Optimizer:
             "0.0, or Optimizer.name = 'sgd', the only rule that uses it",
         )
 
+    @property
+    def num_slots(self) -> int:
+        """How many numbers the rule keeps beside every weight."""
+        if self.name == "sgd":
+            return 1 if self.momentum else 0
+        return 1 if self.name == "adagrad" else 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Training:

@@ -108,13 +108,7 @@ def open_inputs(job: Job) -> Inputs:
         SnapshotError: an offline teacher is not there.
     """
     data = shards.ShardSet(job.data_dir)
-    size = data.manifest.vocab_size
-    if job.model.vocab_size not in (None, size):
-        raise errors.UsageError(
-            f"VOCAB_SIZE = {job.model.vocab_size}, but the vocabulary of "
-            f"{job.data_dir} has {size} pieces. Leave VOCAB_SIZE out to take the "
-            "data's, or run prep with the size you want."
-        )
+    config = with_vocabulary(job.model, data.manifest.vocab_size, job.data_dir)
     data.held_out_split("validation")
     for path in job.distillation.offline_exports:
         lookup.find(path, job.key)
@@ -129,9 +123,26 @@ def open_inputs(job: Job) -> Inputs:
             end_id=data.manifest.end_id,
             reset_at_documents=job.batches.reset_at_documents,
         ),
-        dataclasses.replace(job.model, vocab_size=size),
+        config,
         stream.num_tokens,
     )
+
+
+def with_vocabulary(
+    config: model.LanguageModel, size: int, data_dir: pathlib.Path
+) -> model.LanguageModel:
+    """Returns the model's settings with the size of the data's vocabulary.
+
+    Raises:
+        UsageError: they name another size.
+    """
+    if config.vocab_size not in (None, size):
+        raise errors.UsageError(
+            f"VOCAB_SIZE = {config.vocab_size}, but the vocabulary of "
+            f"{data_dir} has {size} pieces. Leave VOCAB_SIZE out to take the "
+            "data's, or run prep with the size you want."
+        )
+    return dataclasses.replace(config, vocab_size=size)
 
 
 def check_vocabulary(job: Job, inputs: Inputs) -> None:
@@ -175,8 +186,7 @@ def check_peers(job: Job) -> None:
 def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:
     """Returns what `--dry_run` prints: sizes, lengths and an estimate of memory."""
     count = weights.num_weights(inputs.model, inputs.data.manifest.vocab_size)
-    slots = {"sgd": 1 if job.optimizer.momentum else 0, "adagrad": 1}
-    copies = 2 + slots.get(job.optimizer.name, 2)  # Weights, gradient, slots.
+    copies = 2 + job.optimizer.num_slots  # Weights, gradient, slots.
     teachers = {"none": 0, "uniform": 0, "unigram": 0}.get(
         job.distillation.targets,
         len(job.distillation.offline_exports)

@@ -21,6 +21,7 @@ FLOORS = {
     "model": 3,
     "codistill": 4,
     "training": 5,
+    "planning": 5,
     "config": 6,
     "commands": 7,
     "cli": 8,

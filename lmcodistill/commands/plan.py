@@ -1,0 +1,161 @@
+r"""Predict what a run will take, before anything is trained.
+
+From the configuration that `train` reads and from figures of the machines: how
+long a step is and what bounds it, what the exchange moves, and the wall time and
+device time of one group, of one group with as many devices as all the students
+together, and of codistilling students. How many steps each needs is a question of
+learning, which nothing here answers.
+
+The figures are settings: Machine.matrix_rate (operations per second),
+Machine.memory_bandwidth, Network.bandwidth, Storage.bandwidth (bytes per second)
+must be known, the others refine. --measure finds those of Machine here.
+docs/planning.md explains every number.
+
+Examples:
+  lmcodistill plan --gin_file=runs/paper_codistill --gin_file=machines/gpu_2017 \
+    --gin.VOCAB_SIZE=24006 --workers_per_student=128
+  lmcodistill plan --gin_file=runs/quickstart --data_dir=DATA --measure \
+    --gin.Network.bandwidth=1e9 --gin.Storage.bandwidth=2e8
+  lmcodistill plan --gin_file=runs/paper_codistill --data_dir=DATA --json \
+    --gin_file=my_cluster.gin --workers_per_student=8 --tokens=1_000_000_000
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from typing import TypeVar
+
+import rich.console
+from absl import flags
+
+from lmcodistill import config, errors
+from lmcodistill.commands.start_tensorflow import start_tensorflow
+from lmcodistill.data import shards
+from lmcodistill.planning import prediction, tables
+from lmcodistill.settings import codistillation, model, planning, schedules, training
+from lmcodistill.training import job
+
+Settings = TypeVar("Settings", planning.Machine, planning.Network, planning.Storage)
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines how many devices there are, and where figures come from."""
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "The data folder that prep made, for the vocabulary's size; without it, give "
+        "--gin.VOCAB_SIZE.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "students", 2, "Students in the run.", 2, flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "workers_per_student",
+        1,
+        "Workers of each student, with one device each.",
+        1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "tokens",
+        None,
+        "What each student reads, in place of NUM_TRAIN_STEPS: twice the batch needs "
+        "half the steps.",
+        1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_bool(
+        "measure",
+        False,
+        "Measure here, in some ten seconds, what is not given of Machine.",
+        flag_values=flag_values,
+    )
+
+
+def run(flag_values: flags.FlagValues) -> None:
+    """Prints the plan; see the module's text."""
+    bindings = list(flag_values.gin_bindings)
+    if flag_values.tokens:
+        bindings.append("Training.num_train_steps=1")  # No blank; nothing reads it.
+    loaded = config.load(
+        flag_values.gin_file,
+        bindings,
+        classes=(*job.SETTINGS, *planning.PLAN_SETTINGS),
+        default="defaults/train.gin",
+    )
+    what = prediction.Run(
+        model=_model(flag_values, loaded.get(model.LanguageModel)),
+        batches=loaded.get(training.Batches),
+        optimizer=loaded.get(training.Optimizer),
+        exchange=loaded.get(codistillation.Exchange),
+        weight=loaded.get(schedules.DistillationWeight),
+        students=flag_values.students,
+        workers=flag_values.workers_per_student,
+        steps=loaded.get(training.Training).num_train_steps,
+        tokens=flag_values.tokens or 0,
+    )
+    network = _known(loaded.get(planning.Network), "bandwidth")
+    storage = _known(loaded.get(planning.Storage), "bandwidth")
+    given = loaded.get(planning.Machine)
+    if flag_values.measure:
+        machines = _measured(what, given)
+    else:
+        _known(given, "matrix_rate", "memory_bandwidth")
+        machines = dict.fromkeys(prediction.lanes_of(what), given)
+    plan = prediction.plan(what, prediction.Site(machines, network, storage))
+    if flag_values.json:
+        print(json.dumps(tables.to_json(plan)))
+        return
+    console = rich.console.Console()
+    for part in tables.tables(plan):
+        console.print(part)
+
+
+def _model(
+    flag_values: flags.FlagValues, found: model.LanguageModel
+) -> model.LanguageModel:
+    """Returns the model with its vocabulary's size."""
+    if flag_values.data_dir:
+        folder = pathlib.Path(flag_values.data_dir)
+        size = shards.ShardSet(folder).manifest.vocab_size
+        return job.with_vocabulary(found, size, folder)
+    if found.vocab_size is None:
+        raise errors.UsageError(
+            "the vocabulary's size is not known. Give --data_dir, whose vocabulary "
+            "counts, or --gin.VOCAB_SIZE=24006."
+        )
+    return found
+
+
+def _known(found: Settings, *names: str) -> Settings:
+    """Refuses figures without which nothing can be said."""
+    kind = type(found).__name__
+    for name in names:
+        if not getattr(found, name):
+            hint = " or --measure" if kind == "Machine" else ""
+            raise errors.UsageError(
+                f"{kind}.{name} is not known. Give --gin.{kind}.{name}=NUMBER{hint}, "
+                "or a file of figures such as --gin_file=machines/gpu_2017."
+            )
+    return found
+
+
+def _measured(
+    what: prediction.Run, given: planning.Machine
+) -> dict[int, planning.Machine]:
+    """Measures the figures that are not given, for each number of lanes."""
+    print("Measuring this machine...", file=sys.stderr)
+    start_tensorflow()
+    from lmcodistill.model import rates
+
+    machines = {}
+    for lanes in prediction.lanes_of(what):
+        work = prediction.work(what, lanes, 0)
+        found = rates.measure(
+            work.config, work.optimizer, work.vocab_size, lanes, work.window
+        )
+        own = {n: v for n, v in dataclasses.asdict(given).items() if v}
+        machines[lanes] = dataclasses.replace(found, **own)
+    return machines

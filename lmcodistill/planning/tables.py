@@ -1,0 +1,197 @@
+"""A plan as tables for people, and as one JSON object for programs."""
+
+import dataclasses
+from typing import Any
+
+import rich.table
+
+from lmcodistill.planning import prediction, step_time
+
+NOT_PREDICTED = (
+    "Not predicted: how many steps a model needs, with lessons or without, and what a "
+    "longer reload period costs in learning. Not counted: start-up, checkpoints, "
+    "evaluation, slow workers."
+)
+_NAMES = {
+    "products": "matrix products",
+    "recurrence": "recurrence",
+    "elements": "logits and gates",
+    "optimizer": "optimizer",
+    "all_reduce": "all-reduce",
+    "teachers": "teachers",
+    "exchange": "exchange",
+    "overhead": "overhead",
+}
+
+
+def tables(plan: prediction.Plan) -> list[rich.table.Table | str]:
+    """Returns what is shown, in order."""
+    exchange = plan.run.exchange
+    found: list[rich.table.Table | str] = [
+        _steps(plan.predictions),
+        _runs(plan.predictions),
+        _exchanges(plan),
+        _break_even(plan),
+    ]
+    chosen = plan.exchanges[exchange.topology].periods
+    for name, period, shortest in (
+        ("RELOAD", exchange.reload_every_steps, chosen.shortest_reload_steps),
+        ("PUBLISH", exchange.publish_every_steps, chosen.shortest_publish_steps),
+    ):
+        if period < shortest:
+            found.append(
+                f"{name}_EVERY_STEPS = {period} is shorter than the {shortest} steps "
+                "that storage takes; those in between are left out."
+            )
+    if len(plan.predictions) < 4:
+        found.append(
+            f"Not shown: GLOBAL_BATCH_SIZE = {plan.run.batches.global_batch_size} "
+            f"cannot be shared by {plan.run.students * plan.run.workers} workers."
+        )
+    return [*found, NOT_PREDICTED]
+
+
+def to_json(plan: prediction.Plan) -> dict[str, Any]:
+    """Returns the same, with every figure in seconds, bytes and steps."""
+    run, site = plan.run, plan.site
+    return {
+        "model": run.model.to_json(),
+        "students": run.students,
+        "workers_per_student": run.workers,
+        "machines": {
+            str(lanes): dataclasses.asdict(machine)
+            for lanes, machine in site.machines.items()
+        },
+        "network": dataclasses.asdict(site.network),
+        "storage": dataclasses.asdict(site.storage),
+        "predictions": [_prediction_to_json(p) for p in plan.predictions],
+        "break_even": plan.break_even._asdict(),
+        "exchanges": {
+            topology: {**found.traffic._asdict(), **found.periods._asdict()}
+            for topology, found in plan.exchanges.items()
+        },
+        "not_predicted": NOT_PREDICTED,
+    }
+
+
+def _prediction_to_json(found: prediction.Prediction) -> dict[str, Any]:
+    steps = {
+        name: {**parts._asdict(), "total": parts.total, "bound_by": parts.bound_by}
+        for name, parts in (("burn_in_step", found.burn_in_step), ("step", found.step))
+    }
+    return {
+        **found._asdict(),
+        **steps,
+        "devices": found.devices,
+        "tokens_per_second": found.tokens_per_second,
+    }
+
+
+def _steps(predictions: list[prediction.Prediction]) -> rich.table.Table:
+    """One column for each way: their parts are what is compared."""
+    table = rich.table.Table("ms per step", title="A step")
+    for found in predictions:
+        table.add_column(found.name, justify="right")
+    for part in step_time.Parts._fields:
+        values = [getattr(p.step, part) for p in predictions]
+        if any(values):
+            table.add_row(_NAMES[part], *(f"{1e3 * v:,.1f}" for v in values))
+    table.add_section()
+    table.add_row("step", *(f"{1e3 * p.step.total:,.1f}" for p in predictions))
+    table.add_row("bound by", *(_NAMES[p.step.bound_by] for p in predictions))
+    table.add_row("lanes of a worker", *(f"{p.lanes:,}" for p in predictions))
+    return table
+
+
+def _runs(predictions: list[prediction.Prediction]) -> rich.table.Table:
+    table = rich.table.Table(title="The run")
+    for heading in (
+        *("", "devices", "batch", "steps", "tokens each", "tokens/s", "wall time"),
+        *("device hours", "wall time, relative"),
+    ):
+        table.add_column(heading, justify="right" if heading else "left")
+    for found in predictions:
+        table.add_row(
+            found.name,
+            f"{found.devices:,}",
+            f"{found.global_batch_size:,}",
+            f"{found.steps:,}",
+            f"{found.tokens:,}",
+            f"{found.tokens_per_second:,.0f}",
+            _duration(found.wall_seconds),
+            f"{found.device_seconds / 3_600:,.2f}",
+            f"{found.wall_seconds / predictions[0].wall_seconds:.2f}",
+        )
+    return table
+
+
+def _exchanges(plan: prediction.Plan) -> rich.table.Table:
+    """One column for each topology."""
+    found = plan.exchanges
+    students = plan.run.students
+    table = rich.table.Table("", title="The exchange, by topology")
+    for topology in found:
+        table.add_column(topology, justify="right")
+
+    def add(name: str, *values: str) -> None:
+        table.add_row(name, *values)
+
+    traffics = [f.traffic for f in found.values()]
+    periods = [f.periods for f in found.values()]
+    add("teachers at a time", *(str(t.teachers) for t in traffics))
+    add("an export", *(_size(t.published_bytes) for t in traffics))
+    add("a reload reads", *(_size(t.read_bytes) for t in traffics))
+    add(
+        f"all {students} students publish and read once",
+        *(_size(students * (t.published_bytes + t.read_bytes)) for t in traffics),
+    )
+    add("seconds to write", *(f"{t.write_seconds:.2f}" for t in traffics))
+    add("seconds to read", *(f"{t.read_seconds:.2f}" for t in traffics))
+    add(
+        "training stalls at a reload, ms",
+        *(f"{1e3 * t.stall_seconds[1]:.1f}" for t in traffics),
+    )
+    add(
+        "shortest RELOAD_EVERY_STEPS that hides the read",
+        *(f"{p.shortest_reload_steps:,}" for p in periods),
+    )
+    add(
+        "shortest PUBLISH_EVERY_STEPS",
+        *(f"{p.shortest_publish_steps:,}" for p in periods),
+    )
+    add(
+        "shortest DELAY_STEPS, if scheduled",
+        *(f"{p.shortest_delay_steps:,}" for p in periods),
+    )
+    add(
+        "oldest a teacher gets, steps",
+        *(f"{p.oldest_teacher_steps:,}" for p in periods),
+    )
+    add(
+        "storage moves on average",
+        *(f"{_size(p.storage_bytes_per_second)}/s" for p in periods),
+    )
+    return table
+
+
+def _break_even(plan: prediction.Plan) -> str:
+    wall, devices = plan.break_even
+    return (
+        f"{plan.run.students} codistilling groups are even with one group where they "
+        f"need {wall:.0%} of its steps (wall time), or {devices:.0%} (device time)."
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120.0:
+        return f"{seconds:.1f} s"
+    if seconds < 7_200.0:
+        return f"{seconds / 60.0:.1f} min"
+    return f"{seconds / 3_600.0:,.1f} h"
+
+
+def _size(num_bytes: float) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:,.1f} {unit}"
+    return f"{num_bytes / 1e3:,.1f} kB"

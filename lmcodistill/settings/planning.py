@@ -1,0 +1,92 @@
+"""The machines that `lmcodistill plan` predicts a run on: figures, no arithmetic.
+
+Rates are those that a worker reaches, not those of a data sheet. Who does not know
+them measures: `lmcodistill plan --measure`.
+"""
+
+import dataclasses
+
+from lmcodistill.settings import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """One worker: a process with its device, or with its share of the cores.
+
+    Attributes:
+        matrix_rate: Operations per second of large matrix products, in the type
+            that the model computes in; an addition and a multiplication are two.
+            0.0: not known.
+        recurrent_rate: The same of the recurrence's products, `[B, H] @ [H, 4H]`
+            with B lanes of this worker; 0.0: `matrix_rate`.
+        recurrent_step_seconds: What one token costs a layer, forward or backward,
+            however small the layer is: launching its kernels.
+        element_rate: Logits per second through the loss and back, products left
+            out; 0.0: what `memory_bandwidth` allows.
+        memory_bandwidth: Bytes per second of the optimizer's pass over the
+            weights. 0.0: not known.
+        step_overhead_seconds: What a step costs whatever its size.
+        teacher_speedup: How many times faster a teacher's products are than the
+            student's, where their type is narrower.
+    """
+
+    matrix_rate: float = 0.0
+    recurrent_rate: float = 0.0
+    recurrent_step_seconds: float = 0.0
+    element_rate: float = 0.0
+    memory_bandwidth: float = 0.0
+    step_overhead_seconds: float = 0.0
+    teacher_speedup: float = 1.0
+
+    def __post_init__(self):
+        _require_none_negative(self)
+        checks.require(
+            self.teacher_speedup > 0.0,
+            "Machine.teacher_speedup",
+            self.teacher_speedup,
+            "a positive number",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What connects the workers of a group.
+
+    Attributes:
+        bandwidth: Bytes per second that a worker sends while it receives as many.
+            0.0: not known.
+        latency_seconds: From one worker to the next.
+    """
+
+    bandwidth: float = 0.0
+    latency_seconds: float = 50e-6
+
+    def __post_init__(self):
+        _require_none_negative(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """What the students exchange their exports over.
+
+    Attributes:
+        bandwidth: Bytes per second that one chief reads or writes. 0.0: not known.
+        latency_seconds: Of opening one file.
+    """
+
+    bandwidth: float = 0.0
+    latency_seconds: float = 0.01
+
+    def __post_init__(self):
+        _require_none_negative(self)
+
+
+def _require_none_negative(settings: Machine | Network | Storage) -> None:
+    for name, value in dataclasses.asdict(settings).items():
+        checks.require(
+            value >= 0.0, f"{type(settings).__name__}.{name}", value, "0 or more"
+        )
+
+
+# Every class here; config registers them with gin.
+PLAN_SETTINGS = (Machine, Network, Storage)
