@@ -19,6 +19,8 @@ REQUIRES = [
     # 0.5.0 is the newest since 2021, and config/ relies on its parser.
     "gin-config==0.5.0",
     "numpy>=2.1,<3",
+    # TensorFlow's own; NumPy has no bfloat16 without it.
+    "ml_dtypes>=0.5",
     "rich>=13.9,<16",
     "tensorboard>=2.20,<2.22",
     # Remote storage. Before 0.3 a UPath was a pathlib.Path, which ours tell apart;

@@ -48,14 +48,14 @@ class Tally:
         seen[outcome] = seen.get(outcome, 0) + 1
 
 
-def r11(seed: int, trials: int, folder: pathlib.Path) -> Tally:
+def r11(seed: int, trials: int, folder: pathlib.Path, dtype: str = "float32") -> Tally:
     """Damages exports at random, all files and all kinds alike.
 
     Held where the export is refused with a reason, or gives bit for bit what it
     held before (white space at the end of a marker means nothing, and neither
     does a footer's padding).
     """
-    bench, tally = Bench(folder, seed), Tally()
+    bench, tally = Bench(folder, seed, dtype), Tally()
     for number in range(trials):
         bench.repair()
         if number % 4 == 3:
@@ -104,12 +104,19 @@ def _holds(**values: np.ndarray | None) -> Change:
     return lambda bench: bench.change_tensors(**values)
 
 
-def _lists(**row: Any) -> Change:
+def _scales(value: float) -> np.ndarray:
+    """Returns the projection's scales, of which the last is `value`."""
+    scales = np.full([VOCAB_SIZE, 1], 0.01, np.float32)
+    scales[-1] = value
+    return scales
+
+
+def _lists(name: str = "embedding", **row: Any) -> Change:
     """Returns what lists one tensor otherwise."""
 
     def change(bench: Bench) -> None:
         listed = bench.manifest()["tensors"]
-        listed["embedding"] = {**listed["embedding"], **row}
+        listed[name] = {**listed[name], **row}
         bench.change(tensors=listed)
 
     return change
@@ -166,7 +173,11 @@ OF_THE_MANIFEST: dict[str, tuple[Change, str]] = {
     "another incarnation": (_says(incarnation=1), "name"),
     "renamed": (_renamed("export-000000051-i2"), "name"),
     "format 1": (_says(format_version=1), "format"),
-    "format 3": (_says(format_version=3), "format"),
+    "format 3 of no type": (_says(format_version=3), "manifest"),
+    "format 3 in full": (_says(format_version=3, dtype="float32"), "manifest"),
+    "stored as a number": (_says(format_version=3, dtype=8), "manifest"),
+    "stored as whole numbers": (_says(format_version=3, dtype="int8"), "tensor_table"),
+    "format 4": (_says(format_version=4), "format"),
     "a checkpoint": (_says(kind="checkpoint"), "format"),
     "resets is 1": (_says(reset_at_documents=1), "manifest"),
     "nested": (_deep, "manifest"),
@@ -211,6 +222,52 @@ OF_THE_TENSORS: dict[str, tuple[Change, str]] = {
     "NaN": (_holds(layer_1__gain=np.full(16, np.nan, "f4")), "not_finite"),
     "infinite": (_holds(layer_1__gain=np.full(16, np.inf, "f4")), "not_finite"),
 }
+# Of exports that are stored in int8; the rest of the manifest is as above.
+_SCALES, _WHOLE = "projection/kernel:scale", "projection/kernel:values"
+OF_INT8: dict[str, tuple[Change, str]] = {
+    "not said to be narrow": (_says(format_version=2), "tensor_table"),
+    "said to be bfloat16": (_says(dtype="bfloat16"), "tensor_table"),
+    "type is a list": (_says(dtype=["int8"]), "manifest"),
+    "scales listed wider": (_lists("embedding:scale", shape=[1, 3]), "tensor_table"),
+    "values listed as float32": (
+        _lists("embedding:values", dtype="float32"),
+        "tensor_table",
+    ),
+    "scale is NaN": (_holds(**{_SCALES: _scales(np.nan)}), "quantization"),
+    "scale is infinite": (_holds(**{_SCALES: _scales(np.inf)}), "quantization"),
+    "scale is negative": (_holds(**{_SCALES: _scales(-0.1)}), "quantization"),
+    "scale is zero": (_holds(**{_SCALES: _scales(0.0)}), "quantization"),
+    "scale makes infinite weights": (
+        _holds(**{_SCALES: _scales(1e37)}),
+        "quantization",
+    ),
+    "scale is huge": (_holds(**{_SCALES: _scales(1e6)}), "probe"),
+    "scales turned": (
+        _holds(**{_SCALES: np.ones([1, VOCAB_SIZE], "f4")}),
+        "tensor_table",
+    ),
+    "scales missing": (
+        _holds(**{_SCALES: None, "projection/more:scale": _scales(1.0)}),
+        "tensor_table",
+    ),
+    "scales of double precision": (
+        _holds(**{_SCALES: np.ones([VOCAB_SIZE, 1])}),
+        "tensor_table",
+    ),
+    "values of 16 bits": (
+        _holds(**{_WHOLE: np.ones([VOCAB_SIZE, 4], "i2")}),
+        "tensor_table",
+    ),
+    "values in full": (
+        _holds(**{_WHOLE: np.ones([VOCAB_SIZE, 4], "f4")}),
+        "tensor_table",
+    ),
+    "value of -128": (
+        _holds(**{_WHOLE: np.full([VOCAB_SIZE, 4], -128, "i1")}),
+        "quantization",
+    ),
+    "vector is NaN": (_holds(layer_1__gain=np.full(16, np.nan, "f4")), "not_finite"),
+}
 GARBAGE: dict[str, tuple[Change, str]] = {
     "noise": (_garbage(10.0), "probe"),
     "loud noise": (_garbage(100.0), "probe"),
@@ -226,6 +283,11 @@ def r12(seed: int, trials: int, folder: pathlib.Path) -> Tally:
     return _each(OF_THE_MANIFEST | OF_THE_TENSORS, seed, trials, folder)
 
 
+def r12_int8(seed: int, trials: int, folder: pathlib.Path) -> Tally:
+    """The same with exports that are stored in `int8`."""
+    return _each(OF_INT8, seed, trials, folder, "int8")
+
+
 def r14(seed: int, trials: int, folder: pathlib.Path) -> Tally:
     """Reads exports of weights that are not finite, or of the right shape only."""
     spoilt = {name: OF_THE_TENSORS[name] for name in ("NaN", "infinite")}
@@ -237,8 +299,9 @@ def _each(
     seed: int,
     trials: int,
     folder: pathlib.Path,
+    dtype: str = "float32",
 ) -> Tally:
-    bench, tally = Bench(folder, seed), Tally()
+    bench, tally = Bench(folder, seed, dtype), Tally()
     for number in range(trials):
         kind = sorted(kinds)[number % len(kinds)]
         change, reason = kinds[kind]
@@ -252,7 +315,7 @@ def _each(
     return tally
 
 
-ROWS = {"R11": r11, "R12": r12, "R14": r14}
+ROWS = {"R11": r11, "R12": r12, "R12 int8": r12_int8, "R14": r14}
 
 
 def main(arguments: Iterable[str] | None = None) -> int:

@@ -18,8 +18,9 @@ import numpy as np
 import sentencepiece
 
 from lmcodistill import errors
-from lmcodistill.codistill import descriptions, exporter, exports, probe
+from lmcodistill.codistill import descriptions, exporter, exports, narrowing, probe
 from lmcodistill.data import vocabulary as vocabulary_lib
+from lmcodistill.model import quantization
 from lmcodistill.model import weights as weights_lib
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import files, layout, publication, tensors
@@ -50,24 +51,35 @@ class Bench:
     """An export to spoil, another one to take parts from, and their reader.
 
     Attributes:
+        weights: What its reader should find in it.
         spoilt: The export's folder; every trial begins with a whole one.
         other: One of the same student, of other weights.
     """
 
-    def __init__(self, folder: pathlib.Path, seed: int):
+    def __init__(self, folder: pathlib.Path, seed: int, dtype: str = "float32"):
+        """Publishes both, stored in `dtype` whatever it loses."""
         self.random = random.Random(seed)
         self.vocabulary = make_vocabulary()
-        self._exporter = exporter.Exporter(
-            CONFIG, self.vocabulary, student=STUDENT, reset_at_documents=True
-        )
-        self.weights = weights_lib.initial(CONFIG, VOCAB_SIZE, seed)
-        self.spoilt = self._publish(folder / "spoilt", self.weights)
-        others = weights_lib.initial(CONFIG, VOCAB_SIZE, seed + 1)
-        self.other = self._publish(folder / "other", others)
-        self._whole = {name: (self.spoilt / name).read_bytes() for name in self.names}
         text = np.random.default_rng(seed).integers(3, VOCAB_SIZE, [4, 9], np.int32)
         starts = np.zeros([4, 8], bool)
         self._probe = probe.Probe(text[:, :-1], text[:, 1:], starts, None)
+        narrow = None
+        if dtype != "float32":
+            narrow = narrowing.Narrowing(dtype, self._probe, max_loss=np.inf)
+        self._exporter = exporter.Exporter(
+            CONFIG,
+            self.vocabulary,
+            student=STUDENT,
+            reset_at_documents=True,
+            narrow=narrow,
+        )
+        given = weights_lib.initial(CONFIG, VOCAB_SIZE, seed)
+        self._stored = quantization.narrowed(given, dtype)
+        self.weights = quantization.widened(self._stored, CONFIG.weight_dtype)
+        self.spoilt = self._publish(folder / "spoilt", given)
+        others = weights_lib.initial(CONFIG, VOCAB_SIZE, seed + 1)
+        self.other = self._publish(folder / "other", others)
+        self._whole = {name: (self.spoilt / name).read_bytes() for name in self.names}
         self.wanted = descriptions.Wanted(
             self.vocabulary.fingerprint, VOCAB_SIZE, STUDENT
         )
@@ -139,7 +151,7 @@ class Bench:
 
     def change_tensors(self, **values: np.ndarray | None) -> None:
         """Writes other tensors under the same description, and signs."""
-        bundle = {**self.weights, **{n.replace("__", "/"): values[n] for n in values}}
+        bundle = {**self._stored, **{n.replace("__", "/"): values[n] for n in values}}
         keyed = {exports.key_of(n): v for n, v in bundle.items() if v is not None}
         tensors.write(self.spoilt / descriptions.VARIABLES, keyed)
         self.list_again()

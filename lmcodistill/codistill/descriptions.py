@@ -10,11 +10,14 @@ import re
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.model import weights as weights_lib
+from lmcodistill.model import quantization
+from lmcodistill.settings import codistillation
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import files, publication, tensors
 
-FORMAT_VERSION = 2
+# The second says in which type its matrices are stored; the first is for exports
+# in full, which older programs read as well.
+FORMAT_VERSION, NARROW_FORMAT_VERSION = 2, 3
 KIND = "export"
 # What an export consists of; its readers accept nothing else.
 SAVED_MODEL = "saved_model"
@@ -33,11 +36,11 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 def tensors_of(
-    config: model_settings.LanguageModel, vocab_size: int
+    config: model_settings.LanguageModel, vocab_size: int, dtype: str = "float32"
 ) -> dict[str, tensors.Spec]:
-    """Returns what a model's weights are, by name."""
-    shapes = weights_lib.shapes(config, vocab_size)
-    return {n: tensors.Spec(shape, config.weight_dtype) for n, shape in shapes.items()}
+    """Returns what stands for a model's weights, see `quantization.table`."""
+    table = quantization.table(config, vocab_size, dtype)
+    return {name: tensors.Spec(*row) for name, row in table.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Description:
         reset_at_documents: Whether it was trained with zero state at the start
             of every document.
         incarnation: In which of its student's lives it was published.
+        dtype: How its matrices are stored, see `quantization.table`.
     """
 
     source: str
@@ -64,6 +68,7 @@ class Description:
     vocabulary: str
     reset_at_documents: bool
     incarnation: int
+    dtype: str = dataclasses.field(default="float32", kw_only=True)
 
     @property
     def label(self) -> str:
@@ -77,14 +82,16 @@ class Description:
 
     @property
     def tensors(self) -> dict[str, tensors.Spec]:
-        """What its weights are, by name."""
-        return tensors_of(self.config, self.vocab_size)
+        """What stands for its weights, by name."""
+        return tensors_of(self.config, self.vocab_size, self.dtype)
 
     def to_manifest(self) -> dict[str, Any]:
         """Returns what `parse` reads; a publication adds step and files."""
+        kind: dict[str, Any] = {"format_version": FORMAT_VERSION, "kind": KIND}
+        if self.dtype != "float32":
+            kind |= {"format_version": NARROW_FORMAT_VERSION, "dtype": self.dtype}
         return {
-            "format_version": FORMAT_VERSION,
-            "kind": KIND,
+            **kind,
             "student": self.student,
             "vocabulary": self.vocabulary,
             "vocab_size": self.vocab_size,
@@ -132,14 +139,7 @@ def parse(
     path = snapshot.path
     if not _depth_is_at_most(manifest, _MAX_DEPTH):
         raise _refusal(path, "manifest", f"it is nested more than {_MAX_DEPTH} deep")
-    version, kind = manifest.get("format_version"), manifest.get("kind")
-    if kind != KIND or type(version) is not int or version != FORMAT_VERSION:
-        raise errors.SnapshotError(
-            f"{path} is a {_short(kind)} of format {_short(version)}; this program "
-            f"reads exports of format {FORMAT_VERSION}. Train all students with one "
-            "version.",
-            reason="format",
-        )
+    dtype = _dtype(path, manifest)
     for name, expected in (
         ("step", snapshot.step),
         ("incarnation", snapshot.incarnation),
@@ -171,9 +171,29 @@ def parse(
         vocabulary=vocabulary,
         reset_at_documents=resets,
         incarnation=snapshot.incarnation,
+        dtype=dtype,
     )
     _check_tensors(described, manifest)
     return described
+
+
+def _dtype(path: object, manifest: dict[str, Any]) -> str:
+    """Returns how the matrices are stored, of a format that this program reads."""
+    version, kind = manifest.get("format_version"), manifest.get("kind")
+    is_known = version in (FORMAT_VERSION, NARROW_FORMAT_VERSION)
+    if kind != KIND or type(version) is not int or not is_known:
+        raise errors.SnapshotError(
+            f"{path} is a {_short(kind)} of format {_short(version)}; this program "
+            f"reads exports of format {FORMAT_VERSION} and {NARROW_FORMAT_VERSION}. "
+            "Train all students with one version.",
+            reason="format",
+        )
+    if version == FORMAT_VERSION:
+        return "float32"
+    found = manifest.get("dtype")
+    if found not in codistillation.EXPORT_DTYPES[1:]:
+        raise _refusal(path, "manifest", f"dtype is {_short(found)}")
+    return found
 
 
 def _vocabulary(

@@ -6,6 +6,7 @@ tensors; writing one needs NumPy arrays and touches neither the student nor its
 strategy, so it may happen in another thread.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.codistill import descriptions, exports
+from lmcodistill.codistill import descriptions, exports, narrowing
 from lmcodistill.data import vocabulary as vocabulary_lib
-from lmcodistill.model import language_model
+from lmcodistill.model import language_model, quantization
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import layout, places, publication, scratch, tensors
 
@@ -60,6 +61,7 @@ class Exporter:
         *,
         student: int,
         reset_at_documents: bool,
+        narrow: narrowing.Narrowing | None = None,
     ):
         """Saves the serving graph; takes a second or two, so once per run.
 
@@ -68,10 +70,14 @@ class Exporter:
             vocabulary: What its ids mean; a copy goes into every export.
             student: Index of the publishing student.
             reset_at_documents: How it is trained; evaluation does the same.
+            narrow: Stores weights in a narrower type; None: as they are.
         """
         self._config, self._vocabulary = config, vocabulary
         self._student, self._reset_at_documents = student, reset_at_documents
-        self._graph, self._object_graph = self._saved()
+        self._narrow = narrow
+        # An export that lost too much is written in full.
+        dtypes = ["float32"] + ([narrow.dtype] if narrow else [])
+        self._saved = {dtype: self._save(dtype) for dtype in dtypes}
 
     def publish(
         self,
@@ -104,25 +110,32 @@ class Exporter:
             reset_at_documents=self._reset_at_documents,
             incarnation=owner.incarnation,
         )
+        stored = narrowing.Stored("float32", weights, {})
+        if self._narrow is not None:
+            whole = exports.Export(**vars(described), weights=dict(weights))
+            stored = self._narrow(whole)
+        described = dataclasses.replace(described, dtype=stored.dtype)
+        told = {**described.to_manifest(), **stored.manifest}
         return publication.publish(
             folder,
             layout.EXPORT,
             step,
-            lambda path: self._write(path, weights),
-            {**described.to_manifest(), "tensorflow": tf.__version__},
+            lambda path: self._write(path, stored),
+            {**told, "tensorflow": tf.__version__},
             owner,
         )
 
-    def _write(self, path: pathlib.Path, weights: Weights) -> None:
+    def _write(self, path: pathlib.Path, stored: narrowing.Stored) -> None:
         """Fills a local folder with one export."""
+        graph, object_graph = self._saved[stored.dtype]
         variables = path / descriptions.VARIABLES
         variables.parent.mkdir(parents=True)
         (path / descriptions.VOCABULARY).write_bytes(self._vocabulary.model)
-        (path / descriptions.GRAPH).write_bytes(self._graph)
-        values = {exports.key_of(name): value for name, value in weights.items()}
-        tensors.write(variables, values | {tensors.OBJECT_GRAPH: self._object_graph})
+        (path / descriptions.GRAPH).write_bytes(graph)
+        values = {exports.key_of(name): x for name, x in stored.tensors.items()}
+        tensors.write(variables, values | {tensors.OBJECT_GRAPH: object_graph})
 
-    def _saved(self) -> tuple[bytes, np.ndarray]:
+    def _save(self, dtype: str) -> tuple[bytes, np.ndarray]:
         """Returns the files of a SavedModel that do not depend on the weights.
 
         Its fingerprint.pb would: it has a digest of the tensors' index. Programs
@@ -135,6 +148,9 @@ class Exporter:
             with tf.device("CPU:0"):
                 zeros = exports.zeros(self._config, size)
                 twin = language_model.LanguageModel(self._config, size, zeros)
+                if dtype != "float32":
+                    stored = quantization.narrowed(zeros, dtype)
+                    twin.weights = _narrow_weights(twin, stored)
                 tf.saved_model.save(
                     twin,
                     str(root / descriptions.SAVED_MODEL),
@@ -145,6 +161,36 @@ class Exporter:
             return (root / descriptions.GRAPH).read_bytes(), saved.get_tensor(
                 tensors.OBJECT_GRAPH
             )
+
+
+class _NarrowWeight(tf.Module):
+    """A matrix in a narrower type, which becomes a weight where it is used."""
+
+    def __init__(self, dtype: tf.DType, values: np.ndarray, scale: np.ndarray | None):
+        super().__init__()
+        self._dtype = dtype
+        self.values = tf.Variable(values, trainable=False)
+        if scale is not None:
+            self.scale = tf.Variable(scale, trainable=False)
+
+    def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
+        whole = tf.cast(self.values, self._dtype)
+        return whole * self.scale if hasattr(self, "scale") else whole
+
+
+def _narrow_weights(
+    model: language_model.LanguageModel, stored: Weights
+) -> dict[str, Any]:
+    """Returns what takes the place of a model's weights and holds `stored`."""
+
+    def weight(name, variable):
+        values = stored.get(name + quantization.VALUES)
+        if values is None:
+            return variable
+        scale = stored.get(name + quantization.SCALE)
+        return _NarrowWeight(variable.dtype, values, scale)
+
+    return {name: weight(name, variable) for name, variable in model.weights.items()}
 
 
 def _score(model: language_model.LanguageModel, end_id: int):

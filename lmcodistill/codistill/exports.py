@@ -15,7 +15,7 @@ import numpy as np
 from lmcodistill import errors
 from lmcodistill.codistill import descriptions
 from lmcodistill.data import vocabulary as vocabulary_lib
-from lmcodistill.model import language_model
+from lmcodistill.model import language_model, quantization
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import files, publication, scratch, tensors
 
@@ -79,14 +79,17 @@ def read(
     with scratch.folder() as local:
         publication.copy_verified(snapshot, manifest, "", local)
         found = tensors.read(local / _VARIABLES, keys)
-    weights = {name: found[key_of(name)] for name in described.tensors}
-    tensors.refuse_non_finite(weights, snapshot.path)
-    return _with_weights(described, weights)
+    stored = {name: found[key_of(name)] for name in described.tensors}
+    quantization.refuse_forged(stored, snapshot.path)
+    tensors.refuse_non_finite(stored, snapshot.path)
+    weight_dtype = described.config.weight_dtype
+    return _with_weights(described, quantization.widened(stored, weight_dtype))
 
 
 def key_of(name: str) -> str:
-    """Returns the key in a SavedModel's bundle for a weight's name."""
-    return f"weights/{name.replace('/', '.S')}/.ATTRIBUTES/VARIABLE_VALUE"
+    """Returns the key in a SavedModel's bundle for a tensor's name."""
+    path = name.replace("/", ".S").replace(":", "/")
+    return f"weights/{path}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:

@@ -5,7 +5,10 @@ a language model. A teacher that predicts worse than a guess among all tokens
 would undo what its pupil has learnt.
 """
 
+import dataclasses
 import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +20,18 @@ from lmcodistill.model import objective
 # Nats per token above a uniform guess. A student is never so bad: untrained ones
 # are at 0.00 to 0.09, noise of width 1 at 12 and more (2026-11-22).
 SLACK = 1.0
+
+
+class Loss(NamedTuple):
+    """What other weights make of an export.
+
+    Attributes:
+        cross_entropy: By how much it rises, nats per token.
+        agreement: Share of the positions whose most likely token stays the same.
+    """
+
+    cross_entropy: float
+    agreement: float
 
 
 class Probe:
@@ -42,7 +57,17 @@ class Probe:
         self._bound = max_cross_entropy
 
     def cross_entropy(self, export: exports.Export) -> float:
-        """Returns nats per token of the batch; from any thread, outside a scope.
+        """Returns nats per token of the batch; from any thread, outside a scope."""
+        return self._read(export)[0]
+
+    def loss(self, export: exports.Export, weights: Mapping[str, np.ndarray]) -> Loss:
+        """Returns what other weights make of an export; as `cross_entropy`."""
+        before, expected = self._read(export)
+        after, found = self._read(dataclasses.replace(export, weights=dict(weights)))
+        return Loss(after - before, float(np.mean(found == expected)))
+
+    def _read(self, export: exports.Export) -> tuple[float, np.ndarray]:
+        """Returns nats per token, and the most likely token of every position.
 
         Step by step, without a `tf.function`: nothing is traced and nothing is
         kept. On the host, where there is room for another model.
@@ -51,10 +76,12 @@ class Probe:
             model = export.build()
             state = model.initial_state(len(self._tokens))
             features, _ = model(self._tokens, self._is_start, state)
-            losses = objective.label_losses(
-                [model.readout(features)], np.transpose(self._targets).reshape(-1)
+            logits = objective.logits_of(model.readout(features))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                np.transpose(self._targets).reshape(-1), logits
             )
-            return float(np.mean(losses.numpy(), dtype=np.float64))
+            mean = float(np.mean(losses.numpy(), dtype=np.float64))
+            return mean, tf.argmax(logits, -1).numpy()
 
     def check(self, export: exports.Export) -> None:
         """Refuses an export that predicts worse than the bound.

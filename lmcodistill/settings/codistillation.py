@@ -8,6 +8,8 @@ TARGETS = ("none", "peers", "offline", "uniform", "unigram")
 LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
 MODES = ("freshest", "scheduled")
 TOPOLOGIES = ("all", "ring", "rotate")
+# In the first the weights are as they are; the others are narrower.
+EXPORT_DTYPES = ("float32", "bfloat16", "int8")
 STATES_ON_SWAP = ("carry", "reset", "recompute")
 
 
@@ -83,6 +85,12 @@ class Exchange:
         max_teacher_cross_entropy: Exports that score worse on a little of the
             pupil's text are refused, in nats per token; None: one nat above a
             uniform guess among all tokens.
+        export_dtype: How exports store matrices: `float32` as they are; `bfloat16`
+            in half the bytes; `int8` in a quarter, whole numbers with a scale per
+            output. Whoever reads one computes with float32 again.
+        max_quantization_loss: By how much a narrower type may raise the cross
+            entropy of a little of the student's text, in nats per token; an export
+            that loses more is written in float32.
         keep_exports: How many of a student's own exports stay; a `scheduled`
             exchange keeps as many as a peer may still ask for.
         keep_export_seconds: Younger ones stay as well: a peer on slow storage may
@@ -100,6 +108,8 @@ class Exchange:
     max_staleness_steps: int = 0
     read_deadline_seconds: float = 600.0
     max_teacher_cross_entropy: float | None = None
+    export_dtype: str = "float32"
+    max_quantization_loss: float = 0.02
     keep_exports: int = 5
     keep_export_seconds: float = 60.0
 
@@ -114,6 +124,15 @@ class Exchange:
             checks.require(value >= 1, f"Exchange.{name}", value, "a positive number")
         checks.require_choice("Exchange.mode", self.mode, MODES)
         checks.require_choice("Exchange.topology", self.topology, TOPOLOGIES)
+        checks.require_choice(
+            "Exchange.export_dtype", self.export_dtype, EXPORT_DTYPES
+        )
+        checks.require(
+            self.max_quantization_loss >= 0.0,
+            "Exchange.max_quantization_loss",
+            self.max_quantization_loss,
+            "0 or more",
+        )
         checks.require_choice(
             "Exchange.state_on_swap", self.state_on_swap, STATES_ON_SWAP
         )

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.codistill import exchange, exporter, publisher
+from lmcodistill.codistill import exchange, exporter, narrowing, publisher
 from lmcodistill.data import windows
 from lmcodistill.storage import layout, publication
 from lmcodistill.training import (
@@ -60,11 +60,19 @@ class Publish:
         self._is_scheduled = what.exchange.mode == "scheduled"
         # Until when exports stay for peers that may still be reading them.
         self._young: dict[publication.Snapshot, float] = {}
+        self._narrow = None
+        if what.exchange.export_dtype != "float32":
+            self._narrow = narrowing.Narrowing(
+                what.exchange.export_dtype,
+                lessons.probe_of(what, inputs),
+                what.exchange.max_quantization_loss,
+            )
         one = exporter.Exporter(
             learner.model.config,
             inputs.data.vocabulary,
             student=what.student,
             reset_at_documents=what.batches.reset_at_documents,
+            narrow=self._narrow,
         )
         folder = what.layout.exports
         keep = exchange.exports_to_keep(
@@ -84,6 +92,11 @@ class Publish:
 
         patience = what.exchange.deadline_seconds if self._is_scheduled else 0.0
         self._publisher = publisher.Publisher(publish, patience_seconds=patience)
+
+    @property
+    def num_in_full(self) -> int:
+        """How many exports lost too much in a narrower type, since the start."""
+        return len(self._narrow.refused) if self._narrow else 0
 
     def __call__(self, at: int) -> None:
         """Publishes where due; the last step always is, and is waited for.
@@ -138,9 +151,10 @@ class Report:
         writer: metrics.MetricsWriter | None,
         first_step: int,
         reload: lessons.Reload,
+        publish: Publish | None = None,
     ):
         self._job, self._student, self._writer = what, learner, writer
-        self._reload = reload
+        self._reload, self._publish = reload, publish
         self._totals: list[step.Totals] = []
         self._since = (first_step, time.monotonic())
 
@@ -168,6 +182,7 @@ class Report:
                 for t in self._student.teachers.active
             ],
             "refused_exports": self._reload.refusals,
+            "exports_in_full": self._publish.num_in_full if self._publish else 0,
         }
         self._totals = []
         self._writer.write("train", at, values)

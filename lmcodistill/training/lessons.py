@@ -35,19 +35,23 @@ log = logging.getLogger("lmcodistill")
 Lesson = exports.Export | teachers.Teacher
 
 
+def probe_of(what: job.Job, inputs: job.Inputs) -> probe.Probe:
+    """Returns the probe of a student's text: the first tokens of some lanes."""
+    lanes = min(_PROBE_LANES, what.batches.global_batch_size)
+    window = inputs.windows.at(0, 0, lanes)
+    return probe.Probe(
+        window.inputs[:, :_PROBE_TOKENS],
+        window.targets[:, :_PROBE_TOKENS],
+        window.is_start[:, :_PROBE_TOKENS],
+        what.exchange.max_teacher_cross_entropy,
+    )
+
+
 class Reader:
     """Reads exports and judges whether they can teach. In any thread."""
 
     def __init__(self, what: job.Job, inputs: job.Inputs):
-        """Takes the probe batch: the first tokens of some lanes."""
-        lanes = min(_PROBE_LANES, what.batches.global_batch_size)
-        window = inputs.windows.at(0, 0, lanes)
-        self._probe = probe.Probe(
-            window.inputs[:, :_PROBE_TOKENS],
-            window.targets[:, :_PROBE_TOKENS],
-            window.is_start[:, :_PROBE_TOKENS],
-            what.exchange.max_teacher_cross_entropy,
-        )
+        self._probe = probe_of(what, inputs)
         self._vocabulary = inputs.data.manifest.vocabulary
         self._vocab_size = inputs.data.manifest.vocab_size
 

@@ -126,7 +126,7 @@ def _train(
     """Makes the updates from step `first` on."""
     read = lessons.Reader(what, inputs)
     reload = lessons.Reload(what, group, learner, read, stop)
-    report = actions.Report(what, learner, writer, first, reload)
+    report = actions.Report(what, learner, writer, first, reload, publish)
     guard = divergence.Guard(what.training, learner.rollbacks)
     checkpoint = actions.Checkpoint(what, group, learner, publish)
     evaluate = actions.Evaluate(

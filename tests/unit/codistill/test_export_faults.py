@@ -6,8 +6,9 @@ from lmcodistill import errors
 from lmcodistill.codistill import exports
 
 
-def test_sixty_corruptions_of_all_files_are_refused(soak, tmp_path):
-    tally = soak.r11(seed=7, trials=60, folder=tmp_path)
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_sixty_corruptions_of_all_files_are_refused(soak, tmp_path, dtype):
+    tally = soak.r11(seed=7, trials=60, folder=tmp_path, dtype=dtype)
 
     assert (tally.trials, tally.held) == (60, 60), tally.counts
     # By reason, so that the log and the counters tell them apart.
@@ -21,6 +22,14 @@ def test_every_kind_of_mismatch_is_refused_for_its_reason(soak, tmp_path):
     tally = soak.r12(seed=7, trials=len(kinds), folder=tmp_path)
 
     assert (tally.trials, tally.held) == (len(kinds), len(kinds)), tally.counts
+
+
+def test_forged_whole_numbers_and_scales_are_refused_for_their_reason(soak, tmp_path):
+    trials = len(soak.OF_INT8)
+
+    tally = soak.r12_int8(seed=7, trials=trials, folder=tmp_path)
+
+    assert (tally.trials, tally.held) == (trials, trials), tally.counts
 
 
 def test_weights_that_are_no_language_model_are_refused(soak, tmp_path):
@@ -40,7 +49,8 @@ def test_whole_export_is_read(bench):
         ({"vocab_size": 13}, "13 token ids; the vocabulary has 12"),
         ({"student": 3}, "student 3 wrote it; student 1 was expected"),
         ({"step": 51}, "its step is 51; its name says 50"),
-        ({"format_version": 1}, "'export' of format 1; this program reads .* 2"),
+        ({"format_version": 1}, "'export' of format 1; this program reads .* 2 and 3"),
+        ({"format_version": 3, "dtype": "int4"}, "dtype is 'int4'"),
         ({"kind": "checkpoint"}, "is a 'checkpoint'"),
         ({"model_fingerprint": "ab" * 32}, "its configuration has {model}"),
         ({"model": {}}, "lacks or adds .'compute_dtype'"),

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.codistill import exporter, exports
-from lmcodistill.model import language_model, objective, weights
+from lmcodistill.codistill import exporter, exports, narrowing, probe
+from lmcodistill.model import language_model, objective, quantization, weights
 from lmcodistill.storage import publication
 
 END = 2
@@ -18,6 +18,28 @@ END = 2
 @pytest.fixture(scope="module")
 def writer(config, vocabulary):
     return exporter.Exporter(config, vocabulary, student=1, reset_at_documents=True)
+
+
+@pytest.fixture(scope="module")
+def narrow_writer(config, vocabulary):
+    """Makes exporters in a narrower type; each type's graph is saved once."""
+    text = np.random.default_rng(0).integers(3, 12, [4, 9], np.int32)
+    judge = probe.Probe(text[:, :-1], text[:, 1:], np.zeros([4, 8], bool), None)
+    made = {}
+
+    def make(dtype, max_loss=1.0):
+        if dtype not in made:
+            made[dtype] = exporter.Exporter(
+                config,
+                vocabulary,
+                student=1,
+                reset_at_documents=True,
+                narrow=narrowing.Narrowing(dtype, judge, max_loss),
+            )
+        made[dtype]._narrow = narrowing.Narrowing(dtype, judge, max_loss)
+        return made[dtype]
+
+    return make
 
 
 @pytest.fixture
@@ -56,6 +78,85 @@ def test_plain_tensorflow_serves_exactly_the_weights_of_each_export(
             tf.transpose(tf.reshape(expected, [5, 2])),
             rtol=1e-5,
         )
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_plain_tensorflow_serves_narrow_weights_as_readers_find_them(
+    narrow_writer, owner, tmp_path, config, dtype
+):
+    texts = tf.constant([[3, 4, 5, 6, 7], [8, 9, 3, 3, 10]])
+    inputs = tf.concat([tf.fill([2, 1], END), texts[:, :-1]], 1)
+
+    for step in (50, 100):
+        given = values(config, seed=step)
+        snapshot = narrow_writer(dtype).publish(tmp_path, step, given, owner)
+
+        found = exports.read(snapshot)
+        expected = quantization.widened(
+            quantization.narrowed(given, dtype), config.weight_dtype
+        )
+        assert found.dtype == dtype
+        assert found.weights.keys() == given.keys()
+        assert all(np.array_equal(found.weights[n], expected[n]) for n in given)
+        np.testing.assert_allclose(
+            scores(snapshot.path, texts),
+            language_model.token_losses(found.build(), inputs, texts),
+            rtol=1e-6,
+        )
+
+
+def test_manifest_of_an_int8_export_says_so_and_what_was_lost(
+    narrow_writer, owner, tmp_path, config
+):
+    given = values(config, seed=1)
+
+    manifest = narrow_writer("int8").publish(tmp_path, 50, given, owner).manifest()
+
+    assert (manifest["format_version"], manifest["dtype"]) == (3, "int8")
+    assert manifest["tensors"]["projection/kernel:values"] == {
+        "shape": [12, 4],
+        "dtype": "int8",
+    }
+    told = manifest["quantization"]
+    assert told["dtype"] == "int8"
+    assert abs(told["cross_entropy_loss"]) < 0.01
+    assert told["agreement"] > 0.9
+
+
+def test_export_that_would_lose_too_much_is_written_in_full_and_counted(
+    narrow_writer, owner, tmp_path, config, caplog
+):
+    writer = narrow_writer("int8", max_loss=-1.0)
+    given = values(config, seed=1)
+
+    snapshots = [writer.publish(tmp_path, at, given, owner) for at in (50, 50, 100)]
+
+    for snapshot in snapshots:
+        found = exports.read(snapshot)
+        assert found.dtype == "float32"
+        assert all(found.weights[n].tobytes() == w.tobytes() for n, w in given.items())
+        assert snapshot.manifest()["quantization"]["dtype"] == "int8"
+    assert writer._narrow.refused == {50, 100}
+    assert "step=100 event=export_written_in_full dtype=int8" in caplog.text
+    assert "max_quantization_loss=-1 refused=2" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_narrow_exports_of_the_same_weights_are_the_same_bytes(
+    narrow_writer, owner, tmp_path, config, dtype
+):
+    given = values(config, seed=1)
+
+    paths = [
+        narrow_writer(dtype).publish(tmp_path / name, 50, given, owner).path
+        for name in ("once", "again")
+    ]
+
+    once, again = (
+        {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        for root in paths
+    )
+    assert once == again
 
 
 def test_tensors_have_the_names_that_tensorflow_gives_them(

@@ -81,6 +81,20 @@ def test_bound_may_be_given(make_export):
         a_probe(bound=2.0).check(export)
 
 
+def test_loss_is_the_difference_and_the_share_of_tokens_that_stay(make_export):
+    export = with_weights(make_export(student=1, step=50), noise(1.0))
+    other = with_weights(export, lambda value: 0.9 * value)
+    judge = a_probe()
+
+    same = judge.loss(export, export.weights)
+    loss = judge.loss(export, other.weights)
+
+    assert same == (0.0, 1.0)
+    expected = judge.cross_entropy(other) - judge.cross_entropy(export)
+    assert loss.cross_entropy == pytest.approx(expected, abs=1e-9)
+    assert 0.0 < loss.agreement <= 1.0
+
+
 def test_what_is_no_number_is_refused(make_export):
     export = with_weights(
         make_export(student=1, step=50), lambda value: np.full_like(value, np.nan)

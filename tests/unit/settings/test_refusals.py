@@ -47,6 +47,8 @@ REFUSED = [
     (codistillation.Exchange, {"topology": "star"}, "topology"),
     (codistillation.Exchange, {"state_on_swap": "keep"}, "state_on_swap"),
     (codistillation.Exchange, {"delay_steps": -1}, "delay_steps"),
+    (codistillation.Exchange, {"export_dtype": "int4"}, "export_dtype"),
+    (codistillation.Exchange, {"max_quantization_loss": -0.1}, "max_quantization"),
 ]
 
 
