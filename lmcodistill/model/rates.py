@@ -25,6 +25,8 @@ _TINY = 8
 _MOST_WEIGHTS = 1 << 24
 _SECONDS = 1.0
 
+Clock = Callable[[], float]
+
 
 def measure(
     config: model_settings.LanguageModel,
@@ -32,6 +34,7 @@ def measure(
     vocab_size: int,
     lanes: int,
     window: int,
+    clock: Clock = time.perf_counter,
 ) -> planning.Machine:
     """Returns the figures of this process's first device; takes seconds.
 
@@ -41,6 +44,8 @@ def measure(
         vocab_size: V.
         lanes: B, of this worker.
         window: T.
+        clock: What a second is; with `time.process_time` one of a core's work,
+            which does not depend on what else the machine does.
     """
     window = max(1, min(window, _POSITIONS // lanes))
     products = cost.step(config, vocab_size, lanes, window)
@@ -48,43 +53,49 @@ def measure(
     weight_dtype = tf.as_dtype(config.weight_dtype)
     num_weights = cost.weight_bytes(config, vocab_size) // weight_dtype.size
     return planning.Machine(
-        matrix_rate=_matrix_rate(products, dtype),
-        recurrent_rate=_recurrent_rate(products, dtype),
-        recurrent_step_seconds=_launch_seconds(config, lanes, window),
-        element_rate=_element_rate(vocab_size, lanes * window, weight_dtype),
+        matrix_rate=_matrix_rate(products, dtype, clock),
+        recurrent_rate=_recurrent_rate(products, dtype, clock),
+        recurrent_step_seconds=_launch_seconds(config, lanes, window, clock),
+        element_rate=_element_rate(vocab_size, lanes * window, weight_dtype, clock),
         memory_bandwidth=_update_bandwidth(
-            optimizer, min(num_weights, _MOST_WEIGHTS), weight_dtype
+            optimizer, min(num_weights, _MOST_WEIGHTS), weight_dtype, clock
         ),
     )
 
 
-def seconds_of(run: Callable[[], object], budget: float = _SECONDS) -> float:
+def _seconds_of(
+    run: Callable[[], object], clock: Clock, budget: float = _SECONDS
+) -> float:
     """Returns the median duration of `run()`, device and all, after two warm-ups."""
     durations = []
     give_up = time.perf_counter() + budget
     for attempt in range(1_000):
-        began = time.perf_counter()
+        began = clock()
         run()
         tf.test.experimental.sync_devices()
-        ended = time.perf_counter()
+        ended = clock()
         if attempt >= 2:
             durations.append(ended - began)
-        if len(durations) >= 3 and ended > give_up:
+        if len(durations) >= 3 and time.perf_counter() > give_up:
             break
     return statistics.median(durations)
 
 
-def _matrix_rate(products: list[cost.Product], dtype: tf.DType) -> float:
+def _matrix_rate(products: list[cost.Product], dtype: tf.DType, clock: Clock) -> float:
     """Returns operations per second over all different large products."""
     large = sorted({p for p in products if not p.is_sequential})
     seconds = 0.0
     for rows, inner, columns, *_ in large:
         a, b = tf.ones([rows, inner], dtype), tf.ones([inner, columns], dtype)
-        seconds += seconds_of(functools.partial(tf.matmul, a, b), _SECONDS / len(large))
+        seconds += _seconds_of(
+            functools.partial(tf.matmul, a, b), clock, _SECONDS / len(large)
+        )
     return cost.operations(p._replace(times=1) for p in large) / seconds
 
 
-def _recurrent_rate(products: list[cost.Product], dtype: tf.DType) -> float:
+def _recurrent_rate(
+    products: list[cost.Product], dtype: tf.DType, clock: Clock
+) -> float:
     """Returns operations per second of products that wait for one another."""
     sequential = sorted({p for p in products if p.is_sequential})
     seconds = 0.0
@@ -102,14 +113,14 @@ def _recurrent_rate(products: list[cost.Product], dtype: tf.DType) -> float:
             return tf.while_loop(lambda t, _: t < times, body, (0, start))[1]
 
         start = tf.ones([rows, inner], dtype)
-        seconds += seconds_of(
-            functools.partial(chain, start), _SECONDS / len(sequential)
+        seconds += _seconds_of(
+            functools.partial(chain, start), clock, _SECONDS / len(sequential)
         )
     return cost.operations(sequential) / seconds
 
 
 def _launch_seconds(
-    config: model_settings.LanguageModel, lanes: int, window: int
+    config: model_settings.LanguageModel, lanes: int, window: int, clock: Clock
 ) -> float:
     """Returns what a token costs the smallest layer, the mean of both directions."""
     dtype = tf.as_dtype(config.weight_dtype)
@@ -134,10 +145,12 @@ def _launch_seconds(
         return tape.gradient(outputs, x)
 
     x = tf.ones([window, lanes, _TINY], dtype)
-    return seconds_of(lambda: there_and_back(x)) / (2 * window)
+    return _seconds_of(lambda: there_and_back(x), clock) / (2 * window)
 
 
-def _element_rate(vocab_size: int, positions: int, dtype: tf.DType) -> float:
+def _element_rate(
+    vocab_size: int, positions: int, dtype: tf.DType, clock: Clock
+) -> float:
     """Returns logits per second through the objective and back.
 
     Features of width one leave next to nothing of its products.
@@ -158,11 +171,14 @@ def _element_rate(vocab_size: int, positions: int, dtype: tf.DType) -> float:
             )
         return tape.gradient(total, features)
 
-    return positions * vocab_size / seconds_of(lambda: there_and_back(features))
+    return positions * vocab_size / _seconds_of(lambda: there_and_back(features), clock)
 
 
 def _update_bandwidth(
-    optimizer: training_settings.Optimizer, num_weights: int, dtype: tf.DType
+    optimizer: training_settings.Optimizer,
+    num_weights: int,
+    dtype: tf.DType,
+    clock: Clock,
 ) -> float:
     """Returns bytes per second, counted as the plan counts them."""
     rule = optimizers.rule(optimizer)
@@ -176,16 +192,8 @@ def _update_bandwidth(
     @tf.function(autograph=False)
     def update():
         scale, _ = optimizers.clip_scale([gradient], optimizer.clip_norm)
-        new_weight, new_slots = rule.update(
-            tf.convert_to_tensor(weight),
-            gradient * scale,
-            tuple(tf.convert_to_tensor(slot) for slot in slots),
-            tf.constant(1e-3, dtype),
-            tf.constant(1.0),
-        )
-        weight.assign(new_weight, read_value=False)
-        for slot, value in zip(slots, new_slots, strict=True):
-            slot.assign(value, read_value=False)
+        rate = tf.constant(1e-3, dtype)
+        rule.update(weight, gradient * scale, slots, rate, tf.constant(1.0))
 
     num_bytes = cost.update_bytes(num_weights * dtype.size, optimizer.num_slots)
-    return num_bytes / seconds_of(update)
+    return num_bytes / _seconds_of(update, clock)

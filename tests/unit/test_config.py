@@ -9,6 +9,7 @@ from lmcodistill.config import shipped
 from lmcodistill.settings import (
     codistillation,
     model,
+    planning,
     prep,
     schedules,
     training,
@@ -213,6 +214,16 @@ def test_every_shipped_model_needs_only_the_number_of_steps(name):
 @pytest.mark.parametrize("name", [n for n in shipped.names() if "prep" in n])
 def test_every_shipped_prep_file_is_complete(name):
     config.load([name], [], prep.PREP_SETTINGS, "defaults/prep.gin")
+
+
+@pytest.mark.parametrize("name", [n for n in shipped.names() if "machines" in n])
+def test_every_shipped_machine_has_the_figures_that_a_plan_needs(name):
+    settings = config.load([name], [], planning.PLAN_SETTINGS, "defaults/train.gin")
+
+    machine = settings.get(planning.Machine)
+    assert machine.matrix_rate and machine.memory_bandwidth
+    assert settings.get(planning.Network).bandwidth
+    assert settings.get(planning.Storage).bandwidth
 
 
 @pytest.mark.parametrize("name", shipped.names())

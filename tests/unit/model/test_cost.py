@@ -30,3 +30,8 @@ def test_an_update_costs_three_readings():
 
 def test_bytes_of_the_papers_weights_are_four_each():
     assert cost.weight_bytes(PAPER, 24_006) == 4 * 44_399_558
+
+
+def test_an_adam_update_moves_the_weights_eight_times():
+    # The gradient for its norm; weights, gradient and two slots; weights and slots.
+    assert cost.update_bytes(100, num_slots=2) == 100 + 400 + 300

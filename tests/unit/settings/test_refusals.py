@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.settings import codistillation, model, schedules, training
+from lmcodistill.settings import codistillation, model, planning, schedules, training
 
 # Class, what is given, and the field that the refusal begins with.
 REFUSED = [
@@ -33,6 +33,10 @@ REFUSED = [
     (training.Training, {"num_train_steps": 0}, "num_train_steps"),
     (training.Training, {"num_train_steps": 1, "keep_checkpoints": 0}, "keep_che"),
     (training.Training, {"num_train_steps": 1, "evaluate_every_steps": -1}, "eval"),
+    (planning.Machine, {"matrix_rate": -1.0}, "matrix_rate"),
+    (planning.Machine, {"teacher_speedup": 0.0}, "teacher_speedup"),
+    (planning.Network, {"latency_seconds": -1.0}, "latency_seconds"),
+    (planning.Storage, {"bandwidth": -1.0}, "bandwidth"),
     (codistillation.Distillation, {"targets": "offline"}, "offline_exports"),
     (codistillation.Distillation, {"offline_exports": ("a",)}, "offline_exports"),
     (codistillation.Distillation, {"temperature": 0.0}, "temperature"),
