@@ -60,3 +60,14 @@ def test_model_of_double_precision_has_zeros_of_it(make_export, config):
     blank = exports.blank(make_export(student=1, step=50, config=double).header())
 
     assert {w.dtype for w in blank.weights.values()} == {np.dtype("float64")}
+
+
+def test_header_of_a_narrow_export_makes_weights_in_full(make_export):
+    export = make_export(student=1, step=50, dtype="int8")
+
+    blank = exports.blank(json.loads(json.dumps(export.header())))
+
+    assert blank.dtype == "int8"
+    assert {n: (w.shape, w.dtype) for n, w in blank.weights.items()} == {
+        n: (w.shape, w.dtype) for n, w in export.weights.items()
+    }

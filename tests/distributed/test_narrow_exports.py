@@ -1,0 +1,90 @@
+"""Two students teach each other with exports in int8, one process each."""
+
+import json
+
+import pytest
+
+from tests.distributed import conftest as runs
+
+pytestmark = pytest.mark.distributed
+
+
+@pytest.fixture(scope="module")
+def run(finish, data_dir, tmp_path_factory):
+    """Makes a finished run, exports scheduled."""
+
+    def make(**changes):
+        folder = tmp_path_factory.mktemp("narrow")
+        changes = {"Exchange__export_dtype": "int8"} | changes
+        finish(*runs.train_arguments(data_dir, folder, **changes))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def run_dir(run):
+    return run()
+
+
+def manifests_of(run_dir, student):
+    paths = run_dir.glob(f"students/{student}/exports/export-*/manifest.json")
+    return [json.loads(path.read_text()) for path in sorted(paths)]
+
+
+@pytest.mark.parametrize("student", [0, 1])
+def test_exports_are_int8_and_teach(run_dir, student):
+    found = manifests_of(run_dir, student)
+    by_step = {r["step"]: r for r in runs.reports_of(run_dir, student, "train")}
+
+    assert [m["step"] for m in found] == [2, 4, 6, 8]
+    assert {m["dtype"] for m in found} == {"int8"}
+    assert all(m["quantization"]["cross_entropy_loss"] < 0.02 for m in found)
+    assert by_step[6]["distillation_loss"] > 0.0
+    assert by_step[8]["refused_exports"] == {}
+    assert by_step[8]["exports_in_full"] == 0
+    (teacher,) = by_step[8]["teachers"]
+    assert (teacher["peer"], teacher["step"]) == (1 - student, 6)
+
+
+def test_loss_is_said_in_the_log(run_dir):
+    log = runs.log_of(run_dir, 0)
+
+    assert log.count("event=export_narrowed dtype=int8 cross_entropy_loss=") == 4
+
+
+def test_the_same_run_ends_with_the_same_weights(run, run_dir):
+    again = run()
+
+    for student in (0, 1):
+        assert runs.weights_of(again, student) == runs.weights_of(run_dir, student)
+
+
+def test_exports_that_would_lose_too_much_are_in_full_and_teach_all_the_same(run):
+    # No text is predicted better with coarser weights every time.
+    folder = run(Exchange__max_quantization_loss=0.0)
+
+    in_full = 0
+    for student in (0, 1):
+        reports = runs.reports_of(folder, student, "train")
+        versions = [m["format_version"] for m in manifests_of(folder, student)]
+        # The last export comes after the last report.
+        assert reports[-1]["exports_in_full"] == versions[:-1].count(2)
+        assert reports[-1]["distillation_loss"] > 0.0
+        in_full += versions.count(2)
+    assert in_full > 0
+
+
+def test_commands_read_them(finish, run_dir, data_dir):
+    student = run_dir / "students/0"
+
+    scored = finish(
+        *("evaluate", "--json", "--data_dir", data_dir, "--export", student)
+    )
+    text = finish("generate", "--export", student, "--prompt", "A", "--tokens", 3)
+    finish("export", "--export", student, "--output_dir", student / "serving")
+
+    (result,) = json.loads(scored)["results"]
+    assert 3.0 < result["cross_entropy"] < 6.5
+    assert text.startswith("A")
+    assert (student / "serving/saved_model.pb").is_file()
