@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from absl import flags
 
 import lmcodistill
-from lmcodistill import errors
+from lmcodistill import errors, tf_environment
 
 COMMANDS = {
     "prep": "Turn Common Crawl text into token shards, one partition per student.",
@@ -55,8 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             process's own.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # TensorFlow's own news is not the operator's; set to 0 to read it all.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    tf_environment.prepare()
     who = "lmcodistill"
     wants_json = bool({"--json", "-json"} & set(arguments))
     try:

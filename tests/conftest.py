@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from lmcodistill import tf_environment
 from tests import object_store as object_store_lib
 
-# Before any test imports TensorFlow, whose news would hide a failure's output.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Before any test imports TensorFlow, as the program does.
+tf_environment.prepare()
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from lmcodistill import tf_environment
 from lmcodistill.storage import layout
 from lmcodistill.training import attempt, lifeline
 
@@ -30,12 +31,7 @@ def start_group(
         OSError: one could not be started; then none runs.
     """
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
-    shared = {
-        "TF_NUM_INTRAOP_THREADS": str(threads),
-        # A collective blocks a thread: one more must stay free.
-        "TF_NUM_INTEROP_THREADS": str(max(2, threads)),
-        "OMP_NUM_THREADS": str(threads),
-    }
+    shared = tf_environment.of_threads(threads)
     workers: list[attempt.Worker] = []
     try:
         for index in range(count):
