@@ -1,7 +1,8 @@
 """Update rules: Adam, AdamW, SGD with momentum, Adagrad; clipping.
 
-A rule is its slots and one pure function from (weight, gradient, slots) to
-their new values. The training step applies it to variables and slots that it
+A rule is its slots and what changes a weight and them in place, in one pass over
+memory: TensorFlow's own kernels. Written as tensors, Adam alone made ten passes
+over all weights. The training step applies a rule to variables and slots that it
 owns, inside the strategy.
 """
 
@@ -12,8 +13,6 @@ import tensorflow as tf
 
 from lmcodistill.settings import training as settings
 
-Tensors = tuple[tf.Tensor, ...]
-
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
@@ -21,15 +20,14 @@ class Rule:
 
     Attributes:
         slots: Initial value of each slot, by name; slots have the weight's shape.
-        update: From weight, gradient, slots, learning rate (float scalar) and
-            the update's number (float scalar, 1 for the first) to the new
-            weight and the new slots.
+        update: Changes a weight and its slots in place, given the weight, its
+            gradient, its slots, the learning rate (scalar in the weight's type)
+            and the update's number (float scalar, 1 for the first).
     """
 
     slots: dict[str, float]
     update: Callable[
-        [tf.Tensor, tf.Tensor, Tensors, tf.Tensor, tf.Tensor],
-        tuple[tf.Tensor, Tensors],
+        [tf.Variable, tf.Tensor, Sequence[tf.Variable], tf.Tensor, tf.Tensor], None
     ]
 
 
@@ -37,39 +35,59 @@ def rule(config: settings.Optimizer) -> Rule:
     """Returns the rule that `config` describes."""
 
     def sgd(weight, gradient, slots, rate, number):
+        """As Sutskever et al. 2013, with the rate outside the velocity."""
         del number
-        if not slots:
-            return weight - rate * gradient, ()
-        velocity = config.momentum * slots[0] + gradient
-        return weight - rate * velocity, (velocity,)
+        if slots:
+            tf.raw_ops.ResourceApplyMomentum(
+                var=weight.handle,
+                accum=slots[0].handle,
+                lr=rate,
+                grad=gradient,
+                momentum=tf.constant(config.momentum, rate.dtype),
+            )
+        else:
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=weight.handle, alpha=rate, delta=gradient
+            )
 
     def adagrad(weight, gradient, slots, rate, number):
         """Duchi et al. 2011."""
         del number
-        accumulator = slots[0] + tf.square(gradient)
-        step = rate * gradient / (tf.sqrt(accumulator) + config.epsilon)
-        return weight - step, (accumulator,)
+        tf.raw_ops.ResourceApplyAdagradV2(
+            var=weight.handle,
+            accum=slots[0].handle,
+            lr=rate,
+            epsilon=tf.constant(config.epsilon, rate.dtype),
+            grad=gradient,
+        )
 
     def adam(weight, gradient, slots, rate, number):
         """Algorithm 1 of Kingma and Ba 2015 (arXiv:1412.6980).
 
-        AdamW adds the decoupled decay of Loshchilov and Hutter
-        (arXiv:1711.05101), `rate * weight_decay * weight`.
+        The kernel has their "epsilon hat", added before the second moment is
+        corrected: hence the root. AdamW adds the decoupled decay of Loshchilov
+        and Hutter (arXiv:1711.05101), `rate * weight_decay * weight`.
         """
-        first = config.beta1 * slots[0] + (1.0 - config.beta1) * gradient
-        second = config.beta2 * slots[1] + (1.0 - config.beta2) * tf.square(gradient)
-        # As wide as the weight: a float64 model's rate is float64 as well.
-        number = tf.cast(number, weight.dtype)
-        first_correction = 1.0 - tf.pow(tf.constant(config.beta1, number.dtype), number)
-        second_correction = 1.0 - tf.pow(
-            tf.constant(config.beta2, number.dtype), number
+        beta1, beta2 = (
+            tf.constant(beta, rate.dtype) for beta in (config.beta1, config.beta2)
         )
-        scale = tf.cast(rate, weight.dtype) / first_correction
-        root = tf.sqrt(second / second_correction)
-        step = scale * first / (root + config.epsilon)
+        number = tf.cast(number, rate.dtype)
+        power1, power2 = tf.pow(beta1, number), tf.pow(beta2, number)
         if config.weight_decay:
-            step += rate * config.weight_decay * weight
-        return weight - step, (first, second)
+            decay = rate * tf.constant(config.weight_decay, rate.dtype)
+            weight.assign_sub(decay * weight, read_value=False)
+        tf.raw_ops.ResourceApplyAdam(
+            var=weight.handle,
+            m=slots[0].handle,
+            v=slots[1].handle,
+            beta1_power=power1,
+            beta2_power=power2,
+            lr=rate,
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=config.epsilon * tf.sqrt(1.0 - power2),
+            grad=gradient,
+        )
 
     if config.name == "sgd":
         return Rule({"momentum": 0.0} if config.momentum else {}, sgd)

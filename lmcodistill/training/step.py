@@ -211,25 +211,38 @@ class Updater:
         scale, norm = optimizers.clip_scale(gradients, self._clip_norm)
         report = tf.concat([report, [tf.cast(norm, tf.float32)]], 0)
         is_finite = tf.reduce_all(tf.math.is_finite(report))
-        changes: list[tuple[tf.Variable, tf.Tensor]] = []
-        for name, gradient in zip(names, gradients, strict=True):
-            weight = model.weights[name]
-            slots = [self.slots[slot][name] for slot in self._rule.slots]
-            new_weight, new_slots = self._rule.update(
-                tf.convert_to_tensor(weight),
-                gradient * scale,
-                tuple(tf.convert_to_tensor(s) for s in slots),
-                tf.cast(inputs.learning_rate, model.dtype),
-                inputs.number,
-            )
-            pairs = zip([weight, *slots], [new_weight, *new_slots], strict=True)
-            changes.extend(pairs)
-        _assign(context, changes, is_finite)
+        self._apply(context, gradients, scale, is_finite, inputs)
         after = (state, their_states)
         state, their_states = tf.cond(is_finite, lambda: after, lambda: before)
         skipped = 1.0 - tf.cast(is_finite, tf.float32)
         totals = Totals._make([*tf.unstack(report), skipped])
         return totals, state, their_states
+
+    def _apply(self, context, gradients, scale, is_finite, inputs: Inputs):
+        """Changes weights and slots in place, from a replica's context.
+
+        Only where `is_finite` holds.
+        """
+        rate = tf.cast(inputs.learning_rate, self.model.dtype)
+
+        def change(weight, gradient, slots, scale, is_finite, rate, number):
+            def update():
+                self._rule.update(weight, gradient * scale, slots, rate, number)
+
+            tf.cond(is_finite, update, lambda: None)
+
+        def merge(strategy, gradients, *scalars):
+            for (name, weight), gradient in zip(
+                self.model.weights.items(), gradients, strict=True
+            ):
+                slots = [slots[name] for slots in self.slots.values()]
+                strategy.extended.update(
+                    weight, change, (gradient, slots, *scalars), group=False
+                )
+
+        context.merge_call(
+            merge, args=(gradients, scale, is_finite, rate, inputs.number)
+        )
 
     def _soft_targets(self, teachers, distil, inputs: Inputs, their_states):
         """Runs the teachers over the window; returns the targets, their states."""
@@ -248,21 +261,3 @@ class Updater:
             read_outs, fixed, settings.loss, settings.temperature
         )
         return soft, tuple(new_states)
-
-
-def _assign(context, changes, condition):
-    """Assigns new values to mirrored variables from a replica's context.
-
-    Only where `condition` holds. The values are made in any case: choosing between
-    whole tensors, old and new, would read all weights once more.
-    """
-    variables = [variable for variable, _ in changes]
-
-    def assign(variable, value, holds):
-        tf.cond(holds, lambda: variable.assign(value, read_value=False), tf.no_op)
-
-    def merge(strategy, holds, *values):
-        for variable, value in zip(variables, values, strict=True):
-            strategy.extended.update(variable, assign, (value, holds), group=False)
-
-    context.merge_call(merge, args=(condition, *(value for _, value in changes)))

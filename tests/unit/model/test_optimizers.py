@@ -15,20 +15,19 @@ RATES = [0.1, 0.1, 0.05]
 def updated(config):
     """Returns the weight after each of three updates, in float64."""
     rule = optimizers.rule(config)
-    weight = tf.constant(WEIGHT)
-    slots = tuple(tf.constant([x] * 3, tf.float64) for x in rule.slots.values())
+    weight = tf.Variable(WEIGHT)
+    slots = [tf.Variable([x] * 3, dtype=tf.float64) for x in rule.slots.values()]
     found = []
     for index, (gradient, rate) in enumerate(zip(GRADIENTS, RATES, strict=True)):
         # As the training step does: the rate in the weight's type, the number
         # of the update in float32.
-        weight, slots = rule.update(
+        rule.update(
             weight,
             tf.constant(gradient),
             slots,
             tf.constant(rate, tf.float64),
             tf.constant(index + 1, tf.float32),
         )
-        assert len(slots) == len(rule.slots)
         found.append(weight.numpy())
     return found
 
