@@ -5,10 +5,14 @@ Pure arithmetic on a model's sizes, without TensorFlow; what is compared with it
 are counted: the rest of a step is linear in the same tensors.
 """
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lmcodistill.model import weights
+import ml_dtypes
+import numpy as np
+
+from lmcodistill.model import quantization, weights
 from lmcodistill.settings import model as model_settings
 
 
@@ -87,9 +91,19 @@ def step(
 
 
 def weight_bytes(config: model_settings.LanguageModel, vocab_size: int) -> int:
-    """Returns the bytes of all weights as they are kept and exported."""
+    """Returns the bytes of all weights as they are kept, summed and passed on."""
     itemsize = 8 if config.weight_dtype == "float64" else 4
     return weights.num_weights(config, vocab_size) * itemsize
+
+
+def export_bytes(
+    config: model_settings.LanguageModel, vocab_size: int, dtype: str
+) -> int:
+    """Returns the bytes of an export's tensors, its matrices stored in `dtype`."""
+    return sum(
+        math.prod(shape) * np.dtype(stored).itemsize
+        for shape, stored in quantization.table(config, vocab_size, dtype).values()
+    )
 
 
 def update_bytes(num_bytes: int, num_slots: int) -> int:

@@ -42,6 +42,7 @@ class LanguageModel(tf.Module):
         """
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
+        self._is_trained = trainable
         self.compute_dtype = tf.as_dtype(config.compute_dtype)
         self.dtype = tf.as_dtype(config.weight_dtype)
         self.weights = {
@@ -88,6 +89,7 @@ class LanguageModel(tf.Module):
                 self._layer(index),
                 forget_bias=self.config.forget_bias,
                 compute_dtype=self.compute_dtype,
+                is_trained=self._is_trained,
             )
             new_state.append(carried)
         x = self._dropped(x, dropout_seed, len(state))

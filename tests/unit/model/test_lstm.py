@@ -60,7 +60,9 @@ def numpy_layer(x, keep, state, weights, forget_bias):
     return np.stack(outputs), h, c
 
 
-def unroll(x, keep, state, weights, forget_bias=1.0, compute_dtype=None):
+def unroll(
+    x, keep, state, weights, forget_bias=1.0, compute_dtype=None, is_trained=True
+):
     return lstm.unroll(
         x,
         keep,
@@ -68,6 +70,7 @@ def unroll(x, keep, state, weights, forget_bias=1.0, compute_dtype=None):
         weights,
         forget_bias=forget_bias,
         compute_dtype=compute_dtype or x.dtype,
+        is_trained=is_trained,
     )
 
 
@@ -183,6 +186,18 @@ def test_backward_pass_is_right_where_only_one_result_is_used(used, plain_layer)
 
     for ours, theirs in zip(by_hand, automatic, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_layer_that_keeps_nothing_for_a_gradient_says_the_same(layer_norm):
+    layer = a_layer((5, 2, 3, 4), layer_norm=layer_norm)
+
+    outputs, last = unroll(*layer)
+    untrained_outputs, untrained_last = unroll(*layer, is_trained=False)
+
+    np.testing.assert_array_equal(outputs, untrained_outputs)
+    for ours, theirs in zip(last, untrained_last, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
