@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from lmcodistill.model import quantization, weights
@@ -100,6 +99,7 @@ def export_bytes(
     config: model_settings.LanguageModel, vocab_size: int, dtype: str
 ) -> int:
     """Returns the bytes of an export's tensors, its matrices stored in `dtype`."""
+    # NumPy knows bfloat16 because `quantization` imports ml_dtypes.
     return sum(
         math.prod(shape) * np.dtype(stored).itemsize
         for shape, stored in quantization.table(config, vocab_size, dtype).values()

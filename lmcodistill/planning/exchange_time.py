@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 from lmcodistill.codistill import exchange as timetable
+from lmcodistill.model import cost
 from lmcodistill.planning import step_time
 from lmcodistill.settings import codistillation, planning
 
@@ -65,8 +66,8 @@ def num_teachers(exchange: codistillation.Exchange, students: int) -> int:
 
 
 def traffic(
-    weight_bytes: int,
-    teachers: int,
+    work: step_time.Work,
+    export_dtype: str,
     workers: int,
     machine: planning.Machine,
     network: planning.Network,
@@ -75,26 +76,27 @@ def traffic(
     """Returns what a student writes and reads.
 
     Args:
-        weight_bytes: Of one export.
-        teachers: K.
+        work: The model, and how many teach it.
+        export_dtype: How exports store matrices.
         workers: W, workers of the student's group.
         machine: Each of them.
         network: Between them.
         storage: As one chief sees it.
     """
-    seconds = weight_bytes / storage.bandwidth
+    export_bytes = cost.export_bytes(work.config, work.vocab_size, export_dtype)
+    seconds = export_bytes / storage.bandwidth
     seconds += FILES_PER_EXPORT * storage.latency_seconds
-    # Read and written once each.
-    copy = 2 * weight_bytes / machine.memory_bandwidth
+    # Read and written once each, as wide as they are kept.
+    copy = 2 * work.weight_bytes / machine.memory_bandwidth
     # The chief's weights are a sum to which the others add zeros.
-    pass_on = step_time.ring_all_reduce(weight_bytes, workers, network)
+    pass_on = step_time.ring_all_reduce(work.weight_bytes, workers, network)
     return Traffic(
-        teachers=teachers,
-        published_bytes=weight_bytes,
-        read_bytes=teachers * weight_bytes,
+        teachers=work.teachers,
+        published_bytes=export_bytes,
+        read_bytes=work.teachers * export_bytes,
         write_seconds=seconds,
-        read_seconds=teachers * seconds,
-        stall_seconds=(copy, teachers * (pass_on + copy)),
+        read_seconds=work.teachers * seconds,
+        stall_seconds=(copy, work.teachers * (pass_on + copy)),
     )
 
 

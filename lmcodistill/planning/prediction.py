@@ -243,7 +243,7 @@ def _steps(
         what = work(run, lanes, k)
         alone = step_time.parts(what, machine, network, run.workers)
         traffic = exchange_time.traffic(
-            what.weight_bytes, k, run.workers, machine, network, site.storage
+            what, exchange.export_dtype, run.workers, machine, network, site.storage
         )
         stall = exchange_time.seconds_per_step(exchange, traffic, alone.total)
         moved.append(traffic)

@@ -44,7 +44,7 @@ class Work(NamedTuple):
 
     @property
     def weight_bytes(self) -> int:
-        """Of one copy of the weights, of a gradient, and of an export."""
+        """Of one copy of the weights, and of a gradient."""
         return cost.weight_bytes(self.config, self.vocab_size)
 
 

@@ -9,9 +9,10 @@ from lmcodistill.settings import codistillation
 
 
 @pytest.fixture
-def moved(machine, network, storage):
+def moved(work, machine, network, storage):
     """Three teachers of 456 bytes each, to a group of four."""
-    return exchange_time.traffic(456, 3, 4, machine, network, storage)
+    taught = work._replace(teachers=3)
+    return exchange_time.traffic(taught, "float32", 4, machine, network, storage)
 
 
 def test_an_export_is_written_once_and_read_by_each_pupil(moved):
@@ -25,6 +26,19 @@ def test_an_export_is_written_once_and_read_by_each_pupil(moved):
 def test_training_stalls_for_copies_and_for_passing_teachers_on(moved):
     # A copy reads and writes 456 bytes at 456 a second; the ring takes 7.5 s.
     assert moved.stall_seconds == pytest.approx((2.0, 3 * (7.5 + 2.0)))
+
+
+def test_narrower_exports_travel_faster_and_stall_alike(
+    work, moved, machine, network, storage
+):
+    taught = work._replace(teachers=3)
+
+    narrow = exchange_time.traffic(taught, "int8", 4, machine, network, storage)
+
+    # 85 whole numbers; scales of 5 rows, 12 and 12 columns, 5 rows; 29 in vectors.
+    assert narrow.published_bytes == 85 + 4 * (34 + 29)
+    assert narrow.read_bytes == 3 * narrow.published_bytes
+    assert narrow.stall_seconds == moved.stall_seconds
 
 
 @pytest.mark.parametrize(
