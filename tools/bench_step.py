@@ -1,0 +1,181 @@
+r"""Makes training steps of ours and prints one JSON line about them.
+
+Our side of `tools/bench_train.py`, and its peer where two checkouts are compared.
+It is the trainer's own student on a made-up text: reading, teachers, objective,
+gradient, clipping, update. Teachers are drawn at random and never swapped.
+
+Examples:
+  python tools/bench_step.py --teachers 1 --dtype bfloat16
+  python tools/bench_step.py --hidden_size 512 --gin.Optimizer.clip_norm=0.0
+"""
+
+import argparse
+import collections
+import dataclasses
+import json
+import pathlib
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import bench_job  # noqa: E402
+import bench_report  # noqa: E402
+
+import lmcodistill  # noqa: E402
+from lmcodistill import errors  # noqa: E402
+from lmcodistill.model import cost, weights  # noqa: E402
+from lmcodistill.training import job  # noqa: E402
+
+# The trainer looks at an update's totals two steps later, and so does this.
+_LAG = 2
+_WINDOWS = 8
+
+
+def main() -> int:
+    """Reads the flags, makes the steps, prints."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    paper = bench_job.SIZES["paper"]
+    parser.add_argument("--vocab_size", type=int, default=paper.vocab_size)
+    parser.add_argument("--embed_dim", type=int, default=paper.embedding_size)
+    parser.add_argument("--hidden_size", type=int, default=paper.hidden_size)
+    parser.add_argument("--num_layers", type=int, default=paper.num_layers)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--window", type=int, default=32)
+    parser.add_argument("--teachers", type=int, default=0)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--teacher_dtype",
+        choices=("float32", "bfloat16"),
+        help="what the teachers' exports compute in; else --dtype",
+    )
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--no_floor", action="store_true", help="leave the floor out")
+    flags, unknown = parser.parse_known_args()
+    bindings = bench_job.split_gin(unknown, parser)
+    try:
+        with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
+            print(json.dumps(_measure(flags, bindings, pathlib.Path(folder))))
+    except errors.LmcodistillError as error:
+        return bench_report.exit_code(error)
+    return 0
+
+
+def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]:
+    size = bench_job.Size(
+        flags.vocab_size, flags.embed_dim, flags.hidden_size, flags.num_layers
+    )
+    num_tokens = flags.batch_size * (flags.window * _WINDOWS + 1)
+    data_dir = bench_job.make_data(folder / "data", size.vocab_size, num_tokens)
+    what = bench_job.make_job(
+        data_dir,
+        folder / "run",
+        [
+            *size.bindings,
+            f"COMPUTE_DTYPE='{flags.dtype}'",
+            f"GLOBAL_BATCH_SIZE={flags.batch_size}",
+            f"WINDOW={flags.window}",
+            f"TARGETS='{'peers' if flags.teachers else 'none'}'",
+            *bindings,
+        ],
+        num_students=1 + flags.teachers,
+    )
+    bench_job.start()
+    learner = _student(what, flags)
+    wall, cpu = _steps(learner, flags.warmup, flags.steps)
+    # The floor's operands come after the peak was read.
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {
+        "system": f"lmcodistill {lmcodistill.__version__}",
+        **vars(flags),
+        "gin": bindings,
+        "step_seconds": statistics.median(wall),
+        "step_cpu_seconds": statistics.median(cpu),
+        "tokens_per_second": what.tokens_per_step / statistics.median(wall),
+        "peak_rss_mb": peak_mb,
+        **_peak_on_accelerator(),
+        "num_traces": learner.num_traces,
+        "floor": None if flags.no_floor else _floor(what, flags),
+    }
+
+
+def _student(what: job.Job, flags) -> Any:
+    """Builds the student in a group of this process alone, with its teachers."""
+    from lmcodistill.codistill import exports
+    from lmcodistill.training import cluster, student
+
+    inputs = job.open_inputs(what)
+    learner = student.Student(what, inputs, cluster.Group())
+    config = dataclasses.replace(
+        inputs.model, compute_dtype=flags.teacher_dtype or inputs.model.compute_dtype
+    )
+    learner.teachers.adopt(
+        [
+            exports.Export(
+                source="drawn at random",
+                student=index + 1,
+                step=0,
+                config=config,
+                vocab_size=flags.vocab_size,
+                vocabulary=inputs.data.manifest.vocabulary,
+                reset_at_documents=what.batches.reset_at_documents,
+                incarnation=1,
+                weights=weights.initial(config, flags.vocab_size, index + 1),
+            )
+            for index in range(flags.teachers)
+        ],
+        at=0,
+    )
+    return learner
+
+
+def _steps(learner, warmup: int, steps: int) -> tuple[list[float], list[float]]:
+    """Returns time and CPU time of each step after the first few."""
+    told: collections.deque = collections.deque()
+    wall, cpu, skipped = [], [], 0.0
+    for number in range(warmup + steps):
+        began = time.perf_counter(), time.process_time()
+        told.append(learner.update(number))
+        if len(told) > _LAG:
+            skipped += float(told.popleft().skipped)
+        wall.append(time.perf_counter() - began[0])
+        cpu.append(time.process_time() - began[1])
+    if skipped + sum(float(totals.skipped) for totals in told):
+        raise errors.DivergedError(
+            "Updates were skipped because they were not finite, and such steps cost "
+            "less. Lower --gin.LEARNING_RATE."
+        )
+    return wall[warmup:], cpu[warmup:]
+
+
+def _floor(what: job.Job, flags) -> dict[str, Any]:
+    import bench_floor
+
+    sizes = (flags.vocab_size, flags.batch_size, flags.window)
+    own, theirs = cost.step(what.model, *sizes), cost.forward(what.model, *sizes)
+    their_dtype = flags.teacher_dtype or flags.dtype
+    return bench_floor.measure(
+        [bench_floor.Typed(flags.dtype, p) for p in own]
+        + [bench_floor.Typed(their_dtype, p) for p in theirs] * flags.teachers
+    )
+
+
+def _peak_on_accelerator() -> dict[str, int]:
+    """Returns its peak memory, where there is one."""
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        return {}
+    info = tf.config.experimental.get_memory_info("GPU:0")
+    return {"peak_device_mb": info["peak"] >> 20}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
