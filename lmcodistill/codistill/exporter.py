@@ -75,9 +75,9 @@ class Exporter:
         self._config, self._vocabulary = config, vocabulary
         self._student, self._reset_at_documents = student, reset_at_documents
         self._narrow = narrow
-        # An export that lost too much is written in full.
-        dtypes = ["float32"] + ([narrow.dtype] if narrow else [])
-        self._saved = {dtype: self._save(dtype) for dtype in dtypes}
+        dtype = narrow.dtype if narrow else "float32"
+        # Another graph is seldom needed: for what would lose too much.
+        self._saved = {dtype: self._save(dtype)}
 
     def publish(
         self,
@@ -127,6 +127,8 @@ class Exporter:
 
     def _write(self, path: pathlib.Path, stored: narrowing.Stored) -> None:
         """Fills a local folder with one export."""
+        if stored.dtype not in self._saved:
+            self._saved[stored.dtype] = self._save(stored.dtype)
         graph, object_graph = self._saved[stored.dtype]
         variables = path / descriptions.VARIABLES
         variables.parent.mkdir(parents=True)

@@ -124,9 +124,7 @@ class Exchange:
             checks.require(value >= 1, f"Exchange.{name}", value, "a positive number")
         checks.require_choice("Exchange.mode", self.mode, MODES)
         checks.require_choice("Exchange.topology", self.topology, TOPOLOGIES)
-        checks.require_choice(
-            "Exchange.export_dtype", self.export_dtype, EXPORT_DTYPES
-        )
+        checks.require_choice("Exchange.export_dtype", self.export_dtype, EXPORT_DTYPES)
         checks.require(
             self.max_quantization_loss >= 0.0,
             "Exchange.max_quantization_loss",
