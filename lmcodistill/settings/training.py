@@ -5,6 +5,7 @@ import dataclasses
 from lmcodistill.settings import checks
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
+ALL_REDUCE_DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +88,8 @@ class Training:
     Attributes:
         num_train_steps: Optimizer updates in total.
         seed: Seed of the initial weights and of dropout; student i adds i.
+        all_reduce_dtype: Type in which gradients travel between the workers of a
+            group and are added: `float32`, or `bfloat16` for half of the bytes.
         report_every_steps: Period of metrics and of the progress line.
         checkpoint_every_steps: Period of restart snapshots.
         keep_checkpoints: How many of them stay: the newest.
@@ -105,6 +108,7 @@ class Training:
 
     num_train_steps: int
     seed: int = 0
+    all_reduce_dtype: str = "float32"
     report_every_steps: int = 100
     checkpoint_every_steps: int = 1_000
     keep_checkpoints: int = 2
@@ -137,6 +141,9 @@ class Training:
         ):
             value = getattr(self, name)
             checks.require(value >= 0, f"Training.{name}", value, "0 or more")
+        checks.require_choice(
+            "Training.all_reduce_dtype", self.all_reduce_dtype, ALL_REDUCE_DTYPES
+        )
         checks.require(
             0.0 < self.rollback_rate_factor <= 1.0,
             "Training.rollback_rate_factor",

@@ -87,6 +87,7 @@ class Updater:
         rule: optimizers.Rule,
         *,
         clip_norm: float,
+        all_reduce_dtype: tf.DType | None,
         tokens_per_step: int,
         distillation: codistillation_settings.Distillation,
         fixed_targets: np.ndarray | None,
@@ -98,12 +99,15 @@ class Updater:
             model: The student, made in the same scope.
             rule: The update rule.
             clip_norm: Largest global norm of the gradient.
+            all_reduce_dtype: Type in which gradients travel between replicas;
+                None: their own.
             tokens_per_step: Positions of the global batch, `B * T`.
             distillation: psi.
             fixed_targets: [V] float32 for label smoothing, else None.
         """
         self.model, self._group, self._rule = model, group, rule
         self._clip_norm, self._tokens_per_step = clip_norm, tokens_per_step
+        self._all_reduce_dtype = all_reduce_dtype
         self._distillation, self._fixed_targets = distillation, fixed_targets
         self.slots = {
             slot: {
@@ -203,26 +207,23 @@ class Updater:
             tf.convert_to_tensor(g)  # The embedding's is sparse; the update is not.
             for g in tape.gradient(loss, [model.weights[n] for n in names])
         ]
-        context = tf.distribute.get_replica_context()
-        add = tf.distribute.ReduceOp.SUM
+        gradients = self._group.reduce(gradients, self._all_reduce_dtype)
         told = (*sums, inputs.stop, inputs.announced)
-        report = tf.stack([tf.cast(x, tf.float32) for x in told])
-        *gradients, report = context.all_reduce(add, [*gradients, report])
+        [report] = self._group.reduce(
+            [tf.stack([tf.cast(x, tf.float32) for x in told])]
+        )
         scale, norm = optimizers.clip_scale(gradients, self._clip_norm)
         report = tf.concat([report, [tf.cast(norm, tf.float32)]], 0)
         is_finite = tf.reduce_all(tf.math.is_finite(report))
-        self._apply(context, gradients, scale, is_finite, inputs)
+        self._apply(gradients, scale, is_finite, inputs)
         after = (state, their_states)
         state, their_states = tf.cond(is_finite, lambda: after, lambda: before)
         skipped = 1.0 - tf.cast(is_finite, tf.float32)
         totals = Totals._make([*tf.unstack(report), skipped])
         return totals, state, their_states
 
-    def _apply(self, context, gradients, scale, is_finite, inputs: Inputs):
-        """Changes weights and slots in place, from a replica's context.
-
-        Only where `is_finite` holds.
-        """
+    def _apply(self, gradients, scale, is_finite, inputs: Inputs):
+        """Changes weights and slots in place, where `is_finite` holds."""
         rate = tf.cast(inputs.learning_rate, self.model.dtype)
 
         def change(weight, gradient, slots, scale, is_finite, rate, number):
@@ -240,7 +241,7 @@ class Updater:
                     weight, change, (gradient, slots, *scalars), group=False
                 )
 
-        context.merge_call(
+        tf.distribute.get_replica_context().merge_call(
             merge, args=(gradients, scale, is_finite, rate, inputs.number)
         )
 

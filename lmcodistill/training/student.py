@@ -51,6 +51,11 @@ class Student:
                 self.model,
                 optimizers.rule(what.optimizer),
                 clip_norm=what.optimizer.clip_norm,
+                all_reduce_dtype=(
+                    tf.bfloat16
+                    if what.training.all_reduce_dtype == "bfloat16"
+                    else None
+                ),
                 tokens_per_step=what.tokens_per_step,
                 distillation=what.distillation,
                 fixed_targets=self._fixed_targets(),

@@ -90,3 +90,30 @@ def test_status_reads_the_folder_alone(finish, run_dir):
         (0, 8, 8),
         (1, 8, 8),
     ]
+
+
+def test_gradients_that_travel_narrow_keep_replicas_equal(
+    finish, data_dir, tmp_path_factory
+):
+    ends = {}
+    for dtype in ("float32", "bfloat16"):
+        folder = tmp_path_factory.mktemp(dtype)
+        finish(
+            *runs.train_arguments(
+                *(data_dir, folder),
+                students=1,
+                TARGETS="none",
+                Training__all_reduce_dtype=dtype,
+            ),
+            *("--workers_per_student", 2),
+        )
+        ends[dtype] = [
+            runs.weights_of(folder, 0, 0),
+            runs.weights_of(folder, 0, 1),
+            runs.reports_of(folder, 0, "validation")[-1]["cross_entropy"],
+        ]
+
+    # Rounded, so other weights; but not worse ones.
+    chief, other, score = ends["bfloat16"]
+    assert chief == other != ends["float32"][0]
+    assert score == pytest.approx(ends["float32"][2], abs=0.02)
