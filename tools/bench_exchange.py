@@ -131,7 +131,7 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
     for _ in range(_WARMUP):
         trial.update()
     traces = trial.learner.num_traces
-    steps, resident = _train(trial, flags.swaps)
+    steps, resident = _train(trial, flags.swaps, flags.period)
     return {
         "size": str(flags.size),
         "dtype": flags.dtype,
@@ -140,7 +140,7 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
         "period": flags.period,
         "every": flags.every,
         "gin": bindings,
-        "swaps": flags.swaps,
+        "swaps": len(resident),
         "steps": len(steps),
         "quiet": {n: bench_report.spread(q[n] for q in quiet) for n in quiet[0]},
         "training": in_training(steps, flags.period, flags.every),
@@ -156,15 +156,15 @@ class Trial:
 
     def __init__(self, what: job.Job):
         """Builds all of them."""
-        from lmcodistill.training import actions, cluster, lessons, student
+        from lmcodistill.training import cluster, lessons, publishing, student
 
         inputs, group = job.open_inputs(what), cluster.Group()
         self._period = what.exchange.publish_every_steps
         self.learner = student.Student(what, inputs, group)
         owner = publication.Ownership(1, lambda: None)
-        self._publish = actions.Publish(what, inputs, self.learner, owner)
+        self._publish = publishing.Publish(what, inputs, self.learner, owner)
         peer = dataclasses.replace(what, student=1)
-        self._publish_peer = actions.Publish(peer, inputs, self.learner, owner)
+        self._publish_peer = publishing.Publish(peer, inputs, self.learner, owner)
         reader = lessons.Reader(what, inputs)
         self._reload = lessons.Reload(
             what, group, self.learner, reader, asked_to_stop=lambda: False
@@ -189,7 +189,7 @@ class Trial:
         self._reload.announce()
         clock = Clock()
         self._reload.swap_staged(self._at)
-        found["swap_seconds"], _ = clock.passed()
+        found["swap_seconds"], found["swap_cpu_seconds"] = clock.passed()
         self._at += self._period
         return found
 
@@ -240,12 +240,16 @@ def _background() -> bool:
     return any(thread.name in _BACKGROUND for thread in threading.enumerate())
 
 
-def _train(trial: Trial, swaps: int) -> tuple[list[Step], list[int]]:
-    """Trains for so many swaps; returns the steps, and resident bytes at each swap."""
+def _train(trial: Trial, swaps: int, period: int) -> tuple[list[Step], list[int]]:
+    """Trains for so many swaps, and to the end of a period.
+
+    Returns:
+        The steps, and resident bytes at each swap.
+    """
     progress = bench_report.Progress(swaps)
     steps: list[Step] = []
     resident: list[int] = []
-    while len(resident) < swaps:
+    while len(resident) < swaps or len(steps) % period:
         steps.append(trial.step())
         if "swap" in steps[-1].stalls:
             resident.append(_resident_bytes())

@@ -27,6 +27,8 @@ from lmcodistill.training import (
     job,
     lessons,
     metrics,
+    publishing,
+    saving,
     student,
     tf_config,
     watchdog,
@@ -128,7 +130,7 @@ def _train(
     reload = lessons.Reload(what, group, learner, read, stop)
     report = actions.Report(what, learner, writer, first, reload, publish)
     guard = divergence.Guard(what.training, learner.rollbacks)
-    checkpoint = actions.Checkpoint(what, group, learner, publish)
+    checkpoint = saving.Checkpoint(what, group, learner, publish)
     evaluate = actions.Evaluate(
         what, inputs, group, learner, writer, checkpoint, watch.goes_on
     )
@@ -237,11 +239,11 @@ def _publishing(
     inputs: job.Inputs,
     learner: student.Student,
     own: lease.Lease | None,
-) -> Iterator[actions.Publish | None]:
+) -> Iterator[publishing.Publish | None]:
     if own is None:
         yield None
         return
-    publish = actions.Publish(what, inputs, learner, own.ownership(what.key))
+    publish = publishing.Publish(what, inputs, learner, own.ownership(what.key))
     yield publish
     publish.close()  # Not after an error: it may be storage that does not answer.
 

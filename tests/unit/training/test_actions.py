@@ -10,7 +10,7 @@ import tensorflow as tf
 from lmcodistill import errors
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import faults, publication
-from lmcodistill.training import actions, job, metrics, step
+from lmcodistill.training import actions, job, metrics, publishing, saving, step
 
 
 class NoReload:
@@ -68,7 +68,7 @@ def publish_of(a_job, owner):
     """Makes the action that publishes a student's exports."""
 
     def make(what, learner):
-        return actions.Publish(what, job.open_inputs(what), learner, owner)
+        return publishing.Publish(what, job.open_inputs(what), learner, owner)
 
     return make
 
@@ -80,7 +80,7 @@ def test_weights_that_are_not_finite_are_never_saved(
     learner = make_student(what)
     weight = learner.model.weights["embedding"]
     weight.assign(tf.fill(weight.shape, tf.constant(float("nan"), weight.dtype)))
-    checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
+    checkpoint = saving.Checkpoint(what, group, learner, publish_of(what, learner))
 
     with pytest.raises(errors.DivergedError, match="embedding is not finite"):
         checkpoint(1, force=True)
@@ -100,8 +100,8 @@ def test_refused_checkpoint_is_tried_again_after_one_two_and_four_steps(
         training=training.Training(num_train_steps=100, checkpoint_every_steps=20)
     )
     learner = make_student(what)
-    checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
-    monkeypatch.setattr(actions, "_PAUSE", 0.0)  # The steps here take no time.
+    checkpoint = saving.Checkpoint(what, group, learner, publish_of(what, learner))
+    monkeypatch.setattr(saving, "_PAUSE", 0.0)  # The steps here take no time.
     # Every save passes `written` once.
     monkeypatch.setenv(
         faults.VARIABLE, ";".join(f"ckpt.written@{n}:fail" for n in (1, 2, 3))
@@ -123,7 +123,7 @@ def test_storage_that_takes_long_to_refuse_is_tried_less_often(
         training=training.Training(num_train_steps=100, checkpoint_every_steps=1)
     )
     learner = make_student(what)
-    checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
+    checkpoint = saving.Checkpoint(what, group, learner, publish_of(what, learner))
     monkeypatch.setenv(
         faults.VARIABLE, "ckpt.written@1+:sleep=0.1;ckpt.before_rename@1+:fail"
     )
@@ -147,9 +147,9 @@ def test_storage_that_refuses_too_often_ends_the_run_and_leaves_the_last_good_on
     )
     what = a_job(training=settings)
     learner = make_student(what)
-    checkpoint = actions.Checkpoint(what, group, learner, publish_of(what, learner))
+    checkpoint = saving.Checkpoint(what, group, learner, publish_of(what, learner))
     checkpoint(1)
-    monkeypatch.setattr(actions, "_PAUSE", 0.0)
+    monkeypatch.setattr(saving, "_PAUSE", 0.0)
     monkeypatch.setenv(faults.VARIABLE, "ckpt.written@1+:fail")
 
     with pytest.raises(errors.SnapshotError, match="step 4 could not be saved"):
