@@ -107,7 +107,7 @@ def test_exchange_is_measured_quietly_and_in_training_and_traces_nothing(bench):
 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["swaps"] == 3 and found["steps"] > 2 * 40
+    assert found["swaps"] >= 3 and found["steps"] >= 3 * 40
     assert found["num_traces"] == 1 and found["new_traces"] == 0
     assert found["quiet"]["publish_seconds"]["lowest"] > 0.0
     assert found["quiet"]["stage_seconds"]["lowest"] > 0.0
