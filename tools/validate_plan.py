@@ -34,6 +34,7 @@ import rich.console  # noqa: E402
 import rich.table  # noqa: E402
 import soak_harness  # noqa: E402
 
+from lmcodistill import tf_environment  # noqa: E402
 from lmcodistill.data import shards  # noqa: E402
 from lmcodistill.planning import prediction, step_time  # noqa: E402
 from lmcodistill.settings import (  # noqa: E402
@@ -123,6 +124,7 @@ def main() -> int:
     parser.add_argument("--embedding_size", type=int, default=256)
     parser.add_argument("--json", action="store_true")
     flags = parser.parse_args()
+    tf_environment.prepare()  # For the processes that measure, as for training.
     data_dir = flags.data_dir.resolve()
     config = model.LanguageModel(
         vocab_size=shards.ShardSet(data_dir).manifest.vocab_size,
