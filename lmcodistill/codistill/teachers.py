@@ -6,8 +6,11 @@ change.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import tensorflow as tf
 
 from lmcodistill.codistill import exports
 from lmcodistill.model import language_model
@@ -19,20 +22,27 @@ class Teacher:
 
     Attributes:
         model: The model; its weights are the export's.
+        config: What its peer trains, which may multiply in another type.
         peer: Which student's export it is.
         step: After how many updates it was published.
         incarnation: In which of its student's lives.
         state: Its carried state, per replica and lane.
     """
 
-    def __init__(self, export: exports.Export, state: Any):
-        self.model = export.build()
-        self.state = state
+    def __init__(self, export: exports.Export, config: model_settings.LanguageModel):
+        """Makes a teacher without a state.
+
+        Args:
+            export: Its weights.
+            config: What to build, the export's own but for the compute type.
+        """
+        self.model = dataclasses.replace(export, config=config).build()
+        self.state: Any = None
         self._note_origin(export)
 
     def _note_origin(self, export: exports.Export) -> None:
         self.peer, self.step = export.student, export.step
-        self.incarnation = export.incarnation
+        self.incarnation, self.config = export.incarnation, export.config
 
     @property
     def version(self) -> tuple[int, int]:
@@ -46,7 +56,7 @@ class Teacher:
     def assign(self, export: exports.Export) -> None:
         """Swaps the weights, in place."""
         for name, variable in self.model.weights.items():
-            variable.assign(export.weights[name])
+            variable.assign(tf.cast(export.weights[name], variable.dtype))
         self._note_origin(export)
 
 
@@ -63,6 +73,9 @@ class TeacherPool:
         carry_state: bool,
         new_state: Callable[[language_model.LanguageModel, int], Any],
         scope: Callable[[], contextlib.AbstractContextManager],
+        adapt: Callable[
+            [model_settings.LanguageModel], model_settings.LanguageModel
+        ] = lambda config: config,
     ):
         """Makes an empty pool.
 
@@ -72,11 +85,12 @@ class TeacherPool:
             new_state: From a model and the step to the state, per replica, of a
                 teacher that carries none.
             scope: Where variables are made (a strategy's scope).
+            adapt: From a peer's configuration to the one its teacher is built with.
         """
         self.active: list[Teacher] = []
         self._slots: list[Teacher] = []
         self._carry_state = carry_state
-        self._new_state, self._scope = new_state, scope
+        self._new_state, self._scope, self._adapt = new_state, scope, adapt
 
     def adopt(self, lessons: Sequence[exports.Export | Teacher], at: int) -> None:
         """Makes these the teachers from the next step on.
@@ -99,7 +113,7 @@ class TeacherPool:
             slot = self._choose(free, lesson, expected)
             if slot is None:
                 with self._scope():
-                    slot = Teacher(lesson, None)
+                    slot = Teacher(lesson, self._adapt(lesson.config))
                 slot.state = self._new_state(slot.model, at)
                 self._slots.append(slot)
             else:
@@ -125,7 +139,8 @@ class TeacherPool:
             expected: Peers whose own slots are not to be given away: they carry
                 their state.
         """
-        fitting = [t for t in free if t.accepts(export.config, export.vocab_size)]
+        config = self._adapt(export.config)
+        fitting = [t for t in free if t.accepts(config, export.vocab_size)]
         same_peer = [t for t in fitting if t.peer == export.student]
         others = [t for t in fitting if t.peer not in expected]
         return next(iter(same_peer or others), None)

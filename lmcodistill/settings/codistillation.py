@@ -6,6 +6,7 @@ from lmcodistill.settings import checks
 
 TARGETS = ("none", "peers", "offline", "uniform", "unigram")
 LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
+TEACHER_DTYPES = ("auto", "float32", "bfloat16")
 MODES = ("freshest", "scheduled")
 TOPOLOGIES = ("all", "ring", "rotate")
 # In the first the weights are as they are; the others are narrower.
@@ -28,16 +29,25 @@ class Distillation:
         temperature: Divides the logits of student and teachers alike inside
             psi; 1.0 is the paper's.
         offline_exports: For `offline`: paths of the exports that teach.
+        teacher_compute_dtype: Type of the operands of the teachers' matrix products,
+            whatever their peers train with; `auto`: `bfloat16` where the device
+            multiplies it itself, else the peer's.
     """
 
     targets: str = "peers"
     loss: str = "cross_entropy"
     temperature: float = 1.0
     offline_exports: tuple[str, ...] = ()
+    teacher_compute_dtype: str = "auto"
 
     def __post_init__(self):
         checks.require_choice("Distillation.targets", self.targets, TARGETS)
         checks.require_choice("Distillation.loss", self.loss, LOSSES)
+        checks.require_choice(
+            "Distillation.teacher_compute_dtype",
+            self.teacher_compute_dtype,
+            TEACHER_DTYPES,
+        )
         checks.require(
             self.temperature > 0.0,
             "Distillation.temperature",

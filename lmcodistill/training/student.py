@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lmcodistill.codistill import exports, teachers
+from lmcodistill.codistill import exports, teacher_dtype, teachers
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.model import language_model, lstm, optimizers, weights
 from lmcodistill.settings import model as model_settings
@@ -56,16 +56,22 @@ class Student:
                     if what.training.all_reduce_dtype == "bfloat16"
                     else None
                 ),
+                use_xla=what.training.xla == "on"
+                or (what.training.xla == "auto" and group.has_gpu),
                 tokens_per_step=what.tokens_per_step,
                 distillation=what.distillation,
                 fixed_targets=self._fixed_targets(),
             )
         self._state = self._zero_state(self.model)
         self.rollbacks = 0
+        is_native = teacher_dtype.is_native_here()
         self.teachers = teachers.TeacherPool(
             carry_state=what.exchange.state_on_swap == "carry",
             new_state=self._new_teacher_state,
             scope=group.strategy.scope,
+            adapt=lambda config: teacher_dtype.of_teacher(
+                config, what.distillation.teacher_compute_dtype, is_native
+            ),
         )
 
     def update(
@@ -210,7 +216,7 @@ class Student:
                     "peer": t.peer,
                     "step": t.step,
                     "incarnation": t.incarnation,
-                    "model": t.model.config.to_json(),
+                    "model": t.config.to_json(),
                     "vocab_size": t.model.vocab_size,
                 }
                 for t in self.teachers.active

@@ -12,11 +12,12 @@ from lmcodistill.codistill import teachers
 
 @pytest.fixture
 def make_pool():
-    def make(carry_state=True):
+    def make(carry_state=True, **more):
         return teachers.TeacherPool(
             carry_state=carry_state,
             new_state=lambda model, at: model.initial_state(2),
             scope=contextlib.nullcontext,
+            **more,
         )
 
     return make
@@ -172,3 +173,27 @@ def test_teacher_is_found_by_its_peer(pool, make_export):
 
     assert pool.of_peer(2) is pool.active[1]
     assert pool.of_peer(3) is None
+
+
+def test_teachers_multiply_in_one_type_whatever_their_peers_train_with(
+    make_pool, make_export, config
+):
+    def in_bfloat16(config):
+        return dataclasses.replace(config, compute_dtype="bfloat16")
+
+    pool = make_pool(adapt=in_bfloat16)
+    exports = [
+        make_export(student=1, step=50, config=config),
+        make_export(student=1, step=100, config=in_bfloat16(config), seed=1),
+    ]
+
+    seen = []
+    for export in exports:
+        pool.adopt([export], at=export.step)
+        (teacher,) = pool.active
+        seen.append((teacher.model, teacher.model.compute_dtype, teacher.config))
+
+    # One slot for both, and a checkpoint that knows what each peer trains.
+    assert seen[0][0] is seen[1][0]
+    assert [dtype for _, dtype, _ in seen] == [tf.bfloat16, tf.bfloat16]
+    assert [peers for _, _, peers in seen] == [config, in_bfloat16(config)]

@@ -43,6 +43,11 @@ REFUSED = [
     (codistillation.Distillation, {"loss": "mse"}, "loss"),
     (
         codistillation.Distillation,
+        {"teacher_compute_dtype": "float16"},
+        "teacher_compute_dtype",
+    ),
+    (
+        codistillation.Distillation,
         {"targets": "uniform", "loss": "logit_mse"},
         "loss",
     ),

@@ -242,6 +242,29 @@ def test_restored_student_goes_on_as_if_nothing_had_happened(
     assert restored.rollbacks == 1
 
 
+def test_teacher_multiplies_in_the_type_asked_for_also_when_restored(
+    a_job, make_student
+):
+    narrow = codistillation.Distillation(teacher_compute_dtype="bfloat16")
+    what = a_job(weight=NO_BURN_IN, distillation=narrow)
+    learner, as_peer = make_student(what), make_student(a_job(weight=NO_BURN_IN))
+    lesson = a_lesson(what)
+
+    for one in (learner, as_peer):
+        one.teachers.adopt([lesson], at=0)
+    found, manifest = learner.values(), learner.manifest()
+    losses = [float(one.update(0).teacher_label_loss) for one in (learner, as_peer)]
+    restored = make_student(what)
+    restored.restore(found, manifest, "here")
+
+    assert as_peer.teachers.active[0].model.compute_dtype == tf.float64
+    for one in (learner, restored):
+        (teacher,) = one.teachers.active
+        assert (teacher.model.compute_dtype, teacher.config) == (tf.bfloat16, TEACHER)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    assert float(restored.update(0).teacher_label_loss) == losses[0]
+
+
 def test_checkpoint_of_another_optimizer_is_refused(a_job, make_student):
     learner = make_student(a_job())
     found, manifest = learner.values(), learner.manifest()
