@@ -115,7 +115,7 @@ def _padded(x, length):
 
 def _at(x, start, rows):
     """Returns rows `[start, start + rows)` with a static shape."""
-    return tf.ensure_shape(x[start : start + rows], [rows, *x.shape[1:]])
+    return tf.slice(x, [start] + [0] * (x.ndim - 1), [rows, *x.shape[1:]])
 
 
 def training_objective(

@@ -40,14 +40,15 @@ class Group:
         num_workers: Processes in the group.
         num_replicas: Devices in the group, R.
         is_chief: Whether this process writes what the group leaves.
+        has_gpu: Whether this process's replicas are GPUs.
     """
 
     def __init__(self):
         """Joins the group that TF_CONFIG describes; waits for its members."""
-        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self.has_gpu = bool(tf.config.list_physical_devices("GPU"))
         implementation = tf.distribute.experimental.CommunicationImplementation
         options = tf.distribute.experimental.CommunicationOptions(
-            implementation=implementation.AUTO if on_gpu else implementation.RING,
+            implementation=implementation.AUTO if self.has_gpu else implementation.RING,
             bytes_per_pack=_BYTES_PER_PACK,
         )
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy(

@@ -88,6 +88,7 @@ class Updater:
         *,
         clip_norm: float,
         all_reduce_dtype: tf.DType | None,
+        use_xla: bool,
         tokens_per_step: int,
         distillation: codistillation_settings.Distillation,
         fixed_targets: np.ndarray | None,
@@ -101,13 +102,14 @@ class Updater:
             clip_norm: Largest global norm of the gradient.
             all_reduce_dtype: Type in which gradients travel between replicas;
                 None: their own.
+            use_xla: Whether XLA compiles the forward and the backward pass.
             tokens_per_step: Positions of the global batch, `B * T`.
             distillation: psi.
             fixed_targets: [V] float32 for label smoothing, else None.
         """
         self.model, self._group, self._rule = model, group, rule
         self._clip_norm, self._tokens_per_step = clip_norm, tokens_per_step
-        self._all_reduce_dtype = all_reduce_dtype
+        self._all_reduce_dtype, self._use_xla = all_reduce_dtype, use_xla
         self._distillation, self._fixed_targets = distillation, fixed_targets
         self.slots = {
             slot: {
@@ -187,6 +189,30 @@ class Updater:
     def _replica(self, teachers, distil, inputs: Inputs, state, their_states):
         """Gradient, sum over the group, update; runs once per replica."""
         before = (state, their_states)
+
+        def gradients_of(inputs, state, their_states):
+            return self._gradients(teachers, distil, inputs, state, their_states)
+
+        if self._use_xla:
+            gradients_of = tf.function(gradients_of, jit_compile=True, autograph=False)
+        gradients, sums, *after = gradients_of(inputs, state, their_states)
+        gradients = self._group.reduce(gradients, self._all_reduce_dtype)
+        told = (*sums, inputs.stop, inputs.announced)
+        [report] = self._group.reduce(
+            [tf.stack([tf.cast(x, tf.float32) for x in told])]
+        )
+        scale, norm = optimizers.clip_scale(gradients, self._clip_norm)
+        report = tf.concat([report, [tf.cast(norm, tf.float32)]], 0)
+        is_finite = tf.reduce_all(tf.math.is_finite(report))
+        self._apply(gradients, scale, is_finite, inputs)
+        after = tuple(after)
+        state, their_states = tf.cond(is_finite, lambda: after, lambda: before)
+        skipped = 1.0 - tf.cast(is_finite, tf.float32)
+        totals = Totals._make([*tf.unstack(report), skipped])
+        return totals, state, their_states
+
+    def _gradients(self, teachers, distil, inputs: Inputs, state, their_states):
+        """Returns one replica's gradients, its sums and the new states."""
         soft, their_states = self._soft_targets(teachers, distil, inputs, their_states)
         model = self.model
         with tf.GradientTape() as tape:
@@ -207,20 +233,7 @@ class Updater:
             tf.convert_to_tensor(g)  # The embedding's is sparse; the update is not.
             for g in tape.gradient(loss, [model.weights[n] for n in names])
         ]
-        gradients = self._group.reduce(gradients, self._all_reduce_dtype)
-        told = (*sums, inputs.stop, inputs.announced)
-        [report] = self._group.reduce(
-            [tf.stack([tf.cast(x, tf.float32) for x in told])]
-        )
-        scale, norm = optimizers.clip_scale(gradients, self._clip_norm)
-        report = tf.concat([report, [tf.cast(norm, tf.float32)]], 0)
-        is_finite = tf.reduce_all(tf.math.is_finite(report))
-        self._apply(gradients, scale, is_finite, inputs)
-        after = (state, their_states)
-        state, their_states = tf.cond(is_finite, lambda: after, lambda: before)
-        skipped = 1.0 - tf.cast(is_finite, tf.float32)
-        totals = Totals._make([*tf.unstack(report), skipped])
-        return totals, state, their_states
+        return gradients, tuple(sums), state, their_states
 
     def _apply(self, gradients, scale, is_finite, inputs: Inputs):
         """Changes weights and slots in place, where `is_finite` holds."""

@@ -85,6 +85,13 @@ def test_kl_and_cross_entropy_make_the_same_updates(results):
     assert one == pytest.approx(other, rel=1e-6)
 
 
+def test_xla_makes_the_same_updates(results):
+    one = [step["label_loss"] for step in results["cross_entropy"]["steps"]]
+    other = [step["label_loss"] for step in results["xla"]["steps"]]
+
+    assert one == pytest.approx(other, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "peers"), [("cross_entropy", [1, 2]), ("ring", [1]), ("offline", [0, 1])]
 )
@@ -98,6 +105,6 @@ def test_rotation_takes_the_other_peer_at_the_next_reload(results):
     assert results["rotate"]["traces"] == 1
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "ring", "reset"])
+@pytest.mark.parametrize("name", ["cross_entropy", "ring", "reset", "xla"])
 def test_swapping_teachers_does_not_trace_again(results, name):
     assert results[name]["traces"] == 1

@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "recompute": {"Exchange.state_on_swap": "recompute"},
     "dropout": {"DROPOUT": 0.5},
     "bfloat16": {"COMPUTE_DTYPE": "bfloat16"},
+    "xla": {"Training.xla": "on"},
     "sgd": {"OPTIMIZER": "sgd"},
     "adagrad": {"OPTIMIZER": "adagrad"},
     "adamw": {"OPTIMIZER": "adamw", "Optimizer.weight_decay": 0.01},
