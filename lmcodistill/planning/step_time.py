@@ -1,8 +1,8 @@
 """How long one step takes, part by part.
 
-A synchronous step is a chain: nothing in it overlaps, so its parts add up. All
-workers of a group do the same at the same time; what one of them takes is what
-the step takes. Slow workers are not modelled.
+A synchronous step is a chain: its parts add up. All workers of a group do the same
+at the same time; what one of them takes is what the step takes. Slow workers are
+not modelled.
 """
 
 from collections.abc import Iterable
@@ -44,8 +44,14 @@ class Work(NamedTuple):
 
     @property
     def weight_bytes(self) -> int:
-        """Of one copy of the weights, and of a gradient."""
+        """Of one copy of the weights."""
         return cost.weight_bytes(self.config, self.vocab_size)
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Of a gradient as it travels between workers."""
+        is_narrow = self.optimizer.all_reduce_dtype == "bfloat16"
+        return self.weight_bytes // (2 if is_narrow else 1)
 
 
 class Parts(NamedTuple):
@@ -103,7 +109,7 @@ def parts(
         elements=_student_elements(work) / element_rate(machine),
         optimizer=cost.update_bytes(work.weight_bytes, work.optimizer.num_slots)
         / machine.memory_bandwidth,
-        all_reduce=ring_all_reduce(work.weight_bytes, workers, network),
+        all_reduce=ring_all_reduce(work.gradient_bytes, workers, network),
         teachers=_teachers(work, machine),
         exchange=0.0,
         overhead=machine.step_overhead_seconds,
@@ -115,8 +121,8 @@ def ring_all_reduce(num_bytes: int, workers: int, network: settings.Network) -> 
 
     Each worker sends n - 1 of n shares twice, once while the sums are made and once
     while they are passed on (Patarasuk and Yuan 2009); each share waits for the one
-    before. It overlaps with nothing: the trainer adds all gradients up in one
-    collective, which waits for the last of them.
+    before. That it overlaps with nothing is cautious: gradients travel in packs,
+    the projection's while those of the layers below are being made.
     """
     if workers == 1:
         return 0.0

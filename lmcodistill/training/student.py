@@ -53,7 +53,7 @@ class Student:
                 clip_norm=what.optimizer.clip_norm,
                 all_reduce_dtype=(
                     tf.bfloat16
-                    if what.training.all_reduce_dtype == "bfloat16"
+                    if what.optimizer.all_reduce_dtype == "bfloat16"
                     else None
                 ),
                 use_xla=what.training.xla == "on"

@@ -103,7 +103,7 @@ def test_gradients_that_travel_narrow_keep_replicas_equal(
                 *(data_dir, folder),
                 students=1,
                 TARGETS="none",
-                Training__all_reduce_dtype=dtype,
+                Optimizer__all_reduce_dtype=dtype,
             ),
             *("--workers_per_student", 2),
         )
