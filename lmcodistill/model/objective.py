@@ -154,12 +154,15 @@ def training_objective(
         for t in (soft.teachers if soft else ())
     ]
 
-    def psi(logits, chunk_targets, start):
-        """Returns psi, the targets' phi and their most likely tokens."""
+    def psi(prediction, chunk_targets, start):
+        """Returns psi, the targets' phi and the targets."""
         assert soft is not None
+        ours = prediction
+        if soft.temperature != 1.0:
+            ours = losses.predict(prediction.logits, soft.temperature)
         if not teachers:
-            q = tf.broadcast_to(tf.cast(soft.fixed, dtype), tf.shape(logits))
-            result = losses.SOFT_LOSSES[soft.loss](logits, q, soft.temperature)
+            q = tf.broadcast_to(tf.cast(soft.fixed, dtype), tf.shape(prediction.logits))
+            result = losses.SOFT_LOSSES[soft.loss](ours, q)
             return result, tf.zeros([rows], dtype), q
         their_logits = [
             _logits(t, _at(t.features, start, rows), t.kernel, dtype) for t in teachers
@@ -169,11 +172,11 @@ def training_objective(
         their_loss = -tf.math.log(tf.maximum(at_label, 1e-37))
         if soft.loss == "logit_mse":
             mean_logits = tf.add_n(their_logits) / len(their_logits)
-            return losses.logit_mse(logits, mean_logits), their_loss, q
+            return losses.logit_mse(prediction.logits, mean_logits), their_loss, q
         cooled = q
         if soft.temperature != 1.0:
             cooled = mean_probs(their_logits, soft.temperature)
-        result = losses.SOFT_LOSSES[soft.loss](logits, cooled, soft.temperature)
+        result = losses.SOFT_LOSSES[soft.loss](ours, cooled)
         return result, their_loss, q
 
     @tf.custom_gradient
@@ -188,13 +191,15 @@ def training_objective(
             chunk_targets = _at(targets, start, rows)
             chunk_weights = _at(weights, start, rows)
             logits = _logits(readout, chunk_features, compute_kernel, dtype)
-            phi, dlogits = losses.label_cross_entropy(logits, chunk_targets)
+            prediction = losses.predict(logits)
+            phi, dlogits = losses.label_cross_entropy(prediction, chunk_targets)
             zero = tf.zeros([], dtype)
             sums = Sums(tf.reduce_sum(phi * chunk_weights), zero, zero, zero)
             if soft is not None:
-                result, their_loss, q = psi(logits, chunk_targets, start)
+                result, their_loss, q = psi(prediction, chunk_targets, start)
                 dlogits += distillation_weight * result.gradient
-                same = tf.argmax(logits, -1) == tf.argmax(q, -1)
+                at_theirs = tf.gather(logits, tf.argmax(q, -1), batch_dims=1)
+                same = at_theirs == tf.reduce_max(logits, -1)
                 sums = Sums(
                     sums.label_loss,
                     tf.reduce_sum(result.value * chunk_weights),

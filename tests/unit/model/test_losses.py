@@ -23,7 +23,7 @@ def random_case(seed):
 def test_label_cross_entropy_matches_hand_calculation():
     # Position 0 is flat: -log(1/3) whatever the label. Position 1, label 0:
     # -log(1/2). The gradient is softmax minus the label's one-hot row.
-    actual = losses.label_cross_entropy(LOGITS, tf.constant([2, 0]))
+    actual = losses.label_cross_entropy(losses.predict(LOGITS), tf.constant([2, 0]))
 
     np.testing.assert_allclose(actual.value, [np.log(3.0), np.log(2.0)], rtol=1e-12)
     np.testing.assert_allclose(
@@ -36,7 +36,7 @@ def test_label_cross_entropy_matches_hand_calculation():
 def test_cross_entropy_matches_hand_calculation():
     # Position 0: every word costs ln 3. Position 1: (ln 2 + 2 ln 4) / 3.
     # The gradient is softmax minus the targets.
-    actual = losses.cross_entropy(LOGITS, TARGETS, 1.0)
+    actual = losses.cross_entropy(losses.predict(LOGITS), TARGETS)
 
     np.testing.assert_allclose(
         actual.value, [np.log(3.0), np.log(32.0) / 3], rtol=1e-12
@@ -50,7 +50,7 @@ def test_cross_entropy_matches_hand_calculation():
 
 def test_kl_is_cross_entropy_minus_the_entropy_of_the_targets():
     # Entropies: ln 2 / 2 + 2 * ln 4 / 4 = 3/2 ln 2, and ln 3.
-    actual = losses.kl(LOGITS, TARGETS, 1.0)
+    actual = losses.kl(losses.predict(LOGITS), TARGETS)
 
     np.testing.assert_allclose(
         actual.value,
@@ -58,13 +58,15 @@ def test_kl_is_cross_entropy_minus_the_entropy_of_the_targets():
         rtol=1e-12,
     )
     np.testing.assert_array_equal(
-        actual.gradient, losses.cross_entropy(LOGITS, TARGETS, 1.0).gradient
+        actual.gradient, losses.cross_entropy(losses.predict(LOGITS), TARGETS).gradient
     )
 
 
 def test_kl_takes_a_target_of_zero_as_saying_nothing():
     # 1 * log(1 / (1/2)); 0 log 0 is 0.
-    actual = losses.kl(LOGITS[1:], tf.constant([[1.0, 0.0, 0.0]], tf.float64), 1.0)
+    actual = losses.kl(
+        losses.predict(LOGITS[1:]), tf.constant([[1.0, 0.0, 0.0]], tf.float64)
+    )
 
     np.testing.assert_allclose(actual.value, [np.log(2.0)], rtol=1e-12)
 
@@ -72,7 +74,7 @@ def test_kl_takes_a_target_of_zero_as_saying_nothing():
 def test_reverse_kl_matches_hand_calculation():
     # Position 0, student [1/3 ...]: (log(2/3) + 2 log(4/3)) / 3 = log(32/27) / 3.
     # Position 1, student [1/2, 1/4, 1/4]: log(3/2) / 2 + log(3/4) / 2.
-    actual = losses.reverse_kl(LOGITS, TARGETS, 1.0)
+    actual = losses.reverse_kl(losses.predict(LOGITS), TARGETS)
 
     value = [np.log(32 / 27) / 3, np.log(9 / 8) / 2]
     np.testing.assert_allclose(actual.value, value, rtol=1e-12)
@@ -98,8 +100,8 @@ def test_logit_mse_matches_hand_calculation():
 def test_temperature_divides_the_logits_and_so_the_slope(name):
     loss = losses.SOFT_LOSSES[name]
 
-    warm = loss(2.0 * LOGITS, TARGETS, 2.0)
-    plain = loss(LOGITS, TARGETS, 1.0)
+    warm = loss(losses.predict(2.0 * LOGITS, 2.0), TARGETS)
+    plain = loss(losses.predict(LOGITS), TARGETS)
 
     np.testing.assert_allclose(warm.value, plain.value, rtol=1e-12)
     np.testing.assert_allclose(warm.gradient, plain.gradient / 2.0, rtol=1e-12)
@@ -109,7 +111,7 @@ def test_temperature_divides_the_logits_and_so_the_slope(name):
 def test_equal_distributions_have_no_divergence(name):
     logits, _ = random_case(0)
 
-    actual = losses.SOFT_LOSSES[name](logits, tf.nn.softmax(logits), 1.0)
+    actual = losses.SOFT_LOSSES[name](losses.predict(logits), tf.nn.softmax(logits))
 
     np.testing.assert_allclose(actual.value, np.zeros(5), atol=1e-14)
     np.testing.assert_allclose(actual.gradient, np.zeros([5, 7]), atol=1e-14)
@@ -123,7 +125,7 @@ def test_label_gradient_equals_automatic_differentiation():
         tape.watch(logits)
         rows = tf.one_hot(targets, 7, dtype=tf.float64)
         value = -tf.reduce_sum(rows * tf.nn.log_softmax(logits), -1)
-    actual = losses.label_cross_entropy(logits, targets)
+    actual = losses.label_cross_entropy(losses.predict(logits), targets)
 
     np.testing.assert_allclose(actual.value, value, rtol=1e-12)
     np.testing.assert_allclose(
@@ -146,7 +148,7 @@ def test_soft_gradient_equals_automatic_differentiation(name, temperature):
                 tf.exp(log_p) * (log_p - tf.math.log(q)), -1
             ),
         }[name]()
-    actual = losses.SOFT_LOSSES[name](logits, q, temperature)
+    actual = losses.SOFT_LOSSES[name](losses.predict(logits, temperature), q)
 
     np.testing.assert_allclose(actual.value, value, rtol=1e-11)
     np.testing.assert_allclose(
@@ -175,9 +177,11 @@ def test_extreme_logits_stay_finite(name):
     targets = tf.constant([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
     if name == "label":
-        actual = losses.label_cross_entropy(logits, tf.constant([1, 0, 1]))
+        actual = losses.label_cross_entropy(
+            losses.predict(logits), tf.constant([1, 0, 1])
+        )
     else:
-        actual = losses.SOFT_LOSSES[name](logits, targets, 1.0)
+        actual = losses.SOFT_LOSSES[name](losses.predict(logits), targets)
 
     assert np.isfinite(actual.value).all()
     assert np.isfinite(actual.gradient).all()
