@@ -46,11 +46,16 @@ class LanguageModel(tf.Module):
         self.compute_dtype = tf.as_dtype(config.compute_dtype)
         self.dtype = tf.as_dtype(config.weight_dtype)
         self.weights = {
-            name: tf.Variable(
-                weights[name], name=name, dtype=self.dtype, trainable=trainable
-            )
+            name: self._variable(name, weights[name])
             for name in weights_lib.shapes(config, vocab_size)
         }
+
+    def _variable(self, name: str, value: np.ndarray) -> tf.Variable:
+        # What nothing updates may as well be kept in the type that it is multiplied
+        # in: a teacher's matrices are cast once per swap and not in every step.
+        is_kept_narrow = np.ndim(value) == 2 and not self._is_trained
+        dtype = self.compute_dtype if is_kept_narrow else self.dtype
+        return tf.Variable(tf.cast(value, dtype), name=name, trainable=self._is_trained)
 
     def initial_state(self, batch_size: int) -> ModelState:
         """Returns zeros: per layer, h and c [B, H]."""
@@ -79,6 +84,7 @@ class LanguageModel(tf.Module):
         """
         keep = 1.0 - tf.cast(tf.transpose(is_start), self.dtype)[..., None]
         x = tf.gather(self.weights["embedding"], tf.transpose(tokens))
+        x = tf.cast(x, self.dtype)
         new_state = []
         for index, layer_state in enumerate(state):
             x = self._dropped(x, dropout_seed, index)

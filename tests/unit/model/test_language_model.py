@@ -199,6 +199,25 @@ DROPPED = dataclasses.replace(
 )
 
 
+@pytest.mark.parametrize("config", [CONFIG, TIED], ids=["untied", "tied"])
+def test_teachers_matrices_are_kept_in_the_type_they_are_multiplied_in(config):
+    narrow = dataclasses.replace(config, compute_dtype="bfloat16")
+    student, teacher = build(narrow), build(narrow, trainable=False)
+
+    ours, theirs = (
+        model.readout(model(TOKENS, IS_START, model.initial_state(2))[0])
+        for model in (student, teacher)
+    )
+
+    kept = {name: w.dtype for name, w in teacher.weights.items()}
+    assert kept["layer_0/recurrent_kernel"] == tf.bfloat16
+    assert kept["layer_0/shift"] == tf.float32
+    np.testing.assert_array_equal(ours.features, theirs.features)
+    np.testing.assert_array_equal(
+        objective.logits_of(ours), objective.logits_of(theirs)
+    )
+
+
 def blind_model(config):
     """Returns a model whose layer sees its shift alone, so not its own dropout."""
     values = weights.initial(config, VOCAB_SIZE, 0)
