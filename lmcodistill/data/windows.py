@@ -34,6 +34,11 @@ class Window:
     is_start: np.ndarray
     weights: np.ndarray
 
+    @property
+    def flat_targets(self) -> np.ndarray:
+        """The targets as models order positions: [N] int32, time-major."""
+        return self.targets.T.reshape(-1)
+
 
 class TrainingWindows:
     """The windows of one partition, by step.

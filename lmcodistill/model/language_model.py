@@ -82,8 +82,9 @@ class LanguageModel(tf.Module):
         Returns:
             [T, B, H] features, time-major, and the state to carry on.
         """
-        keep = 1.0 - tf.cast(tf.transpose(is_start), self.dtype)[..., None]
-        x = tf.gather(self.weights["embedding"], tf.transpose(tokens))
+        keep = tf.transpose(1.0 - tf.cast(is_start, self.dtype))[..., None]
+        # Embedded first: oneDNN complains when it is asked to transpose integers.
+        x = tf.transpose(tf.gather(self.weights["embedding"], tokens), [1, 0, 2])
         x = tf.cast(x, self.dtype)
         new_state = []
         for index, layer_state in enumerate(state):
@@ -151,7 +152,7 @@ def token_losses(
     is_start = tf.broadcast_to(starts, [batch_size, length])
     features, _ = model(inputs, is_start, model.initial_state(batch_size))
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        tf.reshape(tf.transpose(targets), [-1]),
-        objective.logits_of(model.readout(features)),
+        tf.reshape(targets, [-1]),
+        objective.logits_of(model.readout(tf.transpose(features, [1, 0, 2]))),
     )
-    return tf.transpose(tf.reshape(losses, [length, batch_size]))
+    return tf.reshape(losses, [batch_size, length])

@@ -26,10 +26,7 @@ class Evaluator:
             features, state = model(tokens, is_start, state)
             read_outs.append(model.readout(features))
             new_states.append(state)
-        flat_targets = tf.reshape(tf.transpose(targets), [-1])
-        losses = objective.label_losses(read_outs, flat_targets)
-        shape = [targets.shape[1], targets.shape[0]]
-        return tf.transpose(tf.reshape(losses, shape)), tuple(new_states)
+        return objective.label_losses(read_outs, targets), tuple(new_states)
 
     def total(
         self,
@@ -54,9 +51,10 @@ class Evaluator:
         for index in range(windows.num_windows):
             window = windows.at(index, first_lane, num_lanes)
             losses, states = self._losses(
-                window.inputs, window.targets, window.is_start, states
+                window.inputs, window.flat_targets, window.is_start, states
             )
-            scored = losses.numpy().astype(np.float64) * window.weights
+            by_lane = losses.numpy().reshape(window.targets.shape[::-1]).T
+            scored = by_lane.astype(np.float64) * window.weights
             nats += float(scored.sum())
             tokens += int(window.weights.sum())
             on_window(index + 1)

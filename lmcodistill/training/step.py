@@ -27,7 +27,7 @@ class Inputs(NamedTuple):
 
     Attributes:
         tokens: [B / R, T] int32.
-        targets: [B / R, T] int32.
+        targets: [T * B / R] int32, time-major: the token after each.
         is_start: [B / R, T] bool.
         learning_rate: Scalar float32.
         distillation_weight: Scalar float32.
@@ -219,11 +219,10 @@ class Updater:
             features, state = model(
                 inputs.tokens, inputs.is_start, state, inputs.dropout_seed
             )
-            targets = tf.reshape(tf.transpose(inputs.targets), [-1])
             total, sums = objective.training_objective(
                 model.readout(features),
-                targets,
-                tf.ones(targets.shape, model.dtype),
+                inputs.targets,
+                tf.ones(inputs.targets.shape, model.dtype),
                 soft,
                 tf.cast(inputs.distillation_weight, model.dtype),
             )

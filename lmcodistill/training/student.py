@@ -129,7 +129,7 @@ class Student:
         seed = self._job.training.seed + self._job.student
         return step.Inputs(
             tf.constant(window.inputs),
-            tf.constant(window.targets),
+            tf.constant(window.flat_targets),
             tf.constant(window.is_start),
             tf.constant(rate, tf.float32),
             tf.constant(weight, tf.float32),
