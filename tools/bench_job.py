@@ -18,7 +18,6 @@ import sentencepiece
 from lmcodistill import config, tf_environment
 from lmcodistill.commands import start_tensorflow
 from lmcodistill.data import shards
-from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import files, layout
 from lmcodistill.training import job
 
@@ -144,7 +143,7 @@ def make_job(
     loaded = config.load(
         [],
         ["NUM_TRAIN_STEPS=1_000_000_000", "SAME_DATA=True", *bindings],
-        classes=job.SETTINGS,
+        classes=tuple(job.SETTINGS.values()),
         default="defaults/train.gin",
     )
     return job.Job(
@@ -153,15 +152,8 @@ def make_job(
         shared_dir=run_dir,
         student=0,
         num_students=num_students,
-        model=loaded.get(model.LanguageModel),
-        batches=loaded.get(training.Batches),
-        optimizer=loaded.get(training.Optimizer),
-        training=loaded.get(training.Training),
-        learning_rate=loaded.get(schedules.LearningRate),
-        weight=loaded.get(schedules.DistillationWeight),
-        distillation=loaded.get(codistillation.Distillation),
-        exchange=loaded.get(codistillation.Exchange),
         config_text=loaded.text,
+        **job.settings(loaded.get),
     )
 
 

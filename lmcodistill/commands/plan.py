@@ -82,7 +82,7 @@ def run(flag_values: flags.FlagValues) -> None:
     loaded = config.load(
         flag_values.gin_file,
         bindings,
-        classes=(*job.SETTINGS, *planning.PLAN_SETTINGS),
+        classes=(*job.SETTINGS.values(), *planning.PLAN_SETTINGS),
         default="defaults/train.gin",
     )
     what = prediction.Run(

@@ -28,7 +28,6 @@ from absl import flags
 from lmcodistill import config, errors
 from lmcodistill.commands import export_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
-from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import lease, places
 from lmcodistill.training import job, lifeline, tf_config, watchdog
 
@@ -119,7 +118,7 @@ def run(flag_values: flags.FlagValues) -> int:
     loaded = config.load(
         flag_values.gin_file,
         flag_values.gin_bindings,
-        classes=job.SETTINGS,
+        classes=tuple(job.SETTINGS.values()),
         default="defaults/train.gin",
     )
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
@@ -151,16 +150,9 @@ def _job(flag_values: flags.FlagValues, loaded: config.Config, student: int) -> 
         shared_dir=places.place(flag_values.shared_dir or str(run_dir)),
         student=student,
         num_students=flag_values.students,
-        model=loaded.get(model.LanguageModel),
-        batches=loaded.get(training.Batches),
-        optimizer=loaded.get(training.Optimizer),
-        training=loaded.get(training.Training),
-        learning_rate=loaded.get(schedules.LearningRate),
-        weight=loaded.get(schedules.DistillationWeight),
-        distillation=loaded.get(codistillation.Distillation),
-        exchange=loaded.get(codistillation.Exchange),
         config_text=loaded.text,
         key=export_flags.key(flag_values),
+        **job.settings(loaded.get),
     )
 
 

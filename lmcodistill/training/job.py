@@ -7,6 +7,8 @@ starts, the worker checks it again on its own machine.
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.codistill import lookup
@@ -16,16 +18,26 @@ from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import layout as layouts
 from lmcodistill.storage import places, publication
 
-SETTINGS = (
-    model.LanguageModel,
-    training.Batches,
-    training.Optimizer,
-    training.Training,
-    schedules.LearningRate,
-    schedules.DistillationWeight,
-    codistillation.Distillation,
-    codistillation.Exchange,
-)
+# What gin sets of a job, by field.
+SETTINGS: dict[str, type] = {
+    "model": model.LanguageModel,
+    "batches": training.Batches,
+    "optimizer": training.Optimizer,
+    "training": training.Training,
+    "learning_rate": schedules.LearningRate,
+    "weight": schedules.DistillationWeight,
+    "distillation": codistillation.Distillation,
+    "exchange": codistillation.Exchange,
+}
+
+
+def settings(get: Callable[[type], Any]) -> dict[str, Any]:
+    """Returns the fields of a job that gin sets.
+
+    Args:
+        get: From a class of settings to what was configured.
+    """
+    return {field: get(cls) for field, cls in SETTINGS.items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,25 +54,19 @@ def main() -> None:
 def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
     """Trains three steps as student 0 of three, reloading before each."""
     loaded = config.load(
-        [], bindings, classes=job.SETTINGS, default="defaults/train.gin"
+        [],
+        bindings,
+        classes=tuple(job.SETTINGS.values()),
+        default="defaults/train.gin",
     )
-    found = [loaded.get(cls) for cls in job.SETTINGS]
-    model, batches, optimizer, training, rate, weight, distillation, exchange = found
     what = job.Job(
         data_dir=pathlib.Path(data_dir),
         run_dir=pathlib.Path(run_dir),
         shared_dir=pathlib.Path(run_dir),
         student=0,
         num_students=3,
-        model=model,
-        batches=batches,
-        optimizer=optimizer,
-        training=training,
-        learning_rate=rate,
-        weight=weight,
-        distillation=distillation,
-        exchange=exchange,
         config_text=loaded.text,
+        **job.settings(loaded.get),
     )
     inputs = job.open_inputs(what)
     learner = student.Student(what, inputs, group)

@@ -26,12 +26,12 @@ MISTAKES = {
     "mistyped command": (
         ("confgs",),
         ": there is no command confgs. Did you mean configs? Commands: prep, train, "
-        "evaluate, generate, export, status, configs.",
+        "evaluate, generate, export, plan, status, configs.",
     ),
     "flag before the command": (
         ("--json=true", "configs"),
         ": --json=true: the command comes first: lmcodistill <command> [flags]. "
-        "Commands: prep, train, evaluate, generate, export, status, configs.",
+        "Commands: prep, train, evaluate, generate, export, plan, status, configs.",
     ),
     "mistyped flag": (
         ("configs", "--jsn"),
