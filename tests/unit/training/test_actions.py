@@ -125,7 +125,7 @@ def test_storage_that_takes_long_to_refuse_is_tried_less_often(
     learner = make_student(what)
     checkpoint = saving.Checkpoint(what, group, learner, publish_of(what, learner))
     monkeypatch.setenv(
-        faults.VARIABLE, "ckpt.written@1+:sleep=0.1;ckpt.before_rename@1+:fail"
+        faults.VARIABLE, "ckpt.written@1+:sleep=0.6;ckpt.before_rename@1+:fail"
     )
 
     tried = []
@@ -135,7 +135,7 @@ def test_storage_that_takes_long_to_refuse_is_tried_less_often(
             tried.append(at)
         checkpoint(at)
 
-    # A try takes ten steps; the first one's share is known after the second.
+    # A try takes sixty steps; what a step takes is known at the second one.
     assert tried == [1, 2]
 
 
