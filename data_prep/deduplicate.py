@@ -35,6 +35,14 @@ class Task:
     root: pathlib.Path
     parts: tuple[work.Part, ...]
 
+    @property
+    def marker(self) -> pathlib.Path:
+        return work.WorkFolder(self.root).duplicates_marker(self.bucket)
+
+    @property
+    def size(self) -> int:
+        return len(self.parts)
+
 
 def find_duplicates(task: Task, advance: Callable[[int], None]) -> None:
     """Writes which documents of the range are copies, and a marker."""
@@ -71,9 +79,7 @@ def find_duplicates(task: Task, advance: Callable[[int], None]) -> None:
     copies.sort(order=["part", "number"])
     with work.writing(folder.duplicates(task.bucket)) as file:
         np.save(file, copies)
-    work.write_marker(
-        folder.duplicates_marker(task.bucket), {"duplicates": len(copies)}
-    )
+    work.write_marker(task.marker, {"duplicates": len(copies)})
 
 
 def load_duplicates(

@@ -21,6 +21,7 @@ class Document:
         language: First language the source declares (ISO 639-3), or empty.
         source: Name of the input file.
         is_web: Whether it is a page of a crawl, which the web rules are for.
+        number: Its position among the documents that were found in the file.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Document:
     language: str = ""
     source: str = ""
     is_web: bool = False
+    number: int = 0
 
     def to_json(self) -> str:
         """Returns one line of JSON Lines, without the line end."""

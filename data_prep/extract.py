@@ -54,6 +54,14 @@ class Task:
     settings: prep.Prep
     rules: filters.Rules | None
 
+    @property
+    def marker(self) -> pathlib.Path:
+        return work.WorkFolder(self.root).kept_marker(self.file)
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
 
 @dataclasses.dataclass(frozen=True)
 class Extracted:
@@ -94,7 +102,8 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
         writer = _PartWriter(folder, task.file)
         samples = collections.Counter[str]()
         with work.writing(folder.dropped(task.file)) as dropped:
-            for document in found:
+            for number, document in enumerate(found):
+                document = dataclasses.replace(document, number=number)
                 verdict = _judge(document, task.rules)
                 if verdict.reason is None:
                     size = writer.write(document, verdict)
@@ -119,7 +128,7 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
         "tally": tally.to_json(),
         "parts": [part.documents for part in parts],
     }
-    work.write_marker(folder.kept_marker(task.file), marker)
+    work.write_marker(task.marker, marker)
 
 
 def read_result(folder: work.WorkFolder, file: int) -> Extracted | None:

@@ -6,8 +6,8 @@ finishes it, skipping every stage of every file that left its marker.
 """
 
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import sentencepiece
 
@@ -18,23 +18,21 @@ from data_prep import (
     extract,
     inputs,
     languages,
-    partition,
     progress,
     publish,
     recipe,
     report,
     sampling,
     shuffle,
+    splits,
+    stages,
     tokenize_part,
     vocabulary_training,
     work,
 )
 from lmcodistill import errors
 from lmcodistill.data import shards, vocabulary
-from lmcodistill.settings import prep as prep_settings
 from lmcodistill.storage import files, layout
-
-Task = TypeVar("Task")
 
 
 def run(
@@ -86,7 +84,7 @@ class _Run:
         plan: dict[str, Any],
     ):
         self._sources, self._output, self._settings = sources, output, settings
-        self._engine, self._display = engine, display
+        self._stages, self._display = stages.Stages(engine, display), display
         self._folder, self._plan = folder, plan
         self._is_pretokenized = sources[0].split is not None
         self._extracted: list[extract.Extracted] = []
@@ -96,9 +94,10 @@ class _Run:
     def run(self) -> dict[str, Any]:
         self._extract()
         duplicates = self._find_duplicates()
-        pieces, sampled = self._train_vocabulary()
-        counts = self._tokenize()
-        splits = self._shuffle(pieces, counts)
+        kept_splits = splits.Splits(self._sources, self._parts, self._settings.prep)
+        pieces, sampled = self._train_vocabulary(kept_splits)
+        counts = self._tokenize(kept_splits)
+        written = self._shuffle(kept_splits, counts)
         summary = report.build(
             self._extracted, duplicates, counts, pieces, sampled, self._settings
         )
@@ -106,10 +105,10 @@ class _Run:
             vocabulary=pieces.fingerprint,
             vocab_size=pieces.size,
             end_id=pieces.end_id,
-            train=tuple(splits[name] for name in splits if name.startswith("train-")),
+            train=tuple(written[name] for name in written if name.startswith("train-")),
             held_out={
                 name: split
-                for name, split in splits.items()
+                for name, split in written.items()
                 if not name.startswith("train-")
             },
             provenance=self._provenance(),
@@ -138,19 +137,13 @@ class _Run:
             )
             for i, source in enumerate(self._sources)
         ]
-        self._run_stage(
-            "read",
-            extract.extract,
-            tasks,
-            is_done=lambda task: self._folder.kept_marker(task.file).exists(),
-            size=lambda task: task.path.stat().st_size,
-            unit="B",
-        )
+        self._stages.run("read", extract.extract, tasks)
         for i in range(len(self._sources)):
             found = extract.read_result(self._folder, i)
             assert found is not None, "the stage ended without its marker"
             self._extracted.append(found)
         self._parts = tuple(part for found in self._extracted for part in found.parts)
+        self._folder.write_parts(self._parts)
         for found in self._extracted:
             for warning in report.warnings_of(found):
                 self._display.say(f"warning: {warning}")
@@ -168,21 +161,16 @@ class _Run:
             deduplicate.Task(bucket, self._num_buckets, self._folder.root, self._parts)
             for bucket in range(self._num_buckets)
         ]
-        self._run_stage(
-            "find_duplicates",
-            deduplicate.find_duplicates,
-            tasks,
-            is_done=lambda t: self._folder.duplicates_marker(t.bucket).exists(),
-            size=lambda task: len(self._parts),
-            unit="parts",
-        )
+        self._stages.run("find_duplicates", deduplicate.find_duplicates, tasks, "parts")
         copies = [0] * len(self._sources)
         for i, part in enumerate(self._parts):
             found = deduplicate.load_duplicates(self._folder, i, self._num_buckets)
             copies[part.file] += len(found)
         return copies
 
-    def _train_vocabulary(self) -> tuple[vocabulary.Vocabulary, dict[str, int]]:
+    def _train_vocabulary(
+        self, kept_splits: splits.Splits
+    ) -> tuple[vocabulary.Vocabulary, dict[str, int]]:
         """Returns the vocabulary and the size of the sample it was trained on."""
         chosen = self._settings.vocabulary
         total = sum(
@@ -196,32 +184,26 @@ class _Run:
                 part=part,
                 root=self._folder.root,
                 num_buckets=self._num_buckets,
-                place=self._places(part),
+                place=kept_splits.place(part),
                 seed=self._settings.prep.seed,
                 rate=min(1.0, chosen.sample_bytes / max(1, total)),
                 is_word=chosen.type == "word",
             )
             for i, part in enumerate(self._parts)
         ]
-        self._run_stage(
-            "sample",
-            sampling.sample,
-            tasks,
-            is_done=lambda task: self._folder.sample_marker(task.part).exists(),
-            size=lambda task: self._folder.documents(task.part).stat().st_size,
-            unit="B",
-        )
+        self._stages.run("sample", sampling.sample, tasks)
         sampled = {"documents": 0, "bytes": 0}
         for part in self._parts:
             marker = work.read_marker(self._folder.sample_marker(part)) or {}
             for name in sampled:
                 sampled[name] += marker[name]
         if not self._folder.vocabulary_marker.exists():
-            self._make_vocabulary(chosen)
+            self._make_vocabulary()
             work.write_marker(self._folder.vocabulary_marker, sampled)
         return vocabulary.Vocabulary.load(self._folder.vocabulary_model), sampled
 
-    def _make_vocabulary(self, chosen: prep_settings.PrepVocabulary) -> None:
+    def _make_vocabulary(self) -> None:
+        chosen = self._settings.vocabulary
         if chosen.type == "word":
             counts = sampling.read_counts(self._folder, self._parts)
             model = vocabulary_training.word_model(counts, chosen.size)
@@ -236,34 +218,26 @@ class _Run:
                 lambda p: stage.update(round(1000 * p.fraction), p.detail),
             )
 
-    def _tokenize(self) -> dict[str, dict[str, int]]:
+    def _tokenize(self, kept_splits: splits.Splits) -> dict[str, dict[str, int]]:
         """Returns documents, tokens, words and bytes of every split."""
-        splits = self._split_names()
         tasks = [
             tokenize_part.Task(
                 number=i,
                 part=part,
                 root=self._folder.root,
                 num_buckets=self._num_buckets,
-                place=self._places(part),
-                splits=splits,
+                place=kept_splits.place(part),
+                splits=kept_splits.names,
                 vocab_type=self._settings.vocabulary.type,
             )
             for i, part in enumerate(self._parts)
         ]
-        self._run_stage(
-            "tokenize",
-            tokenize_part.tokenize,
-            tasks,
-            is_done=lambda task: self._folder.tokens_marker(task.part).exists(),
-            size=lambda task: self._folder.documents(task.part).stat().st_size,
-            unit="B",
-        )
+        self._stages.run("tokenize", tokenize_part.tokenize, tasks)
         names: tuple[str, ...] = tokenize_part.COUNTS
-        counts = {split: {name: 0 for name in names} for split in splits}
+        counts = {split: {name: 0 for name in names} for split in kept_splits.names}
         for part in self._parts:
             marker = work.read_marker(self._folder.tokens_marker(part)) or {}
-            for split in splits:
+            for split in counts:
                 for name in names:
                     counts[split][name] += marker[split][name]
         for split, found in counts.items():
@@ -272,102 +246,41 @@ class _Run:
         return counts
 
     def _shuffle(
-        self, pieces: vocabulary.Vocabulary, counts: dict[str, dict[str, int]]
+        self, kept_splits: splits.Splits, counts: dict[str, dict[str, int]]
     ) -> dict[str, shards.Split]:
         """Returns the splits, whose shards are written."""
-        tasks = []
-        for number, split in enumerate(self._split_names()):
-            count = -(-counts[split]["tokens"] // self._settings.prep.shard_tokens)
-            low, high = self._key_range(split)
-            for shard, edges in enumerate(partition.equal_ranges(low, high, count)):
-                tasks.append(
-                    shuffle.Task(
-                        root=self._folder.root,
-                        output=self._output,
-                        split=split,
-                        split_number=number,
-                        shard=shard,
-                        low=edges[0],
-                        high=edges[1],
-                        parts=self._parts,
-                        vocab_size=pieces.size,
-                    )
+        tasks = {
+            split: [
+                shuffle.Task(
+                    root=self._folder.root,
+                    output=self._output,
+                    split=split,
+                    shard=shard,
+                    low=(number, low),
+                    high=(number, high),
                 )
-        width = sum(found["tokens"] for found in counts.values()) // len(tasks)
-        self._run_stage(
-            "shuffle",
-            shuffle.write_shard,
-            tasks,
-            is_done=lambda t: self._folder.shard_marker(t.split, t.shard).exists(),
-            size=lambda task: width,
-            unit="tokens",
-        )
-        written: dict[str, list[shards.Shard]] = {}
-        for task in tasks:
-            marker = self._folder.shard_marker(task.split, task.shard)
-            done = shards.Shard(**(work.read_marker(marker) or {}))
-            written.setdefault(task.split, []).append(done)
-        return {
-            name: shards.Split(
-                name=name,
-                shards=tuple(written[name]),
-                documents=counts[name]["documents"],
-                tokens=counts[name]["tokens"],
-                words=counts[name]["words"],
-                bytes=counts[name]["bytes"],
-            )
-            for name in written
+                for shard, (low, high) in enumerate(
+                    kept_splits.shard_ranges(split, counts[split]["tokens"])
+                )
+            ]
+            for number, split in enumerate(kept_splits.names)
         }
-
-    def _run_stage(
-        self,
-        name: str,
-        function: engines.StageFunction[Task],
-        tasks: Sequence[Task],
-        *,
-        is_done: Callable[[Task], bool],
-        size: Callable[[Task], int],
-        unit: str,
-    ) -> None:
-        """Runs the tasks of a stage that an earlier attempt did not finish."""
-        sizes = [size(task) for task in tasks]
-        todo = [task for task in tasks if not is_done(task)]
-        done = sum(n for n, task in zip(sizes, tasks, strict=True) if is_done(task))
-        with self._display.stage(name, sum(sizes), unit) as stage:
-            stage.update(done)
-            self._engine.run(function, todo, stage)
-
-    def _split_names(self) -> tuple[str, ...]:
-        count = self._settings.prep.num_partitions
-        train = [layout.DataLayout.train_name(i, count) for i in range(count)]
-        given = {source.split for source in self._sources}
-        test = [partition.TEST] if partition.TEST in given else []
-        return (*train, partition.VALIDATION, *test)
-
-    def _places(self, part: work.Part) -> partition.ByHash | partition.ByOrder:
-        """Returns how the documents of a part find their places."""
-        settings = self._settings.prep
-        split = self._sources[part.file].split
-        if split is None:
-            return partition.ByHash(
-                settings.seed, settings.validation_fraction, settings.num_partitions
+        step = shuffle.step(self._folder.root)
+        self._stages.exchange("shuffle", step, sum(tasks.values(), []))
+        return {
+            split: shards.Split(
+                name=split,
+                shards=tuple(
+                    shards.Shard(**(work.read_marker(task.marker) or {}))
+                    for task in tasks[split]
+                ),
+                **{
+                    name: counts[split][name]
+                    for name in ("documents", "tokens", "words", "bytes")
+                },
             )
-        parts = [other for other in self._parts if other.file == part.file]
-        return partition.ByOrder(
-            split=split,
-            first=sum(other.documents for other in parts[: part.index]),
-            num_documents=sum(other.documents for other in parts),
-            num_partitions=settings.num_partitions,
-        )
-
-    def _key_range(self, split: str) -> tuple[int, int]:
-        if not self._is_pretokenized:
-            return 0, partition.KEY_END
-        name = "train" if split.startswith("train-") else split
-        part = next(p for p in self._parts if self._sources[p.file].split == name)
-        place = self._places(part)
-        assert isinstance(place, partition.ByOrder)
-        return place.key_range(split)
+            for split in tasks
+        }
 
     def _provenance(self) -> dict[str, Any]:
         return {

@@ -111,6 +111,8 @@ def publish(
                 file.write(path.read_bytes())
     files.write_text(paths.report_json, files.to_json(report))
     files.write_text(paths.report_html, report_html.render(report))
+    for partial in output.rglob(".*.partial"):
+        partial.unlink()  # Of an attempt that was killed.
     files.write_text(paths.manifest, files.to_json(manifest.to_json()))
     folder.remove()
 

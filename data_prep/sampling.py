@@ -40,6 +40,14 @@ class Task:
     rate: float
     is_word: bool
 
+    @property
+    def marker(self) -> pathlib.Path:
+        return work.WorkFolder(self.root).sample_marker(self.part)
+
+    @property
+    def size(self) -> int:
+        return work.WorkFolder(self.root).documents(self.part).stat().st_size
+
 
 def sample(task: Task, advance: Callable[[int], None]) -> None:
     """Writes the sample, or the word counts, and a marker."""
@@ -69,10 +77,7 @@ def sample(task: Task, advance: Callable[[int], None]) -> None:
         counts.pop("", None)
         if task.is_word:
             file.write(work.dump(counts).encode())
-    work.write_marker(
-        folder.sample_marker(task.part),
-        {"documents": num_documents, "bytes": num_bytes},
-    )
+    work.write_marker(task.marker, {"documents": num_documents, "bytes": num_bytes})
 
 
 def read_counts(

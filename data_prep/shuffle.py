@@ -1,18 +1,17 @@
 """Stage 5: the global shuffle, and the shard files.
 
-All-to-all, with bounded memory: a shard is a range of keys, so one task gathers
-that range from every part, sorts it and writes one file. Documents of equal key
-are ordered by id; nothing depends on the parts.
+All-to-all: a shard is a range of places, and collects its documents from every
+part in order of place. Documents of equal place are ordered by id; nothing
+depends on the parts.
 """
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from data_prep import tokenize_part, work
+from data_prep import exchange, tokenize_part, work
 from lmcodistill.data import shards
 from lmcodistill.storage import layout
 
@@ -25,60 +24,58 @@ class Task:
         root: The work folder.
         output: The data folder.
         split: Name of the split.
-        split_number: Its number in the index.
         shard: Number of the shard in the split.
-        low: Lowest key of its documents.
-        high: One above the highest.
-        parts: All parts of the run.
-        vocab_size: Decides the type of a token.
+        low: Number of the split, and the lowest place of its documents.
+        high: Number of the split, and one above the highest.
     """
 
     root: pathlib.Path
     output: pathlib.Path
     split: str
-    split_number: int
     shard: int
-    low: int
-    high: int
-    parts: tuple[work.Part, ...]
-    vocab_size: int
+    low: tuple[int, int]
+    high: tuple[int, int]
+
+    @property
+    def marker(self) -> pathlib.Path:
+        return work.WorkFolder(self.root).shard_marker(self.split, self.shard)
 
 
-def write_shard(task: Task, advance: Callable[[int], None]) -> None:
+def step(root: pathlib.Path) -> exchange.Step[Task]:
+    """Returns the all-to-all step."""
+    return exchange.Step(
+        find_runs=functools.partial(_runs, root),
+        dtype=tokenize_part.INDEX,
+        order=tokenize_part.ORDER,
+        collect=write_shard,
+    )
+
+
+def write_shard(task: Task, blocks: Iterator[exchange.Block]) -> None:
     """Writes the shard and a marker that holds its line of the manifest."""
-    folder = work.WorkFolder(task.root)
-    dtype = shards.token_dtype(task.vocab_size)
-    rows, arrays = [], []
-    for part in task.parts:
-        index = np.load(folder.index(part), mmap_mode="r")
-        begin = np.searchsorted(index["split"], task.split_number, side="left")
-        end = np.searchsorted(index["split"], task.split_number, side="right")
-        keys = index["key"][begin:end]
-        first = begin + np.searchsorted(keys, np.uint64(task.low), side="left")
-        last = begin + np.searchsorted(keys, np.uint64(task.high - 1), side="right")
-        if first == last:
-            continue
-        found = np.array(index[first:last])
-        start = int(found["start"][0])
-        length = int(found["tokens"].sum())
-        tokens = np.fromfile(
-            folder.tokens(part), dtype, length, offset=start * dtype.itemsize
-        )
-        advance(length)
-        rows.append(found)
-        arrays.extend(np.split(tokens, np.cumsum(found["tokens"])[:-1].astype(int)))
-    index = np.concatenate([np.zeros(0, tokenize_part.INDEX), *rows])
-    order = np.lexsort((index["id_low"], index["id_high"], index["key"]))
-    content = b"".join(arrays[i].tobytes() for i in order)
     path = task.output / task.split / layout.DataLayout.shard_name(task.shard)
     path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    num_tokens = num_documents = 0
     with work.writing(path) as file:
-        file.write(content)
+        for block in blocks:
+            for payload in block.payloads:
+                digest.update(payload)
+                file.write(payload)
+            num_tokens += int(block.rows["tokens"].sum())
+            num_documents += len(block.rows)
     shard = shards.Shard(
         file=path.name,
-        tokens=int(index["tokens"].sum()),
-        documents=len(index),
-        sha256=hashlib.sha256(content).hexdigest(),
+        tokens=num_tokens,
+        documents=num_documents,
+        sha256=digest.hexdigest(),
     )
-    marker = folder.shard_marker(task.split, task.shard)
-    work.write_marker(marker, dataclasses.asdict(shard))
+    work.write_marker(task.marker, dataclasses.asdict(shard))
+
+
+def _runs(root: pathlib.Path) -> Sequence[exchange.Run]:
+    folder = work.WorkFolder(root)
+    return [
+        exchange.Run(folder.index(part), folder.tokens(part))
+        for part in folder.read_parts()
+    ]

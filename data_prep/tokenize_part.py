@@ -25,12 +25,15 @@ INDEX = np.dtype(
         ("id_high", "<u8"),
         ("id_low", "<u8"),
         ("start", "<u8"),
+        ("size", "<u8"),
         ("tokens", "<u8"),
         ("words", "<u8"),
         ("bytes", "<u8"),
+        ("file", "<u4"),
+        ("number", "<u8"),
     ]
 )
-
+ORDER = ("split", "key", "id_high", "id_low")
 
 # What is counted for every split.
 COUNTS = ("documents", "tokens", "words", "bytes", "unknown", "inexact")
@@ -57,6 +60,14 @@ class Task:
     place: partition.ByHash | partition.ByOrder
     splits: tuple[str, ...]
     vocab_type: str
+
+    @property
+    def marker(self) -> pathlib.Path:
+        return work.WorkFolder(self.root).tokens_marker(self.part)
+
+    @property
+    def size(self) -> int:
+        return work.WorkFolder(self.root).documents(self.part).stat().st_size
 
 
 def tokenize(task: Task, advance: Callable[[int], None]) -> None:
@@ -92,26 +103,25 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
                     int(document.id[:16], 16),
                     int(document.id[16:], 16),
                     0,
+                    (len(ids) + 1) * dtype.itemsize,
                     len(ids) + 1,
                     len(document.text.split()),
                     len(document.text.encode()),
+                    task.part.file,
+                    document.number,
                 )
             )
             arrays.append(np.array([*ids, pieces.end_id], dtype))
     index = np.array(rows, INDEX)
-    order = np.lexsort(
-        (index["id_low"], index["id_high"], index["key"], index["split"])
-    )
+    order = np.lexsort([index[name] for name in reversed(ORDER)])
     index = index[order]
-    index["start"] = np.cumsum(index["tokens"]) - index["tokens"]
+    index["start"] = np.cumsum(index["size"]) - index["size"]
     with work.writing(folder.tokens(task.part)) as file:
         for i in order:
             file.write(arrays[i].tobytes())
     with work.writing(folder.index(task.part)) as file:
-        np.save(file, index)
-    work.write_marker(
-        folder.tokens_marker(task.part), _counts(task, index, unknown, inexact)
-    )
+        file.write(index.tobytes())
+    work.write_marker(task.marker, _counts(task, index, unknown, inexact))
 
 
 def _counts(

@@ -13,7 +13,8 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from lmcodistill import errors
@@ -58,6 +59,10 @@ class WorkFolder:
         return self.root / "lock"
 
     @property
+    def parts(self) -> pathlib.Path:
+        return self.root / "parts.json"
+
+    @property
     def vocabulary_log(self) -> pathlib.Path:
         return self.root / "vocabulary" / "trainer.log"
 
@@ -95,6 +100,15 @@ class WorkFolder:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    def write_parts(self, parts: Sequence[Part]) -> None:
+        """Writes the list of all parts, for tasks that look at every one."""
+        rows = [[part.file, part.index, part.documents] for part in parts]
+        files.write_text(self.parts, json.dumps(rows))
+
+    def read_parts(self) -> tuple[Part, ...]:
+        """Returns all parts of the run, in order."""
+        return tuple(Part(*row) for row in json.loads(self.parts.read_bytes()))
 
     def forget_all_but_kept(self) -> None:
         """Removes what later stages left, so that they run again."""
@@ -138,7 +152,7 @@ class WorkFolder:
         return self.root / "tokens" / f"{part.name}.tokens"
 
     def index(self, part: Part) -> pathlib.Path:
-        return self.root / "tokens" / f"{part.name}.index.npy"
+        return self.root / "tokens" / f"{part.name}.index"
 
     def tokens_marker(self, part: Part) -> pathlib.Path:
         return self.root / "tokens" / f"{part.name}.json"
@@ -150,7 +164,8 @@ class WorkFolder:
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[IO[bytes]]:
     """Opens a file that appears under its name only once it is whole."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Two machines can run the same task at once, with equal process numbers.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
     try:
         with open(partial, "wb") as file:
             yield file

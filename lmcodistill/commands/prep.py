@@ -28,7 +28,8 @@ from typing import Any
 
 from absl import flags
 
-from data_prep import engines, inputs, pipeline, progress, recipe
+from data_prep import inputs, pipeline, progress, recipe
+from data_prep.engines import choice
 from lmcodistill import config, errors
 from lmcodistill.settings import prep
 
@@ -92,7 +93,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     display = progress.Display(sys.stderr)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        with engines.make(flag_values.engine, num_workers) as engine:
+        with choice.make(flag_values.engine, num_workers) as engine:
             report = pipeline.run(sources, output, settings, engine, display)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):

@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from data_prep import engines, inputs, pipeline, progress, recipe
+from data_prep import inputs, pipeline, progress, recipe
+from data_prep.engines import choice
 from lmcodistill import errors
 from lmcodistill.data import shards
 from lmcodistill.settings import prep
@@ -70,7 +71,7 @@ def settings(**changes):
 
 def run_pipeline(sources, output, chosen, num_workers=1):
     display = progress.Display(io.StringIO())
-    with engines.make("local", num_workers) as engine:
+    with choice.make("local", num_workers) as engine:
         return pipeline.run(sources, output, chosen, engine, display)
 
 

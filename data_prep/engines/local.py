@@ -1,37 +1,21 @@
-"""Where the stages run. `local`: a pool of processes on this machine.
-
-An engine is given a stage function and its tasks and runs every task once; the
-stages write files and return nothing, so that where they run changes nothing.
-"""
+"""The engine `local`: a pool of processes on this machine."""
 
 import concurrent.futures
+import functools
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import process
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from data_prep import lifetime, progress
+from data_prep import engines, exchange, lifetime, progress
 from lmcodistill import errors
 
-ENGINES = ("local",)
 _POLL_SECONDS = 0.2
 
 Task = TypeVar("Task")
-StageFunction = Callable[[Task, Callable[[int], None]], None]
-
-
-class Engine(Protocol):
-    """What the pipeline asks of an engine."""
-
-    def run(
-        self,
-        function: StageFunction[Task],
-        tasks: Sequence[Task],
-        stage: progress.Stage,
-    ) -> None:
-        """Runs `function` on every task, in any order, and returns when all ended."""
+BucketT = TypeVar("BucketT", bound=exchange.Bucket)
 
 
 class Local:
@@ -69,7 +53,7 @@ class Local:
 
     def run(
         self,
-        function: StageFunction[Task],
+        function: engines.StageFunction[Task],
         tasks: Sequence[Task],
         stage: progress.Stage,
     ) -> None:
@@ -103,6 +87,15 @@ class Local:
                 f"(now {self._num_workers}): finished files are not read again."
             ) from error
 
+    def exchange(
+        self,
+        step: exchange.Step[BucketT],
+        buckets: Sequence[BucketT],
+        stage: progress.Stage,
+    ) -> None:
+        """Lets every bucket merge its rows from the files of all runs."""
+        self.run(functools.partial(exchange.collect_from_runs, step), buckets, stage)
+
 
 class _Count:
     """Counts in this process."""
@@ -125,25 +118,10 @@ def _start_worker(counter: Any) -> None:
     lifetime.end_with_parent()
 
 
-def _call(function: StageFunction[Task], task: Task) -> None:
+def _call(function: engines.StageFunction[Task], task: Task) -> None:
     function(task, _advance)
 
 
 def _advance(units: int) -> None:
     with _shared_counter.get_lock():
         _shared_counter.value += units
-
-
-def make(name: str, num_workers: int) -> Local:
-    """Returns the engine called `name`.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    if name not in ENGINES:
-        raise errors.UsageError(
-            f"--engine={name} is not available: this version has "
-            f"{', '.join(ENGINES)}. Leave --engine out to use the processes of this "
-            "machine."
-        )
-    return Local(num_workers)

@@ -1,0 +1,261 @@
+"""The all-to-all step: rows of every part, in one order, dealt out to buckets.
+
+A stage leaves a *run* per part: rows that are sorted by their order fields, and
+perhaps a payload for each. A bucket is a range of that order; it collects its
+rows from all runs, in order, block by block. An engine does this with files and
+sorting (`collect_from_runs`) or with a shuffle of its own (`deal`); a bucket sees
+the same rows in the same order either way, and so writes the same bytes.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+Advance = Callable[[int], None]
+Bound = tuple[int, ...]
+
+
+class Bucket(Protocol):
+    """A range of the order, and what its collector needs to know.
+
+    Attributes:
+        low: Lowest values of the first order fields.
+        high: Values that the rows stay below.
+        marker: The file that says that the bucket is collected.
+    """
+
+    @property
+    def low(self) -> Bound: ...
+    @property
+    def high(self) -> Bound: ...
+    @property
+    def marker(self) -> pathlib.Path: ...
+
+
+BucketT = TypeVar("BucketT", bound=Bucket)
+
+
+class Run(NamedTuple):
+    """What one part leaves for an all-to-all step.
+
+    Attributes:
+        rows: Flat file of rows in order; no two are equal in all order fields.
+        payload: File with the bytes `start` to `start + size` of each row, in the
+            order of the rows without gaps, or None.
+    """
+
+    rows: pathlib.Path
+    payload: pathlib.Path | None = None
+
+
+class Block(NamedTuple):
+    """Consecutive rows of a bucket.
+
+    Attributes:
+        rows: In order.
+        payloads: The bytes that belong to each row, or none at all.
+    """
+
+    rows: np.ndarray
+    payloads: list[bytes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step(Generic[BucketT]):
+    """An all-to-all step.
+
+    Attributes:
+        find_runs: Returns the runs. A function, because a crawl has more of them
+            than the description of a task should carry.
+        dtype: Of a row.
+        order: Fields that rows are sorted by, unsigned integers all.
+        collect: Writes what becomes of a bucket's blocks, then its marker.
+        block_bytes: Bytes of rows and payloads that a block holds at most, which
+            bounds the memory of a bucket however large it is.
+    """
+
+    find_runs: Callable[[], Sequence[Run]]
+    dtype: np.dtype
+    order: tuple[str, ...]
+    collect: Callable[[BucketT, Iterator[Block]], None]
+    block_bytes: int = 256 << 20
+
+
+def write_rows(file: Any, rows: np.ndarray, step_order: tuple[str, ...]) -> np.ndarray:
+    """Writes rows in order into an open file, and returns them so."""
+    ordered = rows[_sorting(rows, step_order)]
+    file.write(ordered.tobytes())
+    return ordered
+
+
+def total_bytes(step: Step[BucketT]) -> int:
+    """Returns the bytes of all runs together."""
+    files = (path for run in step.find_runs() for path in run if path is not None)
+    return sum(path.stat().st_size for path in files)
+
+
+def collect_from_runs(step: Step[BucketT], bucket: BucketT, advance: Advance) -> None:
+    """Collects a bucket from the files of all runs."""
+    step.collect(bucket, merge(step, bucket.low, bucket.high, advance))
+
+
+def merge(
+    step: Step[BucketT], low: Bound, high: Bound, advance: Advance
+) -> Iterator[Block]:
+    """Yields the rows from `low` to below `high` of all runs, in order.
+
+    Args:
+        step: The runs, their order, and the bytes a block may hold.
+        low: See `Bucket.low`.
+        high: See `Bucket.high`.
+        advance: Called with the bytes read since the last call.
+    """
+    slices = [_Slice.find(step, run, low, high) for run in step.find_runs()]
+    stack = [[found for found in slices if found.stop > found.start]]
+    while stack:
+        slices = stack.pop()
+        size = sum(found.size for found in slices)
+        halves = _halves(slices) if size > step.block_bytes else None
+        if halves is not None:
+            stack += reversed(halves)
+        elif slices:
+            yield _load(step, slices)
+            advance(size)
+
+
+def deal(
+    step: Step[BucketT], run: Run, buckets: Sequence[BucketT]
+) -> Iterator[tuple[int, Block]]:
+    """Yields the rows of one run in order, with the number of their bucket.
+
+    For engines that move rows themselves; `sort_keys` gives them the order.
+    """
+    for number, bucket in enumerate(buckets):
+        stack = [_Slice.find(step, run, bucket.low, bucket.high)]
+        while stack:
+            found = stack.pop()
+            length = found.stop - found.start
+            if length > 1 and found.size > step.block_bytes:
+                middle = found.start + length // 2
+                stack += [found.cut(middle, found.stop), found.cut(found.start, middle)]
+            elif length:
+                yield number, _load(step, [found])
+
+
+def sort_keys(step: Step[BucketT], rows: np.ndarray) -> np.ndarray:
+    """Returns bytes that sort as the rows do: shape [N, width], uint8."""
+    fields = [(name, step.dtype[name].newbyteorder(">")) for name in step.order]
+    keys = np.zeros(len(rows), fields)
+    for name in step.order:
+        keys[name] = rows[name]
+    return keys.view(np.uint8).reshape(len(rows), -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Slice:
+    """The rows `start` to below `stop` of a run."""
+
+    step: Step[Any]
+    run: Run
+    start: int
+    stop: int
+
+    @classmethod
+    def find(cls, step: Step[Any], run: Run, low: Bound, high: Bound) -> "_Slice":
+        whole = cls(step, run, 0, run.rows.stat().st_size // step.dtype.itemsize)
+        return whole.cut(whole.place(low), whole.place(high))
+
+    def cut(self, start: int, stop: int) -> "_Slice":
+        return dataclasses.replace(self, start=start, stop=stop)
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Bytes of the rows and their payloads."""
+        size = (self.stop - self.start) * self.step.dtype.itemsize
+        if self.run.payload is not None and self.stop > self.start:
+            first, last = self.read([self.start, self.stop - 1])
+            size += int(last["start"]) + int(last["size"]) - int(first["start"])
+        return size
+
+    def read(self, numbers: Sequence[int]) -> list[np.void]:
+        """Returns single rows."""
+        width = self.step.dtype.itemsize
+        with open(self.run.rows, "rb", buffering=0) as file:
+            found = [os.pread(file.fileno(), width, n * width) for n in numbers]
+        return [np.frombuffer(row, self.step.dtype)[0] for row in found]
+
+    def place(self, bound: Bound) -> int:
+        """Returns the number of the first row that is not below `bound`."""
+        names, width = self.step.order[: len(bound)], self.step.dtype.itemsize
+        low, high = self.start, self.stop
+        with open(self.run.rows, "rb", buffering=0) as file:
+            while low < high:
+                middle = (low + high) // 2
+                row = os.pread(file.fileno(), width, middle * width)
+                if _values(np.frombuffer(row, self.step.dtype)[0], names) < bound:
+                    low = middle + 1
+                else:
+                    high = middle
+        return low
+
+    @property
+    def middle(self) -> Bound:
+        """All order fields of the row in the middle."""
+        (row,) = self.read([(self.start + self.stop) // 2])
+        return _values(row, self.step.order)
+
+
+def _values(row: np.void, names: Sequence[str]) -> Bound:
+    return tuple(int(row[name]) for name in names)
+
+
+def _halves(slices: list[_Slice]) -> list[list[_Slice]] | None:
+    """Cuts all slices at one place of the order; None if nothing can be cut."""
+    middles = sorted(found.middle for found in slices)
+    for pivot in (middles[len(middles) // 2], middles[-1]):
+        edges = [found.place(pivot) for found in slices]
+        lower = [s.cut(s.start, e) for s, e in zip(slices, edges, strict=True)]
+        upper = [s.cut(e, s.stop) for s, e in zip(slices, edges, strict=True)]
+        halves = [[s for s in half if s.stop > s.start] for half in (lower, upper)]
+        if all(halves):
+            return halves
+    return None
+
+
+def _load(step: Step[Any], slices: list[_Slice]) -> Block:
+    arrays: list[np.ndarray] = []
+    payloads: list[bytes] = []
+    for found in slices:
+        width = step.dtype.itemsize
+        rows = np.fromfile(
+            found.run.rows,
+            step.dtype,
+            found.stop - found.start,
+            offset=found.start * width,
+        )
+        arrays.append(rows)
+        if found.run.payload is not None:
+            first = int(rows["start"][0])
+            with open(found.run.payload, "rb") as file:
+                file.seek(first)
+                content = file.read(int(rows["size"].sum()))
+            starts = (rows["start"] - np.uint64(first)).tolist()
+            sizes = rows["size"].tolist()
+            payloads += [
+                content[start : start + size]
+                for start, size in zip(starts, sizes, strict=True)
+            ]
+    rows = np.concatenate(arrays)
+    if len(arrays) == 1:
+        return Block(rows, payloads)
+    order = _sorting(rows, step.order)
+    return Block(rows[order], [payloads[i] for i in order] if payloads else [])
+
+
+def _sorting(rows: np.ndarray, order: tuple[str, ...]) -> np.ndarray:
+    return np.lexsort([rows[name] for name in reversed(order)])
