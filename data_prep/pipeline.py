@@ -17,6 +17,7 @@ from data_prep import (
     engines,
     extract,
     inputs,
+    kept_inputs,
     languages,
     progress,
     publish,
@@ -112,6 +113,7 @@ class _Run:
                 if not name.startswith("train-")
             },
             provenance=self._provenance(),
+            inputs=kept_inputs.count(self._folder, self._extracted, self._parts),
         )
         publish.publish(
             self._output,
@@ -270,10 +272,7 @@ class _Run:
         return {
             split: shards.Split(
                 name=split,
-                shards=tuple(
-                    shards.Shard(**(work.read_marker(task.marker) or {}))
-                    for task in tasks[split]
-                ),
+                shards=shuffle.read_shards(tasks[split]),
                 **{
                     name: counts[split][name]
                     for name in ("documents", "tokens", "words", "bytes")
@@ -287,10 +286,6 @@ class _Run:
             "program": f"lmcodistill {lmcodistill.__version__}",
             "sentencepiece": sentencepiece.__version__,
             "settings": self._plan["settings"],
-            "inputs": [
-                {"name": found.source, "bytes": found.bytes, "sha256": found.sha256}
-                for found in self._extracted
-            ],
         }
 
     def _documents(self) -> Iterator[tuple[str, work.Part, frozenset[int]]]:

@@ -53,10 +53,10 @@ def is_finished(output: pathlib.Path, plan: dict[str, Any]) -> bool:
     manifest = layout.DataLayout(output).manifest
     if not manifest.exists():
         return False
-    made = files.read_json(manifest, max_bytes=1 << 30).get("provenance", {})
+    made = shards.Manifest.read(manifest)
     old = {
-        "settings": made.get("settings", {}),
-        "inputs": [(i["name"], i["bytes"]) for i in made.get("inputs", [])],
+        "settings": made.provenance.get("settings", {}),
+        "inputs": [(i.name, i.bytes) for i in made.inputs],
     }
     new = {
         "settings": plan["settings"],

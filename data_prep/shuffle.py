@@ -8,11 +8,14 @@ depends on the parts.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import pathlib
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from data_prep import exchange, tokenize_part, work
-from lmcodistill.data import shards
+from lmcodistill.data import documents_index, shards
 from lmcodistill.storage import layout
 
 
@@ -52,16 +55,20 @@ def step(root: pathlib.Path) -> exchange.Step[Task]:
 
 
 def write_shard(task: Task, blocks: Iterator[exchange.Block]) -> None:
-    """Writes the shard and a marker that holds its line of the manifest."""
+    """Writes the shard, its index, and a marker with its line of the manifest."""
     path = task.output / task.split / layout.DataLayout.shard_name(task.shard)
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
+    digest, index_digest = hashlib.sha256(), hashlib.sha256()
     num_tokens = num_documents = 0
-    with work.writing(path) as file:
+    index_path = documents_index.path_of(path)
+    with work.writing(path) as file, work.writing(index_path) as index_file:
         for block in blocks:
             for payload in block.payloads:
                 digest.update(payload)
                 file.write(payload)
+            index = _index(block.rows, num_tokens).tobytes()
+            index_digest.update(index)
+            index_file.write(index)
             num_tokens += int(block.rows["tokens"].sum())
             num_documents += len(block.rows)
     shard = shards.Shard(
@@ -69,8 +76,29 @@ def write_shard(task: Task, blocks: Iterator[exchange.Block]) -> None:
         tokens=num_tokens,
         documents=num_documents,
         sha256=digest.hexdigest(),
+        index_sha256=index_digest.hexdigest(),
     )
     work.write_marker(task.marker, dataclasses.asdict(shard))
+
+
+def read_shards(tasks: Sequence[Task]) -> tuple[shards.Shard, ...]:
+    """Returns the manifest's lines about the shards of a split, all written."""
+    found = [shards.Shard(**(work.read_marker(task.marker) or {})) for task in tasks]
+    starts = itertools.accumulate((shard.tokens for shard in found), initial=0)
+    return tuple(
+        dataclasses.replace(shard, first_token=start)
+        for shard, start in zip(found, starts, strict=False)
+    )
+
+
+def _index(rows: np.ndarray, first_token: int) -> np.ndarray:
+    """Returns the rows of the shard's index for consecutive documents."""
+    index = np.zeros(len(rows), documents_index.ROW)
+    for name in documents_index.ROW.names or ():
+        index[name] = rows[name]
+    ends = np.cumsum(rows["tokens"], dtype=np.uint64) + np.uint64(first_token)
+    index["start"] = ends - rows["tokens"]
+    return index
 
 
 def _runs(root: pathlib.Path) -> Sequence[exchange.Run]:

@@ -10,11 +10,12 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from data_prep import deduplicate, documents, partition, text_forms, work
-from lmcodistill.data import shards, vocabulary
+from lmcodistill.data import documents_index, shards, vocabulary
 
 _BATCH = 256
 
@@ -79,6 +80,7 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
     rows: list[tuple[int, ...]] = []
     arrays: list[np.ndarray] = []
     unknown, inexact = collections.Counter[str](), collections.Counter[str]()
+    num_kept = ids_kept = 0
     split_numbers = {name: i for i, name in enumerate(task.splits)}
     lines = enumerate(work.json_lines(folder.documents(task.part)))
     while batch := list(itertools.islice(lines, _BATCH)):
@@ -88,6 +90,8 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
             for number, line in batch
             if number not in copies
         ]
+        num_kept += len(kept)
+        ids_kept += sum(int(document.id, 16) for _, document in kept)
         texts = [text_forms.tokenizer_form(d.text, task.vocab_type) for _, d in kept]
         encoded = pieces.encode_many(texts)
         for (number, document), text, ids in zip(kept, texts, encoded, strict=True):
@@ -121,7 +125,10 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
             file.write(arrays[i].tobytes())
     with work.writing(folder.index(task.part)) as file:
         file.write(index.tobytes())
-    work.write_marker(task.marker, _counts(task, index, unknown, inexact))
+    marker: dict[str, Any] = _counts(task, index, unknown, inexact)
+    total = documents_index.sum_of_ids(ids_kept)
+    marker["kept"] = {"documents": num_kept, "ids": total}
+    work.write_marker(task.marker, marker)
 
 
 def _counts(

@@ -9,8 +9,9 @@ does not know.
 import bisect
 import dataclasses
 import pathlib
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import numpy as np
 
@@ -18,7 +19,16 @@ from lmcodistill import errors
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.storage import files, layout
 
-FORMAT_VERSION = 1
+# Version 1 had no index of documents and no counts of its inputs: it can be
+# trained on as well, but not proven to be complete.
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+# A whole crawl lists 70,000 inputs and as many shards, at some 300 bytes each.
+MAX_MANIFEST_BYTES = 64 << 20
+
+# No separators, nothing hidden, nothing above, no NUL.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+_Row = TypeVar("_Row")
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
@@ -35,12 +45,17 @@ class Shard:
         tokens: Number of ids in it, `</s>` included.
         documents: Number of documents that end in it.
         sha256: Digest of the file's bytes.
+        first_token: Where it starts in the split's stream; None in version 1.
+        index_sha256: Digest of the index of its documents, which lies beside it
+            (`data/documents_index.py`); None where there is none.
     """
 
     file: str
     tokens: int
     documents: int
     sha256: str
+    first_token: int | None = None
+    index_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +80,26 @@ class Split:
 
 
 @dataclasses.dataclass(frozen=True)
+class InputFile:
+    """A file that the documents came from.
+
+    Attributes:
+        name: As ids and reports call it; nothing of this name is ever opened.
+        bytes: Its size.
+        sha256: Digest of its bytes.
+        documents: Documents of it that were kept, copies not among them.
+        ids: Sum of their ids modulo 2^128, in hexadecimal: equal for equal
+            documents in any order.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+    documents: int
+    ids: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """What a data folder holds; `manifest.json` is this as JSON.
 
@@ -74,7 +109,10 @@ class Manifest:
         end_id: Id of `</s>`.
         train: The training partitions, disjoint by construction.
         held_out: Other splits by name; `validation` always, `test` perhaps.
-        provenance: How it was made (settings, inputs, versions); not read back.
+        provenance: How it was made (settings, versions); not read back.
+        inputs: What was read, in the order of the index's numbers; empty in
+            version 1, whose provenance lists them.
+        format_version: Of the folder.
     """
 
     vocabulary: str
@@ -83,10 +121,26 @@ class Manifest:
     train: tuple[Split, ...]
     held_out: dict[str, Split]
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    inputs: tuple[InputFile, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """All splits: the training partitions, then the others."""
+        return (*self.train, *self.held_out.values())
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of `manifest.json`."""
-        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def read(cls, path: pathlib.Path) -> "Manifest":
+        """Reads a manifest.
+
+        Raises:
+            DataError: it is missing, too large, or not as this program writes it.
+        """
+        return cls.from_json(files.read_json(path, MAX_MANIFEST_BYTES), path)
 
     @classmethod
     def from_json(cls, value: dict[str, Any], source: pathlib.Path) -> "Manifest":
@@ -96,10 +150,11 @@ class Manifest:
             DataError: another format version, or a field is missing or odd.
         """
         version = value.get("format_version")
-        if version != FORMAT_VERSION:
+        if version not in READABLE_VERSIONS:
             raise errors.DataError(
                 f"{source} has format version {version!r}; this program reads "
-                f"{FORMAT_VERSION}. Run `lmcodistill prep` of this version again."
+                f"{' and '.join(map(str, READABLE_VERSIONS))}. Run `lmcodistill prep` "
+                "of this version again."
             )
         try:
             return cls(
@@ -109,6 +164,8 @@ class Manifest:
                 train=tuple(_split(split) for split in value["train"]),
                 held_out={k: _split(v) for k, v in value["held_out"].items()},
                 provenance=dict(value["provenance"]),
+                inputs=tuple(_row(InputFile, v) for v in value.get("inputs", ())),
+                format_version=version,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise errors.DataError(
@@ -118,18 +175,32 @@ class Manifest:
 
 
 def _split(value: dict[str, Any]) -> Split:
-    shards = tuple(Shard(**shard) for shard in value["shards"])
-    for shard in shards:
-        # Names come from a file: one that leaves the folder is an attack or a bug.
-        if not _is_plain_name(shard.file) or shard.tokens < 0:
-            raise ValueError(f"shard {shard.file!r}")
-    if not _is_plain_name(value["name"]):
-        raise ValueError(f"split {value['name']!r}")
-    return Split(**{**value, "shards": shards})
+    shards = tuple(_row(Shard, shard) for shard in value["shards"])
+    split = _row(Split, {**value, "shards": shards})
+    # Names come from a file: one that leaves the folder is an attack or a bug.
+    for name in (split.name, *(shard.file for shard in shards)):
+        if not _PLAIN_NAME.fullmatch(name):
+            raise ValueError(f"the name {name[:200]!r}")
+    return split
 
 
-def _is_plain_name(name: str) -> bool:
-    return name not in ("", ".", "..") and pathlib.PurePath(name).name == name
+def _row(kind: type[_Row], value: dict[str, Any]) -> _Row:
+    """Returns a row of the manifest, whose fields are of their types."""
+    row = kind(**value)
+    for name, wanted in _TYPES[kind].items():
+        found = getattr(row, name)
+        if not isinstance(found, wanted) or (isinstance(found, int) and found < 0):
+            raise ValueError(f"{name} {found!r}")
+    return row
+
+
+_TYPES: dict[Any, dict[str, Any]] = {
+    kind: {
+        name: tuple if get_origin(hint) is tuple else hint
+        for name, hint in get_type_hints(kind).items()
+    }
+    for kind in (Shard, Split, InputFile)
+}
 
 
 class TokenStream:
@@ -183,9 +254,7 @@ class ShardSet:
                 "Make one with `lmcodistill prep --input ... --output_dir "
                 f"{root}`, or point --data_dir at an existing one."
             )
-        # A crawl's manifest lists many thousand shards: larger than a snapshot's.
-        value = files.read_json(self._layout.manifest, max_bytes=1 << 30)
-        self.manifest = Manifest.from_json(value, self._layout.manifest)
+        self.manifest = Manifest.read(self._layout.manifest)
         self.vocabulary = vocabulary_lib.Vocabulary.load(self._layout.vocabulary)
         if self.vocabulary.fingerprint != self.manifest.vocabulary:
             raise errors.DataError(

@@ -94,10 +94,10 @@ def test_folder_without_manifest_says_how_to_make_one(tmp_path):
 
 
 def test_other_format_version_says_to_run_prep_again(folder):
-    edit_manifest(folder, lambda m: m.update(format_version=2))
+    edit_manifest(folder, lambda m: m.update(format_version=3))
 
     with pytest.raises(
-        errors.DataError, match=r"format version 2; this program reads 1\. Run `lm"
+        errors.DataError, match=r"version 3; this program reads 1 and 2\. Run `lm"
     ):
         shards.ShardSet(folder)
 
@@ -118,6 +118,11 @@ def test_other_format_version_says_to_run_prep_again(folder):
         lambda m: m["train"][0]["shards"][0].update(tokens=-1),
         lambda m: m["train"][0]["shards"][0].update(tokens="3"),
         lambda m: m["train"][0].update(name=".."),
+        lambda m: m["train"][0].update(name="train\0"),
+        lambda m: m["train"][0]["shards"][0].update(file=".hidden"),
+        lambda m: m["train"][0]["shards"][0].update(file="C:\\shard"),
+        lambda m: m["train"][0]["shards"][0].update(file="s" * 300),
+        lambda m: m.update(inputs=[{"name": "a"}]),
         lambda m: m["train"][0]["shards"][0].update(file=7),
     ],
 )
