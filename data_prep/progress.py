@@ -36,6 +36,10 @@ class Stage:
         self._first_done: int | None = None
         self.done = 0
 
+    def expect(self, total: int) -> None:
+        """Corrects the units that there are in all."""
+        self._total = max(1, total)
+
     def update(self, done: int, detail: str = "") -> None:
         """Says how far the stage is, if it is time to."""
         if self._first_done is None:
@@ -80,6 +84,10 @@ class _LiveStage(Stage):
         )
         self._task = self._bar.add_task(name, total=self._total, rate="", detail="")
         self._bar.start()
+
+    def expect(self, total: int) -> None:
+        super().expect(total)
+        self._bar.update(self._task, total=self._total)
 
     def update(self, done: int, detail: str = "") -> None:
         if self._first_done is None:

@@ -1,0 +1,148 @@
+"""Fetches files politely: some at a time, all at one pace, each until it is whole.
+
+Threads of this one process do it, before any stage runs, so that a cluster of
+many machines asks the server no faster than one machine does.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+
+import requests
+
+from data_prep import pace, progress, transfer
+from lmcodistill import errors
+
+_POLL_SECONDS = 0.2
+
+
+def download(
+    wanted: Sequence[transfer.Wanted],
+    folder: pathlib.Path,
+    manners: transfer.Manners,
+    display: progress.Display,
+) -> None:
+    """Fetches every file that is not there yet.
+
+    A file that has its name is whole, and is not asked for again.
+
+    Args:
+        wanted: What to fetch, into `folder`.
+        folder: Held while this runs.
+        manners: How to ask.
+        display: Shows how far it is.
+
+    Raises:
+        DataError: the server does not have a file, or does not give it.
+        UsageError: another process is writing to the folder.
+    """
+    missing = [one for one in wanted if not one.path.exists()]
+    if not missing:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with _held(folder), display.stage("download", len(missing), "B") as stage:
+        run = _Run(missing, manners)
+        try:
+            while run.is_going():
+                run.show(stage)
+        finally:
+            run.stop()
+    run.report(display)
+
+
+class _Run:
+    """The threads, and what they have done."""
+
+    def __init__(self, wanted: Sequence[transfer.Wanted], manners: transfer.Manners):
+        self._clock = pace.Pace(manners.requests_per_second)
+        self._wanted = wanted
+        self._transfers = [transfer.Transfer(w, manners, self._clock) for w in wanted]
+        self._todo: queue.SimpleQueue[transfer.Transfer] = queue.SimpleQueue()
+        for one in self._transfers:
+            self._todo.put(one)
+        self._error: BaseException | None = None
+        # Daemons: a thread that waits for a silent server must not keep the
+        # process. What it was writing stays a part, as after a kill.
+        count = min(manners.parallel, len(self._transfers))
+        self._threads = [
+            threading.Thread(target=self._work, daemon=True) for _ in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def is_going(self) -> bool:
+        """Waits a moment and returns whether a file is still missing.
+
+        Raises:
+            DataError: a file cannot be had.
+        """
+        alive = [thread for thread in self._threads if thread.is_alive()]
+        if alive:
+            alive[0].join(_POLL_SECONDS)
+        if self._error is not None:
+            raise self._error
+        return bool(alive)
+
+    def stop(self) -> None:
+        """Sends nothing more."""
+        self._clock.stop()
+
+    def show(self, stage: progress.Stage) -> None:
+        """Shows bytes, and why it is slow if it is."""
+        lengths = [one.length for one in self._transfers if one.length is not None]
+        if lengths:
+            # Files of a crawl are about equally large.
+            stage.expect(sum(lengths) * len(self._transfers) // len(lengths))
+        troubles = [one.trouble for one in self._transfers if one.trouble]
+        refusals = self._clock.refusals
+        detail = f"refused {refusals} time(s)" if refusals else ""
+        if troubles:
+            detail = f"{detail} waiting: {troubles[0]}".strip()
+        stage.update(sum(one.done for one in self._transfers), detail)
+
+    def report(self, display: progress.Display) -> None:
+        """Says what is worth knowing when all is there."""
+        if self._clock.refusals:
+            display.say(f"the server refused {self._clock.refusals} request(s)")
+        for wanted, one in zip(self._wanted, self._transfers, strict=True):
+            if one.warning:
+                display.say(f"warning: {wanted.url} {one.warning}")
+
+    def _work(self) -> None:
+        try:
+            with requests.Session() as session:
+                while True:
+                    self._clock.check()
+                    try:
+                        one = self._todo.get_nowait()
+                    except queue.Empty:
+                        return
+                    one.run(session)
+        except pace.StoppedError:
+            pass
+        except BaseException as error:  # Whatever it is, the caller's to see.
+            self._error = self._error or error
+            self._clock.stop()
+
+
+@contextlib.contextmanager
+def _held(folder: pathlib.Path) -> Iterator[None]:
+    """Holds the folder's lock, which dies with its owner."""
+    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise errors.UsageError(
+                f"Another prep (process {file.read().strip() or 'unknown'}) is "
+                f"downloading to {folder}. Wait for it, or give another "
+                "--download_dir."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
