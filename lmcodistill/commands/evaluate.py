@@ -15,15 +15,13 @@ Examples:
 import json
 import math
 import pathlib
-import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.codistill import lookup
-from lmcodistill.commands import export_flags
+from lmcodistill.commands import export_flags, progress_lines
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 ARGUMENTS = "[EXPORT ...]"
 READS_GIN = False
-_PROGRESS_SECONDS = 5.0
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -107,7 +104,7 @@ def _score(
         reset_at_documents=found[0].reset_at_documents,
     )
     name = found[0].label if len(found) == 1 else f"ensemble of {len(found)}"
-    progress = _Progress(name, scored.num_windows)
+    progress = progress_lines.ProgressLines(name, scored.num_windows, "windows")
     evaluator = evaluation.Evaluator([export.build() for export in found])
     nats, tokens = evaluator.total(scored, 0, scored.lanes, progress)
     return {
@@ -120,25 +117,6 @@ def _score(
         "perplexity_per_word": math.exp(min(nats / max(split.words, 1), 700.0)),
         "bits_per_byte": nats / math.log(2.0) / max(split.bytes, 1),
     }
-
-
-class _Progress:
-    """Says on standard error how far a long evaluation is."""
-
-    def __init__(self, name: str, num_windows: int):
-        self._name, self._num_windows = name, num_windows
-        self._began = self._shown = time.monotonic()
-
-    def __call__(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self._shown < _PROGRESS_SECONDS:
-            return
-        self._shown = now
-        left = (now - self._began) / done * (self._num_windows - done)
-        print(
-            f"{self._name}: window {done} of {self._num_windows}, ETA {left:.0f} s",
-            file=sys.stderr,
-        )
 
 
 def _print_table(results: list[dict[str, Any]]) -> None:

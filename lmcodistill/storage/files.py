@@ -18,6 +18,7 @@ from lmcodistill.storage import places
 _PARTIAL = ".partial"
 # A manifest is input from outside: a peer that writes gigabytes is refused.
 MAX_JSON_BYTES = 1 << 20
+MAX_JSON_DEPTH = 16
 
 
 def fsync_path(path: pathlib.Path) -> None:
@@ -111,7 +112,19 @@ def parse_json(content: bytes, source: object) -> dict[str, Any]:
         raise errors.DataError(
             f"{source} holds a JSON {type(value).__name__}; an object was expected."
         )
+    if _is_deeper(value, MAX_JSON_DEPTH):
+        raise errors.DataError(
+            f"{source} nests values more than {MAX_JSON_DEPTH} levels deep, as no file "
+            "of this program does. Something else wrote it; remove it."
+        )
     return value
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(item, depth - 1) for item in inner)
 
 
 def read_json(path: places.Place, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from lmcodistill import cli
+
+COMMANDS = ", ".join(cli.COMMANDS)
 
 def test_help_lists_the_commands_and_exits_0(lmcodistill):
     for arguments in ((), ("--help",), ("-h",), ("help",)):
@@ -25,13 +28,13 @@ def test_version_is_the_package_version(lmcodistill):
 MISTAKES = {
     "mistyped command": (
         ("confgs",),
-        ": there is no command confgs. Did you mean configs? Commands: prep, train, "
-        "evaluate, generate, export, plan, status, configs.",
+        ": there is no command confgs. Did you mean configs? Commands: "
+        f"{COMMANDS}.",
     ),
     "flag before the command": (
         ("--json=true", "configs"),
         ": --json=true: the command comes first: lmcodistill <command> [flags]. "
-        "Commands: prep, train, evaluate, generate, export, plan, status, configs.",
+        f"Commands: {COMMANDS}.",
     ),
     "mistyped flag": (
         ("configs", "--jsn"),

@@ -181,3 +181,35 @@ def test_missing_split_says_which_there_are(folder):
 
     with pytest.raises(errors.DataError, match=r"no split 'test'; .*\['validation'\]"):
         data.held_out_split("test")
+
+
+def crafted_names():
+    """Returns names that lead out of the folder, or could on some system."""
+    yield from ("", ".", "..", "-rf", ".hidden", "s" * 201, "a\nb", "\u202ea", "a ")
+    for out in ("/", "//", "../", "..\\", "C:", "C:\\", "\0", "~/", "./", "%2e%2e/"):
+        for depth in range(1, 11):
+            yield out * depth + "shard-00000.tokens"
+            yield f"shard{out * depth}00000.tokens"
+
+
+def test_no_crafted_name_of_a_split_or_a_shard_is_ever_opened(folder):
+    names = list(crafted_names())
+    text = (folder / "manifest.json").read_text()
+
+    for name in names:
+        for change in (
+            lambda m, n=name: m["train"][0].update(name=n),
+            lambda m, n=name: m["held_out"]["validation"]["shards"][0].update(file=n),
+        ):
+            value = json.loads(text)
+            change(value)
+            with pytest.raises(errors.DataError, match="garbles a field"):
+                shards.Manifest.from_json(value, folder)
+    assert len(names) > 200
+
+
+def test_manifest_beyond_its_limit_is_refused_before_it_is_parsed(folder, monkeypatch):
+    monkeypatch.setattr(shards, "MAX_MANIFEST_BYTES", 100)
+
+    with pytest.raises(errors.DataError, match="more than the 100 bytes"):
+        shards.ShardSet(folder)

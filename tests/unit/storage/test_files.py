@@ -35,6 +35,12 @@ def test_json_comes_back(tmp_path):
     assert files.read_json(tmp_path / "a.json") == value
 
 
+def test_json_of_16_levels_is_read(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ' + "[" * 15 + "]" * 15 + "}")
+
+    assert "a" in files.read_json(tmp_path / "a.json")
+
+
 def test_json_text_does_not_depend_on_the_order_of_keys():
     assert files.to_json({"b": 1, "a": 2}) == files.to_json({"a": 2, "b": 1})
 
@@ -48,6 +54,8 @@ def test_json_text_does_not_depend_on_the_order_of_keys():
         (b"[" * 100_000, "not readable JSON"),
         (b"[1]", "holds a JSON list; an object was expected"),
         (b"null", "holds a JSON NoneType"),
+        (b'{"a": ' * 17 + b"1" + b"}" * 17, "more than 16 levels deep"),
+        (b'{"a": ' + b"[" * 16 + b"]" * 16 + b"}", "more than 16 levels deep"),
     ],
 )
 def test_what_is_no_json_object_is_refused(tmp_path, content, reason):

@@ -1,0 +1,247 @@
+r"""Show what a data folder holds, and prove that it is what it says.
+
+With --verify every file is read: digests, sizes and counts must be those of the
+manifest, every document must end where its index says, no document may be in
+two splits, and of every input file all documents that were kept must be there.
+The exit code is 0 if that is so, and 3 with every fault named if not.
+
+Examples:
+  lmcodistill inspect DATA
+  lmcodistill inspect DATA --verify
+  lmcodistill inspect DATA --sample 3
+  lmcodistill inspect DATA --show_document 0a69bafe6f2a4bd95d5d9c6e1ac1f5d0
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from absl import flags
+
+from lmcodistill import errors
+from lmcodistill.commands import progress_lines
+from lmcodistill.data import document_reader, shards, verification
+from lmcodistill.storage import files, layout
+
+ARGUMENTS = "DATA"
+READS_GIN = False
+_COUNTS = ("documents", "tokens", "words", "bytes")
+_MAX_REPORT_BYTES = 1 << 28
+_MAX_INPUTS_SHOWN = 20
+_WIDE = 200
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines what to show besides the table."""
+    flags.DEFINE_bool(
+        "verify",
+        False,
+        "Read everything and prove that it is what the manifest says.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_multi_string(
+        "show_document",
+        [],
+        "Print one document: its number in the folder, from 0 on, or its id.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "sample",
+        0,
+        "Print so many documents, evenly spread over the folder.",
+        0,
+        flag_values=flag_values,
+    )
+
+
+def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
+    """Shows the folder; see the module's text."""
+    if len(arguments) != 1:
+        raise errors.UsageError(
+            f"inspect takes one data folder; {len(arguments)} were given. Example: "
+            "lmcodistill inspect DATA"
+        )
+    root = pathlib.Path(arguments[0])
+    manifest = _manifest(root)
+    if flag_values.show_document or flag_values.sample:
+        documents = _documents(root, flag_values.show_document, flag_values.sample)
+        if flag_values.json:
+            print(json.dumps({"documents": [d._asdict() for d in documents]}))
+        else:
+            for document in documents:
+                _print_document(document)
+        return 0
+    verdict = _verify(root, manifest) if flag_values.verify else None
+    if flag_values.json:
+        print(json.dumps(_overview(root, manifest, verdict)))
+    else:
+        _print_overview(root, manifest)
+        if verdict is not None:
+            _print_verdict(manifest, verdict)
+    return errors.DataError.exit_code if verdict and verdict.num_faults else 0
+
+
+def _manifest(root: pathlib.Path) -> shards.Manifest:
+    path = layout.DataLayout(root).manifest
+    if not path.exists():
+        raise errors.DataError(
+            f"{root} has no manifest.json, so it is not a finished data folder. Give "
+            "the --output_dir of `lmcodistill prep`."
+        )
+    return shards.Manifest.read(path)
+
+
+def _documents(
+    root: pathlib.Path, wanted: Sequence[str], sample: int
+) -> list[document_reader.Document]:
+    reader = document_reader.DocumentReader(root)
+    return [*map(reader.find, wanted), *reader.spread(sample)]
+
+
+def _verify(root: pathlib.Path, manifest: shards.Manifest) -> verification.Verdict:
+    total = verification.bytes_to_read(manifest)
+    progress = progress_lines.ProgressLines("verify", total, "MB", 1e6)
+    done = 0
+
+    def advance(num_bytes: int) -> None:
+        nonlocal done
+        done += num_bytes
+        progress(done)
+
+    return verification.verify(root, manifest, advance)
+
+
+def _report(root: pathlib.Path) -> dict[str, Any]:
+    """Returns what was kept and why not; nothing if the report is gone."""
+    path = layout.DataLayout(root).report_json
+    return files.read_json(path, _MAX_REPORT_BYTES) if path.exists() else {}
+
+
+def _overview(
+    root: pathlib.Path, manifest: shards.Manifest, verdict: verification.Verdict | None
+) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "data_dir": str(root),
+        "format_version": manifest.format_version,
+        "vocabulary": manifest.vocabulary,
+        "vocab_size": manifest.vocab_size,
+        "splits": {
+            split.name: {
+                **{name: getattr(split, name) for name in _COUNTS},
+                "shards": len(split.shards),
+            }
+            for split in manifest.splits
+        },
+        "inputs": [dataclasses.asdict(source) for source in manifest.inputs],
+        "read": _report(root).get("total", {}),
+        **manifest.provenance,
+    }
+    if verdict is not None:
+        value["verification"] = {
+            "faults": [dataclasses.asdict(fault) for fault in verdict.faults],
+            "num_faults": verdict.num_faults,
+            "unproven": verdict.unproven,
+        }
+    return value
+
+
+def _print_overview(root: pathlib.Path, manifest: shards.Manifest) -> None:
+    _print(
+        f"{root}: format {manifest.format_version}, {manifest.vocab_size:,} token ids, "
+        f"vocabulary {manifest.vocabulary[:12]}"
+    )
+    _print_table(
+        ["split", "shards", *_COUNTS, "bytes/token"],
+        [
+            [
+                split.name,
+                f"{len(split.shards):,}",
+                *(f"{getattr(split, name):,}" for name in _COUNTS),
+                f"{split.bytes / max(1, split.tokens - split.documents):.2f}",
+            ]
+            for split in manifest.splits
+        ],
+    )
+    if manifest.inputs:
+        shown = manifest.inputs[:_MAX_INPUTS_SHOWN]
+        _print_table(
+            ["input", "bytes", "kept documents"],
+            [[i.name, f"{i.bytes:,}", f"{i.documents:,}"] for i in shown],
+        )
+        if len(shown) < len(manifest.inputs):
+            _print(
+                f"... and {len(manifest.inputs) - len(shown):,} more; --json has all"
+            )
+    total = _report(root).get("total", {})
+    if total:
+        dropped = {"kept": total["kept"], **total["dropped"]}
+        _print_table(
+            ["documents read", f"{total['read']:,}"],
+            [[reason, f"{count:,}"] for reason, count in dropped.items()],
+        )
+    for name, fields in manifest.provenance.get("settings", {}).items():
+        _print(f"{name}: {', '.join(f'{k}={v!r}' for k, v in fields.items())}")
+
+
+def _print_verdict(manifest: shards.Manifest, verdict: verification.Verdict) -> None:
+    for fault in verdict.faults:
+        _print(f"fault: {fault}")
+    if len(verdict.faults) < verdict.num_faults:
+        _print(f"... and {verdict.num_faults - len(verdict.faults):,} more faults")
+    for words in verdict.unproven:
+        _print(f"not proven: {words}")
+    num_shards = sum(len(split.shards) for split in manifest.splits)
+    if verdict.num_faults:
+        _print(
+            f"{verdict.num_faults:,} fault(s). Restore the files named above from a "
+            "good copy, or run the `lmcodistill prep` that made the folder again."
+        )
+    elif not verdict.unproven:
+        documents = sum(split.documents for split in manifest.splits)
+        _print(
+            f"Proven: {num_shards:,} shard(s) are what the manifest says; each of the "
+            f"{documents:,} documents that were kept of {len(manifest.inputs):,} "
+            f"input(s) is in exactly one of {len(manifest.splits)} splits."
+        )
+    else:
+        _print(f"The rest is proven: {num_shards:,} shard(s), digests and counts.")
+
+
+def _print_document(document: document_reader.Document) -> None:
+    _print(
+        f"document {document.number:,}, id {document.id}: {document.tokens:,} tokens "
+        f"from {document.first_token:,} on in {document.split}/{document.shard}; "
+        f"document {document.source_number:,} of {document.source}"
+    )
+    _print(document.text + "\n")
+
+
+def _print_table(head: list[str], rows: list[list[str]]) -> None:
+    import rich.box
+    import rich.console
+    import rich.table
+
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+    for i, name in enumerate(head):
+        justify: Literal["left", "right"] = "left" if i == 0 else "right"
+        table.add_column(_printable(name), justify=justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(_printable, row))
+    # What is read by programs is not cut to the width of a terminal.
+    width = None if sys.stdout.isatty() else _WIDE
+    rich.console.Console(markup=False, highlight=False, width=width).print(table)
+
+
+def _print(text: str) -> None:
+    print(_printable(text))
+
+
+def _printable(text: str) -> str:
+    """Returns `text` with whatever could steer a terminal escaped."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode()
+        for c in text
+    )

@@ -1,0 +1,38 @@
+"""A line on standard error, now and then, about how far a long command is."""
+
+import sys
+import time
+
+_PERIOD_SECONDS = 5.0
+
+
+class ProgressLines:
+    """Says how much is done, and when the rest will be."""
+
+    def __init__(self, name: str, total: int, unit: str, scale: float = 1.0):
+        """Starts the clock.
+
+        Args:
+            name: Of what is done.
+            total: How many steps there are.
+            unit: What they are called.
+            scale: Steps to one of the unit, such as 10^6 bytes to a MB.
+        """
+        self._name, self._total, self._unit = name, total, unit
+        self._scale = scale
+        self._began = self._shown = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        """Notes that `done` steps are done in all."""
+        now = time.monotonic()
+        if now - self._shown < _PERIOD_SECONDS or not done:
+            return
+        self._shown = now
+        rate = done / (now - self._began)
+        print(
+            f"{self._name}: {done / self._scale:,.0f} of "
+            f"{self._total / self._scale:,.0f} {self._unit}, "
+            f"{rate / self._scale:,.1f}/s, ETA {(self._total - done) / rate:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
