@@ -22,6 +22,7 @@ REQUIRES = [
     # TensorFlow's own; NumPy has no bfloat16 without it.
     "ml_dtypes>=0.5",
     "rich>=13.9,<16",
+    "matplotlib>=3.9,<4",
     "tensorboard>=2.20,<2.22",
     # Remote storage. Before 0.3 a UPath was a pathlib.Path, which ours tell apart;
     # before 2024.12 nothing could be created exclusively.

@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_LIGHT = ("#2563a8", "#c4501b", "#1f7a4d", "#7d4bb5", "#80660f", "#b3245e")
+COLORS = ("#2563a8", "#c4501b", "#1f7a4d", "#7d4bb5", "#80660f", "#b3245e")
 _DARK = ("#6ea8e8", "#f0925c", "#5fc08f", "#b894e6", "#d1b350", "#ee7fa8")
-MAX_SERIES = len(_LIGHT)
+MAX_SERIES = len(COLORS)
 
 _WIDTH, _HEIGHT = 720, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 50
@@ -20,7 +20,8 @@ _LEGEND_LINE, _LEGEND_SWATCH, _LETTER = 22, 34, 7.2
 
 def _rules(colors: Sequence[str]) -> str:
     return "\n".join(
-        f".chart .s{i} {{ stroke: {color}; }} .chart circle.s{i} {{ fill: {color}; }}"
+        f".chart .s{i} {{ stroke: {color}; }} "
+        f".chart circle.s{i}, .chart .band.s{i} {{ fill: {color}; }}"
         for i, color in enumerate(colors)
     )
 
@@ -31,7 +32,8 @@ STYLE = f"""
 .chart .grid {{ stroke: var(--line); stroke-width: 1; }}
 .chart .line {{ fill: none; stroke-width: 2; stroke-linejoin: round; }}
 .chart .dashed {{ stroke-dasharray: 7 4; }}
-{_rules(_LIGHT)}
+.chart .band {{ stroke: none; opacity: .16; }}
+{_rules(COLORS)}
 @media (prefers-color-scheme: dark) {{
 {_rules(_DARK)}
 }}
@@ -45,11 +47,13 @@ class Series(NamedTuple):
         name: In the legend.
         points: Pairs of x and y; those that are not finite are left out.
         dashed: Whether the line is dashed, to be told apart without colour.
+        band: Triples of x, lowest and highest y, shown as a tinted area.
     """
 
     name: str
     points: Sequence[tuple[float, float]]
     dashed: bool = False
+    band: Sequence[tuple[float, float, float]] = ()
 
 
 def line_chart(
@@ -66,7 +70,10 @@ def line_chart(
     if len(series) > MAX_SERIES:
         raise ValueError(f"{len(series)} lines in a chart of at most {MAX_SERIES}.")
     finite = [
-        one._replace(points=[p for p in one.points if all(map(math.isfinite, p))])
+        one._replace(
+            points=[p for p in one.points if all(map(math.isfinite, p))],
+            band=[p for p in one.band if all(map(math.isfinite, p))],
+        )
         for one in series
     ]
     caption = f"<figcaption>{html.escape(title)}</figcaption>"
@@ -110,6 +117,7 @@ class _Plot:
 
     def __init__(self, series: Sequence[Series], top: float):
         xs, ys = zip(*(p for one in series for p in one.points), strict=True)
+        ys += tuple(y for one in series for _, *ends in one.band for y in ends)
         self._x_ticks = ticks(min(xs), max(xs), 8)
         self._y_ticks = ticks(min(ys), max(ys))
         self._top, self._bottom = top + _TOP, top + _HEIGHT - _BOTTOM
@@ -152,6 +160,11 @@ class _Plot:
         places = [(self.x(x), self.y(y)) for x, y in one.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts = [f"<polyline class='{_look(index, one)}' points='{path}'/>"]
+        if one.band:
+            edge = [(x, low) for x, low, _ in one.band]
+            edge += [(x, high) for x, _, high in reversed(one.band)]
+            area = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in edge)
+            parts.insert(0, f"<polygon class='band s{index}' points='{area}'/>")
         for (x, y), (at, value) in zip(places, one.points, strict=True):
             tip = f"{one.name}: {value:.4f} at {at:,.6g}"
             parts.append(

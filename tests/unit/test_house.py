@@ -23,6 +23,7 @@ FLOORS = {
     "codistill": 4,
     "training": 5,
     "planning": 5,
+    "experiments": 5,
     "config": 6,
     "commands": 7,
     "cli": 8,

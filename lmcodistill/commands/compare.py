@@ -1,0 +1,203 @@
+r"""Train in several ways, and say which is better for your model and data.
+
+Every arm is one way to train; the baseline is one group on the labels alone.
+Arms begin with the same weights and read the same batches, seed by seed, so that
+their differences are compared in pairs. Each run is a `lmcodistill train` of its
+own under --output_dir; runs that have ended are not made again, and one that was
+stopped goes on. The report says "no difference" where there is none.
+
+Examples:
+  lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
+    --output_dir OUT --arms codistilled,double_batch,ensemble --seeds 3
+  lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
+    --output_dir OUT --delays 0,50,500 --seeds 3 --at_once 2
+  lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
+    --output_dir OUT --variant 'gentle=codistilled DISTILLATION_WEIGHT=0.3'
+"""
+
+import json
+import pathlib
+
+import rich.console
+import rich.table
+from absl import flags
+
+from lmcodistill import config, errors
+from lmcodistill.data import shards
+from lmcodistill.experiments import arms as arms_lib
+from lmcodistill.experiments import findings, page, runs, schedule, verdicts
+from lmcodistill.settings import codistillation, training
+from lmcodistill.storage import files
+from lmcodistill.training import job
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines what is compared, how often, and where it goes."""
+    flags.DEFINE_string(
+        "data_dir", None, "The data folder that prep made.", flag_values=flag_values
+    )
+    flags.DEFINE_string(
+        "output_dir",
+        None,
+        "Where runs and report go; given again, the comparison goes on there.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "arms",
+        ["codistilled"],
+        "What is compared with the baseline: double_batch, double_steps, independent, "
+        "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, "
+        "uniform_smoothing, unigram_smoothing, two_phase; or `all`.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "batch_factors",
+        [],
+        "Also one group with its batch times each of these.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "delays",
+        [],
+        "Also codistillation with teachers of exactly these ages, in steps.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "reload_periods",
+        [],
+        "Also codistillation with an exchange every so many steps.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_multi_string(
+        "variant",
+        [],
+        "Also an arm of your own: 'NAME=ARM KNOB=VALUE ...'.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "seeds",
+        3,
+        "Repetitions with other first weights; below 3 little can be said.",
+        1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "students", 2, "Students that teach each other.", 2, flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "workers_per_student",
+        1,
+        "Processes of each student.",
+        1,
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer("at_once", 1, "Runs side by side.", 1, flag_values=flag_values)
+    flags.DEFINE_float(
+        "smoothing_weight",
+        0.1,
+        "Weight of uniform and unigram smoothing.",
+        flag_values=flag_values,
+    )
+
+
+def run(flag_values: flags.FlagValues) -> None:
+    """Makes the runs and reports; see the module's text."""
+    if not flag_values.data_dir or not flag_values.output_dir:
+        raise errors.UsageError(
+            "compare needs --data_dir and --output_dir; `lmcodistill compare --help` "
+            "has examples."
+        )
+    loaded = config.load(
+        flag_values.gin_file,
+        flag_values.gin_bindings,
+        classes=tuple(job.SETTINGS.values()),
+        default="defaults/train.gin",
+    )
+    known, chosen = _arms(flag_values, loaded)
+    plan = _plan(flag_values, loaded)
+    trained = arms_lib.needed_runs(chosen, known)
+    made = schedule.make_all(
+        [
+            runs.Run(plan, arm, seed)
+            for seed in range(flag_values.seeds)
+            for arm in trained
+        ],
+        flag_values.at_once,
+    )
+    found = findings.collect(
+        chosen,
+        known,
+        made,
+        plan,
+        seeds=flag_values.seeds,
+        batches=loaded.get(training.Batches),
+    )
+    sentences = verdicts.verdicts(found.lines)
+    page.write(plan.root, found, sentences, loaded.text)
+    summary = found.to_json() | {"verdicts": sentences}
+    files.write_text(plan.root / "results.json", files.to_json(summary))
+    if flag_values.json:
+        print(json.dumps(summary))
+        return
+    console = rich.console.Console()
+    table = rich.table.Table(*findings.HEAD)
+    for row in found.rows:
+        table.add_row(*row)
+    console.print(table)
+    for sentence in sentences:
+        console.print(sentence, markup=False, highlight=False)
+    console.print(f"Wrote {plan.root / 'report.html'}", markup=False, highlight=False)
+
+
+def _arms(
+    flag_values: flags.FlagValues, loaded: config.Config
+) -> tuple[dict[str, arms_lib.Arm], list[arms_lib.Arm]]:
+    """Returns all arms that there are, and those that were asked for."""
+    base = arms_lib.Base(
+        loaded.get(training.Batches).global_batch_size,
+        loaded.get(training.Training).num_train_steps,
+        flag_values.students,
+        flag_values.smoothing_weight,
+        loaded.get(codistillation.Exchange).publish_every_steps,
+    )
+    known = arms_lib.standard(base)
+    names = list(known) if "all" in flag_values.arms else list(flag_values.arms)
+    more = [
+        *(arms_lib.batches(base, n) for n in _numbers(flag_values, "batch_factors")),
+        *(arms_lib.delayed(base, n) for n in _numbers(flag_values, "delays")),
+        *(arms_lib.reloading(base, n) for n in _numbers(flag_values, "reload_periods")),
+    ]
+    for arm in more:
+        known.setdefault(arm.name, arm)
+    names += [arm.name for arm in more]
+    for text in flag_values.variant:
+        arm = arms_lib.variant(text, known)
+        known[arm.name] = arm
+        names.append(arm.name)
+    return known, arms_lib.chosen(names, known)
+
+
+def _numbers(flag_values: flags.FlagValues, name: str) -> list[int]:
+    values: list[str] = getattr(flag_values, name)
+    if not all(value.isdecimal() for value in values):
+        raise errors.UsageError(
+            f"--{name}={','.join(values)}: expected whole numbers, as in --{name}=2,4."
+        )
+    return [int(value) for value in values]
+
+
+def _plan(flag_values: flags.FlagValues, loaded: config.Config) -> runs.Plan:
+    data_dir = pathlib.Path(flag_values.data_dir).expanduser().resolve()
+    data = shards.ShardSet(data_dir)
+    data.held_out_split("validation")
+    for partition in range(flag_values.students):
+        data.train_split(partition)
+    return runs.Plan(
+        root=pathlib.Path(flag_values.output_dir).expanduser().resolve(),
+        data_dir=data_dir,
+        gin_files=tuple(flag_values.gin_file),
+        bindings=tuple(flag_values.gin_bindings),
+        workers_per_student=flag_values.workers_per_student,
+        lanes=loaded.get(training.Training).evaluation_lanes,
+        window=loaded.get(training.Batches).window,
+    )

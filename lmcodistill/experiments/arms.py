@@ -1,0 +1,247 @@
+"""What can be compared: arms, and the training runs that each needs.
+
+An arm is a way to train one model. It differs from the baseline in a few
+settings, never in the first weights, the text or the order of batches that
+student 0 gets: those follow from the seed. So arms are compared in pairs.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+from lmcodistill import errors
+
+BASELINE = "baseline"
+# Seeds this far apart share no student's first weights: student i adds i.
+SEED_STRIDE = 1_000
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_BINDING = re.compile(r"[A-Za-z_.]+=\S+")
+
+Bindings = tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A way to train a model.
+
+    Attributes:
+        name: In tables and folders.
+        what: One line for people.
+        students: Students of its run.
+        bindings: Settings that make it different, by gin name, as gin text.
+        is_ensemble: Whether the students' mean prediction is scored, not
+            student 0 alone.
+        run_of: The arm whose run this one scores; its own if empty.
+        taught_by: The arm whose final exports teach this one, if any.
+        num_teachers: How many students of that arm there are.
+    """
+
+    name: str
+    what: str
+    students: int = 1
+    bindings: Bindings = ()
+    is_ensemble: bool = False
+    run_of: str = ""
+    taught_by: str = ""
+    num_teachers: int = 0
+
+    @property
+    def run(self) -> str:
+        """Name of the run that is scored."""
+        return self.run_of or self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """What the arms are derived from: settings of the user's configuration.
+
+    Attributes:
+        global_batch_size: Lanes of a student.
+        num_train_steps: Updates.
+        students: Students that teach each other.
+        smoothing_weight: Weight of the label smoothing arms.
+        period: Steps between two exchanges.
+    """
+
+    global_batch_size: int
+    num_train_steps: int
+    students: int = 2
+    smoothing_weight: float = 0.1
+    period: int = 50
+
+
+def standard(base: Base) -> dict[str, Arm]:
+    """Returns the arms by name, the baseline first."""
+    alone: Bindings = (("Distillation.targets", "'none'"),)
+    peers: Bindings = (("Distillation.targets", "'peers'"),)
+
+    def smoothing(kind: str) -> Bindings:
+        return (
+            ("Distillation.targets", f"'{kind}'"),
+            ("DistillationWeight.weight", str(base.smoothing_weight)),
+            ("DistillationWeight.burn_in_steps", "0"),
+        )
+
+    count = base.students
+    arms = [
+        Arm(BASELINE, "one group, labels alone", bindings=alone),
+        batches(base, 2),
+        Arm(
+            "double_steps",
+            "one group, twice the steps",
+            # By its knob, which schedules that end with training follow.
+            bindings=(*alone, ("NUM_TRAIN_STEPS", str(2 * base.num_train_steps))),
+        ),
+        Arm(
+            "independent",
+            f"one of {count} groups that never meet",
+            count,
+            alone,
+        ),
+        Arm(
+            "ensemble",
+            f"the mean prediction of {count} groups that never meet",
+            count,
+            is_ensemble=True,
+            run_of="independent",
+        ),
+        Arm(
+            "codistilled",
+            f"one of {count} groups that teach each other, each on text of its own",
+            count,
+            peers,
+        ),
+        Arm(
+            "codistilled_ensemble",
+            f"the mean prediction of {count} groups that teach each other",
+            count,
+            is_ensemble=True,
+            run_of="codistilled",
+        ),
+        Arm(
+            "codistilled_same_data",
+            f"one of {count} groups that teach each other on the same text",
+            count,
+            (*peers, ("Batches.same_data", "True")),
+        ),
+        Arm(
+            "uniform_smoothing",
+            "one group, labels smoothed towards all pieces alike",
+            bindings=smoothing("uniform"),
+        ),
+        Arm(
+            "unigram_smoothing",
+            "one group, labels smoothed towards the pieces' frequencies",
+            bindings=smoothing("unigram"),
+        ),
+        Arm(
+            "two_phase",
+            f"one group taught by {count} groups that were trained before",
+            bindings=(
+                ("Distillation.targets", "'offline'"),
+                ("DistillationWeight.burn_in_steps", "0"),
+            ),
+            taught_by="independent",
+            num_teachers=count,
+        ),
+    ]
+    return {arm.name: arm for arm in arms}
+
+
+def batches(base: Base, factor: int) -> Arm:
+    """Returns one group with a batch `factor` times as large."""
+    name = "double_batch" if factor == 2 else f"batch_x{factor}"
+    return Arm(
+        name,
+        f"one group, {factor} times the batch",
+        bindings=(
+            ("Distillation.targets", "'none'"),
+            ("GLOBAL_BATCH_SIZE", str(factor * base.global_batch_size)),
+        ),
+    )
+
+
+def delayed(base: Base, steps: int) -> Arm:
+    """Returns codistillation with teachers of exactly this staleness at a reload."""
+    return Arm(
+        f"delay_{steps}",
+        f"codistilled, teachers {steps} steps old when they come",
+        base.students,
+        (
+            ("Distillation.targets", "'peers'"),
+            ("Exchange.mode", "'scheduled'"),
+            ("Exchange.delay_steps", str(steps)),
+            ("Exchange.publish_every_steps", str(base.period)),
+            ("Exchange.reload_every_steps", str(base.period)),
+        ),
+    )
+
+
+def reloading(base: Base, steps: int) -> Arm:
+    """Returns codistillation with an exchange every so many steps."""
+    return Arm(
+        f"reload_{steps}",
+        f"codistilled, an exchange every {steps} steps",
+        base.students,
+        (
+            ("Distillation.targets", "'peers'"),
+            ("Exchange.mode", "'scheduled'"),
+            ("Exchange.delay_steps", "0"),
+            ("Exchange.publish_every_steps", str(steps)),
+            ("Exchange.reload_every_steps", str(steps)),
+        ),
+    )
+
+
+def variant(text: str, known: Mapping[str, Arm]) -> Arm:
+    """Returns an arm from `NAME=ARM KNOB=VALUE ...`.
+
+    Raises:
+        UsageError: the text is none, or there is no such arm.
+    """
+    head, *settings = text.split()
+    name, _, base = head.partition("=")
+    if not (_NAME.fullmatch(name) and base in known and name not in known):
+        raise errors.UsageError(
+            f"--variant={text!r}: expected NAME=ARM KNOB=VALUE ..., where NAME is new "
+            f"and ARM is one of {', '.join(known)}."
+        )
+    if not settings or not all(map(_BINDING.fullmatch, settings)):
+        raise errors.UsageError(
+            f"--variant={text!r}: expected settings such as DISTILLATION_WEIGHT=0.5 "
+            "after the arm, without spaces in them."
+        )
+    pairs = tuple((k, v) for k, _, v in (s.partition("=") for s in settings))
+    arm = known[base]
+    return dataclasses.replace(
+        arm,
+        name=name,
+        what=f"{arm.what}; {', '.join(settings)}",
+        bindings=(*arm.bindings, *pairs),
+        run_of="",
+    )
+
+
+def chosen(names: Sequence[str], known: Mapping[str, Arm]) -> list[Arm]:
+    """Returns the arms of these names in the order of `known`, the baseline always.
+
+    Raises:
+        UsageError: there is no such arm.
+    """
+    for name in names:
+        if name not in known:
+            raise errors.UsageError(
+                f"there is no arm {name!r}. The arms: {', '.join(known)}."
+            )
+    return [arm for name, arm in known.items() if name in {BASELINE, *names}]
+
+
+def needed_runs(arms: Sequence[Arm], known: Mapping[str, Arm]) -> list[Arm]:
+    """Returns the arms whose runs are trained, teachers before their pupils."""
+    runs: dict[str, Arm] = {}
+    for arm in arms:
+        for name in (arm.taught_by, arm.run):
+            if name:
+                runs.setdefault(name, known[name])
+    return list(runs.values())

@@ -1,0 +1,179 @@
+"""Arms, numbers and sentences of a comparison, computed by hand."""
+
+import math
+
+import pytest
+
+from lmcodistill import errors
+from lmcodistill.experiments import arms, findings, intervals, measures, verdicts
+
+BASE = arms.Base(global_batch_size=32, num_train_steps=600)
+KNOWN = arms.standard(BASE)
+
+
+def reports_of(*values, seconds=2.0):
+    """Returns reports every 10 steps with these validation cross entropies."""
+    found = []
+    for i, value in enumerate(values, 1):
+        found.append({"kind": "train", "step": 10 * i, "seconds": seconds})
+        found.append({"kind": "validation", "step": 10 * i, "cross_entropy": value})
+    return found
+
+
+def trial(*values, processes=1, prior_steps=0):
+    points = measures.curve(
+        reports_of(*values), tokens_per_step=100, processes=processes
+    )
+    return measures.Trial(values[-1], points, 1.0, 5.0, prior_steps, 0.0)
+
+
+def line(arm="codistilled", trials=(), baseline=()):
+    return measures.line(KNOWN[arm], trials, baseline)
+
+
+def test_a_pupil_is_trained_after_its_teachers():
+    chosen = arms.chosen(["two_phase"], KNOWN)
+
+    runs = [arm.name for arm in arms.needed_runs(chosen, KNOWN)]
+
+    assert runs == ["baseline", "independent", "two_phase"]
+
+
+def test_an_ensemble_shares_the_run_of_its_members():
+    chosen = arms.chosen(["ensemble", "independent"], KNOWN)
+
+    runs = [arm.name for arm in arms.needed_runs(chosen, KNOWN)]
+
+    assert runs == ["baseline", "independent"]
+
+
+def test_twice_the_batch_changes_the_batch_and_nothing_else():
+    settings = dict(KNOWN["double_batch"].bindings)
+
+    assert settings == {"Distillation.targets": "'none'", "GLOBAL_BATCH_SIZE": "64"}
+
+
+def test_a_variant_adds_settings_to_an_arm():
+    arm = arms.variant("gentle=codistilled DISTILLATION_WEIGHT=0.3", KNOWN)
+
+    assert arm.students == 2
+    assert dict(arm.bindings)["DISTILLATION_WEIGHT"] == "0.3"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "gentle",
+        "gentle=nothing A=1",
+        "baseline=codistilled A=1",
+        "gentle=codistilled",
+        "gentle=codistilled A",
+        "../x=codistilled A=1",
+    ],
+)
+def test_a_variant_that_is_none_is_refused(text):
+    with pytest.raises(errors.UsageError):
+        arms.variant(text or "=", KNOWN)
+
+
+def test_a_name_that_is_no_arm_is_refused_with_those_that_are():
+    with pytest.raises(errors.UsageError, match="codistilled_same_data"):
+        arms.chosen(["codistiled"], KNOWN)
+
+
+def test_interval_of_three_values_is_students():
+    found = intervals.mean_interval([1.0, 2.0, 3.0])
+
+    half = 4.303 / math.sqrt(3)
+    assert found.mean == 2.0
+    assert found.high == pytest.approx(2.0 + half)
+    assert found.low == pytest.approx(2.0 - half)
+    assert not found.excludes_zero
+
+
+def test_one_value_says_nothing_of_chance():
+    found = intervals.mean_interval([-5.0])
+
+    assert not found.excludes_zero
+
+
+def test_curve_adds_up_seconds_and_counts_every_process():
+    points = measures.curve(reports_of(5.0, 4.0), tokens_per_step=100, processes=4)
+
+    assert points[-1] == measures.Point(20, 2_000, 4.0, 16.0, 4.0)
+
+
+def test_steps_to_the_baselines_best_are_counted_with_the_teachers_own():
+    baseline = [trial(5.0, 4.0, 3.5, 3.6)]
+
+    found = line("two_phase", [trial(4.0, 3.4, prior_steps=40)], baseline)
+
+    assert found.steps_to_target == 20 + 40
+    assert found.step_ratio == pytest.approx(30 / 60)
+    assert found.device_ratio is None
+
+
+def test_an_arm_that_never_comes_down_has_no_steps():
+    baseline = [trial(5.0, 4.0), trial(5.0, 4.0)]
+
+    found = line(trials=[trial(5.0, 3.0), trial(5.0, 4.1)], baseline=baseline)
+
+    assert found.steps_to_target is None
+    assert found.step_ratio is None
+
+
+def test_device_seconds_count_every_group():
+    baseline = [trial(5.0, 4.0)]
+
+    found = line(trials=[trial(4.0, 3.0, processes=2)], baseline=baseline)
+
+    assert found.step_ratio == 2.0
+    assert found.device_ratio == 1.0
+
+
+def test_band_is_lowest_and_highest_of_the_seeds():
+    curves = [trial(5.0, 4.0).points, trial(6.0, 3.0).points]
+
+    assert measures.band(curves, "step") == [
+        (10, 5.5, 5.0, 6.0),
+        (20, 3.5, 3.0, 4.0),
+    ]
+
+
+def same(value, spread=0.0):
+    return [trial(5.0, value + d) for d in (-spread, 0.0, spread)]
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "words"),
+    [
+        (3.9, 0.001, "better than the baseline"),
+        (4.1, 0.001, "worse than the baseline"),
+        (3.9, 0.2, "no difference that these seeds can show"),
+        (3.999, 0.0, "no difference that matters"),
+    ],
+)
+def test_verdict_follows_from_the_interval(value, spread, words):
+    found = line(trials=same(value, spread), baseline=same(4.0))
+
+    assert words in verdicts.verdict(found)
+
+
+def test_verdict_of_one_seed_asks_for_more():
+    found = line(trials=[trial(3.0)], baseline=[trial(4.0)])
+
+    assert "give more --seeds" in verdicts.verdict(found)
+
+
+def test_every_row_of_the_table_has_every_column():
+    lines = [
+        line("baseline", same(4.0), same(4.0)),
+        line(trials=same(3.9), baseline=same(4.0)),
+    ]
+    found = findings.Findings(
+        lines, {"baseline": same(4.0), "codistilled": same(3.9)}, []
+    )
+
+    assert [len(row) for row in found.rows] == [len(findings.HEAD)] * 2
+    assert found.to_json()["arms"][1]["difference"]["mean"] == pytest.approx(-0.1)
