@@ -1,107 +1,97 @@
-"""Stage 2: of documents with equal text, the one with the lowest id stays.
+"""Stage 2: of documents that are alike, the one with the lowest id stays.
 
-All-to-all, with bounded memory: one task looks at one range of digests in every
-part. Which copy stays depends on ids alone, not on order or on the number of
-ranges.
+First, where it is asked for, lines that documents of a group share; then
+documents, equal ones and near copies in one search. What is found depends on the
+documents and their ids alone.
 """
 
-import dataclasses
-import pathlib
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from data_prep import work
-
-# 36 bytes each, so a task needs some 300 MB.
-DOCUMENTS_PER_BUCKET = 4_000_000
-
-DUPLICATE = np.dtype([("part", "<u4"), ("number", "<u4")])
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One range of digests.
-
-    Attributes:
-        bucket: Number of the range.
-        num_buckets: How many ranges there are.
-        root: The work folder.
-        parts: All parts of the run, in order.
-    """
-
-    bucket: int
-    num_buckets: int
-    root: pathlib.Path
-    parts: tuple[work.Part, ...]
-
-    @property
-    def marker(self) -> pathlib.Path:
-        return work.WorkFolder(self.root).duplicates_marker(self.bucket)
-
-    @property
-    def size(self) -> int:
-        return len(self.parts)
+from data_prep import (
+    copies,
+    exchange,
+    line_duplicates,
+    signatures,
+    stages,
+    survivors,
+    work,
+)
+from lmcodistill.settings import deduplication
 
 
-def find_duplicates(task: Task, advance: Callable[[int], None]) -> None:
-    """Writes which documents of the range are copies, and a marker."""
-    folder = work.WorkFolder(task.root)
-    low = (task.bucket << 64) // task.num_buckets
-    high = ((task.bucket + 1) << 64) // task.num_buckets - 1
-    slices, owners = [], []
-    for i, part in enumerate(task.parts):
-        digests = np.load(folder.digests(part), mmap_mode="r")
-        column = digests["digest_high"]
-        start = np.searchsorted(column, np.uint64(low), side="left")
-        stop = np.searchsorted(column, np.uint64(high), side="right")
-        slices.append(np.array(digests[start:stop]))
-        owners.append(np.full(stop - start, i, np.uint32))
-        advance(1)
-    rows, parts = np.concatenate(slices), np.concatenate(owners)
-    order = np.lexsort(
-        (
-            rows["number"],
-            parts,
-            rows["id_low"],
-            rows["id_high"],
-            rows["digest_low"],
-            rows["digest_high"],
-        )
-    )
-    rows, parts = rows[order], parts[order]
-    is_copy = np.zeros(len(rows), bool)
-    is_copy[1:] = (rows["digest_high"][1:] == rows["digest_high"][:-1]) & (
-        rows["digest_low"][1:] == rows["digest_low"][:-1]
-    )
-    copies = np.zeros(int(is_copy.sum()), DUPLICATE)
-    copies["part"], copies["number"] = parts[is_copy], rows["number"][is_copy]
-    copies.sort(order=["part", "number"])
-    with work.writing(folder.duplicates(task.bucket)) as file:
-        np.save(file, copies)
-    work.write_marker(task.marker, {"duplicates": len(copies)})
-
-
-def load_duplicates(
-    folder: work.WorkFolder, part_number: int, num_buckets: int
-) -> frozenset[int]:
-    """Returns the numbers of the documents of a part that are copies.
+def find(
+    run: stages.Stages,
+    folder: work.WorkFolder,
+    parts: Sequence[work.Part],
+    crawls: Sequence[str],
+    settings: deduplication.Deduplication,
+) -> Mapping[int, Mapping[str, int]]:
+    """Finds the copies, and returns how many each part has, per reason.
 
     Args:
-        folder: The work folder.
-        part_number: Number of the part in the run.
-        num_buckets: How many ranges were searched; 0 for none.
+        run: Where the stages run.
+        folder: Where they write.
+        parts: All parts, in order.
+        crawls: The crawl of every input file.
+        settings: What to compare.
     """
-    numbers: set[int] = set()
-    for bucket in range(num_buckets):
-        copies = np.load(folder.duplicates(bucket), mmap_mode="r")
-        start = np.searchsorted(copies["part"], part_number, side="left")
-        stop = np.searchsorted(copies["part"], part_number, side="right")
-        numbers.update(copies["number"][start:stop].tolist())
-    return frozenset(numbers)
+    if settings.line_group_files:
+        search = copies.of_lines(folder.root)
+        search.make()
+        lines = [
+            line_duplicates.Task(
+                number, part, folder.root, part.file // settings.line_group_files
+            )
+            for number, part in enumerate(parts)
+        ]
+        run.run("hash_lines", line_duplicates.hash_lines, lines)
+        _search(run, search, len(parts), settings)
+    search = copies.of_documents(folder.root)
+    search.make()
+    documents = [
+        signatures.Task(
+            number,
+            part,
+            folder.root,
+            crawls[part.file] if settings.scope == "crawl" else "",
+            settings,
+        )
+        for number, part in enumerate(parts)
+    ]
+    run.run("sign", signatures.sign, documents)
+    with_short = settings.line_group_files > 0
+    _search(run, search, len(parts), settings, with_short=with_short)
+    return search.count(len(parts))
 
 
-def num_buckets_for(parts: tuple[work.Part, ...]) -> int:
-    """Returns how many ranges keep a task within its memory."""
-    documents = sum(part.documents for part in parts)
-    return max(1, -(-documents // DOCUMENTS_PER_BUCKET))
+def survivors_of(
+    folder: work.WorkFolder, settings: deduplication.Deduplication
+) -> survivors.Survivors:
+    """Returns the reader of what `find` leaves."""
+    return survivors.Survivors(
+        folder.root,
+        without_copies=settings.is_on,
+        without_lines=settings.line_group_files > 0,
+    )
+
+
+def _search(
+    run: stages.Stages,
+    search: copies.Search,
+    num_parts: int,
+    settings: deduplication.Deduplication,
+    *,
+    with_short: bool = False,
+) -> None:
+    """Compares all rows, then gathers the copies of every part."""
+    step = copies.find_step(search, settings.memory_bytes)
+    ranges = copies.key_ranges(search, exchange.total_bytes(step))
+    run.exchange(f"compare_{search.items}", step, ranges)
+    gathering = copies.gather_step(
+        search, len(ranges), settings.memory_bytes, with_short=with_short
+    )
+    run.exchange(
+        f"gather_copies_of_{search.items}",
+        gathering,
+        copies.part_ranges(search, num_parts),
+    )

@@ -65,10 +65,6 @@ def clean(text: str) -> str:
     return text.encode("utf-8", errors="surrogatepass").decode("utf-8", "replace")
 
 
-def digest_of(text: str) -> bytes:
-    """Returns the 16 bytes that equal documents share.
-
-    Equal but for case and white space counts as equal.
-    """
-    normalised = " ".join(text.split()).lower()
-    return hashlib.blake2b(normalised.encode(), digest_size=16).digest()
+def normalised(text: str) -> str:
+    """Returns what texts share that are equal but for case and white space."""
+    return " ".join(text.split()).lower()

@@ -1,8 +1,7 @@
 """Stage 1: from an input file to its kept documents, with every drop counted.
 
 One task reads one input file once: records, language, rules. It leaves the kept
-documents in parts of bounded size, a digest of each for the search for equal
-ones, and the file's tally.
+documents in parts of bounded size, and the file's tally.
 """
 
 import collections
@@ -12,8 +11,6 @@ import pathlib
 from collections.abc import Callable
 from typing import IO
 
-import numpy as np
-
 from data_prep import documents, filters, readers, work
 from data_prep import tally as tally_lib
 from lmcodistill import errors
@@ -21,16 +18,6 @@ from lmcodistill.settings import prep
 
 # Bounds the memory of every later stage; no output depends on it.
 PART_BYTES = 32 << 20
-
-DIGEST = np.dtype(
-    [
-        ("digest_high", "<u8"),
-        ("digest_low", "<u8"),
-        ("id_high", "<u8"),
-        ("id_low", "<u8"),
-        ("number", "<u4"),
-    ]
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,23 +157,12 @@ class _PartWriter:
         self._folder, self._file = folder, file
         self._parts: list[work.Part] = []
         self._lines: list[bytes] = []
-        self._digests: list[tuple[int, int, int, int, int]] = []
         self._size = 0
 
     def write(self, document: documents.Document, verdict: filters.Verdict) -> int:
         """Keeps a document; returns the bytes of its text."""
         kept = dataclasses.replace(
             document, text=verdict.text, language=verdict.language
-        )
-        digest = documents.digest_of(kept.text)
-        self._digests.append(
-            (
-                int.from_bytes(digest[:8], "big"),
-                int.from_bytes(digest[8:], "big"),
-                int(kept.id[:16], 16),
-                int(kept.id[16:], 16),
-                len(self._lines),
-            )
         )
         line = kept.to_json().encode() + b"\n"
         self._lines.append(line)
@@ -203,11 +179,7 @@ class _PartWriter:
 
     def _flush(self) -> None:
         part = work.Part(self._file, len(self._parts), len(self._lines))
-        digests = np.array(self._digests, DIGEST)
-        digests.sort(order=["digest_high", "digest_low", "id_high", "id_low"])
         with work.writing(self._folder.documents(part)) as file:
             file.writelines(self._lines)
-        with work.writing(self._folder.digests(part)) as file:
-            np.save(file, digests)
         self._parts.append(part)
-        self._lines, self._digests, self._size = [], [], 0
+        self._lines, self._size = [], 0

@@ -5,6 +5,7 @@ manifest comes last, so a folder without one is unfinished; running prep again
 finishes it, skipping every stage of every file that left its marker.
 """
 
+import collections
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import sentencepiece
 import lmcodistill
 from data_prep import (
     deduplicate,
+    documents,
     engines,
     extract,
     inputs,
@@ -25,6 +27,7 @@ from data_prep import (
     report,
     sampling,
     shuffle,
+    signatures,
     splits,
     stages,
     tokenize_part,
@@ -33,6 +36,7 @@ from data_prep import (
 )
 from lmcodistill import errors
 from lmcodistill.data import shards, vocabulary
+from lmcodistill.settings import deduplication
 from lmcodistill.storage import files, layout
 
 
@@ -90,7 +94,13 @@ class _Run:
         self._is_pretokenized = sources[0].split is not None
         self._extracted: list[extract.Extracted] = []
         self._parts: tuple[work.Part, ...] = ()
-        self._num_buckets = 0
+        # Text that comes with its own splits is taken as it is.
+        self._deduplication = (
+            deduplication.Deduplication(exact=False)
+            if self._is_pretokenized
+            else settings.deduplication
+        )
+        self._survivors = deduplicate.survivors_of(folder, self._deduplication)
 
     def run(self) -> dict[str, Any]:
         self._extract()
@@ -154,21 +164,21 @@ class _Run:
             self._folder.remove()
             raise errors.DataError(report.nothing_kept(self._extracted))
 
-    def _find_duplicates(self) -> list[int]:
-        """Returns how many copies each input file holds; they are dropped."""
-        if self._is_pretokenized or not self._settings.prep.deduplicate:
-            return [0] * len(self._sources)
-        self._num_buckets = deduplicate.num_buckets_for(self._parts)
-        tasks = [
-            deduplicate.Task(bucket, self._num_buckets, self._folder.root, self._parts)
-            for bucket in range(self._num_buckets)
+    def _find_duplicates(self) -> list[collections.Counter[str]]:
+        """Returns how many documents of each input file go, per reason."""
+        dropped = [collections.Counter[str]() for _ in self._sources]
+        if not self._deduplication.is_on:
+            return dropped
+        crawls = [
+            signatures.crawl_of(found.tally.crawl, source.path)
+            for found, source in zip(self._extracted, self._sources, strict=True)
         ]
-        self._stages.run("find_duplicates", deduplicate.find_duplicates, tasks, "parts")
-        copies = [0] * len(self._sources)
-        for i, part in enumerate(self._parts):
-            found = deduplicate.load_duplicates(self._folder, i, self._num_buckets)
-            copies[part.file] += len(found)
-        return copies
+        copies = deduplicate.find(
+            self._stages, self._folder, self._parts, crawls, self._deduplication
+        )
+        for number, found in copies.items():
+            dropped[self._parts[number].file].update(found)
+        return dropped
 
     def _train_vocabulary(
         self, kept_splits: splits.Splits
@@ -185,7 +195,7 @@ class _Run:
                 number=i,
                 part=part,
                 root=self._folder.root,
-                num_buckets=self._num_buckets,
+                survivors=self._survivors,
                 place=kept_splits.place(part),
                 seed=self._settings.prep.seed,
                 rate=min(1.0, chosen.sample_bytes / max(1, total)),
@@ -227,7 +237,7 @@ class _Run:
                 number=i,
                 part=part,
                 root=self._folder.root,
-                num_buckets=self._num_buckets,
+                survivors=self._survivors,
                 place=kept_splits.place(part),
                 splits=kept_splits.names,
                 vocab_type=self._settings.vocabulary.type,
@@ -288,7 +298,7 @@ class _Run:
             "settings": self._plan["settings"],
         }
 
-    def _documents(self) -> Iterator[tuple[str, work.Part, frozenset[int]]]:
+    def _documents(self) -> Iterator[tuple[str, Iterator[documents.Document]]]:
         for i, part in enumerate(self._parts):
-            copies = deduplicate.load_duplicates(self._folder, i, self._num_buckets)
-            yield f"documents-{i:05d}.jsonl.gz", part, copies
+            kept = self._survivors.read(i, part, lambda _: None)
+            yield f"documents-{i:05d}.jsonl.gz", (document for _, document in kept)

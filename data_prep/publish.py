@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import lmcodistill
+from data_prep import documents as documents_lib
 from data_prep import inputs, recipe, report_html, work
 from lmcodistill import errors
 from lmcodistill.data import shards
-from lmcodistill.settings import prep
+from lmcodistill.settings import deduplication, prep
 from lmcodistill.storage import files, layout
 
 # What reading the inputs does not depend on.
@@ -25,9 +26,12 @@ _LATER_SETTINGS = frozenset(
         "Prep.validation_fraction",
         "Prep.seed",
         "Prep.shard_tokens",
-        "Prep.deduplicate",
         "Prep.keep_documents",
         *(f"PrepVocabulary.{f.name}" for f in dataclasses.fields(prep.PrepVocabulary)),
+        *(
+            f"Deduplication.{f.name}"
+            for f in dataclasses.fields(deduplication.Deduplication)
+        ),
     }
 )
 
@@ -98,13 +102,13 @@ def publish(
     report: dict[str, Any],
     *,
     dropped: list[pathlib.Path],
-    documents: Iterable[tuple[str, work.Part, frozenset[int]]] | None,
+    documents: Iterable[tuple[str, Iterable[documents_lib.Document]]] | None,
 ) -> None:
     """Writes everything but the shards, the manifest last."""
     paths = layout.DataLayout(output)
     files.write_bytes(paths.vocabulary, model)
     if documents is not None:
-        _write_documents(output / "documents", folder, documents)
+        _write_documents(output / "documents", documents)
     if any(path.stat().st_size for path in dropped):
         with work.writing(output / "dropped.jsonl") as file:
             for path in dropped:
@@ -119,19 +123,17 @@ def publish(
 
 def _write_documents(
     output: pathlib.Path,
-    folder: work.WorkFolder,
-    documents: Iterable[tuple[str, work.Part, frozenset[int]]],
+    documents: Iterable[tuple[str, Iterable[documents_lib.Document]]],
 ) -> None:
     output.mkdir(exist_ok=True)
-    for name, part, copies in documents:
+    for name, kept in documents:
         with (
             work.writing(output / name) as raw,
             # No name and no time in the header: equal documents, equal bytes.
             gzip.GzipFile("", "wb", fileobj=raw, mtime=0, compresslevel=6) as file,
         ):
-            for number, line in enumerate(work.json_lines(folder.documents(part))):
-                if number not in copies:
-                    file.write(line)
+            for document in kept:
+                file.write(document.to_json().encode() + b"\n")
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:

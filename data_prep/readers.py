@@ -23,7 +23,8 @@ _GZIP, _BZ2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\x
 _DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError)
 _ADVANCE_BYTES = 64 << 10
 _TITLE = re.compile(r"= [^=].* =$")
-_TEXT_KINDS = frozenset({"response", "conversion"})
+_READ_KINDS = frozenset({"response", "conversion", "warcinfo"})
+_IS_PART_OF = re.compile(rb"^isPartOf:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 Advance = Callable[[int], None]
 
@@ -150,10 +151,14 @@ def _archive(
         path,
         tally,
         max_record_bytes=settings.max_record_bytes,
-        wanted=_TEXT_KINDS,
+        wanted=_READ_KINDS,
         advance=advance,
     ):
         headers = record.headers
+        if headers["warc-type"].lower() == "warcinfo":
+            if found := _IS_PART_OF.search(record.body):
+                tally.crawl = found[1].decode("utf-8", "replace")[:80]
+            continue
         url = headers.get("warc-target-uri", "").strip("<> ")
         if headers["warc-type"].lower() == "conversion":
             text, reason = record.body.decode("utf-8", "replace"), None

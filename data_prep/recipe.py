@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from data_prep import filters
+from lmcodistill.settings import deduplication as deduplication_settings
 from lmcodistill.settings import prep as prep_settings
 
 
@@ -16,6 +17,9 @@ class Recipe:
     language: prep_settings.LanguageRule
     c4: prep_settings.C4Rules
     gopher: prep_settings.GopherRules
+    deduplication: deduplication_settings.Deduplication = (
+        deduplication_settings.Deduplication()
+    )
 
     def to_json(self) -> dict[str, Any]:
         """Returns them by class and field, as gin files name them."""

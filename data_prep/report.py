@@ -1,5 +1,6 @@
 """What was kept and why not: the report, and the sentences that quote it."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ FORMAT_VERSION = 1
 
 def build(
     extracted: Sequence[extract.Extracted],
-    duplicates: Sequence[int],
+    duplicates: Sequence[Mapping[str, int]],
     counts: Mapping[str, Mapping[str, int]],
     pieces: vocabulary.Vocabulary,
     sampled: Mapping[str, int],
@@ -22,7 +23,7 @@ def build(
 
     Args:
         extracted: What became of each input file.
-        duplicates: Copies in each, dropped after that.
+        duplicates: Copies in each, dropped after that, per reason.
         counts: Documents, tokens, words and bytes of each split.
         pieces: The vocabulary.
         sampled: What it was trained on.
@@ -32,13 +33,14 @@ def build(
         _file_line(found, copies)
         for found, copies in zip(extracted, duplicates, strict=True)
     ]
-    total = tally_lib.Tally()
-    for found in extracted:
+    total, copies = tally_lib.Tally(), collections.Counter[str]()
+    for found, dropped in zip(extracted, duplicates, strict=True):
         total.add(found.tally)
+        copies.update(dropped)
     return {
         "format_version": FORMAT_VERSION,
         "total": {
-            **_kept_and_dropped(total, sum(duplicates)),
+            **_kept_and_dropped(total, copies),
             "files": len(lines),
             "bytes": sum(found.bytes for found in extracted),
             "damaged_files": sum(line["damaged"] > 0 for line in lines),
@@ -103,7 +105,7 @@ def empty_split(split: str, counts: Mapping[str, Mapping[str, int]]) -> str:
     )
 
 
-def _file_line(found: extract.Extracted, copies: int) -> dict[str, Any]:
+def _file_line(found: extract.Extracted, copies: Mapping[str, int]) -> dict[str, Any]:
     return {
         "name": found.source,
         "bytes": found.bytes,
@@ -115,14 +117,13 @@ def _file_line(found: extract.Extracted, copies: int) -> dict[str, Any]:
     }
 
 
-def _kept_and_dropped(tally: tally_lib.Tally, copies: int) -> dict[str, Any]:
-    dropped = dict(tally.dropped)
-    if copies:
-        dropped["duplicate"] = copies
+def _kept_and_dropped(
+    tally: tally_lib.Tally, copies: Mapping[str, int]
+) -> dict[str, Any]:
     return {
         "read": tally.read,
-        "kept": tally.kept - copies,
-        "dropped": _by_count(dropped),
+        "kept": tally.kept - sum(copies.values()),
+        "dropped": _by_count({**tally.dropped, **copies}),
     }
 
 

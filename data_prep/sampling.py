@@ -10,7 +10,7 @@ import json
 import pathlib
 from collections.abc import Callable
 
-from data_prep import deduplicate, documents, partition, text_forms, work
+from data_prep import partition, survivors, text_forms, work
 
 # Under the trainer's own limit, which skips without counting.
 MAX_PARAGRAPH_BYTES = 4_000
@@ -24,7 +24,7 @@ class Task:
         number: Number of the part in the run.
         part: The part.
         root: The work folder.
-        num_buckets: Ranges of digests that were searched for duplicates.
+        survivors: Reads the documents that stay.
         place: Which split each document goes to.
         seed: Of the sample.
         rate: Share of the training documents to take.
@@ -34,7 +34,7 @@ class Task:
     number: int
     part: work.Part
     root: pathlib.Path
-    num_buckets: int
+    survivors: survivors.Survivors
     place: partition.ByHash | partition.ByOrder
     seed: int
     rate: float
@@ -52,15 +52,10 @@ class Task:
 def sample(task: Task, advance: Callable[[int], None]) -> None:
     """Writes the sample, or the word counts, and a marker."""
     folder = work.WorkFolder(task.root)
-    copies = deduplicate.load_duplicates(folder, task.number, task.num_buckets)
     counts = collections.Counter[str]()
     num_documents = num_bytes = 0
     with work.writing(folder.sample(task.part)) as file:
-        for number, line in enumerate(work.json_lines(folder.documents(task.part))):
-            advance(len(line))
-            if number in copies:
-                continue
-            document = documents.Document.from_json(line)
+        for number, document in task.survivors.read(task.number, task.part, advance):
             split = task.place.place(document.id, number).split
             if split in (partition.VALIDATION, partition.TEST):
                 continue

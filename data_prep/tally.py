@@ -19,6 +19,7 @@ class Tally:
             behind them.
         truncated: Whether the file ends in the middle of a record.
         languages: Kept documents per language, as declared or found.
+        crawl: Name of the crawl that the file says it is part of, or empty.
         note: A sentence for people about the file as a whole, or empty.
     """
 
@@ -36,6 +37,7 @@ class Tally:
     languages: collections.Counter[str] = dataclasses.field(
         default_factory=collections.Counter
     )
+    crawl: str = ""
     note: str = ""
 
     def drop(self, reason: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import deduplicate, documents, partition, text_forms, work
+from data_prep import partition, survivors, text_forms, work
 from lmcodistill.data import documents_index, shards, vocabulary
 
 _BATCH = 256
@@ -48,7 +48,7 @@ class Task:
         number: Number of the part in the run.
         part: The part.
         root: The work folder.
-        num_buckets: Ranges of digests that were searched for duplicates.
+        survivors: Reads the documents that stay.
         place: Which split each document goes to, and where in it.
         splits: Names of all splits.
         vocab_type: `unigram`, `bpe` or `word`.
@@ -57,7 +57,7 @@ class Task:
     number: int
     part: work.Part
     root: pathlib.Path
-    num_buckets: int
+    survivors: survivors.Survivors
     place: partition.ByHash | partition.ByOrder
     splits: tuple[str, ...]
     vocab_type: str
@@ -76,20 +76,13 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
     folder = work.WorkFolder(task.root)
     pieces = vocabulary.Vocabulary.load(folder.vocabulary_model)
     dtype = shards.token_dtype(pieces.size)
-    copies = deduplicate.load_duplicates(folder, task.number, task.num_buckets)
     rows: list[tuple[int, ...]] = []
     arrays: list[np.ndarray] = []
     unknown, inexact = collections.Counter[str](), collections.Counter[str]()
     num_kept = ids_kept = 0
     split_numbers = {name: i for i, name in enumerate(task.splits)}
-    lines = enumerate(work.json_lines(folder.documents(task.part)))
-    while batch := list(itertools.islice(lines, _BATCH)):
-        advance(sum(len(line) for _, line in batch))
-        kept = [
-            (number, documents.Document.from_json(line))
-            for number, line in batch
-            if number not in copies
-        ]
+    found = task.survivors.read(task.number, task.part, advance)
+    while kept := list(itertools.islice(found, _BATCH)):
         num_kept += len(kept)
         ids_kept += sum(int(document.id, 16) for _, document in kept)
         texts = [text_forms.tokenizer_form(d.text, task.vocab_type) for _, d in kept]

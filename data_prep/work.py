@@ -133,15 +133,6 @@ class WorkFolder:
     def documents(self, part: Part) -> pathlib.Path:
         return self.root / "kept" / f"{part.name}.jsonl"
 
-    def digests(self, part: Part) -> pathlib.Path:
-        return self.root / "kept" / f"{part.name}.digests.npy"
-
-    def duplicates(self, bucket: int) -> pathlib.Path:
-        return self.root / "duplicates" / f"{bucket:06d}.npy"
-
-    def duplicates_marker(self, bucket: int) -> pathlib.Path:
-        return self.root / "duplicates" / f"{bucket:06d}.json"
-
     def sample(self, part: Part) -> pathlib.Path:
         return self.root / "vocabulary" / f"{part.name}.sample"
 

@@ -31,7 +31,7 @@ from absl import flags
 from data_prep import inputs, pipeline, progress, recipe
 from data_prep.engines import choice
 from lmcodistill import config, errors
-from lmcodistill.settings import prep
+from lmcodistill.settings import deduplication, prep
 
 # An unquoted pattern, which the shell has replaced by many names, is understood.
 ARGUMENTS = "[INPUT ...]"
@@ -89,6 +89,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
         language=loaded.get(prep.LanguageRule),
         c4=loaded.get(prep.C4Rules),
         gopher=loaded.get(prep.GopherRules),
+        deduplication=loaded.get(deduplication.Deduplication),
     )
     display = progress.Display(sys.stderr)
     signal.signal(signal.SIGTERM, _stop)

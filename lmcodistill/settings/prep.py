@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lmcodistill.settings import checks
+from lmcodistill.settings import checks, deduplication
 
 TEXT_DOCUMENTS = ("sections", "lines", "files")
 PRETOKENIZED_DOCUMENTS = ("lines", "articles")
@@ -20,8 +20,6 @@ class Prep:
             document id. Pre-tokenized text brings its own held-out files.
         seed: Seed of the hash that shuffles documents and deals them out.
         shard_tokens: Tokens that a shard file holds, about.
-        deduplicate: Whether documents of equal text (but for case and white
-            space) are kept once only.
         keep_documents: Whether the kept documents are written beside the
             shards, as JSON Lines.
         dropped_samples: Dropped documents per reason and part to write beside
@@ -42,7 +40,6 @@ class Prep:
     validation_fraction: float = 0.01
     seed: int = 0
     shard_tokens: int = 1 << 24
-    deduplicate: bool = True
     keep_documents: bool = False
     dropped_samples: int = 0
     html_main_content: bool = True
@@ -219,4 +216,11 @@ class GopherRules:
 
 
 # Every class here; config registers them with gin.
-PREP_SETTINGS = (Prep, PrepVocabulary, LanguageRule, C4Rules, GopherRules)
+PREP_SETTINGS = (
+    Prep,
+    PrepVocabulary,
+    deduplication.Deduplication,
+    LanguageRule,
+    C4Rules,
+    GopherRules,
+)

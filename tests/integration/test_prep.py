@@ -159,7 +159,8 @@ def test_number_of_workers_and_size_of_parts_change_no_byte(
     run_pipeline(sources, tmp_path / "one", settings(), num_workers=1)
     run_pipeline(sources, tmp_path / "two", settings(), num_workers=2)
     monkeypatch.setattr("data_prep.extract.PART_BYTES", 5_000)
-    monkeypatch.setattr("data_prep.deduplicate.DOCUMENTS_PER_BUCKET", 10)
+    monkeypatch.setattr("data_prep.copies._BUCKET_BYTES", 200)
+    monkeypatch.setattr("data_prep.copies._PARTS_PER_FILE", 3)
     small_parts = settings(keep_documents=False)
     run_pipeline(sources, tmp_path / "parts", small_parts, num_workers=1)
 

@@ -6,50 +6,18 @@ import numpy as np
 import pytest
 
 from data_prep import (
-    deduplicate,
     documents,
-    extract,
     inputs,
     partition,
     progress,
     report_html,
+    survivors,
     tally,
     tokenize_part,
     vocabulary_training,
     work,
 )
 from lmcodistill import errors
-
-
-def part_with(folder, file, found):
-    """Writes the digests of (text, id) pairs as the first stage does."""
-    part = work.Part(file, 0, len(found))
-    rows = []
-    for number, (text, id_) in enumerate(found):
-        digest = documents.digest_of(text)
-        high, low = digest[:8], digest[8:]
-        rows.append((int.from_bytes(high), int.from_bytes(low), 0, id_, number))
-    digests = np.array(rows, extract.DIGEST)
-    digests.sort(order=["digest_high", "digest_low", "id_high", "id_low"])
-    np.save(folder.digests(part), digests)
-    return part
-
-
-@pytest.mark.parametrize("num_buckets", [1, 2, 7])
-def test_of_equal_documents_the_lowest_id_stays(tmp_path, num_buckets):
-    folder = work.WorkFolder(tmp_path)
-    folder.make()
-    parts = (
-        part_with(folder, 0, [("Same  text", 5), ("alone", 1), ("b", 9)]),
-        part_with(folder, 1, [("same text\n", 3), ("b", 8), ("b", 7)]),
-    )
-
-    for bucket in range(num_buckets):
-        task = deduplicate.Task(bucket, num_buckets, tmp_path, parts)
-        deduplicate.find_duplicates(task, lambda _: None)
-
-    assert deduplicate.load_duplicates(folder, 0, num_buckets) == {0, 2}
-    assert deduplicate.load_duplicates(folder, 1, num_buckets) == {1}
 
 
 def test_clean_text_survives_what_json_and_terminals_bring():
@@ -180,7 +148,7 @@ def test_every_unknown_word_is_a_token_of_its_own(tmp_path):
         number=0,
         part=part,
         root=tmp_path,
-        num_buckets=0,
+        survivors=survivors.Survivors(tmp_path, False, False),
         place=partition.ByOrder("test", 0, 2, 1),
         splits=("test",),
         vocab_type="word",

@@ -1,0 +1,273 @@
+"""Finds what occurs more than once, whatever it is: documents or lines.
+
+A stage leaves, per part, a row for every key of every item. Of the items that
+share a key, the one of lowest rank stays; the others are copies, once per key.
+All-to-all, twice: by key, to find the copies, and by part, so that whoever reads
+a part opens one small file to learn which of its items to leave out. Nothing is
+held but one block of rows, so memory grows neither with the input nor with the
+number of items under one key.
+"""
+
+import collections
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from data_prep import exchange, work
+
+# The lowest bit of a key is the kind; TOO_SHORT needs no key.
+EXACT, NEAR, TOO_SHORT = 0, 1, 2
+REASONS = ("duplicate", "near_duplicate", "duplicate_lines")
+
+ROW = np.dtype([("key", "<u8"), ("rank", "<u8"), ("part", "<u4"), ("number", "<u4")])
+ORDER = ("key", "rank", "part", "number")
+COPY = np.dtype([("part", "<u4"), ("number", "<u4"), ("kind", "u1")])
+COPY_ORDER = ("part", "number", "kind")
+
+# No output depends on these two. A bucket is read block by block, so it may be
+# of any size; many buckets keep many workers busy, but each looks at every run.
+_BUCKET_BYTES = 64 << 20
+_MAX_BUCKETS = 1_024
+_PARTS_PER_FILE = 64
+# A block is read, sorted into a copy and compared: its order is 8 bytes a row.
+_MEMORY_PER_BLOCK_BYTE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """Where one search for copies writes: path arithmetic.
+
+    Attributes:
+        work_root: The work folder.
+        items: What is compared: `documents` or `lines`.
+    """
+
+    work_root: pathlib.Path
+    items: str
+
+    @property
+    def root(self) -> pathlib.Path:
+        return self.work_root / "duplicates" / self.items
+
+    def make(self) -> None:
+        """Makes the folders."""
+        for name in ("rows", "found", "parts"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def rows(self, part: work.Part) -> pathlib.Path:
+        return self.root / "rows" / f"{part.name}.rows"
+
+    def too_short(self, part: work.Part) -> pathlib.Path:
+        return self.root / "rows" / f"{part.name}.short"
+
+    def rows_marker(self, part: work.Part) -> pathlib.Path:
+        return self.root / "rows" / f"{part.name}.json"
+
+    def found(self, bucket: int, block: int) -> pathlib.Path:
+        return self.root / "found" / f"{bucket:06d}-{block:06d}.rows"
+
+    def found_marker(self, bucket: int) -> pathlib.Path:
+        return self.root / "found" / f"{bucket:06d}.json"
+
+    def copies(self, bucket: int) -> pathlib.Path:
+        return self.root / "parts" / f"{bucket:06d}.rows"
+
+    def copies_marker(self, bucket: int) -> pathlib.Path:
+        return self.root / "parts" / f"{bucket:06d}.json"
+
+    def count(self, num_parts: int) -> Mapping[int, Mapping[str, int]]:
+        """Returns, of every part that has copies, how many per reason."""
+        counts: dict[int, dict[str, int]] = {}
+        for bucket in range(-(-num_parts // _PARTS_PER_FILE)):
+            marker = work.read_marker(self.copies_marker(bucket)) or {}
+            counts.update((int(part), found) for part, found in marker.items())
+        return counts
+
+    def load(self, number: int) -> np.ndarray:
+        """Returns the numbers of the items of one part that are copies, sorted."""
+        path = self.copies(number // _PARTS_PER_FILE)
+        if not path.stat().st_size:
+            return np.zeros(0, np.uint32)
+        rows = np.memmap(path, COPY, "r")
+        start, stop = np.searchsorted(rows["part"], [number, number + 1])
+        return np.array(rows["number"][start:stop])
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyRange:
+    """One range of keys to compare.
+
+    Attributes:
+        search: Where to write.
+        number: Of the range.
+        low: The lowest key.
+        high: One above the highest.
+    """
+
+    search: Search
+    number: int
+    low: tuple[int]
+    high: tuple[int]
+
+    @property
+    def marker(self) -> pathlib.Path:
+        return self.search.found_marker(self.number)
+
+
+@dataclasses.dataclass(frozen=True)
+class PartRange:
+    """Consecutive parts whose copies lie in one file.
+
+    Attributes:
+        search: Where to write.
+        number: Of the range.
+        low: Number of the first part.
+        high: One above the number of the last.
+    """
+
+    search: Search
+    number: int
+    low: tuple[int]
+    high: tuple[int]
+
+    @property
+    def marker(self) -> pathlib.Path:
+        return self.search.copies_marker(self.number)
+
+
+def of_documents(root: pathlib.Path) -> Search:
+    """Returns the search for copies of documents, in a work folder."""
+    return Search(root, "documents")
+
+
+def of_lines(root: pathlib.Path) -> Search:
+    """Returns the search for copies of lines, in a work folder."""
+    return Search(root, "lines")
+
+
+def rank_of(document_id: str) -> int:
+    """Returns what decides between documents that share a key: 64 bits of the id."""
+    return int(document_id[:16], 16)
+
+
+def write_rows(search: Search, part: work.Part, rows: np.ndarray) -> None:
+    """Writes the rows of one part, in order."""
+    with work.writing(search.rows(part)) as file:
+        exchange.write_rows(file, rows, ORDER)
+
+
+def find_step(search: Search, memory_bytes: int) -> exchange.Step[KeyRange]:
+    """Returns the all-to-all step by key."""
+    return exchange.Step(
+        find_runs=functools.partial(_row_runs, search),
+        dtype=ROW,
+        order=ORDER,
+        collect=find,
+        block_bytes=memory_bytes // _MEMORY_PER_BLOCK_BYTE,
+    )
+
+
+def key_ranges(search: Search, num_bytes: int) -> list[KeyRange]:
+    """Returns the buckets for so many bytes of rows."""
+    count = min(_MAX_BUCKETS, max(1, -(-num_bytes // _BUCKET_BYTES)))
+    edges = [(i << 64) // count for i in range(count + 1)]
+    return [KeyRange(search, i, (edges[i],), (edges[i + 1],)) for i in range(count)]
+
+
+def find(bucket: KeyRange, blocks: Iterator[exchange.Block]) -> None:
+    """Writes which items share a key with one of lower rank."""
+    num_runs = num_copies = 0
+    last_key: np.uint64 | None = None
+    for block in blocks:
+        keys = block.rows["key"]
+        is_copy = np.zeros(len(keys), bool)
+        is_copy[0] = keys[0] == last_key
+        is_copy[1:] = keys[1:] == keys[:-1]
+        last_key = keys[-1]
+        found = block.rows[is_copy]
+        if not len(found):
+            continue
+        copies = np.zeros(len(found), COPY)
+        copies["part"], copies["number"] = found["part"], found["number"]
+        copies["kind"] = found["key"] & np.uint64(1)
+        with work.writing(bucket.search.found(bucket.number, num_runs)) as file:
+            exchange.write_rows(file, copies, COPY_ORDER)
+        num_runs, num_copies = num_runs + 1, num_copies + len(copies)
+    work.write_marker(bucket.marker, {"runs": num_runs, "copies": num_copies})
+
+
+def gather_step(
+    search: Search, num_ranges: int, memory_bytes: int, *, with_short: bool
+) -> exchange.Step[PartRange]:
+    """Returns the all-to-all step by part.
+
+    Args:
+        search: Where to write.
+        num_ranges: How many ranges of keys were compared.
+        memory_bytes: See `Deduplication`.
+        with_short: Whether the parts have a list of documents that are too short.
+    """
+    return exchange.Step(
+        find_runs=functools.partial(_copy_runs, search, num_ranges, with_short),
+        dtype=COPY,
+        order=COPY_ORDER,
+        collect=gather,
+        block_bytes=memory_bytes // _MEMORY_PER_BLOCK_BYTE,
+    )
+
+
+def part_ranges(search: Search, num_parts: int) -> list[PartRange]:
+    """Returns the buckets for so many parts."""
+    edges = [*range(0, num_parts, _PARTS_PER_FILE), num_parts]
+    return [
+        PartRange(search, i, (low,), (high,))
+        for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+    ]
+
+
+def gather(bucket: PartRange, blocks: Iterator[exchange.Block]) -> None:
+    """Writes every copy once, by its lowest kind, and counts them."""
+    counts: collections.defaultdict[int, list[int]] = collections.defaultdict(
+        lambda: [0] * len(REASONS)
+    )
+    last: np.uint64 | None = None
+    with work.writing(bucket.search.copies(bucket.number)) as file:
+        for block in blocks:
+            items = block.rows["part"].astype(np.uint64) << np.uint64(32)
+            items |= block.rows["number"]
+            is_first = np.ones(len(items), bool)
+            is_first[0] = items[0] != last
+            is_first[1:] = items[1:] != items[:-1]
+            last = items[-1]
+            rows = block.rows[is_first]
+            file.write(rows.tobytes())
+            pairs = rows["part"].astype(np.uint64) * len(REASONS) + rows["kind"]
+            for pair, count in zip(*np.unique(pairs, return_counts=True), strict=True):
+                part, kind = divmod(int(pair), len(REASONS))
+                counts[part][kind] += int(count)
+    marker = {
+        str(part): {r: n for r, n in zip(REASONS, found, strict=True) if n}
+        for part, found in sorted(counts.items())
+    }
+    work.write_marker(bucket.marker, marker)
+
+
+def _row_runs(search: Search) -> Sequence[exchange.Run]:
+    parts = work.WorkFolder(search.work_root).read_parts()
+    return [exchange.Run(search.rows(part)) for part in parts]
+
+
+def _copy_runs(
+    search: Search, num_ranges: int, with_short: bool
+) -> Sequence[exchange.Run]:
+    runs = []
+    for bucket in range(num_ranges):
+        marker = work.read_marker(search.found_marker(bucket)) or {}
+        runs += [exchange.Run(search.found(bucket, i)) for i in range(marker["runs"])]
+    if with_short:
+        parts = work.WorkFolder(search.work_root).read_parts()
+        runs += [exchange.Run(search.too_short(part)) for part in parts]
+    return runs

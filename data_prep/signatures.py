@@ -1,0 +1,132 @@
+"""The keys of documents: those that share one are copies of each other.
+
+A document has the key of its normalised text and, if it is long enough, a key
+per band of its MinHash: rows of the same kind, told apart by the lowest bit of
+the key, so that one search finds both. The scope is mixed into every key:
+documents of different scopes share none.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from data_prep import copies, documents, exchange, line_duplicates, minhash, work
+from lmcodistill.settings import deduplication
+
+_BATCH = 256
+_CRAWL = re.compile(r"CC-MAIN-\d{4}-\d{2}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One part to sign.
+
+    Attributes:
+        number: Number of the part in the run.
+        part: The part.
+        root: The work folder.
+        scope: Documents of other scopes are no copies.
+        settings: Which keys to make.
+    """
+
+    number: int
+    part: work.Part
+    root: pathlib.Path
+    scope: str
+    settings: deduplication.Deduplication
+
+    @property
+    def marker(self) -> pathlib.Path:
+        return copies.of_documents(self.root).rows_marker(self.part)
+
+    @property
+    def size(self) -> int:
+        return work.WorkFolder(self.root).documents(self.part).stat().st_size
+
+
+def crawl_of(declared: str, path: pathlib.Path) -> str:
+    """Returns the name of the crawl that a file is part of, or "" for none.
+
+    Args:
+        declared: What the file itself says.
+        path: Of the file; a folder above it may bear the name.
+    """
+    named = _CRAWL.findall(str(path))
+    return declared or (named[-1] if named else "")
+
+
+def sign(task: Task, advance: Callable[[int], None]) -> None:
+    """Writes the rows of the part, and a marker.
+
+    Documents that are too short without the lines they share with others are
+    written beside, and have no row.
+    """
+    search, settings = copies.of_documents(task.root), task.settings
+    hasher = minhash.MinHash(
+        settings.num_bands, settings.rows_per_band, settings.ngram_words
+    )
+    scope = _scope_key(task.scope)
+    arrays = [np.zeros(0, copies.ROW)]
+    short: list[int] = []
+    found = _documents(task, short, advance)
+    while batch := list(itertools.islice(found, _BATCH)):
+        numbers = np.array([number for number, _ in batch], np.uint32)
+        ranks = np.array([copies.rank_of(d.id) for _, d in batch], np.uint64)
+        texts = [document.text for _, document in batch]
+        keys = []
+        if settings.exact:
+            digests = np.array([_digest(text) for text in texts], np.uint64)
+            keys.append((digests, np.arange(len(batch)), copies.EXACT))
+        if settings.near:
+            bands, owners = hasher.band_keys(texts, settings.min_near_words)
+            keys.extend((band, owners, copies.NEAR) for band in bands.T)
+        for values, owners, kind in keys:
+            rows = np.zeros(len(values), copies.ROW)
+            rows["key"] = ((values ^ scope) & ~np.uint64(1)) | np.uint64(kind)
+            rows["rank"], rows["part"] = ranks[owners], task.number
+            rows["number"] = numbers[owners]
+            arrays.append(rows)
+    copies.write_rows(search, task.part, np.concatenate(arrays))
+    if settings.line_group_files:
+        rows = np.zeros(len(short), copies.COPY)
+        rows["part"], rows["number"] = task.number, short
+        rows["kind"] = copies.TOO_SHORT
+        with work.writing(search.too_short(task.part)) as file:
+            exchange.write_rows(file, rows, copies.COPY_ORDER)
+    work.write_marker(task.marker, {"too_short": len(short)})
+
+
+def _documents(
+    task: Task, short: list[int], advance: Callable[[int], None]
+) -> Iterator[tuple[int, documents.Document]]:
+    """Yields numbered documents without shared lines; the others go to `short`."""
+    folder = work.WorkFolder(task.root)
+    cutter = None
+    if task.settings.line_group_files:
+        cutter = line_duplicates.Cutter(copies.of_lines(task.root).load(task.number))
+    for number, line in enumerate(work.json_lines(folder.documents(task.part))):
+        advance(len(line))
+        document = documents.Document.from_json(line)
+        if cutter is not None:
+            text = cutter.cut(document.text)
+            words = len(text.split())
+            if text != document.text and words < max(1, task.settings.min_words_left):
+                short.append(number)
+                continue
+            document = dataclasses.replace(document, text=text)
+        yield number, document
+
+
+def _digest(text: str) -> int:
+    content = documents.normalised(text).encode()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def _scope_key(scope: str) -> np.uint64:
+    digest = hashlib.blake2b(scope.encode(), digest_size=8).digest()
+    return np.uint64(int.from_bytes(digest, "little"))
