@@ -42,10 +42,14 @@ REQUIRES = [
 EXTRAS = {
     "s3": ["s3fs>=2024.12"],
     "gcs": ["gcsfs>=2024.12"],
+    # 4.1 is the first that deals rows to partitions by number. Needs Java 17.
+    "spark": ["pyspark[sql]>=4.1,<5", "pandas<3"],
     "dev": [
         "build>=1.2",
         "mypy>=1.15",
         "pytest>=8.3",
+        "pandas<3",
+        "pyspark[sql]>=4.1,<5",
         "ruff>=0.11",
         "setuptools>=77",
         # An S3 server on loopback, and its client.

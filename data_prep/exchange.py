@@ -3,8 +3,8 @@
 A stage leaves a *run* per part: rows that are sorted by their order fields, and
 perhaps a payload for each. A bucket is a range of that order; it collects its
 rows from all runs, in order, block by block. An engine does this with files and
-sorting (`collect_from_runs`) or with a shuffle of its own (`deal`); a bucket sees
-the same rows in the same order either way, and so writes the same bytes.
+sorting (`collect_from_runs`) or with a shuffle of its own (`read_run`, `sort_keys`);
+a bucket sees the same rows in the same order either way, and writes the same bytes.
 """
 
 import dataclasses
@@ -128,23 +128,17 @@ def merge(
             advance(size)
 
 
-def deal(
-    step: Step[BucketT], run: Run, buckets: Sequence[BucketT]
-) -> Iterator[tuple[int, Block]]:
-    """Yields the rows of one run in order, with the number of their bucket.
-
-    For engines that move rows themselves; `sort_keys` gives them the order.
-    """
-    for number, bucket in enumerate(buckets):
-        stack = [_Slice.find(step, run, bucket.low, bucket.high)]
-        while stack:
-            found = stack.pop()
-            length = found.stop - found.start
-            if length > 1 and found.size > step.block_bytes:
-                middle = found.start + length // 2
-                stack += [found.cut(middle, found.stop), found.cut(found.start, middle)]
-            elif length:
-                yield number, _load(step, [found])
+def read_run(step: Step[BucketT], run: Run) -> Iterator[Block]:
+    """Yields all rows of one run in order, for engines that move rows themselves."""
+    stack = [_Slice.whole(step, run)]
+    while stack:
+        found = stack.pop()
+        length = found.stop - found.start
+        if length > 1 and found.size > step.block_bytes:
+            middle = found.start + length // 2
+            stack += [found.cut(middle, found.stop), found.cut(found.start, middle)]
+        elif length:
+            yield _load(step, [found])
 
 
 def sort_keys(step: Step[BucketT], rows: np.ndarray) -> np.ndarray:
@@ -166,8 +160,12 @@ class _Slice:
     stop: int
 
     @classmethod
+    def whole(cls, step: Step[Any], run: Run) -> "_Slice":
+        return cls(step, run, 0, run.rows.stat().st_size // step.dtype.itemsize)
+
+    @classmethod
     def find(cls, step: Step[Any], run: Run, low: Bound, high: Bound) -> "_Slice":
-        whole = cls(step, run, 0, run.rows.stat().st_size // step.dtype.itemsize)
+        whole = cls.whole(step, run)
         return whole.cut(whole.place(low), whole.place(high))
 
     def cut(self, start: int, stop: int) -> "_Slice":

@@ -4,4 +4,6 @@ import sys
 
 from lmcodistill import cli
 
-sys.exit(cli.main())
+# A process that a stage starts may import the main file again, under another name.
+if __name__ == "__main__":
+    sys.exit(cli.main())

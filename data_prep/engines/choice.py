@@ -1,21 +1,58 @@
 """Which engine a run asked for."""
 
+import os
+import pathlib
+
 from data_prep import engines
 from data_prep.engines import local
 from lmcodistill import errors
 
-NAMES = ("local",)
+NAMES = ("local", "spark")
 
 
-def make(name: str, num_workers: int) -> engines.Engine:
+def make(
+    name: str,
+    num_workers: int = 0,
+    *,
+    spark_master: str = "",
+    output: pathlib.Path | None = None,
+) -> engines.Engine:
     """Returns the engine called `name`.
 
+    Args:
+        name: `local` or `spark`.
+        num_workers: Processes of the local engine; 0: one per core.
+        spark_master: Which Spark; empty leaves it to Spark's own configuration.
+        output: The data folder, which the machines of a cluster must all see.
+
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, it is not installed, or something
+            else was given that it has no use for.
     """
     if name not in NAMES:
         raise errors.UsageError(
             f"--engine={name} is not available: this version has {', '.join(NAMES)}. "
             "Leave --engine out to use the processes of this machine."
         )
-    return local.Local(num_workers)
+    if name == "local":
+        if spark_master:
+            raise errors.UsageError(
+                f"--spark_master={spark_master} was given without --engine=spark. Add "
+                "it, or leave --spark_master out."
+            )
+        return local.Local(num_workers or len(os.sched_getaffinity(0)))
+    if num_workers:
+        raise errors.UsageError(
+            f"--num_workers={num_workers} is for --engine=local. Spark's own settings "
+            "say how many executors and cores there are, such as spark.cores.max or "
+            "--spark_master=local[4]."
+        )
+    try:
+        from data_prep.engines import spark
+    except ModuleNotFoundError as error:
+        raise errors.UsageError(
+            f"--engine=spark needs {error.name}, which is not installed. Install it "
+            "with: pip install 'lmcodistill[spark]'"
+        ) from error
+    assert output is not None
+    return spark.Spark(spark_master, output.absolute())

@@ -19,7 +19,6 @@ Examples:
 
 import errno
 import json
-import os
 import pathlib
 import signal
 import sys
@@ -54,13 +53,22 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "engine",
         "local",
-        "Where the stages run; local: processes of this machine.",
+        "Where the stages run; local: processes of this machine; spark: the "
+        "machines of an Apache Spark cluster.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "spark_master",
+        "",
+        "With --engine=spark, its master, such as spark://HOST:7077; default: what "
+        "spark-submit or Spark's own configuration says.",
         flag_values=flag_values,
     )
     flags.DEFINE_integer(
         "num_workers",
         0,
-        "Processes; 0: one per core. The result does not depend on it.",
+        "Processes of --engine=local; 0: one per core. The result does not depend on "
+        "it.",
         flag_values=flag_values,
     )
     for split in ("train", "validation", "test"):
@@ -94,8 +102,20 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     display = progress.Display(sys.stderr)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        with choice.make(flag_values.engine, num_workers) as engine:
-            report = pipeline.run(sources, output, settings, engine, display)
+        with choice.make(
+            flag_values.engine,
+            num_workers,
+            spark_master=flag_values.spark_master,
+            output=output,
+        ) as engine:
+            # Executors of Spark start in folders of their own.
+            report = pipeline.run(
+                [x._replace(path=x.path.absolute()) for x in sources],
+                output.absolute(),
+                settings,
+                engine,
+                display,
+            )
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
@@ -153,7 +173,7 @@ def _num_workers(flag_values: flags.FlagValues) -> int:
             f"--num_workers = {flag_values.num_workers} cannot work: expected 0 (one "
             "per core) or more."
         )
-    return flag_values.num_workers or len(os.sched_getaffinity(0))
+    return flag_values.num_workers
 
 
 def _stop(signum: int, frame: types.FrameType | None) -> None:
