@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Callable
 from typing import IO
 
-from data_prep import documents, filters, readers, work
+from data_prep import documents, filters, profile, readers, work
 from data_prep import tally as tally_lib
 from lmcodistill import errors
 from lmcodistill.settings import prep
@@ -59,6 +59,7 @@ class Extracted:
         bytes: Its size.
         sha256: Its digest.
         tally: What became of its documents.
+        profile: What those are like that passed the rules.
         parts: Where the kept ones are.
     """
 
@@ -66,6 +67,7 @@ class Extracted:
     bytes: int
     sha256: str
     tally: tally_lib.Tally
+    profile: profile.Profile
     parts: tuple[work.Part, ...]
 
 
@@ -75,7 +77,7 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
     Raises:
         DataError: the file cannot be opened.
     """
-    tally = tally_lib.Tally()
+    tally, shape = tally_lib.Tally(), profile.Profile()
     folder = work.WorkFolder(task.root)
     try:
         if task.rules is None:
@@ -95,6 +97,7 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
                 if verdict.reason is None:
                     size = writer.write(document, verdict)
                     tally.keep(size, verdict.language)
+                    shape.count(size, document.url)
                     continue
                 tally.drop(verdict.reason)
                 samples[verdict.reason] += 1
@@ -113,6 +116,7 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
         "bytes": task.path.stat().st_size,
         "sha256": sha256,
         "tally": tally.to_json(),
+        "profile": shape.to_json(),
         "parts": [part.documents for part in parts],
     }
     work.write_marker(task.marker, marker)
@@ -128,6 +132,7 @@ def read_result(folder: work.WorkFolder, file: int) -> Extracted | None:
         bytes=marker["bytes"],
         sha256=marker["sha256"],
         tally=tally_lib.Tally.from_json(marker["tally"]),
+        profile=profile.Profile.from_json(marker["profile"]),
         parts=tuple(work.Part(file, i, n) for i, n in enumerate(marker["parts"])),
     )
 

@@ -130,7 +130,13 @@ class _Run:
             self._folder,
             manifest,
             pieces.model,
-            {**summary, "timings": {"seconds": self._display.seconds}},
+            {
+                **summary,
+                "timings": {
+                    "seconds": self._display.seconds,
+                    "cpu_seconds": self._stages.cpu_seconds,
+                },
+            },
             dropped=[self._folder.dropped(i) for i in range(len(self._sources))],
             documents=self._documents() if self._settings.prep.keep_documents else None,
         )
@@ -222,7 +228,7 @@ class _Run:
             files.write_bytes(self._folder.vocabulary_model, model)
             return
         samples = tuple(self._folder.sample(part) for part in self._parts)
-        with self._display.stage("train_vocabulary", 1000, unit="") as stage:
+        with self._stages.alone("train_vocabulary", 1000, unit="") as stage:
             vocabulary_training.train_pieces(
                 chosen,
                 samples,

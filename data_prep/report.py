@@ -4,11 +4,12 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_prep import extract, recipe
+from data_prep import extract, profile, recipe
 from data_prep import tally as tally_lib
 from lmcodistill.data import vocabulary
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_TOP_HOSTS = 100
 
 
 def build(
@@ -34,8 +35,10 @@ def build(
         for found, copies in zip(extracted, duplicates, strict=True)
     ]
     total, copies = tally_lib.Tally(), collections.Counter[str]()
+    shape = profile.Profile()
     for found, dropped in zip(extracted, duplicates, strict=True):
         total.add(found.tally)
+        shape.add(found.profile)
         copies.update(dropped)
     return {
         "format_version": FORMAT_VERSION,
@@ -47,6 +50,8 @@ def build(
             "truncated_files": sum(line["truncated"] for line in lines),
             "ignored_files": sum(bool(line["note"]) for line in lines),
             "languages": _by_count(total.languages),
+            "lengths": [found._asdict() for found in shape.length_ranges()],
+            "hosts": shape.top_hosts(_TOP_HOSTS),
         },
         "files": lines,
         "splits": {name: _split_line(found) for name, found in counts.items()},

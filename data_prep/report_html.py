@@ -1,45 +1,60 @@
-"""The report as one page that opens offline: tables and bars, no script.
+"""The report as one page that opens offline: tables and drawings, no script.
 
-Everything that comes from outside is escaped.
+Everything that comes from outside is escaped, in `lmcodistill.report`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lmcodistill.report import pages
+from lmcodistill.report import columns, pages
+
+# A crawl has 70,000 files, and its text comes from a million hosts.
+_MAX_FILES, _MAX_HOSTS, _MAX_LANGUAGES = 500, 25, 15
+_DUPLICATES = {
+    "duplicate": "equal to another, but for case and white space",
+    "near_duplicate": "near copy of another",
+    "duplicate_lines": "too short without the lines that others have",
+}
 
 
 def render(report: Mapping[str, Any]) -> str:
     """Returns the page."""
     total = report["total"]
-    share = total["kept"] / max(1, total["read"])
     return pages.page(
         "lmcodistill prep",
         [
-            pages.paragraph(
-                f"{total['kept']:,} of {total['read']:,} documents kept ({share:.1%}) "
-                f"from {total['files']:,} file(s), {total['bytes'] / 1e6:,.1f} MB.",
-                "lead",
-            ),
+            pages.paragraph(_summary(report), "lead"),
             *_trouble(total),
             pages.heading("Kept, and why not"),
             pages.bars({"kept": total["kept"], **total["dropped"]}, total["read"]),
+            *_duplicates(total),
             pages.heading("Splits"),
-            _splits(report["splits"]),
+            *_splits(report["splits"]),
+            pages.heading("Lengths of the documents that passed the rules"),
+            _lengths(total["lengths"]),
+            pages.heading("Languages of the documents that passed the rules"),
+            _most("languages", total["languages"], total, _MAX_LANGUAGES),
+            *_hosts(total),
+            *_masked(total),
             pages.heading("Vocabulary"),
             _vocabulary(report["vocabulary"]),
-            pages.heading("Languages of the documents that passed the rules"),
-            pages.bars(total["languages"], sum(total["languages"].values())),
-            pages.heading("Input files"),
-            _files(report["files"]),
             pages.heading("Time"),
-            pages.table(
-                ["stage", "seconds"],
-                ([n, f"{s:.1f}"] for n, s in report["timings"]["seconds"].items()),
-            ),
+            *_time(report["timings"]),
+            pages.heading("Input files"),
+            *_files(report["files"]),
             pages.heading("Settings"),
             _settings(report["settings"]),
         ],
+    )
+
+
+def _summary(report: Mapping[str, Any]) -> str:
+    total, splits = report["total"], report["splits"].values()
+    tokens = sum(split["tokens"] for split in splits)
+    return (
+        f"{total['kept']:,} of {total['read']:,} documents kept "
+        f"({total['kept'] / max(1, total['read']):.1%}) from {total['files']:,} "
+        f"file(s), {total['bytes'] / 1e6:,.1f} MB: {tokens:,} tokens."
     )
 
 
@@ -53,18 +68,111 @@ def _trouble(total: Mapping[str, Any]) -> list[str]:
         )
         if total[name]
     ]
-    return [pages.paragraph(f"{'; '.join(parts)}: see below.")] if parts else []
+    return [pages.paragraph(f"{'; '.join(parts)}: see below.", "warn")] if parts else []
 
 
-def _splits(splits: Mapping[str, Mapping[str, Any]]) -> str:
-    names = ("documents", "tokens", "words", "bytes", "unknown", "inexact")
-    return pages.table(
-        ["split", *names, "bytes per token"],
-        (
-            [name, *(f"{split[n]:,}" for n in names), str(split["bytes_per_token"])]
-            for name, split in splits.items()
+def _passed(total: Mapping[str, Any]) -> int:
+    """Returns how many documents passed the rules, copies among them."""
+    copies = sum(total["dropped"].get(reason, 0) for reason in _DUPLICATES)
+    return total["kept"] + copies
+
+
+def _duplicates(total: Mapping[str, Any]) -> list[str]:
+    passed = _passed(total)
+    copies = {
+        words: total["dropped"][reason]
+        for reason, words in _DUPLICATES.items()
+        if reason in total["dropped"]
+    }
+    found = sum(copies.values())
+    return [
+        pages.heading("Duplicates"),
+        pages.paragraph(
+            f"{found:,} of the {passed:,} documents that passed the rules went as "
+            f"copies of others ({found / max(1, passed):.1%})."
         ),
+        *([pages.bars(copies, passed)] if copies else []),
+    ]
+
+
+def _splits(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    names = ("documents", "tokens", "words", "bytes", "unknown", "inexact")
+    best = max(
+        (split["bytes_per_token"] or 0.0 for split in splits.values()), default=0
     )
+    return [
+        pages.table(
+            ["split", *names],
+            (
+                [name, *(f"{split[n]:,}" for n in names)]
+                for name, split in splits.items()
+            ),
+        ),
+        pages.heading("Compression"),
+        pages.meters(
+            ["split", "bytes per token"],
+            (
+                ([name, f"{ratio:.3f}"], ratio / best)
+                for name, split in splits.items()
+                if (ratio := split["bytes_per_token"])
+            ),
+        ),
+    ]
+
+
+def _lengths(ranges: Sequence[Mapping[str, int]]) -> str:
+    return columns.column_chart(
+        [
+            columns.Column(
+                label=_size(found["least"]),
+                height=found["documents"],
+                tip=f"{found['documents']:,} documents of {found['least']:,} to "
+                f"{found['below'] - 1:,} bytes",
+            )
+            for found in ranges
+        ],
+        title="Documents by length",
+        x_label="bytes of text, from",
+        y_label="documents",
+    )
+
+
+def _size(num_bytes: int) -> str:
+    for unit, scale in (("M", 1e6), ("k", 1e3)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:.3g}{unit}"
+    return str(num_bytes)
+
+
+def _most(
+    what: str, counts: Mapping[str, int], total: Mapping[str, Any], limit: int
+) -> str:
+    """Returns the most frequent as bars, and the others together."""
+    shown = dict(list(counts.items())[:limit])
+    if len(counts) > limit:
+        name = f"{len(counts) - limit:,} other {what}"
+        shown[name] = sum(counts.values()) - sum(shown.values())
+    return pages.bars(shown, _passed(total))
+
+
+def _hosts(total: Mapping[str, Any]) -> list[str]:
+    shown = dict(list(total["hosts"].items())[:_MAX_HOSTS])
+    if not shown:
+        return []
+    return [
+        pages.heading("Hosts of most documents that passed the rules"),
+        pages.bars(shown, _passed(total)),
+    ]
+
+
+def _masked(total: Mapping[str, Any]) -> list[str]:
+    rows = [[kind, f"{count:,}"] for kind, count in total.get("masked", {}).items()]
+    if not rows:
+        return []
+    return [
+        pages.heading("Personal data that was masked"),
+        pages.table(["kind", "places"], rows),
+    ]
 
 
 def _vocabulary(value: Mapping[str, Any]) -> str:
@@ -80,7 +188,48 @@ def _vocabulary(value: Mapping[str, Any]) -> str:
     )
 
 
-def _files(lines: Iterable[Mapping[str, Any]]) -> str:
+def _time(timings: Mapping[str, Mapping[str, float]]) -> list[str]:
+    seconds, cpu = timings["seconds"], timings["cpu_seconds"]
+    most = max([*cpu.values(), *seconds.values()], default=0.0) or 1.0
+    return [
+        pages.paragraph(
+            "Seconds are of the last attempt, CPU seconds of all processes and "
+            "attempts; the bars show CPU seconds.",
+            "quiet",
+        ),
+        pages.meters(
+            ["stage", "seconds", "CPU seconds"],
+            (
+                (
+                    [name, f"{value:.1f}", f"{cpu.get(name, 0.0):.1f}"],
+                    cpu.get(name, 0.0) / most,
+                )
+                for name, value in seconds.items()
+            ),
+        ),
+    ]
+
+
+def _files(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    # What is troubled comes first, so that no limit hides it.
+    ordered = sorted(lines, key=lambda line: not _trouble_of(line))
+    parts = [_file_table(ordered[:_MAX_FILES])]
+    if len(lines) > _MAX_FILES:
+        hidden = len(lines) - _MAX_FILES
+        parts.append(pages.paragraph(f"{hidden:,} more are in report.json.", "quiet"))
+    return parts
+
+
+def _trouble_of(line: Mapping[str, Any]) -> str:
+    words = [
+        line["note"],
+        "truncated" if line["truncated"] else "",
+        f"damaged x{line['damaged']}" if line["damaged"] else "",
+    ]
+    return "; ".join(filter(None, words))
+
+
+def _file_table(lines: Iterable[Mapping[str, Any]]) -> str:
     return pages.table(
         ["file", "bytes", "read", "kept", "dropped", "trouble"],
         (
@@ -90,16 +239,7 @@ def _files(lines: Iterable[Mapping[str, Any]]) -> str:
                 f"{line['read']:,}",
                 f"{line['kept']:,}",
                 ", ".join(f"{k} {n:,}" for k, n in line["dropped"].items()),
-                "; ".join(
-                    filter(
-                        None,
-                        [
-                            line["note"],
-                            "truncated" if line["truncated"] else "",
-                            f"damaged x{line['damaged']}" if line["damaged"] else "",
-                        ],
-                    )
-                ),
+                _trouble_of(line),
             ]
             for line in lines
         ),

@@ -1,8 +1,13 @@
 """Runs the tasks of a stage that an earlier attempt did not finish, and shows it."""
 
+import contextlib
+import dataclasses
+import functools
+import os
 import pathlib
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 from data_prep import engines, exchange, progress
 
@@ -26,10 +31,15 @@ BucketT = TypeVar("BucketT", bound=exchange.Bucket)
 
 
 class Stages:
-    """What is run where, and where it is shown."""
+    """What is run where, and where it is shown.
+
+    Attributes:
+        cpu_seconds: Of each stage so far, all processes and attempts together.
+    """
 
     def __init__(self, engine: engines.Engine, display: progress.Display):
         self._engine, self._display = engine, display
+        self.cpu_seconds: dict[str, float] = {}
 
     def run(
         self,
@@ -44,7 +54,8 @@ class Stages:
         todo = [t for t, done in zip(tasks, is_done, strict=True) if not done]
         with self._display.stage(name, sum(sizes), unit) as stage:
             stage.update(sum(n for n, d in zip(sizes, is_done, strict=True) if d))
-            self._engine.run(function, todo, stage)
+            self._engine.run(functools.partial(_timed, function), todo, stage)
+        self._count_cpu(name, [task.marker for task in tasks])
 
     def exchange(
         self, name: str, step: exchange.Step[BucketT], buckets: Sequence[BucketT]
@@ -52,6 +63,37 @@ class Stages:
         """Lets every bucket without a marker collect its rows."""
         total = exchange.total_bytes(step)
         todo = [bucket for bucket in buckets if not bucket.marker.exists()]
+        timed = dataclasses.replace(
+            step, collect=functools.partial(_timed, step.collect)
+        )
         with self._display.stage(name, total, "B") as stage:
             stage.update(total * (len(buckets) - len(todo)) // max(1, len(buckets)))
-            self._engine.exchange(step, todo, stage)
+            self._engine.exchange(timed, todo, stage)
+        self._count_cpu(name, [bucket.marker for bucket in buckets])
+
+    @contextlib.contextmanager
+    def alone(self, name: str, total: int, unit: str) -> Iterator[progress.Stage]:
+        """Shows a stage that this process and its children are busy with."""
+        before = sum(os.times()[:4])
+        with self._display.stage(name, total, unit) as stage:
+            yield stage
+        self.cpu_seconds[name] = round(sum(os.times()[:4]) - before, 3)
+
+    def _count_cpu(self, name: str, markers: Sequence[pathlib.Path]) -> None:
+        spent = 0.0
+        for marker in markers:
+            # Killed between a marker and its time, a task has none.
+            with contextlib.suppress(OSError, ValueError):
+                spent += float(_time_file(marker).read_text())
+        self.cpu_seconds[name] = round(self.cpu_seconds.get(name, 0.0) + spent, 3)
+
+
+def _timed(function: Callable[[Any, Any], None], task: Any, argument: Any) -> None:
+    """Calls a stage's function, and notes the CPU seconds beside its marker."""
+    start = time.process_time()
+    function(task, argument)
+    _time_file(task.marker).write_text(f"{time.process_time() - start:.3f}")
+
+
+def _time_file(marker: pathlib.Path) -> pathlib.Path:
+    return marker.with_suffix(".cpu")

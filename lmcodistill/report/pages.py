@@ -8,20 +8,24 @@ import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from lmcodistill.report import charts
+from lmcodistill.report import charts, columns
 
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+( ?%| s)?|-")
 _BAR_WIDTH = 260  # Pixels.
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2330; --quiet: #5d6778;
-  --line: #dde2ea; --panel: #f5f7fa; }
+  --line: #dde2ea; --panel: #f5f7fa; --bar: #5b7db1; --warn: #8a4b00; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14181f; --ink: #e4e8ef;
-  --quiet: #98a2b3; --line: #313947; --panel: #1c222c; } }
+  --quiet: #98a2b3; --line: #313947; --panel: #1c222c; --bar: #7b9fd6;
+  --warn: #f0b46a; } }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 54rem;
   padding: 0 1rem; color: var(--ink); background: var(--paper); }
 h1 { font-size: 1.5rem; line-height: 1.25; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 .lead { font-size: 1.08rem; } .quiet { color: var(--quiet); }
+.warn { color: var(--warn); font-weight: 600; }
+.bar { fill: var(--bar); } td svg { display: block; margin: .32rem 0; }
+td { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0;
@@ -47,7 +51,7 @@ def page(title: str, parts: Iterable[str]) -> str:
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width'>\n"
         f"<title>{html.escape(title)}</title>\n"
-        f"<style>{_STYLE}{charts.STYLE}</style></head>\n"
+        f"<style>{_STYLE}{charts.STYLE}{columns.STYLE}</style></head>\n"
         f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>\n"
     )
 
@@ -62,7 +66,8 @@ def paragraph(text: str, look: str = "") -> str:
 
     Args:
         text: Plain text.
-        look: `lead` for what is to be read first, `quiet` for remarks.
+        look: `lead` for what is to be read first, `quiet` for remarks, `warn` for
+            what went wrong.
     """
     kind = f" class='{html.escape(look)}'" if look else ""
     return f"<p{kind}>{html.escape(text)}</p>"
@@ -106,11 +111,28 @@ def bars(counts: Mapping[str, int], total: int) -> str:
     rows = []
     for name, count in counts.items():
         share = count / total if total else 0.0
-        rows.append(
-            f"<tr><td>{html.escape(name)}</td><td class='n'>{count:,}</td>"
-            f"<td class='n'>{share:.1%}</td>"
+        rows.append(([name, f"{count:,}", f"{share:.1%}"], share))
+    return meters([], rows)
+
+
+def meters(head: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> str:
+    """Returns a table whose rows end in a bar.
+
+    Args:
+        head: The columns' names, without the bars'; none for no head.
+        rows: Cells as text, the first a name and the others numbers, and how full
+            the bar is, from 0.0 to 1.0.
+    """
+    lines = []
+    if head:
+        names = "".join(f"<th class='n'>{html.escape(name)}</th>" for name in head[1:])
+        lines.append(f"<tr><th>{html.escape(head[0])}</th>{names}<th></th></tr>")
+    for (name, *numbers), share in rows:
+        cells = "".join(f"<td class='n'>{html.escape(text)}</td>" for text in numbers)
+        lines.append(
+            f"<tr><td>{html.escape(name)}</td>{cells}"
             f"<td><svg width='{_BAR_WIDTH}' height='12' role='img' "
             f"aria-label='{share:.1%}'><rect width='{_BAR_WIDTH * share:.1f}' "
-            "height='12' fill='#5b7db1'/></svg></td></tr>"
+            "height='12' class='bar'/></svg></td></tr>"
         )
-    return f"<div class='wide'><table>{''.join(rows)}</table></div>"
+    return f"<div class='wide'><table>{''.join(lines)}</table></div>"

@@ -1,0 +1,110 @@
+"""What the documents of an input file are like: for people, in bounded memory."""
+
+import collections
+import dataclasses
+import math
+from typing import Any, NamedTuple
+from urllib import parse
+
+# A host that is seen first when so many others were seen more often is missed.
+_MAX_HOSTS = 50_000
+_HOSTS_OF_A_FILE = 500
+_HOST_CHARACTERS = 253
+
+
+class LengthRange(NamedTuple):
+    """Documents of about one length.
+
+    Attributes:
+        least: Bytes of text of the shortest that belong here.
+        below: Bytes that all stay below.
+        documents: How many there are.
+    """
+
+    least: int
+    below: int
+    documents: int
+
+
+@dataclasses.dataclass
+class Profile:
+    """Lengths and hosts of the documents that passed the rules.
+
+    Attributes:
+        lengths: Documents by twice the binary logarithm of their bytes, rounded
+            down; -1 for empty ones.
+        hosts: Documents by host, the most frequent hosts only.
+    """
+
+    lengths: collections.Counter[int] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    hosts: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+
+    def count(self, num_bytes: int, url: str) -> None:
+        """Counts a document.
+
+        Args:
+            num_bytes: UTF-8 bytes of its text.
+            url: Address of its page, or empty.
+        """
+        # The same on every machine, as a logarithm might not be.
+        self.lengths[(num_bytes * num_bytes).bit_length() - 1] += 1
+        if host := _host_of(url):
+            self.hosts[host[:_HOST_CHARACTERS]] += 1
+            self._limit()
+
+    def add(self, other: "Profile") -> None:
+        """Adds what was counted of another file."""
+        self.lengths.update(other.lengths)
+        self.hosts.update(other.hosts)
+        self._limit()
+
+    def length_ranges(self) -> list[LengthRange]:
+        """Returns the lengths, from the shortest to the longest, without gaps."""
+        if not self.lengths:
+            return []
+        found = []
+        for length_bin in range(min(self.lengths), max(self.lengths) + 1):
+            least, below = _least(length_bin), _least(length_bin + 1)
+            if least < below:  # Twice the logarithm is never 1, for one.
+                found.append(LengthRange(least, below, self.lengths[length_bin]))
+        return found
+
+    def top_hosts(self, count: int) -> dict[str, int]:
+        """Returns the most frequent hosts, the first by name of equal ones."""
+        order = sorted(self.hosts.items(), key=lambda item: (-item[1], item[0]))
+        return dict(order[:count])
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the counts as a JSON object."""
+        return {
+            "lengths": sorted(self.lengths.items()),
+            "hosts": self.top_hosts(_HOSTS_OF_A_FILE),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Profile":
+        """Builds counts from `to_json`'s object."""
+        return cls(
+            collections.Counter(dict(value["lengths"])),
+            collections.Counter(value["hosts"]),
+        )
+
+    def _limit(self) -> None:
+        if len(self.hosts) > _MAX_HOSTS:
+            self.hosts = collections.Counter(self.top_hosts(_MAX_HOSTS // 2))
+
+
+def _host_of(url: str) -> str:
+    try:
+        return parse.urlsplit(url).hostname or ""
+    except ValueError:  # An address with unbalanced brackets, for one.
+        return ""
+
+
+def _least(length_bin: int) -> int:
+    """Returns the least number whose square has `length_bin` more bits than one."""
+    return math.isqrt((1 << length_bin) - 1) + 1 if length_bin >= 0 else 0
