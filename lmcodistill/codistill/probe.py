@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from lmcodistill import errors
 from lmcodistill.codistill import exports
-from lmcodistill.model import objective
+from lmcodistill.model import readouts
 
 # Nats per token above a uniform guess. A student is never so bad: untrained ones
 # are at 0.00 to 0.09, noise of width 1 at 12 and more (2026-11-22).
@@ -76,7 +76,7 @@ class Probe:
             model = export.build()
             state = model.initial_state(len(self._tokens))
             features, _ = model(self._tokens, self._is_start, state)
-            logits = objective.logits_of(model.readout(features))
+            logits = readouts.logits_of(model.readout(features))
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
                 np.transpose(self._targets).reshape(-1), logits
             )

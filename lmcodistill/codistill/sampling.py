@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.data import vocabulary as vocabulary_lib
-from lmcodistill.model import language_model, objective
+from lmcodistill.model import language_model, readouts
 
 
 def continuations(
@@ -61,7 +61,7 @@ def _next_logits(model, tokens, is_start, state):
     """Returns [B, V] logits after the last token, and the state."""
     features, state = model(tokens, is_start, state)
     readout = model.readout(features[-1:])
-    return objective.logits_of(readout), state
+    return readouts.logits_of(readout), state
 
 
 def _draw(

@@ -13,7 +13,7 @@ import tensorflow_text as tf_text
 
 from lmcodistill.codistill import exporter
 from lmcodistill.data import vocabulary as vocabulary_lib
-from lmcodistill.model import language_model, objective
+from lmcodistill.model import language_model, readouts
 
 _TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
 
@@ -87,7 +87,7 @@ class ServingModel(tf.Module):
 
         def next_token(read, is_start, state):
             features, state = self._model(read, is_start, state)
-            logits = objective.logits_of(self._model.readout(features[-1:]))
+            logits = readouts.logits_of(self._model.readout(features[-1:]))
             return tf.argmax(logits[0], output_type=tf.int32), state
 
         token, state = next_token(read, is_start, self._model.initial_state(1))

@@ -8,33 +8,12 @@ The one place where positions are reduced: sums here, division by the number of
 tokens of the *global* batch by the caller, who knows it.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from lmcodistill.model import losses
-
-# Logits of one chunk, in bytes. Larger saves passes over the projection's
-# gradient, smaller saves memory.
-CHUNK_BYTES = 48 << 20
-
-
-class Readout(NamedTuple):
-    """A model's last step: logits are `features @ kernel^T + bias`.
-
-    Attributes:
-        features: [N, H].
-        kernel: [V, H].
-        bias: [V].
-        compute_dtype: Type of the operands of the product.
-    """
-
-    features: tf.Tensor
-    kernel: tf.Tensor
-    bias: tf.Tensor
-    compute_dtype: tf.DType
+from lmcodistill.model import losses, readouts
 
 
 class SoftTargets(NamedTuple):
@@ -48,7 +27,7 @@ class SoftTargets(NamedTuple):
         temperature: Divides the logits of student and teachers inside psi.
     """
 
-    teachers: Sequence[Readout]
+    teachers: Sequence[readouts.Readout]
     fixed: tf.Tensor | None
     loss: str
     temperature: float
@@ -72,54 +51,8 @@ class Sums(NamedTuple):
     agreement: tf.Tensor
 
 
-def _logits(readout: Readout, features, kernel, dtype):
-    product = tf.matmul(
-        tf.cast(features, readout.compute_dtype), kernel, transpose_b=True
-    )
-    return tf.cast(product, dtype) + tf.cast(readout.bias, dtype)
-
-
-def logits_of(readout: Readout) -> tf.Tensor:
-    """Returns [N, V] logits, held whole: for one token, or for serving."""
-    kernel = tf.cast(readout.kernel, readout.compute_dtype)
-    return _logits(readout, readout.features, kernel, readout.features.dtype)
-
-
-def mean_probs(logits: Sequence[tf.Tensor], temperature: float = 1.0) -> tf.Tensor:
-    """Returns the mean of the models' probabilities.
-
-    Args:
-        logits: Per model, [N, V].
-        temperature: Divides the logits.
-
-    Returns:
-        [N, V], rows on the simplex.
-    """
-    probs = [
-        tf.nn.softmax(z / temperature if temperature != 1.0 else z) for z in logits
-    ]
-    return probs[0] if len(probs) == 1 else tf.add_n(probs) / len(probs)
-
-
-def _chunking(num_positions: int, vocab_size: int, itemsize: int) -> tuple[int, int]:
-    """Returns (number of chunks, positions in each); the last may be padded."""
-    at_once = max(1, CHUNK_BYTES // (vocab_size * itemsize))
-    num_chunks = -(-num_positions // at_once)
-    return num_chunks, -(-num_positions // num_chunks)
-
-
-def _padded(x, length):
-    missing = length - x.shape[0]
-    return x if not missing else tf.pad(x, [[0, missing]] + [[0, 0]] * (x.ndim - 1))
-
-
-def _at(x, start, rows):
-    """Returns rows `[start, start + rows)` with a static shape."""
-    return tf.slice(x, [start] + [0] * (x.ndim - 1), [rows, *x.shape[1:]])
-
-
 def training_objective(
-    student: Readout,
+    student: readouts.Readout,
     targets: tf.Tensor,
     weights: tf.Tensor,
     soft: SoftTargets | None,
@@ -142,12 +75,15 @@ def training_objective(
     dtype = student.features.dtype
     num_positions = student.features.shape[0]
     vocab_size = student.kernel.shape[0]
-    num_chunks, rows = _chunking(num_positions, vocab_size, dtype.size)
+    num_chunks, rows = readouts.chunking(num_positions, vocab_size, dtype.size)
     length = num_chunks * rows
-    targets, weights = _padded(targets, length), _padded(weights, length)
+    targets, weights = (
+        readouts.padded(targets, length),
+        readouts.padded(weights, length),
+    )
     teachers = [
         t._replace(
-            features=_padded(tf.stop_gradient(t.features), length),
+            features=readouts.padded(tf.stop_gradient(t.features), length),
             kernel=tf.cast(tf.stop_gradient(t.kernel), t.compute_dtype),
             bias=tf.stop_gradient(t.bias),
         )
@@ -165,9 +101,12 @@ def training_objective(
             result = losses.SOFT_LOSSES[soft.loss](ours, q)
             return result, tf.zeros([rows], dtype), q
         their_logits = [
-            _logits(t, _at(t.features, start, rows), t.kernel, dtype) for t in teachers
+            readouts.logits_at(
+                t, readouts.rows_at(t.features, start, rows), t.kernel, dtype
+            )
+            for t in teachers
         ]
-        q = mean_probs(their_logits)
+        q = readouts.mean_probs(their_logits)
         at_label = tf.gather(q, chunk_targets, batch_dims=1)
         their_loss = -tf.math.log(tf.maximum(at_label, 1e-37))
         if soft.loss == "logit_mse":
@@ -175,22 +114,22 @@ def training_objective(
             return losses.logit_mse(prediction.logits, mean_logits), their_loss, q
         cooled = q
         if soft.temperature != 1.0:
-            cooled = mean_probs(their_logits, soft.temperature)
+            cooled = readouts.mean_probs(their_logits, soft.temperature)
         result = losses.SOFT_LOSSES[soft.loss](ours, cooled)
         return result, their_loss, q
 
     @tf.custom_gradient
     def run(features, kernel, bias):
         compute_kernel = tf.cast(kernel, student.compute_dtype)
-        features = _padded(features, length)
+        features = readouts.padded(features, length)
         readout = student._replace(bias=bias)
 
         def chunk(start):
             """Returns the sums and gradients of one chunk."""
-            chunk_features = _at(features, start, rows)
-            chunk_targets = _at(targets, start, rows)
-            chunk_weights = _at(weights, start, rows)
-            logits = _logits(readout, chunk_features, compute_kernel, dtype)
+            chunk_features = readouts.rows_at(features, start, rows)
+            chunk_targets = readouts.rows_at(targets, start, rows)
+            chunk_weights = readouts.rows_at(weights, start, rows)
+            logits = readouts.logits_at(readout, chunk_features, compute_kernel, dtype)
             prediction = losses.predict(logits)
             phi, dlogits = losses.label_cross_entropy(prediction, chunk_targets)
             zero = tf.zeros([], dtype)
@@ -264,52 +203,3 @@ def _over_chunks(chunk, num_chunks, rows, features, kernel, bias):
         maximum_iterations=num_chunks,
     )
     return sums, dfeatures.concat(), dkernel, dbias
-
-
-def label_losses(models: Sequence[Readout], targets: tf.Tensor) -> tf.Tensor:
-    """Returns the cross entropy of the models' mean probabilities at the labels.
-
-    For evaluation; one model or an ensemble, chunk by chunk.
-
-    Args:
-        models: Read-outs of one model or several, positions alike.
-        targets: [N] int32.
-
-    Returns:
-        [N], nats, in the type of the features.
-    """
-    dtype = models[0].features.dtype
-    num_positions = models[0].features.shape[0]
-    vocab_size = models[0].kernel.shape[0]
-    num_chunks, rows = _chunking(num_positions, vocab_size, dtype.size)
-    length = num_chunks * rows
-    targets = _padded(targets, length)
-    models = [
-        m._replace(
-            features=_padded(m.features, length),
-            kernel=tf.cast(m.kernel, m.compute_dtype),
-        )
-        for m in models
-    ]
-
-    def chunk(start):
-        logits = [
-            _logits(m, _at(m.features, start, rows), m.kernel, dtype) for m in models
-        ]
-        at_targets = [
-            -tf.nn.sparse_softmax_cross_entropy_with_logits(
-                _at(targets, start, rows), z
-            )
-            for z in logits
-        ]
-        # log of the mean of probabilities, without leaving the log domain.
-        log_sum = tf.reduce_logsumexp(tf.stack(at_targets), 0)
-        return math.log(len(models)) - log_sum
-
-    parts = tf.map_fn(
-        chunk,
-        tf.range(0, length, rows),
-        fn_output_signature=tf.TensorSpec([rows], dtype),
-        parallel_iterations=1,
-    )
-    return tf.reshape(parts, [-1])[:num_positions]

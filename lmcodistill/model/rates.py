@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from lmcodistill.model import cost, lstm, objective, optimizers
+from lmcodistill.model import cost, lstm, objective, optimizers, readouts
 from lmcodistill.settings import model as model_settings
 from lmcodistill.settings import planning
 from lmcodistill.settings import training as training_settings
@@ -164,7 +164,7 @@ def _element_rate(
     def there_and_back(features):
         with tf.GradientTape() as tape:
             tape.watch(features)
-            readout = objective.Readout(
+            readout = readouts.Readout(
                 features, kernel, tf.zeros([vocab_size], dtype), dtype
             )
             total, _ = objective.training_objective(

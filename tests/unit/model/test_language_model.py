@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lmcodistill.model import language_model, lstm, objective, weights
+from lmcodistill.model import (
+    language_model,
+    lstm,
+    objective,
+    readouts,
+    scoring,
+    weights,
+)
 from lmcodistill.settings import model as settings
 
 VOCAB_SIZE = 6
@@ -34,7 +41,7 @@ def some_state(model, batch=2):
 
 def losses_of(model, features, targets=TARGETS):
     flat = tf.reshape(tf.transpose(targets), [-1])
-    return objective.label_losses([model.readout(features)], flat)
+    return scoring.label_losses([model.readout(features)], flat)
 
 
 def test_features_and_state_have_their_shapes():
@@ -124,7 +131,7 @@ def test_no_gradient_leaves_the_window_through_the_state():
 def test_gradient_of_every_weight_equals_automatic_differentiation(
     config, plain_layer, monkeypatch
 ):
-    monkeypatch.setattr(objective, "CHUNK_BYTES", 3 * VOCAB_SIZE * 8)
+    monkeypatch.setattr(readouts, "CHUNK_BYTES", 3 * VOCAB_SIZE * 8)
     model = build(config)
     state = some_state(model)
     names = list(model.weights)
@@ -213,9 +220,7 @@ def test_teachers_matrices_are_kept_in_the_type_they_are_multiplied_in(config):
     assert kept["layer_0/recurrent_kernel"] == tf.bfloat16
     assert kept["layer_0/shift"] == tf.float32
     np.testing.assert_array_equal(ours.features, theirs.features)
-    np.testing.assert_array_equal(
-        objective.logits_of(ours), objective.logits_of(theirs)
-    )
+    np.testing.assert_array_equal(readouts.logits_of(ours), readouts.logits_of(theirs))
 
 
 def blind_model(config):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lmcodistill.model import losses, objective
+from lmcodistill.model import losses, objective, readouts
 
 # N does not divide by the rows of a chunk, so the last chunk is padded.
 NUM_POSITIONS, VOCAB_SIZE = 7, 5
@@ -15,12 +15,12 @@ SOFT_LOSSES = [*sorted(losses.SOFT_LOSSES), "logit_mse"]
 @pytest.fixture
 def many_chunks(monkeypatch):
     """Leaves room for 3 rows of float64 logits: chunks of 3, 3 and 1 + 2 padded."""
-    monkeypatch.setattr(objective, "CHUNK_BYTES", ROWS_PER_CHUNK * VOCAB_SIZE * 8)
+    monkeypatch.setattr(readouts, "CHUNK_BYTES", ROWS_PER_CHUNK * VOCAB_SIZE * 8)
 
 
 def read_out(hidden, seed, dtype=tf.float64):
     generator = np.random.default_rng(seed)
-    return objective.Readout(
+    return readouts.Readout(
         tf.constant(generator.normal(size=[NUM_POSITIONS, hidden]), dtype),
         tf.constant(generator.normal(size=[VOCAB_SIZE, hidden]), dtype),
         tf.constant(generator.normal(size=[VOCAB_SIZE]), dtype),
@@ -31,7 +31,7 @@ def read_out(hidden, seed, dtype=tf.float64):
 def by_logits(logits, dtype=tf.float64):
     """Returns a read-out with these [N, 2] logits: one-hot features."""
     size = len(logits)
-    return objective.Readout(
+    return readouts.Readout(
         tf.eye(size, dtype=dtype),
         tf.constant(np.transpose(logits), dtype),
         tf.zeros([len(logits[0])], dtype),
@@ -125,7 +125,7 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     results = []
 
     for rows in (1, 3, NUM_POSITIONS):
-        monkeypatch.setattr(objective, "CHUNK_BYTES", rows * VOCAB_SIZE * 8)
+        monkeypatch.setattr(readouts, "CHUNK_BYTES", rows * VOCAB_SIZE * 8)
         results.append(value_and_gradients(objective.training_objective, *arguments))
 
     for result in results[1:]:
@@ -148,7 +148,7 @@ def test_mean_of_two_teachers_is_of_probabilities():
     # is [5/8, 3/8]. The mean of the logits would give [0.634, 0.366].
     logits = [tf.constant([[np.log(3.0), 0.0]]), tf.zeros([1, 2], tf.float64)]
 
-    probs = objective.mean_probs(logits)
+    probs = readouts.mean_probs(logits)
 
     np.testing.assert_allclose(probs, [[5 / 8, 3 / 8]], rtol=1e-12)
 
@@ -280,7 +280,7 @@ def sizes_in(graph):
 
 def sizes_in_objective():
     def step(features, kernel, bias, theirs):
-        student = objective.Readout(features, kernel, bias, tf.float64)
+        student = readouts.Readout(features, kernel, bias, tf.float64)
         teacher = student._replace(features=theirs)
         soft = objective.SoftTargets([teacher], None, "kl", 1.0)
         return value_and_gradients(
@@ -307,41 +307,3 @@ def test_no_tensor_is_as_large_as_all_logits(many_chunks):
 def test_one_chunk_holds_all_logits():
     # That the test before sees what it looks for.
     assert NUM_POSITIONS * VOCAB_SIZE in sizes_in_objective()
-
-
-def test_label_losses_of_one_model_match_hand_calculation():
-    model = by_logits([[np.log(3.0), 0.0], [0.0, 0.0], [0.0, np.log(3.0)]])
-
-    actual = objective.label_losses([model], tf.constant([0, 1, 0]))
-
-    np.testing.assert_allclose(actual, np.log([4 / 3, 2.0, 4.0]), rtol=1e-12)
-
-
-def test_label_losses_of_an_ensemble_are_of_its_mean_probabilities():
-    # Means [5/8, 3/8] and [3/8, 5/8], label 0.
-    log_3 = np.log(3.0)
-    first = by_logits([[log_3, 0.0], [0.0, log_3]])
-    second = by_logits([[0.0, 0.0], [0.0, 0.0]])
-
-    actual = objective.label_losses([first, second], tf.constant([0, 0]))
-
-    np.testing.assert_allclose(actual, np.log([8 / 5, 8 / 3]), rtol=1e-12)
-
-
-def test_label_losses_do_not_depend_on_chunks(many_chunks):
-    models = [read_out(3, 10), read_out(4, 12)]
-
-    actual = tf.function(objective.label_losses, autograph=False)(models, TARGETS)
-
-    probs = objective.mean_probs([logits_of(m) for m in models])
-    expected = -np.log(np.asarray(probs)[np.arange(NUM_POSITIONS), TARGETS])
-    np.testing.assert_allclose(actual, expected, rtol=1e-12)
-
-
-def test_label_losses_of_a_sure_model_stay_finite():
-    # The mean of two probabilities of e^-2000 is no float64; its logarithm is.
-    model = by_logits([[2000.0, 0.0]])
-
-    actual = objective.label_losses([model, model], tf.constant([1]))
-
-    np.testing.assert_allclose(actual, [2000.0], rtol=1e-12)

@@ -1,0 +1,125 @@
+"""What models say of a text that is only read: for evaluation, not for training."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from lmcodistill.model import readouts
+
+
+class Disagreement(NamedTuple):
+    """How two predictions of the same token differ; one value per position.
+
+    Attributes:
+        absolute: Absolute difference of the true token's probability, what Anil
+            et al. (arXiv:1804.03235, section 4) call prediction churn.
+        total_variation: Half the sum of absolute differences over all tokens.
+        kl: Of the first against the second, nats.
+        kl_back: Of the second against the first, nats.
+        flip: 1.0 where the most likely token is another.
+    """
+
+    absolute: tf.Tensor
+    total_variation: tf.Tensor
+    kl: tf.Tensor
+    kl_back: tf.Tensor
+    flip: tf.Tensor
+
+
+def label_losses(models: Sequence[readouts.Readout], targets: tf.Tensor) -> tf.Tensor:
+    """Returns the cross entropy of the models' mean probabilities at the labels.
+
+    Args:
+        models: Read-outs of one model or several, positions alike.
+        targets: [N] int32.
+
+    Returns:
+        [N], nats, in the type of the features.
+    """
+
+    def losses(logits, labels):
+        at_targets = [
+            -tf.nn.sparse_softmax_cross_entropy_with_logits(labels, z) for z in logits
+        ]
+        # log of the mean of probabilities, without leaving the log domain.
+        log_sum = tf.reduce_logsumexp(tf.stack(at_targets), 0)
+        return (math.log(len(models)) - log_sum,)
+
+    return _over_chunks(models, targets, losses, 1)[0]
+
+
+def disagreement(
+    first: Sequence[readouts.Readout],
+    second: Sequence[readouts.Readout],
+    targets: tf.Tensor,
+) -> Disagreement:
+    """Compares the predictions of two models, or of two ensembles.
+
+    Args:
+        first: Read-outs of one model or of several whose probabilities are averaged.
+        second: Likewise, positions alike.
+        targets: [N] int32, the true tokens.
+    """
+
+    def compare(logits, labels):
+        log_p = _log_mean_probs(logits[: len(first)])
+        log_q = _log_mean_probs(logits[len(first) :])
+        p, q = tf.exp(log_p), tf.exp(log_q)
+        at_label = tf.gather(p - q, labels, batch_dims=1)
+        return (
+            tf.abs(at_label),
+            0.5 * tf.reduce_sum(tf.abs(p - q), -1),
+            tf.reduce_sum(p * (log_p - log_q), -1),
+            tf.reduce_sum(q * (log_q - log_p), -1),
+            tf.cast(tf.argmax(log_p, -1) != tf.argmax(log_q, -1), p.dtype),
+        )
+
+    count = len(Disagreement._fields)
+    return Disagreement(*_over_chunks([*first, *second], targets, compare, count))
+
+
+def _log_mean_probs(logits: Sequence[tf.Tensor]) -> tf.Tensor:
+    logs = tf.stack([tf.nn.log_softmax(z) for z in logits])
+    return tf.reduce_logsumexp(logs, 0) - math.log(len(logits))
+
+
+def _over_chunks(
+    models: Sequence[readouts.Readout],
+    targets: tf.Tensor,
+    function: Callable[[list[tf.Tensor], tf.Tensor], tuple[tf.Tensor, ...]],
+    num_results: int,
+) -> list[tf.Tensor]:
+    """Calls `function` with all models' logits of a chunk and its targets."""
+    dtype = models[0].features.dtype
+    num_positions = models[0].features.shape[0]
+    num_chunks, rows = readouts.chunking(
+        num_positions, models[0].kernel.shape[0], dtype.size
+    )
+    length = num_chunks * rows
+    targets = readouts.padded(targets, length)
+    models = [
+        m._replace(
+            features=readouts.padded(m.features, length),
+            kernel=tf.cast(m.kernel, m.compute_dtype),
+        )
+        for m in models
+    ]
+
+    def chunk(start):
+        logits = [
+            readouts.logits_at(
+                m, readouts.rows_at(m.features, start, rows), m.kernel, dtype
+            )
+            for m in models
+        ]
+        return function(logits, readouts.rows_at(targets, start, rows))
+
+    parts = tf.map_fn(
+        chunk,
+        tf.range(0, length, rows),
+        fn_output_signature=(tf.TensorSpec([rows], dtype),) * num_results,
+        parallel_iterations=1,
+    )
+    return [tf.reshape(part, [-1])[:num_positions] for part in parts]
