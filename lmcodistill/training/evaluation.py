@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.data import windows as windows_lib
-from lmcodistill.model import language_model, objective
+from lmcodistill.model import language_model, scoring
 
 
 class Evaluator:
@@ -26,7 +26,7 @@ class Evaluator:
             features, state = model(tokens, is_start, state)
             read_outs.append(model.readout(features))
             new_states.append(state)
-        return objective.label_losses(read_outs, targets), tuple(new_states)
+        return scoring.label_losses(read_outs, targets), tuple(new_states)
 
     def total(
         self,

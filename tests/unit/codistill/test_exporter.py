@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from lmcodistill import errors
 from lmcodistill.codistill import exporter, exports, narrowing, probe
-from lmcodistill.model import language_model, objective, quantization, weights
+from lmcodistill.model import language_model, quantization, scoring, weights
 from lmcodistill.storage import publication
 
 END = 2
@@ -72,7 +72,7 @@ def test_plain_tensorflow_serves_exactly_the_weights_of_each_export(
 
         model = language_model.LanguageModel(config, 12, given)
         features, _ = model(inputs, inputs == END, model.initial_state(2))
-        expected = objective.label_losses([model.readout(features)], targets)
+        expected = scoring.label_losses([model.readout(features)], targets)
         np.testing.assert_allclose(
             scores(snapshot.path, texts),
             tf.transpose(tf.reshape(expected, [5, 2])),
