@@ -245,6 +245,7 @@ class Transfer:
         with open(self._partial, "ab") as file:
             for chunk in _chunks(response):
                 file.write(chunk)
+                file.flush()  # What a killed process has fetched is kept.
                 self.done += len(chunk)
                 if self.done > self._wanted.max_bytes:
                     raise self._too_large()

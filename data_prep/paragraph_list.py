@@ -1,0 +1,246 @@
+"""Reads and writes lists of paragraphs: which ones of which file were used.
+
+The form is the one that the codistillation paper published
+(github.com/google-research/google-research/tree/master/codistillation): CSV
+files in a compressed tar, with the columns `file name` and
+`encoded_paragraph_list`; every number but the first is the distance to the one
+before. One CSV file, compressed or not, is read too.
+
+A list comes from outside. Nothing of a tar is written anywhere, and no name in
+it is used but to say where an error is; memory is bounded by one row.
+"""
+
+import array
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import pathlib
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, NamedTuple
+
+from lmcodistill import errors
+
+COLUMNS = ("file name", "encoded_paragraph_list")
+_BLOCK = 512
+_CHUNK_BYTES = 1 << 20
+# A WET file has some 4 million lines; all of them are 8 MB as distances of 1.
+_MAX_ROW_BYTES = 16 << 20
+_MAX_ID = 1 << 40
+_MAX_RATIO = 400
+_FREE_BYTES = 64 << 20
+_UNPACKERS: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+_DELTA = re.compile(r"[^\s,;|:\[\](){}]+")
+
+
+class Row(NamedTuple):
+    """What the list says about one file.
+
+    Attributes:
+        name: Of the file, as it is written there.
+        encoded: The distances, as they are written there.
+        where: Place in the list, for people.
+    """
+
+    name: str
+    encoded: str
+    where: str
+
+
+def read_rows(path: pathlib.Path, advance: Callable[[int], None]) -> Iterator[Row]:
+    """Yields the rows of a list.
+
+    Args:
+        path: A CSV file, or a tar of them; compressed with bzip2, gzip or xz or
+            not at all.
+        advance: Called with the bytes of the file read since the last call.
+
+    Raises:
+        DataError: the file is damaged, no such list, or larger than such lists are.
+    """
+    try:
+        with open(path, "rb") as file:
+            stream = io.BufferedReader(_Content(file, path, advance), _CHUNK_BYTES)
+            if _is_tar(stream.peek(_BLOCK)):
+                for number, member in enumerate(_members(stream, path)):
+                    yield from _rows(member, f"{path}, file {number + 1}")
+            else:
+                yield from _rows(stream, str(path))
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise errors.DataError(
+            f"{path} is damaged or cut: {error}. Fetch the list again."
+        ) from error
+
+
+def decode(row: Row) -> array.array:
+    """Returns the numbers of a row, ascending.
+
+    Raises:
+        DataError: they are no distances, or not of paragraphs.
+    """
+    ids, last = array.array("q"), 0
+    for match in _DELTA.finditer(row.encoded):
+        token = match[0]
+        if len(token) > 15 or not (token.isascii() and token.isdecimal()):
+            raise errors.DataError(
+                f"{row.where}: {token[:40]!r} is no distance between paragraphs; "
+                "whole numbers from 0 were expected, as their order is ascending."
+            )
+        delta = int(token)
+        last += delta
+        if last > _MAX_ID or (delta == 0 and ids):
+            raise errors.DataError(
+                f"{row.where}: the distance {delta} leads to paragraph {last}, which "
+                f"is {'there already' if delta == 0 else 'none of any file'}. Fetch "
+                "the list again."
+            )
+        ids.append(last)
+    return ids
+
+
+def encode(ids: Iterable[int]) -> str:
+    """Returns ascending numbers as distances."""
+    deltas, last = [], 0
+    for number in ids:
+        deltas.append(number - last)
+        last = number
+    return ",".join(map(str, deltas))
+
+
+def write(file: IO[str], rows: Iterable[tuple[str, Iterable[int]]]) -> None:
+    """Writes a CSV file of such a list.
+
+    Args:
+        file: Opened with `newline=""`.
+        rows: Names of files with the ascending numbers of their paragraphs.
+    """
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    for name, ids in rows:
+        writer.writerow([name, encode(ids)])
+
+
+class _Content(io.RawIOBase):
+    """What a file holds uncompressed; an error where no list is that large."""
+
+    def __init__(
+        self, file: IO[bytes], path: pathlib.Path, advance: Callable[[int], None]
+    ):
+        magic = file.read(6)
+        file.seek(0)
+        self._file, self._content, self._path = file, file, path
+        for start, unpack in _UNPACKERS.items():
+            if magic.startswith(start):
+                self._content = unpack(file)
+        self._limit = self._left = _FREE_BYTES + _MAX_RATIO * path.stat().st_size
+        self._advance, self._said = advance, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        content = self._content.read(len(buffer))
+        buffer[: len(content)] = content
+        self._left -= len(content)
+        if self._left < 0:
+            raise errors.DataError(
+                f"{self._path} unpacks to more than {self._limit:,} bytes, over "
+                f"{_MAX_RATIO} times its size. No list of paragraphs does; fetch it "
+                "again."
+            )
+        self._advance(self._file.tell() - self._said)
+        self._said = self._file.tell()
+        return len(content)
+
+
+class _Member(io.RawIOBase):
+    """The content of one member of a tar."""
+
+    def __init__(self, stream: IO[bytes], size: int):
+        self._stream, self.left = stream, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        wanted = min(len(buffer), self.left)
+        content = self._stream.read(wanted)
+        if len(content) < wanted:
+            raise EOFError("the tar ends in the middle of a file")
+        buffer[:wanted] = content
+        self.left -= wanted
+        return wanted
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar" and len(head) >= _BLOCK
+
+
+def _members(stream: IO[bytes], path: pathlib.Path) -> Iterator[IO[bytes]]:
+    """Yields the regular files of a tar, to be read before the next is asked for.
+
+    tarfile would read long names whole and unfold sparse files, as large as their
+    headers say; only its parser of one header is used.
+    """
+    while True:
+        head = stream.read(_BLOCK)
+        if not head.strip(b"\0"):
+            return
+        try:
+            info = tarfile.TarInfo.frombuf(head, "utf-8", "replace")
+        except tarfile.HeaderError as error:
+            raise errors.DataError(
+                f"{path} is no whole tar: {error}. Fetch the list again."
+            ) from error
+        if info.size < 0:
+            raise errors.DataError(
+                f"{path} has a file of {info.size} bytes in it. Fetch the list again."
+            )
+        member = _Member(stream, info.size)
+        if info.isreg() and not info.issparse():
+            yield io.BufferedReader(member, 1 << 16)
+        member.left += -info.size % _BLOCK
+        while member.left:
+            member.readinto(memoryview(bytearray(min(member.left, _CHUNK_BYTES))))
+
+
+def _rows(stream: IO[bytes], where: str) -> Iterator[Row]:
+    # The csv module has one limit for the whole process, by default 128 kB.
+    csv.field_size_limit(_MAX_ROW_BYTES)
+    reader = csv.reader(_text_lines(stream, where), strict=True)
+    try:
+        for row in reader:
+            place = f"{where}, line {reader.line_num}"
+            if not row or row[0].strip().lower().replace("_", " ") == COLUMNS[0]:
+                continue
+            if len(row) < 2:
+                raise errors.DataError(
+                    f"{place}: one column, {row[0][:60]!r}; the columns "
+                    f"{' and '.join(COLUMNS)} were expected."
+                )
+            # A list that was written without quotes has a column per number.
+            yield Row(row[0].strip(), ",".join(row[1:]), place)
+    except csv.Error as error:
+        raise errors.DataError(
+            f"{where}, line {reader.line_num}: {error}; a CSV file was expected."
+        ) from error
+
+
+def _text_lines(stream: IO[bytes], where: str) -> Iterator[str]:
+    number = 0
+    while line := stream.readline(_MAX_ROW_BYTES + 1):
+        number += 1
+        if len(line) > _MAX_ROW_BYTES:
+            raise errors.DataError(
+                f"{where}, line {number} has more than {_MAX_ROW_BYTES:,} bytes; no "
+                "file has that many paragraphs. Fetch the list again."
+            )
+        yield line.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
