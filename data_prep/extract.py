@@ -14,10 +14,12 @@ from typing import IO
 from data_prep import documents, filters, profile, readers, work
 from data_prep import tally as tally_lib
 from lmcodistill import errors
-from lmcodistill.settings import prep
+from lmcodistill.settings import filtering, prep
 
 # Bounds the memory of every later stage; no output depends on it.
 PART_BYTES = 32 << 20
+# Of a dropped document, to be read by people.
+_SAMPLE_CHARACTERS = 2_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Task:
     source: str
     root: pathlib.Path
     settings: prep.Prep
-    rules: filters.Rules | None
+    rules: filtering.Rules | None
 
     @property
     def marker(self) -> pathlib.Path:
@@ -97,12 +99,13 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
                 if verdict.reason is None:
                     size = writer.write(document, verdict)
                     tally.keep(size, verdict.language)
+                    tally.masked.update(verdict.masked)
                     shape.count(size, document.url)
                     continue
                 tally.drop(verdict.reason)
                 samples[verdict.reason] += 1
                 if samples[verdict.reason] <= task.settings.dropped_samples:
-                    _write_sample(dropped, document, verdict.reason)
+                    _write_sample(dropped, document, verdict)
         parts = writer.close()
         with open(task.path, "rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -138,19 +141,21 @@ def read_result(folder: work.WorkFolder, file: int) -> Extracted | None:
 
 
 def _judge(
-    document: documents.Document, rules: filters.Rules | None
+    document: documents.Document, rules: filtering.Rules | None
 ) -> filters.Verdict:
     if rules is None:
         return filters.Verdict(None, document.text, "")
     return filters.judge(document, rules)
 
 
-def _write_sample(file: IO[bytes], document: documents.Document, reason: str) -> None:
+def _write_sample(
+    file: IO[bytes], document: documents.Document, verdict: filters.Verdict
+) -> None:
     sample = {
-        "reason": reason,
+        "reason": verdict.reason,
         "source": document.source,
         "url": document.url,
-        "text": document.text[:2_000],
+        "text": verdict.text[:_SAMPLE_CHARACTERS],
     }
     file.write(work.dump(sample).encode() + b"\n")
 

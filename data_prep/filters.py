@@ -1,37 +1,26 @@
 """Decides which documents are worth training on.
 
-A rule is a pure function of a document's text that returns why the document
-must go, or None to let it stay. The reason is a stable snake_case word: it is a
-counter in `report.json`. Rules are ordered cheap to dear.
+A rule is a pure function of a document that returns why the document must go,
+or None to let it stay. The reason is a stable snake_case word: it is a counter
+in `report.json`. Rules are ordered cheap to dear; each has a module.
 """
 
-import re
+import collections
+import dataclasses
 from typing import NamedTuple
 
-from data_prep import documents, languages, repetition
-from lmcodistill.settings import prep
-
-_END_MARKS = (".", "?", "!", '"', "\u201d")
-_ELLIPSES = ("...", "\u2026")
-_POLICY_PHRASES = (
-    "terms of use",
-    "privacy policy",
-    "cookie policy",
-    "uses cookies",
-    "use of cookies",
-    "use cookies",
+from data_prep import (
+    c4,
+    documents,
+    fineweb,
+    gopher,
+    hosts,
+    languages,
+    lengths,
+    masking,
+    repetition,
 )
-_CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
-_SENTENCE_END = re.compile(r"[.!?][\"'\u2019\u201d)\]]*(?=\s|$)")
-_BULLETS = ("-", "*", "\u2022", "\u2023", "\u25cf", "\u00b7", "\u25aa", "\u25e6")
-
-
-class Rules(NamedTuple):
-    """All rules that a document must pass."""
-
-    language: prep.LanguageRule
-    c4: prep.C4Rules
-    gopher: prep.GopherRules
+from lmcodistill.settings import filtering
 
 
 class Verdict(NamedTuple):
@@ -39,105 +28,67 @@ class Verdict(NamedTuple):
 
     Attributes:
         reason: Why it must go, or None.
-        text: Its text, without the lines that the line rules remove.
+        text: Its text as the last rule saw it: without what the rules before
+            have removed.
         language: The language it is in, as far as it was looked at.
+        masked: What was replaced in it, counted by kind.
     """
 
     reason: str | None
     text: str
     language: str
+    masked: collections.Counter[str] = collections.Counter()
 
 
-def judge(document: documents.Document, rules: Rules) -> Verdict:
-    """Applies every rule that is meant for this document."""
-    text = document.text
-    if not text.strip():
-        return Verdict("empty", text, "")
-    # What the source declares costs nothing to look at; the model comes last.
+def judge(document: documents.Document, rules: filtering.Rules) -> Verdict:
+    """Applies every rule that is meant for this document.
+
+    Raises:
+        DataError: the list of blocked hosts cannot be read.
+        UsageError: a language must be identified and the packages are missing.
+    """
+    if not document.text or document.text.isspace():
+        return Verdict("empty", document.text, "")
+    reason = hosts.drop_reason(document.url, rules.urls.blocked_hosts)
+    if reason is not None:
+        return Verdict(reason, document.text, "")
+    # What the source declares costs nothing to look at; the model comes late.
     language = ""
     if document.language:
         reason, language = languages.drop_reason(document, rules.language)
         if reason is not None:
-            return Verdict(reason, text, language)
-    if _applies(rules.c4.apply_to, document):
-        text, reason = c4(text, rules.c4)
-        if reason is not None:
-            return Verdict(reason, text, language)
-    if _applies(rules.gopher.apply_to, document):
-        reason = gopher_quality(text, rules.gopher)
-        if reason is not None:
-            return Verdict(reason, text, language)
-    if not document.language:
-        kept = documents.Document(id=document.id, text=text)
-        reason, language = languages.drop_reason(kept, rules.language)
+            return Verdict(reason, document.text, language)
+    text, reason = _clean(document, rules)
+    if reason is not None:
+        return Verdict(reason, text, language)
+    if not document.language or rules.language.check_declared:
+        rest = dataclasses.replace(document, text=text, language="")
+        reason, language = languages.drop_reason(rest, rules.language)
         if reason is not None:
             return Verdict(reason, text, language)
     if rules.gopher.repetition and _applies(rules.gopher.apply_to, document):
-        return Verdict(repetition.drop_reason(text), text, language)
-    return Verdict(None, text, language)
+        reason = repetition.drop_reason(text)
+        if reason is not None:
+            return Verdict(reason, text, language)
+    text, masked = masking.mask(text, rules.masking)
+    return Verdict(None, text, language, masked)
+
+
+def _clean(
+    document: documents.Document, rules: filtering.Rules
+) -> tuple[str, str | None]:
+    """Applies the rules of length and form; returns what is left, and why not."""
+    text, reason = document.text, None
+    if _applies(rules.lengths.apply_to, document):
+        text, reason = lengths.clean(text, rules.lengths, is_web=document.is_web)
+    if reason is None and _applies(rules.c4.apply_to, document):
+        text, reason = c4.clean(text, rules.c4)
+    if reason is None and _applies(rules.gopher.apply_to, document):
+        reason = gopher.drop_reason(text, rules.gopher)
+    if reason is None and _applies(rules.fineweb.apply_to, document):
+        reason = fineweb.drop_reason(text, rules.fineweb)
+    return text, reason
 
 
 def _applies(scope: str, document: documents.Document) -> bool:
     return scope == "all" or (scope == "web" and document.is_web)
-
-
-def c4(text: str, rules: prep.C4Rules) -> tuple[str, str | None]:
-    """Returns the lines that stay, and why the page must go or None."""
-    lowered = text.lower()
-    if "lorem ipsum" in lowered:
-        return text, "c4_lorem_ipsum"
-    if "{" in text:
-        return text, "c4_curly_bracket"
-    lines = [
-        line
-        for line in (_CITATION.sub("", line).strip() for line in text.split("\n"))
-        if _is_good_line(line, rules)
-    ]
-    kept = "\n".join(lines)
-    if not kept:
-        return kept, "c4_no_good_line"
-    if len(_SENTENCE_END.findall(kept)) < rules.min_sentences:
-        return kept, "c4_too_few_sentences"
-    return kept, None
-
-
-def _is_good_line(line: str, rules: prep.C4Rules) -> bool:
-    if not line.endswith(_END_MARKS) or line.endswith(_ELLIPSES):
-        return False
-    words = line.split()
-    if len(words) < rules.min_words_per_line:
-        return False
-    lowered = line.lower()
-    if "javascript" in lowered or any(p in lowered for p in _POLICY_PHRASES):
-        return False
-    return max(map(len, words)) <= rules.max_word_characters
-
-
-def gopher_quality(text: str, rules: prep.GopherRules) -> str | None:
-    """Returns why a page is not prose, or None."""
-    words = text.split()
-    if len(words) < rules.min_words:
-        return "gopher_too_few_words"
-    if len(words) > rules.max_words:
-        return "gopher_too_many_words"
-    mean = sum(map(len, words)) / len(words)
-    if not rules.min_mean_word_characters <= mean <= rules.max_mean_word_characters:
-        return "gopher_mean_word_length"
-    limit = rules.max_symbols_per_word * len(words)
-    ellipses = sum(map(text.count, _ELLIPSES))
-    if text.count("#") > limit or ellipses > limit:
-        return "gopher_symbols"
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    bullets = sum(line.startswith(_BULLETS) for line in lines)
-    if bullets > rules.max_bullet_lines * len(lines):
-        return "gopher_bullet_lines"
-    cut = sum(line.endswith(_ELLIPSES) for line in lines)
-    if cut > rules.max_ellipsis_lines * len(lines):
-        return "gopher_ellipsis_lines"
-    alphabetic = sum(any(map(str.isalpha, word)) for word in words)
-    if alphabetic < rules.min_alphabetic_words * len(words):
-        return "gopher_few_alphabetic_words"
-    found = {word.lower() for word in words} & set(rules.stop_words)
-    if len(found) < rules.min_stop_words:
-        return "gopher_few_stop_words"
-    return None

@@ -12,7 +12,7 @@ from typing import Any
 
 from data_prep import documents
 from lmcodistill import errors
-from lmcodistill.settings import prep
+from lmcodistill.settings import filtering
 
 # The middle of a page is text where its edges are navigation; more characters
 # than this gain nothing (measured 2026-11 on 219 pages).
@@ -77,7 +77,7 @@ def identify(text: str) -> tuple[str, float]:
 
 
 def drop_reason(
-    document: documents.Document, rule: prep.LanguageRule
+    document: documents.Document, rule: filtering.LanguageRule
 ) -> tuple[str | None, str]:
     """Returns why the document must go, or None, and the language it is in."""
     if not rule.language:

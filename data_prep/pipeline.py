@@ -60,7 +60,7 @@ def run(
         UsageError: the folder holds something else, or a setting does not fit.
         DataError: nothing is left to train on.
     """
-    languages.check_language(settings.language.language)
+    languages.check_language(settings.rules.language.language)
     plan = publish.plan_of(sources, settings)
     folder = work.WorkFolder(output / ".work")
     if publish.is_finished(output, plan):
@@ -246,7 +246,7 @@ class _Run:
                 survivors=self._survivors,
                 place=kept_splits.place(part),
                 splits=kept_splits.names,
-                vocab_type=self._settings.vocabulary.type,
+                settings=self._settings.vocabulary,
             )
             for i, part in enumerate(self._parts)
         ]

@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Any
 
-from data_prep import filters
+from data_prep import hosts
 from lmcodistill.settings import deduplication as deduplication_settings
+from lmcodistill.settings import filtering
 from lmcodistill.settings import prep as prep_settings
 
 
@@ -14,24 +15,27 @@ class Recipe:
 
     prep: prep_settings.Prep
     vocabulary: prep_settings.PrepVocabulary
-    language: prep_settings.LanguageRule
-    c4: prep_settings.C4Rules
-    gopher: prep_settings.GopherRules
+    rules: filtering.Rules
     deduplication: deduplication_settings.Deduplication = (
         deduplication_settings.Deduplication()
     )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns them by class and field, as gin files name them."""
-        parts = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return {
-            type(part).__name__: _listed(dataclasses.asdict(part)) for part in parts
-        }
+        """Returns them by class and field, as gin files name them.
 
-    @property
-    def rules(self) -> filters.Rules:
-        """What a document must pass."""
-        return filters.Rules(self.language, self.c4, self.gopher)
+        Raises:
+            DataError: the file of blocked hosts cannot be read.
+        """
+        rules = (getattr(self.rules, name) for name in filtering.RULES)
+        value = {
+            type(part).__name__: _listed(dataclasses.asdict(part))
+            for part in (self.prep, self.vocabulary, self.deduplication, *rules)
+        }
+        # Where the file is decides nothing, what is in it does.
+        value["UrlRules"]["blocked_hosts"] = hosts.digest_of(
+            self.rules.urls.blocked_hosts
+        )
+        return value
 
 
 def _listed(value: dict[str, Any]) -> dict[str, Any]:

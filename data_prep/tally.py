@@ -4,6 +4,8 @@ import collections
 import dataclasses
 from typing import Any
 
+_COUNTERS = ("dropped", "records", "masked", "languages")
+
 
 @dataclasses.dataclass
 class Tally:
@@ -15,6 +17,7 @@ class Tally:
         kept_bytes: UTF-8 bytes of their text.
         dropped: Documents per reason.
         records: Records of an archive per type, text or not.
+        masked: Stand-ins for personal data in kept documents, per kind.
         damaged: Places where the file could not be read and reading went on
             behind them.
         truncated: Whether the file ends in the middle of a record.
@@ -30,6 +33,9 @@ class Tally:
         default_factory=collections.Counter
     )
     records: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    masked: collections.Counter[str] = dataclasses.field(
         default_factory=collections.Counter
     )
     damaged: int = 0
@@ -56,7 +62,7 @@ class Tally:
         """Adds the counts of another file."""
         for field in ("read", "kept", "kept_bytes", "damaged"):
             setattr(self, field, getattr(self, field) + getattr(other, field))
-        for field in ("dropped", "records", "languages"):
+        for field in _COUNTERS:
             getattr(self, field).update(getattr(other, field))
 
     def to_json(self) -> dict[str, Any]:
@@ -69,6 +75,6 @@ class Tally:
     def from_json(cls, value: dict[str, Any]) -> "Tally":
         """Builds counts from `to_json`'s object."""
         value = dict(value)
-        for field in ("dropped", "records", "languages"):
+        for field in _COUNTERS:
             value[field] = collections.Counter(value[field])
         return cls(**value)

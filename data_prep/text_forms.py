@@ -1,4 +1,22 @@
-"""The text that a tokenizer gives back: as it is, or word by word."""
+"""The text that a tokenizer gives back: as it is, word by word, or marked."""
+
+import re
+
+from lmcodistill.settings import prep
+
+# Characters for private use, which become pieces.
+PARAGRAPH_START, PARAGRAPH_END = "\ue000", "\ue001"
+SENTENCE_START, SENTENCE_END = "\ue002", "\ue003"
+MARKS = {
+    "none": (),
+    "paragraphs": (PARAGRAPH_START, PARAGRAPH_END),
+    "sentences": (PARAGRAPH_START, PARAGRAPH_END, SENTENCE_START, SENTENCE_END),
+}
+
+_TAKEN = str.maketrans(dict.fromkeys(MARKS["sentences"], "\ufffd"))
+_GENERIC_DIGITS = str.maketrans("123456789", "000000000")
+_PARAGRAPH = re.compile(r".*\S.*")
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])([\"'\u2019\u201d)\]]*)(?=[^\S\n]+\S)")
 
 
 def word_level(text: str) -> str:
@@ -10,9 +28,25 @@ def word_level(text: str) -> str:
     return " ".join(filter(None, " \n ".join(lines).split(" ")))
 
 
-def tokenizer_form(text: str, vocab_type: str) -> str:
+def marked(text: str, marks: str) -> str:
+    """Returns `text` with `marks` around its paragraphs, and around sentences."""
+    if marks == "none":
+        return text
+    text = text.translate(_TAKEN)
+    start, end = PARAGRAPH_START, PARAGRAPH_END
+    if marks == "sentences":
+        start, end = start + SENTENCE_START, SENTENCE_END + end
+        text = _BETWEEN_SENTENCES.sub(rf"\1{SENTENCE_END}{SENTENCE_START}", text)
+    return _PARAGRAPH.sub(rf"{start}\g<0>{end}", text)
+
+
+def tokenizer_form(text: str, settings: prep.PrepVocabulary) -> str:
     """Returns the text whose encoding decodes to itself exactly."""
-    return word_level(text) if vocab_type == "word" else text
+    if settings.type == "word":
+        return word_level(text)
+    if settings.digits == "generic":
+        text = text.translate(_GENERIC_DIGITS)
+    return marked(text, settings.marks)
 
 
 def paragraphs(text: str, max_bytes: int) -> list[str]:

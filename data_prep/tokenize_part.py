@@ -16,6 +16,7 @@ import numpy as np
 
 from data_prep import partition, survivors, text_forms, work
 from lmcodistill.data import documents_index, shards, vocabulary
+from lmcodistill.settings import prep
 
 _BATCH = 256
 
@@ -51,7 +52,7 @@ class Task:
         survivors: Reads the documents that stay.
         place: Which split each document goes to, and where in it.
         splits: Names of all splits.
-        vocab_type: `unigram`, `bpe` or `word`.
+        settings: Of the vocabulary.
     """
 
     number: int
@@ -60,7 +61,7 @@ class Task:
     survivors: survivors.Survivors
     place: partition.ByHash | partition.ByOrder
     splits: tuple[str, ...]
-    vocab_type: str
+    settings: prep.PrepVocabulary
 
     @property
     def marker(self) -> pathlib.Path:
@@ -85,7 +86,7 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
     while kept := list(itertools.islice(found, _BATCH)):
         num_kept += len(kept)
         ids_kept += sum(int(document.id, 16) for _, document in kept)
-        texts = [text_forms.tokenizer_form(d.text, task.vocab_type) for _, d in kept]
+        texts = [text_forms.tokenizer_form(d.text, task.settings) for _, d in kept]
         encoded = pieces.encode_many(texts)
         for (number, document), text, ids in zip(kept, texts, encoded, strict=True):
             place = task.place.place(document.id, number)

@@ -24,7 +24,7 @@ from typing import Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from data_prep import lifetime, sampling, work
+from data_prep import lifetime, sampling, text_forms, work
 from lmcodistill import errors
 from lmcodistill.settings import prep
 from lmcodistill.storage import files
@@ -33,6 +33,10 @@ _UNKNOWN, _END, _LINE_END = "<unk>", "</s>", "\n"
 # Its classes are made when it is imported, where type checkers do not look.
 _model_pb2: Any = sentencepiece_model_pb2
 _POLL_SECONDS = 0.2
+# The trainer skips longer lines and says so in its log only.
+_MAX_LINE_BYTES = 4 * sampling.MAX_PARAGRAPH_BYTES
+# Hexadecimal code points: 1 to 9 are read as 0.
+_GENERIC_DIGITS = "".join(f"{ord(digit):X}\t30\n" for digit in "123456789")
 _TOO_HIGH = re.compile(r"Vocabulary size too high.*?value <= (\d+)")
 _TOO_LOW = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 _SKIPPED = re.compile(r"[Ss]kipped (\d+) too long")
@@ -93,7 +97,12 @@ def train_pieces(
         )
     log = folder.vocabulary_log.read_text(encoding="utf-8", errors="replace")
     if skipped := _SKIPPED.search(log):
-        raise AssertionError(f"the trainer skipped {skipped.group(1)} lines")
+        raise errors.DataError(
+            f"SentencePiece skipped {int(skipped.group(1)):,} line(s) of the sample "
+            f"that are longer than {_MAX_LINE_BYTES:,} bytes, so the vocabulary does "
+            "not stand for the text. prep cuts lines before that: the sample was "
+            f"changed. Remove {folder.root} and run the same command again."
+        )
     return folder.vocabulary_model.read_bytes()
 
 
@@ -146,11 +155,12 @@ def _train_in_child(
             model_type=settings.type,
             vocab_size=settings.size,
             num_threads=settings.num_threads,
-            max_sentence_length=4 * sampling.MAX_PARAGRAPH_BYTES,
-            normalization_rule_name="identity",
+            max_sentence_length=_MAX_LINE_BYTES,
+            **_normalization(settings, folder),
+            split_digits=settings.digits != "keep",
             remove_extra_whitespaces=False,
             byte_fallback=True,
-            user_defined_symbols=[_LINE_END],
+            user_defined_symbols=[_LINE_END, *text_forms.MARKS[settings.marks]],
             unk_id=0,
             eos_id=1,
             bos_id=-1,
@@ -160,6 +170,21 @@ def _train_in_child(
             file.write(model.getvalue())
     except Exception:
         files.write_text(failure, traceback.format_exc())
+
+
+def _normalization(
+    settings: prep.PrepVocabulary, folder: work.WorkFolder
+) -> dict[str, Any]:
+    """Returns the trainer's arguments about the form of the text.
+
+    Generic digits are a rule of the model file, so that whoever encodes with it
+    reads digits alike.
+    """
+    if settings.digits != "generic":
+        return {"normalization_rule_name": "identity"}
+    rules = folder.vocabulary_log.with_name("digits.tsv")
+    files.write_text(rules, _GENERIC_DIGITS)
+    return {"normalization_rule_tsv": str(rules)}
 
 
 def _paragraphs(samples: tuple[pathlib.Path, ...]) -> Iterator[str]:

@@ -30,7 +30,7 @@ from absl import flags
 from data_prep import inputs, pipeline, progress, recipe
 from data_prep.engines import choice
 from lmcodistill import config, errors
-from lmcodistill.settings import deduplication, prep
+from lmcodistill.settings import deduplication, filtering, prep
 
 # An unquoted pattern, which the shell has replaced by many names, is understood.
 ARGUMENTS = "[INPUT ...]"
@@ -94,9 +94,9 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     settings = recipe.Recipe(
         prep=loaded.get(prep.Prep),
         vocabulary=loaded.get(prep.PrepVocabulary),
-        language=loaded.get(prep.LanguageRule),
-        c4=loaded.get(prep.C4Rules),
-        gopher=loaded.get(prep.GopherRules),
+        rules=filtering.Rules(
+            **{name: loaded.get(kind) for name, kind in filtering.RULES.items()}
+        ),
         deduplication=loaded.get(deduplication.Deduplication),
     )
     display = progress.Display(sys.stderr)

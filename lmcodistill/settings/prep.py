@@ -1,13 +1,14 @@
-"""What `lmcodistill prep` keeps, how it cuts it, and the vocabulary it trains."""
+"""How `lmcodistill prep` cuts what it keeps, and the vocabulary it trains."""
 
 import dataclasses
 
-from lmcodistill.settings import checks, deduplication
+from lmcodistill.settings import checks, deduplication, filtering
 
 TEXT_DOCUMENTS = ("sections", "lines", "files")
 PRETOKENIZED_DOCUMENTS = ("lines", "articles")
 VOCAB_TYPES = ("unigram", "bpe", "word")
-RULE_SCOPES = ("web", "all", "none")
+DIGITS = ("keep", "split", "generic")
+MARKS = ("none", "paragraphs", "sentences")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +93,14 @@ class PrepVocabulary:
             frequent words are kept; 0 keeps every word.
         sample_bytes: UTF-8 bytes of training text that the trainer sees, about.
             More than some ten million gains nothing at these sizes.
+        digits: `keep` makes pieces of them as of letters; `split` gives every
+            digit a piece of its own; `generic` writes every digit as 0 besides,
+            which the text cannot be had back from.
+        marks: Pieces for where paragraphs begin and end, `paragraphs`, and
+            sentences too, `sentences`. A paragraph is a line with text in it;
+            a sentence ends with its mark or with its paragraph. They are the
+            characters U+E000 to U+E003, in the order paragraph, end, sentence,
+            end, which become U+FFFD where the text has them itself.
         num_threads: Threads of the trainer. A unigram vocabulary depends on it,
             so it is a setting and not the machine's number of cores.
     """
@@ -99,6 +108,8 @@ class PrepVocabulary:
     type: str = "unigram"
     size: int = 4_000
     sample_bytes: int = 24_000_000
+    digits: str = "keep"
+    marks: str = "none"
     num_threads: int = 4
 
     def __post_init__(self):
@@ -109,6 +120,18 @@ class PrepVocabulary:
             self.size,
             "at least 3, or 0 for every word of a `word` vocabulary",
         )
+        for name, choices, plain in (
+            ("digits", DIGITS, "keep"),
+            ("marks", MARKS, "none"),
+        ):
+            value = getattr(self, name)
+            checks.require_choice(f"PrepVocabulary.{name}", value, choices)
+            checks.require(
+                value == plain or self.type != "word",
+                f"PrepVocabulary.{name}",
+                value,
+                f"{plain!r} for a `word` vocabulary, which takes words as they are",
+            )
         for name in ("sample_bytes", "num_threads"):
             value = getattr(self, name)
             checks.require(
@@ -116,111 +139,10 @@ class PrepVocabulary:
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class LanguageRule:
-    """Which language a document must be in.
-
-    Attributes:
-        language: ISO 639 code, of two letters or three (`en`, `eng`); empty
-            lets every language pass. A WET record's own identification decides
-            where there is one, the fastText model lid.176 where there is none.
-        min_score: Probability that the model must give the language. English
-            pages made of names score as low as 0.65.
-    """
-
-    language: str = "en"
-    min_score: float = 0.5
-
-    def __post_init__(self):
-        checks.require(
-            0.0 <= self.min_score <= 1.0,
-            "LanguageRule.min_score",
-            self.min_score,
-            "a probability",
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class C4Rules:
-    """The line and page rules of C4 (Raffel et al. 2020, arXiv:1910.10683, 2.2).
-
-    Differs from the paper: sentences are counted by end marks and not by a
-    trained splitter, there is no list of bad words, and repeated spans of three
-    sentences stay.
-
-    Attributes:
-        apply_to: `web`: pages of WARC and WET files only; `all`; `none`.
-        min_words_per_line: Shorter lines go.
-        max_word_characters: Lines with a longer word go.
-        min_sentences: Pages with fewer sentences go.
-    """
-
-    apply_to: str = "web"
-    min_words_per_line: int = 5
-    max_word_characters: int = 1_000
-    min_sentences: int = 5
-
-    def __post_init__(self):
-        checks.require_choice("C4Rules.apply_to", self.apply_to, RULE_SCOPES)
-
-
-@dataclasses.dataclass(frozen=True)
-class GopherRules:
-    """The quality and repetition rules of Gopher (arXiv:2112.11446, A.1.1).
-
-    Attributes:
-        apply_to: `web`: pages of WARC and WET files only; `all`; `none`.
-        min_words: Pages with fewer words go.
-        max_words: Pages with more words go.
-        min_mean_word_characters: Lowest mean length of a word.
-        max_mean_word_characters: Highest.
-        max_symbols_per_word: Highest ratio of `#` or of ellipses to words.
-        max_bullet_lines: Highest share of lines that begin with a bullet.
-        max_ellipsis_lines: Highest share of lines that end with an ellipsis.
-        min_alphabetic_words: Lowest share of words with a letter.
-        stop_words: Words of which `min_stop_words` different ones must occur.
-        min_stop_words: See `stop_words`; 0 for a language they do not fit.
-        repetition: Whether the repetition rules apply too: the dearest rules.
-    """
-
-    apply_to: str = "web"
-    min_words: int = 50
-    max_words: int = 100_000
-    min_mean_word_characters: float = 3.0
-    max_mean_word_characters: float = 10.0
-    max_symbols_per_word: float = 0.1
-    max_bullet_lines: float = 0.9
-    max_ellipsis_lines: float = 0.3
-    min_alphabetic_words: float = 0.8
-    stop_words: tuple[str, ...] = (
-        "the",
-        "be",
-        "to",
-        "of",
-        "and",
-        "that",
-        "have",
-        "with",
-    )
-    min_stop_words: int = 2
-    repetition: bool = False
-
-    def __post_init__(self):
-        checks.require_choice("GopherRules.apply_to", self.apply_to, RULE_SCOPES)
-        checks.require(
-            self.min_stop_words <= len(self.stop_words),
-            "GopherRules.min_stop_words",
-            self.min_stop_words,
-            f"at most the {len(self.stop_words)} stop words there are",
-        )
-
-
-# Every class here; config registers them with gin.
+# Every class of prep; config registers them with gin.
 PREP_SETTINGS = (
     Prep,
     PrepVocabulary,
     deduplication.Deduplication,
-    LanguageRule,
-    C4Rules,
-    GopherRules,
+    *filtering.RULES.values(),
 )

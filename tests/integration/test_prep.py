@@ -18,7 +18,7 @@ from data_prep import inputs, pipeline, progress, recipe
 from data_prep.engines import choice
 from lmcodistill import errors
 from lmcodistill.data import shards
-from lmcodistill.settings import prep
+from lmcodistill.settings import filtering, prep
 from tests.unit.data_prep import crawl
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -63,9 +63,7 @@ def settings(**changes):
             }
         ),
         vocabulary=prep.PrepVocabulary(type="bpe", size=330),
-        language=prep.LanguageRule(),
-        c4=prep.C4Rules(),
-        gopher=prep.GopherRules(),
+        rules=filtering.Rules(),
     )
 
 
@@ -389,9 +387,11 @@ def test_real_pages_come_back_exactly_from_their_tokens(tmp_path):
     every_page = recipe.Recipe(
         prep=prep.Prep(validation_fraction=0.1),
         vocabulary=prep.PrepVocabulary(type="bpe", size=3_000),
-        language=prep.LanguageRule(language=""),
-        c4=prep.C4Rules(apply_to="none"),
-        gopher=prep.GopherRules(apply_to="none"),
+        rules=filtering.Rules(
+            language=filtering.LanguageRule(language=""),
+            c4=filtering.C4Rules(apply_to="none"),
+            gopher=filtering.GopherRules(apply_to="none"),
+        ),
     )
 
     report = run_pipeline(sources, tmp_path / "data", every_page)

@@ -1,89 +1,39 @@
+"""Which rules apply to a document, in which order, and what a verdict carries."""
+
 import pytest
 
-from data_prep import documents, filters, repetition
-from lmcodistill.settings import prep
+from data_prep import documents, filters, hosts
+from lmcodistill import errors
+from lmcodistill.settings import filtering
 
-GOOD_LINE = "The captain walked to the river and sat down."
-RULES = filters.Rules(
-    prep.LanguageRule(language=""), prep.C4Rules(), prep.GopherRules()
-)
-
-
-def c4(text):
-    return filters.c4(text, prep.C4Rules(min_sentences=1))
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "A line that ends without a mark",
-        "A line that trails off ...",
-        "Only four words here.",
-        "Please enable javascript to read this.",
-        "This site uses cookies to serve you.",
-        "A word of " + "x" * 1_001 + " characters is here.",
-    ],
-)
-def test_c4_removes_a_bad_line_and_keeps_the_page(line):
-    assert c4(f"{GOOD_LINE}\n{line}\n{GOOD_LINE}") == (
-        f"{GOOD_LINE}\n{GOOD_LINE}",
-        None,
-    )
+# Nothing here minds any rule; every line has fourteen words or more.
+PROSE = """\
+The old captain of the ferry had a wooden box that nobody could open.
+Every evening he put it on the table and looked for another key to try.
+His daughter said with a laugh that it must be full of sand by now.
+One winter the river froze, and people walked across without paying him a penny.
+So he sold his boat to a farmer, kept only the box, and went inland.
+"""[:-1]
+ANY_LANGUAGE = filtering.LanguageRule(language="")
 
 
-def test_c4_removes_citations_inside_a_line():
-    assert c4("It was built in 1901[12] by a friend[edit].")[0] == (
-        "It was built in 1901 by a friend."
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (f"{GOOD_LINE}\nfunction() {{", "c4_curly_bracket"),
-        (f"{GOOD_LINE}\nLorem ipsum dolor sit amet.", "c4_lorem_ipsum"),
-        ("Home\nAbout\nContact", "c4_no_good_line"),
-        ("\n".join([GOOD_LINE] * 4), "c4_too_few_sentences"),
-    ],
-)
-def test_c4_drops_a_page_with_a_reason(text, reason):
-    assert filters.c4(text, prep.C4Rules())[1] == reason
-
-
-# 52 words; "the" and "of" are its stop words, its mean word length is 4.
-PROSE = "the house of glass stood near water " * 7 + "and then it fell."
-
-
-def gopher(text, **rules):
-    return filters.gopher_quality(text, prep.GopherRules(**rules))
-
-
-def test_gopher_keeps_prose():
-    assert gopher(PROSE) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "rules", "reason"),
-    [
-        ("the house of glass", {}, "gopher_too_few_words"),
-        (PROSE, {"max_words": 50}, "gopher_too_many_words"),
-        ("a of the b " * 20, {}, "gopher_mean_word_length"),
-        (PROSE + " # # # # # #", {}, "gopher_symbols"),
-        ("- " + PROSE.replace(" house", "\n- house"), {}, "gopher_bullet_lines"),
-        (PROSE.replace(" house", "...\nhouse", 2), {}, "gopher_ellipsis_lines"),
-        (PROSE + " 1234" * 20, {}, "gopher_few_alphabetic_words"),
-        ("house glass stood near water " * 12, {}, "gopher_few_stop_words"),
-    ],
-)
-def test_gopher_drops_a_page_with_a_reason(text, rules, reason):
-    assert gopher(text, **rules) == reason
-
-
-def judge(text, *, is_web=True, language="", rules=RULES):
+def judge(text, *, is_web=True, declared="", url="", **rules):
     document = documents.Document(
-        id="0" * 32, text=text, is_web=is_web, language=language
+        id="0" * 32, text=text, is_web=is_web, language=declared, url=url
     )
-    return filters.judge(document, rules)
+    rules = {"language": ANY_LANGUAGE, **rules}
+    return filters.judge(document, filtering.Rules(**rules))
+
+
+def test_prose_passes_every_rule():
+    verdict = judge(
+        PROSE,
+        gopher=filtering.GopherRules(repetition=True),
+        fineweb=filtering.FineWebRules(apply_to="web"),
+        lengths=filtering.LengthRules(apply_to="web", long_paragraph_words=14),
+    )
+
+    assert (verdict.reason, verdict.text) == (None, PROSE)
 
 
 def test_web_rules_leave_other_text_alone():
@@ -93,37 +43,95 @@ def test_web_rules_leave_other_text_alone():
 
 def test_blank_document_is_dropped():
     assert judge(" \n\t ", is_web=False).reason == "empty"
+    assert judge("", is_web=False).reason == "empty"
 
 
-def test_declared_language_is_looked_at_before_anything_else():
-    rules = RULES._replace(language=prep.LanguageRule(language="en"))
+def test_declared_language_is_looked_at_before_the_text():
+    english = filtering.LanguageRule(language="en")
 
-    verdict = judge("{", language="deu", rules=rules)
+    verdict = judge("{", declared="deu", language=english)
 
     assert (verdict.reason, verdict.language) == ("other_language", "deu")
 
 
+def test_declared_language_is_believed_unless_the_model_is_asked_too():
+    pytest.importorskip("fasttext", reason="fasttext-predict is not installed")
+    german = "Der Hauptmann ging zum Fluss und setzte sich auf einen Stein. " * 9
+    free = {
+        "c4": filtering.C4Rules(apply_to="none"),
+        "gopher": filtering.GopherRules(apply_to="none"),
+    }
+    trusting = filtering.LanguageRule(language="en")
+    checking = filtering.LanguageRule(language="en", check_declared=True)
+
+    assert judge(german, declared="eng", language=trusting, **free).reason is None
+    verdict = judge(german, declared="eng", language=checking, **free)
+    assert (verdict.reason, verdict.language) == ("other_language", "deu")
+
+
+def test_verdict_carries_the_text_as_the_last_rule_saw_it():
+    page = f"Home\n{PROSE}\nContact"
+    short = "Home\nOne good line is all of this.\nContact"
+
+    assert judge(page).text == PROSE
+    assert judge(short).text == "One good line is all of this."
+
+
+def test_personal_data_is_masked_and_counted_in_kept_documents_only():
+    page = PROSE + "\nYou may write to jane.doe@mail.example.net for the rest of it."
+    masking = filtering.Masking(emails=True)
+
+    verdict = judge(page, masking=masking)
+
+    assert "jane" not in verdict.text
+    assert verdict.masked == {"email": 1}
+    assert not judge("write to jane.doe@mail.example.net", masking=masking).masked
+
+
+@pytest.fixture
+def blocked(tmp_path):
+    path = tmp_path / "hosts.txt"
+    path.write_text(
+        "# made for a test\nads.example.com\n0.0.0.0 Bad.Example # a hosts file\n"
+        "*.wild.example\n\n.dotted.example\n"
+    )
+    return filtering.UrlRules(blocked_hosts=str(path))
+
+
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("url", "is_blocked"),
     [
-        # Two of three lines are copies.
-        ("one line here\n" * 3, "gopher_duplicate_lines"),
-        # A quarter of the lines, but most characters.
-        ("a b\nc d\ne f\n" + "x" * 99 + "\ng h\ni j\nk l\n" + "x" * 99,
-         "gopher_duplicate_line_characters"),
-        # "red car" is 12 of 22 words.
-        ("red car a red car bb red car ccc red car d red car ee red car fff g h i j",
-         "gopher_top_2_gram"),
+        ("https://ads.example.com/a", True),
+        ("http://user:word@x.y.ads.example.com:8080/a?b", True),
+        ("https://BAD.example./", True),
+        ("https://wild.example/", True),
+        ("https://a.dotted.example/", True),
+        ("https://example.com/ads.example.com", False),
+        ("https://notbad.example/", False),
+        ("https://[broken", False),
+        ("", False),
     ],
-)  # fmt: skip
-def test_repetition_drops_a_page_with_a_reason(text, reason):
-    assert repetition.drop_reason(text) == reason
+)
+def test_listed_hosts_and_those_below_them_are_blocked(blocked, url, is_blocked):
+    verdict = judge(PROSE, url=url, urls=blocked)
+
+    assert verdict.reason == ("blocked_url" if is_blocked else None)
 
 
-def test_repeated_long_passage_is_repetition_and_distinct_words_are_not():
-    words = [f"w{i:03d}" for i in range(200)]
+def test_digest_of_a_block_list_is_that_of_its_content(blocked, tmp_path):
+    before = hosts.digest_of(blocked.blocked_hosts)
+    (tmp_path / "hosts.txt").write_text("other.example\n")
 
-    assert repetition.drop_reason(" ".join(words)) is None
-    # 40 of 240 words lie in a repeated 5-gram, a sixth of the characters.
-    passage = " ".join(words + words[:20])
-    assert repetition.drop_reason(passage) == "gopher_duplicate_5_grams"
+    assert hosts.digest_of("") == ""
+    assert len(before) == 64
+    assert hosts.digest_of(blocked.blocked_hosts) != before
+
+
+def test_missing_and_empty_block_lists_are_errors_that_name_the_knob(tmp_path):
+    empty = tmp_path / "empty.txt"
+    empty.write_text("# nothing\n")
+
+    with pytest.raises(errors.DataError, match="BLOCKED_HOSTS.*No such file"):
+        hosts.digest_of(str(tmp_path / "absent"))
+    with pytest.raises(errors.DataError, match="BLOCKED_HOSTS.*names no host"):
+        hosts.drop_reason("https://a.example/", str(empty))

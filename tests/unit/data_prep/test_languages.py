@@ -2,7 +2,7 @@ import pytest
 
 from data_prep import documents, languages
 from lmcodistill import errors
-from lmcodistill.settings import prep
+from lmcodistill.settings import filtering
 
 ENGLISH = "The old man walked down to the river and sat there until it was dark."
 GERMAN = "Der alte Mann ging hinunter zum Fluss und blieb dort, bis es dunkel wurde."
@@ -10,7 +10,7 @@ GERMAN = "Der alte Mann ging hinunter zum Fluss und blieb dort, bis es dunkel wu
 
 def drop_reason(text, declared="", wanted="en", min_score=0.5):
     document = documents.Document(id="0" * 32, text=text, language=declared)
-    rule = prep.LanguageRule(language=wanted, min_score=min_score)
+    rule = filtering.LanguageRule(language=wanted, min_score=min_score)
     return languages.drop_reason(document, rule)
 
 

@@ -17,6 +17,7 @@ from data_prep import (
     work,
 )
 from lmcodistill import errors
+from lmcodistill.settings import prep
 
 
 def test_clean_text_survives_what_json_and_terminals_bring():
@@ -106,7 +107,7 @@ def test_every_unknown_word_is_a_token_of_its_own(tmp_path):
         survivors=survivors.Survivors(tmp_path, False, False),
         place=partition.ByOrder("test", 0, 2, 1),
         splits=("test",),
-        vocab_type="word",
+        settings=prep.PrepVocabulary(type="word"),
     )
 
     tokenize_part.tokenize(task, lambda _: None)

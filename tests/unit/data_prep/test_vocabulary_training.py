@@ -39,7 +39,10 @@ def train(tmp_path, text=TEXT, **settings):
     sample.write_text(text, encoding="utf-8")
     news = []
     model = vocabulary_training.train_pieces(
-        prep.PrepVocabulary(num_threads=1, **settings), (sample,), folder, news.append
+        prep.PrepVocabulary(**{"num_threads": 1} | settings),
+        (sample,),
+        folder,
+        news.append,
     )
     return vocabulary.Vocabulary(model), news
 
@@ -91,6 +94,61 @@ def test_too_small_vocabulary_names_the_smallest_possible(tmp_path):
 def test_no_text_at_all_is_an_error_and_not_a_crash(tmp_path):
     with pytest.raises(errors.DataError, match="more text"):
         train(tmp_path, text="", type="bpe", size=400)
+
+
+def test_line_that_the_trainer_would_skip_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(errors.DataError, match="skipped 1 line.*Remove"):
+        train(tmp_path, text=f"{TEXT}\n{'x ' * 10_000}", type="bpe", size=400)
+
+
+def test_equal_thread_counts_give_equal_vocabularies(tmp_path):
+    first, _ = train(tmp_path, type="unigram", size=340, num_threads=2)
+    second, _ = train(tmp_path, type="unigram", size=340, num_threads=2)
+
+    assert first.fingerprint == second.fingerprint
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_split_digits_are_pieces_of_their_own_and_come_back(tmp_path, kind):
+    pieces, _ = train(tmp_path, type=kind, size=340, digits="split")
+
+    ids = pieces.encode("in 1984")
+
+    assert [pieces.pieces[i] for i in ids[-4:]] == list("1984")
+    assert pieces.decode(ids) == "in 1984"
+
+
+def test_generic_digits_are_one_piece_for_whoever_encodes(tmp_path):
+    settings = prep.PrepVocabulary(digits="generic")
+    pieces, _ = train(tmp_path, type="unigram", size=340, digits="generic")
+
+    ids = pieces.encode("in 1984")
+
+    assert [pieces.pieces[i] for i in ids[-4:]] == ["0"] * 4
+    assert pieces.decode(ids) == text_forms.tokenizer_form("in 1984", settings)
+    assert pieces.decode(ids) == "in 0000"
+
+
+def test_marks_are_pieces_and_the_text_between_them_comes_back(tmp_path):
+    settings = prep.PrepVocabulary(marks="sentences")
+    pieces, _ = train(tmp_path, type="unigram", size=340, marks="sentences")
+    text = "The captain. The river?\n\n \nHouse\ue001s."
+
+    form = text_forms.tokenizer_form(text, settings)
+
+    assert form == (
+        "\ue000\ue002The captain.\ue003\ue002 The river?\ue003\ue001\n\n \n"
+        "\ue000\ue002House\ufffds.\ue003\ue001"
+    )
+    assert pieces.decode(pieces.encode(form)) == form
+    assert {"\ue000", "\ue001", "\ue002", "\ue003"} <= set(pieces.pieces)
+    assert text_forms.marked(text, "none") == text
+
+
+@pytest.mark.parametrize("option", [{"digits": "split"}, {"marks": "paragraphs"}])
+def test_words_are_taken_as_they_are(option):
+    with pytest.raises(errors.UsageError, match="word"):
+        prep.PrepVocabulary(type="word", **option)
 
 
 def test_words_come_by_frequency_with_a_literal_unk_among_them():

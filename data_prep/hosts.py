@@ -1,0 +1,100 @@
+"""Pages that are left out by their host: block lists of any length.
+
+Hosts are kept as sorted 64-bit hashes, eight bytes each, so that a list of four
+million costs 32 MB in every worker. That a host on no list is taken for another
+one has a chance of one in 10^12 per page and list of that length.
+"""
+
+import functools
+import hashlib
+import pathlib
+from collections.abc import Iterator
+from urllib import parse
+
+import numpy as np
+
+from data_prep import compressed
+from lmcodistill import errors
+
+
+def drop_reason(url: str, blocked_hosts: str) -> str | None:
+    """Returns `blocked_url` if the page's host, or one above it, is on the list.
+
+    Args:
+        url: The page's address; empty for what is no page.
+        blocked_hosts: The list's file; empty for none.
+
+    Raises:
+        DataError: the list cannot be read.
+    """
+    if not url or not blocked_hosts:
+        return None
+    listed = _load(blocked_hosts)
+    keys = np.array([_key(name) for name in _with_parents(host_of(url))], np.uint64)
+    places = np.minimum(np.searchsorted(listed, keys), len(listed) - 1)
+    return "blocked_url" if np.any(listed[places] == keys) else None
+
+
+def host_of(url: str) -> str:
+    """Returns the host of an address, in lower case; empty if it has none."""
+    try:
+        return (parse.urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:  # An address with unbalanced brackets, for one.
+        return ""
+
+
+def digest_of(blocked_hosts: str) -> str:
+    """Returns the SHA-256 of a block list's file, empty without one.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if not blocked_hosts:
+        return ""
+    try:
+        with open(blocked_hosts, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise errors.DataError(_unreadable(blocked_hosts, str(error.strerror))) from (
+            error
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _load(blocked_hosts: str) -> np.ndarray:
+    try:
+        keys = np.fromiter(map(_key, _read(pathlib.Path(blocked_hosts))), np.uint64)
+    except (OSError, *compressed.DAMAGE) as error:
+        raise errors.DataError(_unreadable(blocked_hosts, str(error))) from error
+    if not len(keys):
+        raise errors.DataError(_unreadable(blocked_hosts, "it names no host"))
+    return np.unique(keys)
+
+
+def _read(path: pathlib.Path) -> Iterator[str]:
+    with compressed.open_bytes(path) as file:
+        for line in file:
+            words = line.decode("utf-8-sig", "replace").partition("#")[0].split()
+            if words:
+                host = words[-1].lower().removeprefix("*").strip(".")
+                if host:
+                    yield host
+
+
+def _with_parents(host: str) -> Iterator[str]:
+    """Yields `a.b.c`, `b.c` and `c`."""
+    while host:
+        yield host
+        host = host.partition(".")[2]
+
+
+def _key(host: str) -> int:
+    digest = hashlib.blake2b(host.encode(errors="replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _unreadable(path: str, why: str) -> str:
+    return (
+        f"BLOCKED_HOSTS = {path!r} cannot be read: {why}. Give a file of hosts, one a "
+        "line, plain or compressed, or '' to block nothing."
+    )
