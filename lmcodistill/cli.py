@@ -28,6 +28,7 @@ COMMANDS = {
     "generate": "Continue a text with an export.",
     "export": "Write a model that takes text and answers with text.",
     "compare": "Train in several ways and say which is better for your data.",
+    "churn": "Say how much predictions differ between retrained models.",
     "plan": "Predict what a run will take: time, devices, traffic.",
     "status": "Show how the students of a run are doing.",
     "configs": "List, show and copy the gin files that come with the program.",

@@ -23,7 +23,7 @@ FLOORS = {
     "codistill": 4,
     "training": 5,
     "planning": 5,
-    "experiments": 5,
+    "experiments": 6,
     "config": 6,
     "commands": 7,
     "cli": 8,

@@ -1,0 +1,223 @@
+r"""Say how much predictions differ between models that should be the same.
+
+Retrain a model, and many single predictions change although the cross entropy
+does not. Churn is that change: per held-out token, the absolute difference of the
+true token's probability, total variation, KL both ways, and whether the most
+likely token is another. Give the retrains of one way to train as a group; several
+groups are compared with the first one on the same text. A+B is the ensemble of A
+and B. Intervals are 95 %, by drawing documents.
+
+Examples:
+  lmcodistill churn --data_dir DATA OLD_RUN/students/0 NEW_RUN/students/0
+  lmcodistill churn --data_dir DATA \
+    --group 'single=S0/students/0,S1/students/0' \
+    --group 'ensemble=S0/students/0+S2/students/0,S1/students/0+S3/students/0' \
+    --group 'codistilled=C0/students/0,C1/students/0'
+"""
+
+import json
+import pathlib
+import sys
+import time
+from typing import Any, NamedTuple
+
+import rich.console
+import rich.table
+from absl import flags
+
+from lmcodistill import errors
+from lmcodistill.codistill import lookup
+from lmcodistill.commands import export_flags
+from lmcodistill.commands.start_tensorflow import start_tensorflow
+from lmcodistill.data import shards, windows
+from lmcodistill.storage import publication
+
+ARGUMENTS = "[EXPORT ...]"
+READS_GIN = False
+# As many training tokens as tell frequent from rare.
+_COUNTED_TOKENS = 10_000_000
+_PROGRESS_SECONDS = 10.0
+
+
+class Group(NamedTuple):
+    """Models that should be the same.
+
+    Attributes:
+        name: In tables.
+        models: Per model, the paths of its members; more than one: an ensemble.
+    """
+
+    name: str
+    models: list[list[str]]
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+    """Defines what is compared, and on what text."""
+    flags.DEFINE_string(
+        "data_dir", None, "The data folder that prep made.", flag_values=flag_values
+    )
+    flags.DEFINE_multi_string(
+        "group",
+        [],
+        "NAME=A,B,...: models that should be the same, each an export's folder or a "
+        "student's; A+B is an ensemble.",
+        flag_values=flag_values,
+    )
+    export_flags.define_key(flag_values)
+    flags.DEFINE_string(
+        "split", "validation", "Which held-out split.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "tokens", 0, "Tokens of it to read; 0: all.", 0, flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "lanes", 32, "Rows that the text is read in.", 1, flag_values=flag_values
+    )
+
+
+def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
+    """Compares; see the module's text."""
+    groups = _groups(flag_values.group, arguments)
+    if not flag_values.data_dir:
+        raise errors.UsageError(
+            "--data_dir is missing; `lmcodistill churn --help` has examples."
+        )
+    data = shards.ShardSet(pathlib.Path(flag_values.data_dir))
+    split = data.held_out_split(flag_values.split)
+    key = export_flags.key(flag_values)
+    snapshots = {
+        path: lookup.find(path, key)
+        for group in groups
+        for model in group.models
+        for path in model
+    }
+    # TensorFlow takes seconds to import; everything above is checked without.
+    start_tensorflow()
+    from lmcodistill.experiments import churn
+
+    found = _compare(flag_values, data, split, groups, snapshots)
+    first, *_ = found.values()
+    summary = {
+        name: {
+            "churn": churn.to_json(churn.estimates(sums)),
+            "times_the_first": {
+                measure: estimate._asdict()
+                for measure, estimate in churn.ratios(sums, first).items()
+            },
+        }
+        for name, sums in found.items()
+    }
+    if flag_values.json:
+        print(json.dumps({"split": flag_values.split, "groups": summary}))
+        return
+    _print_tables(summary)
+
+
+def _groups(texts: list[str], arguments: list[str]) -> list[Group]:
+    if arguments:
+        texts = [*texts, f"models={','.join(arguments)}"]
+    groups = []
+    for text in texts:
+        name, _, models = text.partition("=")
+        paths = [model.split("+") for model in models.split(",")]
+        if not name or len(paths) < 2 or not all(map(all, paths)):
+            raise errors.UsageError(
+                f"--group={text!r}: expected NAME=A,B with at least two models, each "
+                "an export or several joined by +."
+            )
+        groups.append(Group(name, paths))
+    if not groups:
+        raise errors.UsageError(
+            "churn compares at least two models; `lmcodistill churn --help` has "
+            "examples."
+        )
+    if len({group.name for group in groups}) < len(groups):
+        raise errors.UsageError("two --group have one name; give each its own.")
+    return groups
+
+
+def _compare(
+    flag_values: flags.FlagValues,
+    data: shards.ShardSet,
+    split: shards.Split,
+    groups: list[Group],
+    snapshots: dict[str, publication.Snapshot],
+) -> dict[str, Any]:
+    """Returns the sums of every group, over the same documents."""
+    import numpy as np
+
+    from lmcodistill.codistill import descriptions, exports
+    from lmcodistill.experiments import comparer
+
+    ours = data.manifest
+    wanted = descriptions.Wanted(ours.vocabulary, ours.vocab_size)
+    train = data.stream(data.train_split(0))
+    sample = train.read(0, min(train.num_tokens, _COUNTED_TOKENS))
+    occurrences = np.bincount(sample, minlength=ours.vocab_size)
+    found = {}
+    for group in groups:
+        members = {
+            path: exports.read(snapshots[path], wanted)
+            for model in group.models
+            for path in model
+        }
+        built = {path: export.build() for path, export in members.items()}
+        scored = windows.EvaluationWindows(
+            data.stream(split),
+            lanes=flag_values.lanes,
+            window=32,
+            end_id=ours.end_id,
+            reset_at_documents=all(m.reset_at_documents for m in members.values()),
+            max_tokens=flag_values.tokens or None,
+        )
+        compared = comparer.Comparer([[built[p] for p in m] for m in group.models])
+        progress = _Progress(group.name, scored.num_windows)
+        found[group.name] = compared.sums(scored, occurrences, progress)
+    return found
+
+
+class _Progress:
+    """Says on standard error how far a long comparison is."""
+
+    def __init__(self, name: str, num_windows: int):
+        self._name, self._num_windows = name, num_windows
+        self._began = self._shown = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._shown < _PROGRESS_SECONDS:
+            return
+        self._shown = now
+        left = (now - self._began) / done * (self._num_windows - done)
+        print(
+            f"{self._name}: window {done} of {self._num_windows}, ETA {left:.0f} s",
+            file=sys.stderr,
+        )
+
+
+def _print_tables(summary: dict[str, Any]) -> None:
+    from lmcodistill.experiments import churn
+
+    console = rich.console.Console()
+    table = rich.table.Table("group", *churn.MEASURES, title=churn.ALL)
+    for name, group in summary.items():
+        table.add_row(name, *map(_cell, group["churn"][churn.ALL].values()))
+    console.print(table)
+    names = list(summary)
+    if len(names) > 1:
+        table = rich.table.Table(
+            "group", *churn.MEASURES, title=f"times the churn of {names[0]}"
+        )
+        for name in names[1:]:
+            table.add_row(name, *map(_cell, summary[name]["times_the_first"].values()))
+        console.print(table)
+    table = rich.table.Table("absolute, by kind of token", *names)
+    for kind in churn.KINDS:
+        if kind in summary[names[0]]["churn"]:
+            cells = [_cell(summary[n]["churn"][kind]["absolute"]) for n in names]
+            table.add_row(kind, *cells)
+    console.print(table)
+
+
+def _cell(estimate: dict[str, float]) -> str:
+    return "{mean:.4f} [{low:.4f}, {high:.4f}]".format(**estimate)

@@ -1,0 +1,101 @@
+"""Reads a held-out text with several models at once and compares them in pairs."""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from lmcodistill.data import windows as windows_lib
+from lmcodistill.experiments import churn
+from lmcodistill.model import language_model, scoring
+
+Model = Sequence[language_model.LanguageModel]
+
+
+class Comparer:
+    """Compares every pair of some models, each one model or an ensemble."""
+
+    def __init__(self, models: Sequence[Model]):
+        """Takes at least two; a member that several share is read once."""
+        self._members = list({id(m): m for model in models for m in model}.values())
+        place = {id(m): i for i, m in enumerate(self._members)}
+        self._models = [[place[id(m)] for m in model] for model in models]
+        self._pairs = list(itertools.combinations(range(len(models)), 2))
+        self._compare = tf.function(self._compare_window, autograph=False)
+
+    def _compare_window(self, tokens, targets, is_start, states):
+        readouts, new_states = [], []
+        for member, state in zip(self._members, states, strict=True):
+            features, state = member(tokens, is_start, state)
+            readouts.append(member.readout(features))
+            new_states.append(state)
+        found = [
+            tf.stack(
+                scoring.disagreement(
+                    [readouts[i] for i in self._models[a]],
+                    [readouts[i] for i in self._models[b]],
+                    targets,
+                ),
+                axis=-1,
+            )
+            for a, b in self._pairs
+        ]
+        return tf.stack(found), tuple(new_states)
+
+    def sums(
+        self,
+        windows: windows_lib.EvaluationWindows,
+        occurrences: np.ndarray,
+        on_window: Callable[[int], None] = lambda index: None,
+    ) -> churn.Sums:
+        """Returns the mean over all pairs, by document and kind of token.
+
+        What a lane begins with is counted as a document of its own, although the
+        first words of it may be in the lane before.
+
+        Args:
+            windows: The held-out text.
+            occurrences: [V], how often each token is in the training text.
+            on_window: Told how many windows are done.
+        """
+        lanes = windows.lanes
+        states = tuple(m.initial_state(lanes) for m in self._members)
+        # The documents of a lane, and where each lane is in its own.
+        document = np.full(lanes, -1)
+        position = np.zeros(lanes, np.int64)
+        rows = []
+        for index in range(windows.num_windows):
+            window = windows.at(index, 0, lanes)
+            found, states = self._compare(
+                window.inputs, window.flat_targets, window.is_start, states
+            )
+            length = window.targets.shape[1]
+            by_lane = found.numpy().mean(0).reshape(length, lanes, -1)
+            for t in range(length):
+                starts = window.is_start[:, t]
+                document = document + starts
+                position = np.where(starts, 0, position + 1)
+                counted = window.weights[:, t] > 0.0
+                rows.append(
+                    (
+                        np.flatnonzero(counted),
+                        document[counted],
+                        position[counted],
+                        occurrences[window.targets[counted, t]],
+                        by_lane[t, counted],
+                    )
+                )
+            on_window(index + 1)
+        return _gathered(rows, lanes)
+
+
+def _gathered(rows, lanes: int) -> churn.Sums:
+    lane, document, position, occurrences, measured = (
+        np.concatenate(column) for column in zip(*rows, strict=True)
+    )
+    # One number for each document of each lane, without gaps.
+    _, numbers = np.unique(document * lanes + lane, return_inverse=True)
+    sums = churn.Sums.empty(int(numbers.max()) + 1)
+    sums.add(numbers, position, occurrences, measured.astype(np.float64))
+    return sums

@@ -1,0 +1,150 @@
+"""Churn: sums by document and kind, intervals, and the reading of a text."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lmcodistill import errors
+from lmcodistill.commands import churn as command
+from lmcodistill.data import shards, windows
+from lmcodistill.experiments import churn, comparer
+from lmcodistill.model import language_model, readouts, weights
+from lmcodistill.settings import model as model_settings
+
+VOCAB_SIZE, END_ID = 7, 1
+CONFIG = model_settings.LanguageModel(embedding_size=3, hidden_size=4, num_layers=1)
+# Two documents, the second one long enough to run over a window's end.
+TEXT = np.array([2, 3, 4, END_ID, 5, 6, 2, 3, 4, 5, END_ID], np.int32)
+
+
+def model_of(seed):
+    return language_model.LanguageModel(
+        CONFIG, VOCAB_SIZE, weights.initial(CONFIG, VOCAB_SIZE, seed), trainable=False
+    )
+
+
+def text_in(lanes):
+    return windows.EvaluationWindows(
+        shards.TokenStream([TEXT]),
+        lanes=lanes,
+        window=4,
+        end_id=END_ID,
+        reset_at_documents=True,
+    )
+
+
+def probs_of(model):
+    """Returns [tokens, V] without windows: the text in one piece, one lane."""
+    inputs = np.array([[END_ID, *TEXT[:-1]]])
+    starts = inputs == END_ID
+    features, _ = model(inputs, starts, model.initial_state(1))
+    logits = readouts.logits_of(model.readout(features))
+    return np.asarray(tf.nn.softmax(logits))
+
+
+OCCURRENCES = np.array([0, 5, 50, 500, 5_000, 50_000, 500_000])
+
+
+def test_pairs_are_compared_token_by_token_and_added_by_document():
+    models = [model_of(seed) for seed in (0, 1, 2)]
+
+    sums = comparer.Comparer([[m] for m in models]).sums(text_in(1), OCCURRENCES)
+
+    p = [probs_of(m) for m in models]
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    expected = np.mean([np.abs(p[a] - p[b]).sum(1) / 2 for a, b in pairs], axis=0)
+    assert sums.counts[:, 0].tolist() == [4.0, 7.0]
+    np.testing.assert_allclose(
+        sums.sums[:, 0, churn.MEASURES.index("total_variation")],
+        [expected[:4].sum(), expected[4:].sum()],
+        rtol=1e-4,
+    )
+
+
+def test_a_model_does_not_differ_from_itself_and_an_ensemble_of_it():
+    model = model_of(0)
+
+    sums = comparer.Comparer([[model], [model, model]]).sums(text_in(1), OCCURRENCES)
+
+    np.testing.assert_allclose(sums.sums, 0.0, atol=1e-6)
+
+
+def test_tokens_are_counted_by_position_and_by_how_often_they_are_trained_on():
+    models = [model_of(0), model_of(1)]
+
+    sums = comparer.Comparer([[m] for m in models]).sums(text_in(1), OCCURRENCES)
+
+    counts = dict(zip(churn.KINDS, sums.counts.sum(0), strict=True))
+    assert counts["position in the document 0 to 7"] == 11
+    assert counts["occurrences in training 0 to 99"] == 4  # </s> twice, 2 twice.
+    assert counts["occurrences in training 100,000 and more"] == 1
+
+
+def test_every_token_is_in_one_kind_of_each_sort():
+    models = [model_of(0), model_of(1)]
+
+    sums = comparer.Comparer([[m] for m in models]).sums(text_in(3), OCCURRENCES)
+
+    assert sums.counts[:, 0].sum() == len(TEXT)
+    assert sums.counts[:, 1:6].sum() == len(TEXT)
+    assert sums.counts[:, 6:].sum() == len(TEXT)
+
+
+def sums_of(*values):
+    """Returns documents of ten tokens each, with these mean differences."""
+    found = churn.Sums.empty(len(values))
+    for number, value in enumerate(values):
+        found.add(
+            np.full(10, number),
+            np.arange(10),
+            np.zeros(10),
+            np.full((10, len(churn.MEASURES)), value),
+        )
+    return found
+
+
+def test_interval_holds_the_mean_and_what_documents_differ_by():
+    found = churn.estimates(sums_of(*np.linspace(0.0, 1.0, 101)))
+
+    estimate = found[churn.ALL]["absolute"]
+    assert estimate.mean == pytest.approx(0.5)
+    assert 0.43 < estimate.low < 0.46
+    assert 0.54 < estimate.high < 0.57
+
+
+def test_kinds_without_a_token_are_left_out():
+    found = churn.estimates(sums_of(0.5, 0.5))
+
+    assert "position in the document 8 to 31" in found
+    assert "position in the document 32 to 127" not in found
+
+
+def test_ratio_is_taken_on_the_same_documents():
+    values = np.linspace(0.1, 1.0, 50)
+
+    found = churn.ratios(sums_of(*(0.65 * values)), sums_of(*values))
+
+    assert found["absolute"] == pytest.approx((0.65, 0.65, 0.65))
+
+
+@pytest.mark.parametrize(
+    ("groups", "arguments"),
+    [
+        ([], []),
+        ([], ["A"]),
+        (["single=A"], []),
+        (["A,B"], []),
+        (["single=A,"], []),
+        (["single=A+,B"], []),
+        (["single=A,B", "single=C,D"], []),
+    ],
+)
+def test_groups_that_cannot_be_compared_are_refused(groups, arguments):
+    with pytest.raises(errors.UsageError):
+        command._groups(groups, arguments)
+
+
+def test_ensembles_are_joined_by_plus():
+    (group,) = command._groups(["pairs=A+B,C+D"], [])
+
+    assert group.models == [["A", "B"], ["C", "D"]]
