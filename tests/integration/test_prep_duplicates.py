@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from data_prep import inputs
+from data_prep import inputs, work
 from lmcodistill.data import shards
 from lmcodistill.settings import deduplication
 from tests.integration import test_prep
@@ -143,3 +143,34 @@ def test_settings_of_the_comparison_cost_no_second_reading(copies_folder, tmp_pa
     report = prep(copies_folder, output, NEAR)
 
     assert report["total"]["kept"] == 50
+
+
+def test_search_that_was_interrupted_goes_on_to_the_same_bytes(
+    copies_folder, tmp_path, monkeypatch
+):
+    chosen = dataclasses.replace(NEAR, line_group_files=1)
+    prep(copies_folder, tmp_path / "undisturbed", chosen)
+    write_marker, calls = work.write_marker, []
+
+    def fail_at_times(path, value):
+        calls.append(path)
+        # Files: 2 read, then lines: 2 hashed, 1 compared, 1 gathered, and so on.
+        if len(calls) in (4, 6, 9, 12, 14):
+            raise KeyboardInterrupt
+        write_marker(path, value)
+
+    monkeypatch.setattr("data_prep.work.write_marker", fail_at_times)
+    interrupted = 0
+    while not (tmp_path / "data" / "manifest.json").exists():
+        try:
+            prep(copies_folder, tmp_path / "data", chosen)
+        except KeyboardInterrupt:
+            interrupted += 1
+
+    stages = [str(path.parent.relative_to(tmp_path / "data/.work")) for path in calls]
+    assert interrupted == 5
+    assert {f"duplicates/{i}/{s}" for i in ("lines", "documents") for s in (
+        "rows", "found", "parts",
+    )} <= set(stages)  # fmt: skip
+    digests = test_prep.digests
+    assert digests(tmp_path / "data") == digests(tmp_path / "undisturbed")
