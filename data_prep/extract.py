@@ -11,10 +11,10 @@ import pathlib
 from collections.abc import Callable
 from typing import IO
 
-from data_prep import documents, filters, profile, readers, work
+from data_prep import documents, filters, paragraph_ids, profile, readers, work
 from data_prep import tally as tally_lib
 from lmcodistill import errors
-from lmcodistill.settings import filtering, prep
+from lmcodistill.settings import filtering, paragraphs, prep
 
 # Bounds the memory of every later stage; no output depends on it.
 PART_BYTES = 32 << 20
@@ -34,6 +34,8 @@ class Task:
         settings: How to cut documents out of it.
         rules: What to keep; None keeps everything, one document per line or
             article, as pre-tokenized text wants it.
+        paragraph_list: How the list of paragraphs counts that is kept in place of
+            what the rules let pass; None where there is no list.
     """
 
     file: int
@@ -42,6 +44,7 @@ class Task:
     root: pathlib.Path
     settings: prep.Prep
     rules: filtering.Rules | None
+    paragraph_list: paragraphs.ParagraphList | None = None
 
     @property
     def marker(self) -> pathlib.Path:
@@ -90,12 +93,13 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
             found = readers.read_documents(
                 task.path, task.source, task.settings, tally, advance
             )
+        judge = _judge_of(task, tally)
         writer = _PartWriter(folder, task.file)
         samples = collections.Counter[str]()
         with work.writing(folder.dropped(task.file)) as dropped:
             for number, document in enumerate(found):
                 document = dataclasses.replace(document, number=number)
-                verdict = _judge(document, task.rules)
+                verdict = judge(document)
                 if verdict.reason is None:
                     size = writer.write(document, verdict)
                     tally.keep(size, verdict.language)
@@ -140,12 +144,16 @@ def read_result(folder: work.WorkFolder, file: int) -> Extracted | None:
     )
 
 
-def _judge(
-    document: documents.Document, rules: filtering.Rules | None
-) -> filters.Verdict:
+def _judge_of(
+    task: Task, tally: tally_lib.Tally
+) -> Callable[[documents.Document], filters.Verdict]:
+    """Returns what decides about the documents of the task, in their order."""
+    if task.paragraph_list is not None:
+        return paragraph_ids.Chooser(task.root, task.file, task.paragraph_list, tally)
+    rules = task.rules
     if rules is None:
-        return filters.Verdict(None, document.text, "")
-    return filters.judge(document, rules)
+        return lambda document: filters.Verdict(None, document.text, "")
+    return lambda document: filters.judge(document, rules)
 
 
 def _write_sample(

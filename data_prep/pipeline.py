@@ -21,6 +21,7 @@ from data_prep import (
     inputs,
     kept_inputs,
     languages,
+    paragraph_ids,
     progress,
     publish,
     recipe,
@@ -46,6 +47,7 @@ def run(
     settings: recipe.Recipe,
     engine: engines.Engine,
     display: progress.Display,
+    paragraph_list: pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Fills the data folder `output` and returns its report.
 
@@ -55,6 +57,7 @@ def run(
         settings: What to keep and how to cut it.
         engine: Runs the stages.
         display: Shows them.
+        paragraph_list: The list whose digest the settings have, if they have one.
 
     Raises:
         UsageError: the folder holds something else, or a setting does not fit.
@@ -72,7 +75,8 @@ def run(
     with folder.held():
         if changed := publish.check_plan(folder, plan):
             display.say(f"changed since the last attempt: {', '.join(changed)}")
-        return _Run(sources, output, settings, engine, display, folder, plan).run()
+        run = _Run(sources, output, settings, engine, display, folder, plan)
+        return run.run(paragraph_list)
 
 
 class _Run:
@@ -102,7 +106,10 @@ class _Run:
         )
         self._survivors = deduplicate.survivors_of(folder, self._deduplication)
 
-    def run(self) -> dict[str, Any]:
+    def run(self, paragraph_list: pathlib.Path | None) -> dict[str, Any]:
+        if paragraph_list is not None:
+            task = paragraph_ids.IndexTask(paragraph_list, self._folder.root)
+            self._stages.run("paragraph_list", paragraph_ids.index, [task])
         self._extract()
         duplicates = self._find_duplicates()
         kept_splits = splits.Splits(self._sources, self._parts, self._settings.prep)
@@ -152,6 +159,7 @@ class _Run:
                 root=self._folder.root,
                 settings=self._settings.prep,
                 rules=None if self._is_pretokenized else self._settings.rules,
+                paragraph_list=self._settings.paragraph_list,
             )
             for i, source in enumerate(self._sources)
         ]

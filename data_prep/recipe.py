@@ -6,6 +6,7 @@ from typing import Any
 from data_prep import hosts
 from lmcodistill.settings import deduplication as deduplication_settings
 from lmcodistill.settings import filtering
+from lmcodistill.settings import paragraphs as paragraph_settings
 from lmcodistill.settings import prep as prep_settings
 
 
@@ -19,6 +20,12 @@ class Recipe:
     deduplication: deduplication_settings.Deduplication = (
         deduplication_settings.Deduplication()
     )
+    paragraphs: paragraph_settings.ParagraphList = paragraph_settings.ParagraphList()
+
+    @property
+    def paragraph_list(self) -> paragraph_settings.ParagraphList | None:
+        """How the list of paragraphs counts, if one was given."""
+        return self.paragraphs if self.paragraphs.sha256 else None
 
     def to_json(self) -> dict[str, Any]:
         """Returns them by class and field, as gin files name them.
@@ -29,7 +36,13 @@ class Recipe:
         rules = (getattr(self.rules, name) for name in filtering.RULES)
         value = {
             type(part).__name__: _listed(dataclasses.asdict(part))
-            for part in (self.prep, self.vocabulary, self.deduplication, *rules)
+            for part in (
+                self.prep,
+                self.vocabulary,
+                self.deduplication,
+                self.paragraphs,
+                *rules,
+            )
         }
         # Where the file is decides nothing, what is in it does.
         value["UrlRules"]["blocked_hosts"] = hosts.digest_of(

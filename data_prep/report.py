@@ -52,6 +52,7 @@ def build(
             "languages": _by_count(total.languages),
             "lengths": [found._asdict() for found in shape.length_ranges()],
             "hosts": shape.top_hosts(_TOP_HOSTS),
+            "paragraphs": dict(total.paragraphs),
         },
         "files": lines,
         "splits": {name: _split_line(found) for name, found in counts.items()},
@@ -76,6 +77,11 @@ def warnings_of(found: extract.Extracted) -> list[str]:
     if tally.damaged:
         warnings.append(
             f"{found.source} is damaged in {tally.damaged} place(s); {kept}"
+        )
+    if missing := tally.paragraphs["not_found"]:
+        warnings.append(
+            f"{found.source} does not have {missing:,} of the "
+            f"{tally.paragraphs.total():,} paragraphs that the list names in it"
         )
     return warnings
 
@@ -118,6 +124,7 @@ def _file_line(found: extract.Extracted, copies: Mapping[str, int]) -> dict[str,
         "records": dict(sorted(found.tally.records.items())),
         "damaged": found.tally.damaged,
         "truncated": found.tally.truncated,
+        "paragraphs": dict(found.tally.paragraphs),
         "note": found.tally.note,
     }
 

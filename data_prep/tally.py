@@ -4,7 +4,7 @@ import collections
 import dataclasses
 from typing import Any
 
-_COUNTERS = ("dropped", "records", "masked", "languages")
+_COUNTERS = ("dropped", "records", "masked", "languages", "paragraphs")
 
 
 @dataclasses.dataclass
@@ -22,6 +22,7 @@ class Tally:
             behind them.
         truncated: Whether the file ends in the middle of a record.
         languages: Kept documents per language, as declared or found.
+        paragraphs: Paragraphs of a published list that were `found`, `not_found`.
         crawl: Name of the crawl that the file says it is part of, or empty.
         note: A sentence for people about the file as a whole, or empty.
     """
@@ -41,6 +42,9 @@ class Tally:
     damaged: int = 0
     truncated: bool = False
     languages: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+    paragraphs: collections.Counter[str] = dataclasses.field(
         default_factory=collections.Counter
     )
     crawl: str = ""

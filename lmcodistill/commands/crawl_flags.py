@@ -81,6 +81,11 @@ def request(
                 "--crawl=CC-MAIN-2024-22, for example, or --paths_file."
             )
         return None
+    if flag_values.train_text or flag_values.validation_text:
+        raise errors.UsageError(
+            "--crawl or --paths_file and --train_text were both given; text is either "
+            "split by prep or comes with its own splits. Give one of the two."
+        )
     folder = flag_values.download_dir or output.absolute().parent / "downloads"
     return crawls.CrawlRequest(
         crawls=tuple(flag_values.crawl),

@@ -5,12 +5,17 @@ are), keeps the documents that pass the rules, each once, trains a vocabulary,
 and writes shards, manifest.json, report.json and report.html. A run that was
 stopped or killed goes on where it was when the same command is given again.
 
+Crawls of Common Crawl are downloaded by name, politely: see --crawl. Downloads
+are kept, and those that broke off go on where they were.
+
 Text that comes tokenized and split, such as the Penn Treebank, is taken as it
 is with --train_text, --validation_text and --test_text instead of --input.
 
 Examples:
   lmcodistill prep --gin_file prep/web.gin \
     --input 'CC-MAIN-*.warc.wet.gz' --output_dir DATA
+  lmcodistill prep --gin_file prep/web.gin --crawl CC-MAIN-2024-22 \
+    --wet_files 10 --contact you@example.org --output_dir DATA
   lmcodistill prep --gin_file prep/quickstart.gin --gin.VOCAB_SIZE=2000 \
     --input notes/ --input 'more/*.txt' --output_dir DATA
   lmcodistill prep --gin_file prep/ptb.gin --train_text ptb.train.txt \
@@ -27,10 +32,11 @@ from typing import Any
 
 from absl import flags
 
-from data_prep import inputs, pipeline, progress, recipe
+from data_prep import crawls, inputs, paragraph_ids, pipeline, progress, recipe
 from data_prep.engines import choice
 from lmcodistill import config, errors
-from lmcodistill.settings import deduplication, filtering, prep
+from lmcodistill.commands import crawl_flags
+from lmcodistill.settings import deduplication, filtering, paragraphs, prep
 
 # An unquoted pattern, which the shell has replaced by many names, is understood.
 ARGUMENTS = "[INPUT ...]"
@@ -71,6 +77,16 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "it.",
         flag_values=flag_values,
     )
+    crawl_flags.define(flag_values)
+    flags.DEFINE_string(
+        "paragraph_ids",
+        "",
+        "A list of paragraphs as the codistillation paper published one (CSV, or a "
+        "tar.bz2 of them): exactly these are kept of each file, and no other rule "
+        "applies. ParagraphList says how paragraphs are counted; give "
+        "--gin.DEDUPLICATE=False to keep pages that are equal.",
+        flag_values=flag_values,
+    )
     for split in ("train", "validation", "test"):
         flags.DEFINE_string(
             f"{split}_text",
@@ -82,8 +98,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Fills the data folder; see the module's text."""
-    sources = _sources(flag_values, arguments)
     output = _output(flag_values)
+    request = crawl_flags.request(flag_values, output)
     num_workers = _num_workers(flag_values)
     loaded = config.load(
         flag_values.gin_file,
@@ -98,10 +114,15 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
             **{name: loaded.get(kind) for name, kind in filtering.RULES.items()}
         ),
         deduplication=loaded.get(deduplication.Deduplication),
+        paragraphs=paragraph_ids.with_digest(
+            loaded.get(paragraphs.ParagraphList), flag_values.paragraph_ids
+        ),
     )
     display = progress.Display(sys.stderr)
     signal.signal(signal.SIGTERM, _stop)
     try:
+        downloaded = crawls.fetch(request, display) if request else []
+        sources = _sources(flag_values, [*arguments, *map(str, downloaded)])
         with choice.make(
             flag_values.engine,
             num_workers,
@@ -115,6 +136,9 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
                 settings,
                 engine,
                 display,
+                paragraph_list=pathlib.Path(flag_values.paragraph_ids).absolute()
+                if flag_values.paragraph_ids
+                else None,
             )
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
@@ -140,12 +164,18 @@ def _sources(flag_values: flags.FlagValues, arguments: list[str]) -> list[inputs
             "--input and --train_text were both given; text is either split by prep "
             "or comes with its own splits. Give one of the two."
         )
+    if any(texts) and flag_values.paragraph_ids:
+        raise errors.UsageError(
+            "--paragraph_ids and --train_text were both given; the list is for WET "
+            "files. Give those as --input, or leave --paragraph_ids out."
+        )
     if any(texts):
         return inputs.pretokenized(*texts)
     if not patterns:
         raise errors.UsageError(
-            "there is nothing to read. Give --input FILES, or --train_text and "
-            "--validation_text for text that comes with its own splits."
+            "there is nothing to read. Give --input FILES, --crawl NAME to download "
+            "some, or --train_text and --validation_text for text that comes with "
+            "its own splits."
         )
     return inputs.find(patterns)
 

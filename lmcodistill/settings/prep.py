@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from lmcodistill.settings import checks, deduplication, filtering
+from lmcodistill.settings import checks, deduplication, filtering, paragraphs
 
 TEXT_DOCUMENTS = ("sections", "lines", "files")
 PRETOKENIZED_DOCUMENTS = ("lines", "articles")
@@ -144,5 +144,6 @@ PREP_SETTINGS = (
     Prep,
     PrepVocabulary,
     deduplication.Deduplication,
+    paragraphs.ParagraphList,
     *filtering.RULES.values(),
 )
