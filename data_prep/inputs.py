@@ -1,6 +1,8 @@
 """Which files a run reads, and what they are called in its outputs."""
 
+import collections
 import glob
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -64,7 +66,8 @@ def pretokenized(train: str, validation: str, test: str) -> list[Input]:
                 f"--{split}_text {name!r} is not a file. Give an existing text file; "
                 "gzip, bzip2 and xz are read as they are."
             )
-        found.append(Input(path.resolve(), f"{split}:{path.name}", split))
+        name = _name(path.name)
+        found.append(Input(path.resolve(), f"{split}:{name}", split))
     return found
 
 
@@ -83,10 +86,17 @@ def _files_of(pattern: str) -> list[pathlib.Path]:
 def _unique_names(paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
     """Returns paths by the shortest end of their path that no other one has."""
     names: dict[str, pathlib.Path] = {}
-    for path in paths:
-        same = [p for p in paths if p.name == path.name]
-        length = 1
-        while sum(p.parts[-length:] == path.parts[-length:] for p in same) > 1:
-            length += 1
-        names["/".join(path.parts[-length:])] = path
+    left, length = list(paths), 1
+    while left:
+        ends = collections.Counter(path.parts[-length:] for path in left)
+        found = [path for path in left if ends[path.parts[-length:]] == 1]
+        names.update({_name("/".join(path.parts[-length:])): path for path in found})
+        left = [path for path in left if ends[path.parts[-length:]] > 1]
+        length += 1
     return names
+
+
+def _name(end: str) -> str:
+    r"""Returns a path as text; a byte that is no UTF-8 becomes its `\xff`."""
+    escaped = end.replace("\\", "\\\\")
+    return os.fsencode(escaped).decode("utf-8", "backslashreplace")

@@ -5,23 +5,18 @@ raises for no content: a damaged file costs a counter, and the complete records
 before (and, in archives, behind) the damage are yielded.
 """
 
-import bz2
-import gzip
+import io
 import json
-import lzma
 import pathlib
 import re
-import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, cast
 
-from data_prep import archives, documents, html_pages
+from data_prep import archives, compressed, documents, page_process
 from data_prep import tally as tally_lib
 from lmcodistill.settings import prep
 
-_GZIP, _BZ2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
-_DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError)
 _ADVANCE_BYTES = 64 << 10
+_LANGUAGE_TAG = re.compile("[a-z]{2,3}")
 _TITLE = re.compile(r"= [^=].* =$")
 _READ_KINDS = frozenset({"response", "conversion", "warcinfo"})
 _IS_PART_OF = re.compile(rb"^isPartOf:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
@@ -61,6 +56,7 @@ _NOTES = {
     "empty": "is empty",
     "arc": "is an ARC file, the old format; convert it with `warcio recompress`",
     "zstd": "is compressed with zstd, which is not read; recompress it with gzip",
+    "nested": "is compressed twice; unpack it once",
     "binary": "is neither text, JSON Lines, WARC nor WET; it was ignored",
 }
 
@@ -72,16 +68,16 @@ def kind_of(path: pathlib.Path) -> str:
     many endings; the name decides between text and JSON Lines.
     """
     with open(path, "rb") as file:
-        magic = file.read(6)
+        magic = file.read(compressed.MAGIC_BYTES)
     if not magic:
         return "empty"
-    if magic.startswith(_ZSTD):
+    if magic.startswith(compressed.ZSTD_MAGIC):
         return "zstd"
     head = b""
-    with open_text(path) as stream:
+    with compressed.open_bytes(path) as stream:
         try:
             head = stream.read(1024)
-        except _DAMAGE:
+        except compressed.DAMAGE:
             # Let the reader of archives find what is left of a damaged one.
             if ".warc" in path.name:
                 return "warc"
@@ -89,23 +85,12 @@ def kind_of(path: pathlib.Path) -> str:
         return "warc"
     if head.startswith(b"filedesc:"):
         return "arc"
+    if compressed.is_compressed(head) and compressed.is_compressed(magic):
+        return "nested"
     if b"\0" in head:
         return "binary"
     suffixes = {".jsonl", ".ndjson", ".json"}
     return "jsonl" if suffixes & set(path.suffixes) else "text"
-
-
-def open_text(path: pathlib.Path) -> IO[bytes]:
-    """Opens a file for reading bytes; gzip, bzip2 and xz are decompressed."""
-    with open(path, "rb") as file:
-        magic = file.read(6)
-    if magic.startswith(_GZIP):
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    if magic.startswith(_BZ2):
-        return cast(IO[bytes], bz2.open(path, "rb"))
-    if magic.startswith(_XZ):
-        return cast(IO[bytes], lzma.open(path, "rb"))
-    return open(path, "rb")
 
 
 def read_lines(
@@ -115,16 +100,13 @@ def read_lines(
 
     A line over `max_bytes` is dropped and counted.
     """
-    size, steps, unsaid = path.stat().st_size, 0, 0
-    with open_text(path) as stream, open(path, "rb") as raw:
-        compressed = raw.read(6).startswith((_GZIP, _BZ2, _XZ))
+    told = 0
+    with compressed.Reader(path) as raw, io.BufferedReader(raw) as stream:
         try:
             while line := stream.readline(max_bytes + 1):
-                # Where a compressed stream stands in its file is not known.
-                unsaid += 0 if compressed else len(line)
-                if unsaid > _ADVANCE_BYTES:
-                    advance(unsaid)
-                    steps, unsaid = steps + unsaid, 0
+                if raw.position() - told > _ADVANCE_BYTES:
+                    advance(raw.position() - told)
+                    told = raw.position()
                 if len(line) > max_bytes and not line.endswith(b"\n"):
                     while line and not line.endswith(b"\n"):
                         line = stream.readline(1 << 20)
@@ -133,9 +115,9 @@ def read_lines(
                 yield line.rstrip(b"\r\n")
         except EOFError:
             tally.truncated = True
-        except _DAMAGE:
+        except compressed.DAMAGE:
             tally.damaged += 1
-    advance(max(0, size - steps))
+    advance(max(0, path.stat().st_size - told))
 
 
 def _archive(
@@ -163,8 +145,10 @@ def _archive(
         if headers["warc-type"].lower() == "conversion":
             text, reason = record.body.decode("utf-8", "replace"), None
         else:
-            text, reason = html_pages.extract_text(
-                record, main_content=settings.html_main_content
+            text, reason = page_process.extract_text(
+                record.body,
+                main_content=settings.html_main_content,
+                max_bytes=settings.max_record_bytes,
             )
         if reason is not None:
             tally.drop(reason)
@@ -190,7 +174,8 @@ def _archive(
 
 def _first_language(headers: dict[str, str]) -> str:
     tags = headers.get("warc-identified-content-language", "")
-    return tags.split(",")[0].strip().lower()[:8]
+    first = tags.split(",")[0].strip().lower()
+    return first if _LANGUAGE_TAG.fullmatch(first) else ""
 
 
 def _json_lines(

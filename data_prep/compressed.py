@@ -1,0 +1,147 @@
+"""The bytes of a text file: as they are, or out of gzip, bzip2 or xz.
+
+Unlike the modules of the standard library this says how much of the file has
+been used, and it stops at bombs: after 200 times the size of the file, and at xz
+files that ask for more memory than `xz -9` does.
+"""
+
+import bz2
+import io
+import lzma
+import pathlib
+import re
+import zlib
+from typing import IO, Any
+
+from data_prep import archive_bytes
+
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+MAGIC_BYTES = 10
+_MAX_XZ_MEMORY = 128 << 20
+_CHUNK = 64 << 10
+_MAX_OUTPUT = 256 << 10
+
+
+class DamageError(Exception):
+    """The compressed data is damaged, or a bomb."""
+
+
+# What reading a damaged file raises; EOFError means that it is cut.
+DAMAGE = (EOFError, DamageError)
+
+
+class _Gunzip:
+    """zlib's decompressor with the interface of the other two."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(31)
+        self._may_hold_more = False
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not (self._inner.unconsumed_tail or self._may_hold_more)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        given = self._inner.unconsumed_tail + data
+        output = self._inner.decompress(given, max_length)
+        self._may_hold_more = len(output) == max_length
+        return output
+
+
+def _unxz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)
+
+
+_KINDS = (
+    (re.compile(rb"\x1f\x8b\x08"), _Gunzip),
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.BZ2Decompressor),
+    (re.compile(rb"\xfd7zXZ\x00"), _unxz),
+)
+
+
+def is_compressed(magic: bytes) -> bool:
+    """Returns whether bytes that begin like this are compressed in a known way."""
+    return magic.startswith(ZSTD_MAGIC) or _decompressor(magic) is not None
+
+
+def _decompressor(magic: bytes) -> Any:
+    return next((make for known, make in _KINDS if known.match(magic)), None)
+
+
+class Reader(io.RawIOBase):
+    """A file, decompressed. Raises one of `DAMAGE` where that is impossible."""
+
+    def __init__(self, path: pathlib.Path):
+        super().__init__()
+        self._file: IO[bytes] = open(path, "rb")  # noqa: SIM115
+        self._make = _decompressor(self._file.read(MAGIC_BYTES))
+        size = self._file.seek(0, io.SEEK_END)
+        self._file.seek(0)
+        self._budget = archive_bytes.output_budget(size)
+        self._inner: Any = None
+        self._input = b""
+
+    def position(self) -> int:
+        """Returns how many bytes of the file have been used."""
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        """Says that this can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills the buffer, or some of it; 0 at the end."""
+        if self._make is None:
+            block = self._file.read(len(buffer))
+        else:
+            block = self._decompress(min(len(buffer), _MAX_OUTPUT))
+            self._budget -= len(block)
+            if self._budget < 0:
+                raise DamageError(f"over {archive_bytes.MAX_RATIO} times the file")
+        buffer[: len(block)] = block
+        return len(block)
+
+    def _decompress(self, max_length: int) -> bytes:
+        block = b""
+        while not block:
+            if self._inner is None and not self._begin():
+                return b""
+            if self._inner.needs_input and not self._input:
+                self._input = self._file.read(_CHUNK)
+                if not self._input:
+                    raise EOFError
+            given, self._input = self._input, b""
+            try:
+                block = self._inner.decompress(given, max_length)
+            except (OSError, zlib.error, lzma.LZMAError) as error:
+                raise DamageError(str(error)) from error
+            if self._inner.eof:
+                self._input, self._inner = self._inner.unused_data, None
+        return block
+
+    def _begin(self) -> bool:
+        """Begins the next member or stream; False at the end, perhaps padded."""
+        while not (rest := self._input.lstrip(b"\0")):
+            self._input = self._file.read(_CHUNK)
+            if not self._input:
+                return False
+        self._input, self._inner = rest, self._make()
+        return True
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+        super().close()
+
+
+def open_bytes(path: pathlib.Path) -> io.BufferedReader:
+    """Opens a file for reading bytes; gzip, bzip2 and xz are decompressed."""
+    return io.BufferedReader(Reader(path), _MAX_OUTPUT)
