@@ -100,11 +100,12 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
             for number, document in enumerate(found):
                 document = dataclasses.replace(document, number=number)
                 verdict = judge(document)
+                shape.find(verdict.language)
                 if verdict.reason is None:
                     size = writer.write(document, verdict)
                     tally.keep(size, verdict.language)
                     tally.masked.update(verdict.masked)
-                    shape.count(size, document.url)
+                    shape.keep(size, document.url)
                     continue
                 tally.drop(verdict.reason)
                 samples[verdict.reason] += 1

@@ -1,15 +1,22 @@
-"""What the documents of an input file are like: for people, in bounded memory."""
+"""What the documents of an input file are like: for people, in bounded memory.
+
+Languages and hosts are what strangers wrote, so their number is limited.
+"""
 
 import collections
 import dataclasses
 import math
 from typing import Any, NamedTuple
-from urllib import parse
+
+from data_prep import hosts
 
 # A host that is seen first when so many others were seen more often is missed.
 _MAX_HOSTS = 50_000
 _HOSTS_OF_A_FILE = 500
 _HOST_CHARACTERS = 253
+_MAX_LANGUAGES, _LANGUAGE_CHARACTERS = 200, 20
+# Of a document that a cheaper rule dropped first.
+_NOT_LOOKED_AT, _OTHER = "not looked at", "other"
 
 
 class LengthRange(NamedTuple):
@@ -28,14 +35,18 @@ class LengthRange(NamedTuple):
 
 @dataclasses.dataclass
 class Profile:
-    """Lengths and hosts of the documents that passed the rules.
+    """Languages of all documents; lengths and hosts of those that passed the rules.
 
     Attributes:
+        languages: Documents by language, as far as it was looked at.
         lengths: Documents by twice the binary logarithm of their bytes, rounded
             down; -1 for empty ones.
         hosts: Documents by host, the most frequent hosts only.
     """
 
+    languages: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
     lengths: collections.Counter[int] = dataclasses.field(
         default_factory=collections.Counter
     )
@@ -43,8 +54,15 @@ class Profile:
         default_factory=collections.Counter
     )
 
-    def count(self, num_bytes: int, url: str) -> None:
-        """Counts a document.
+    def find(self, language: str, count: int = 1) -> None:
+        """Counts documents that were found, by language; empty is unknown."""
+        name = language[:_LANGUAGE_CHARACTERS] or _NOT_LOOKED_AT
+        if name not in self.languages and len(self.languages) >= _MAX_LANGUAGES:
+            name = _OTHER
+        self.languages[name] += count
+
+    def keep(self, num_bytes: int, url: str) -> None:
+        """Counts a document that passed the rules.
 
         Args:
             num_bytes: UTF-8 bytes of its text.
@@ -52,12 +70,14 @@ class Profile:
         """
         # The same on every machine, as a logarithm might not be.
         self.lengths[(num_bytes * num_bytes).bit_length() - 1] += 1
-        if host := _host_of(url):
+        if host := hosts.host_of(url):
             self.hosts[host[:_HOST_CHARACTERS]] += 1
             self._limit()
 
     def add(self, other: "Profile") -> None:
         """Adds what was counted of another file."""
+        for language, count in other.languages.items():
+            self.find(language, count)
         self.lengths.update(other.lengths)
         self.hosts.update(other.hosts)
         self._limit()
@@ -81,6 +101,7 @@ class Profile:
     def to_json(self) -> dict[str, Any]:
         """Returns the counts as a JSON object."""
         return {
+            "languages": dict(self.languages),
             "lengths": sorted(self.lengths.items()),
             "hosts": self.top_hosts(_HOSTS_OF_A_FILE),
         }
@@ -89,6 +110,7 @@ class Profile:
     def from_json(cls, value: dict[str, Any]) -> "Profile":
         """Builds counts from `to_json`'s object."""
         return cls(
+            collections.Counter(value["languages"]),
             collections.Counter(dict(value["lengths"])),
             collections.Counter(value["hosts"]),
         )
@@ -96,13 +118,6 @@ class Profile:
     def _limit(self) -> None:
         if len(self.hosts) > _MAX_HOSTS:
             self.hosts = collections.Counter(self.top_hosts(_MAX_HOSTS // 2))
-
-
-def _host_of(url: str) -> str:
-    try:
-        return parse.urlsplit(url).hostname or ""
-    except ValueError:  # An address with unbalanced brackets, for one.
-        return ""
 
 
 def _least(length_bin: int) -> int:

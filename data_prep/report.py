@@ -50,6 +50,8 @@ def build(
             "truncated_files": sum(line["truncated"] for line in lines),
             "ignored_files": sum(bool(line["note"]) for line in lines),
             "languages": _by_count(total.languages),
+            "masked": _by_count(total.masked),
+            "languages_found": _by_count(shape.languages),
             "lengths": [found._asdict() for found in shape.length_ranges()],
             "hosts": shape.top_hosts(_TOP_HOSTS),
             "paragraphs": dict(total.paragraphs),

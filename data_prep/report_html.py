@@ -30,10 +30,10 @@ def render(report: Mapping[str, Any]) -> str:
             *_duplicates(total),
             pages.heading("Splits"),
             *_splits(report["splits"]),
-            pages.heading("Lengths of the documents that passed the rules"),
+            pages.heading("Lengths"),
             _lengths(total["lengths"]),
-            pages.heading("Languages of the documents that passed the rules"),
-            _most("languages", total["languages"], total, _MAX_LANGUAGES),
+            pages.heading("Languages of all documents"),
+            _languages(total),
             *_hosts(total),
             *_masked(total),
             pages.heading("Vocabulary"),
@@ -131,7 +131,7 @@ def _lengths(ranges: Sequence[Mapping[str, int]]) -> str:
             )
             for found in ranges
         ],
-        title="Documents by length",
+        title="Documents that passed the rules, by length",
         x_label="bytes of text, from",
         y_label="documents",
     )
@@ -144,15 +144,13 @@ def _size(num_bytes: int) -> str:
     return str(num_bytes)
 
 
-def _most(
-    what: str, counts: Mapping[str, int], total: Mapping[str, Any], limit: int
-) -> str:
-    """Returns the most frequent as bars, and the others together."""
-    shown = dict(list(counts.items())[:limit])
-    if len(counts) > limit:
-        name = f"{len(counts) - limit:,} other {what}"
+def _languages(total: Mapping[str, Any]) -> str:
+    counts = total["languages_found"]
+    shown = dict(list(counts.items())[:_MAX_LANGUAGES])
+    if len(counts) > _MAX_LANGUAGES:
+        name = f"{len(counts) - _MAX_LANGUAGES:,} others"
         shown[name] = sum(counts.values()) - sum(shown.values())
-    return pages.bars(shown, _passed(total))
+    return pages.bars(shown, total["read"])
 
 
 def _hosts(total: Mapping[str, Any]) -> list[str]:

@@ -177,10 +177,10 @@ def _print_overview(root: pathlib.Path, manifest: shards.Manifest) -> None:
             )
     total = _report(root).get("total", {})
     if total:
-        dropped = {"kept": total["kept"], **total["dropped"]}
+        dropped = sorted(total["dropped"].items(), key=lambda item: -item[1])
         _print_table(
             ["documents read", f"{total['read']:,}"],
-            [[reason, f"{count:,}"] for reason, count in dropped.items()],
+            [[name, f"{n:,}"] for name, n in [("kept", total["kept"]), *dropped]],
         )
     for name, fields in manifest.provenance.get("settings", {}).items():
         _print(f"{name}: {', '.join(f'{k}={v!r}' for k, v in fields.items())}")

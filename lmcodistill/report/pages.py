@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from lmcodistill.report import charts, columns
 
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+( ?%| s)?|-")
-_BAR_WIDTH = 260  # Pixels.
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2330; --quiet: #5d6778;
   --line: #dde2ea; --panel: #f5f7fa; --bar: #5b7db1; --warn: #8a4b00; }
@@ -24,8 +23,9 @@ h1 { font-size: 1.5rem; line-height: 1.25; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 .lead { font-size: 1.08rem; } .quiet { color: var(--quiet); }
 .warn { color: var(--warn); font-weight: 600; }
-.bar { fill: var(--bar); } td svg { display: block; margin: .32rem 0; }
-td { overflow-wrap: anywhere; }
+.bar { fill: var(--bar); } .bars { width: 45%; }
+.bars svg { display: block; width: 100%; height: 12px; margin: .35rem 0; }
+td { overflow-wrap: anywhere; } td:first-child { min-width: 9rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0;
@@ -126,13 +126,14 @@ def meters(head: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> 
     lines = []
     if head:
         names = "".join(f"<th class='n'>{html.escape(name)}</th>" for name in head[1:])
-        lines.append(f"<tr><th>{html.escape(head[0])}</th>{names}<th></th></tr>")
+        lines.append(
+            f"<tr><th>{html.escape(head[0])}</th>{names}<th class='bars'></th></tr>"
+        )
     for (name, *numbers), share in rows:
         cells = "".join(f"<td class='n'>{html.escape(text)}</td>" for text in numbers)
         lines.append(
             f"<tr><td>{html.escape(name)}</td>{cells}"
-            f"<td><svg width='{_BAR_WIDTH}' height='12' role='img' "
-            f"aria-label='{share:.1%}'><rect width='{_BAR_WIDTH * share:.1f}' "
-            "height='12' class='bar'/></svg></td></tr>"
+            f"<td class='bars'><svg role='img' aria-label='{share:.1%}'>"
+            f"<rect width='{share:.2%}' height='12' class='bar'/></svg></td></tr>"
         )
     return f"<div class='wide'><table>{''.join(lines)}</table></div>"

@@ -11,7 +11,7 @@ from data_prep import profile
 def profile_of(*pages):
     made = profile.Profile()
     for num_bytes, url in pages:
-        made.count(num_bytes, url)
+        made.keep(num_bytes, url)
     return made
 
 
@@ -73,13 +73,28 @@ def test_long_names_of_hosts_are_cut():
     assert len(host) == 253
 
 
+def test_languages_that_strangers_make_up_are_limited_in_number_and_length():
+    made = profile.Profile()
+
+    for i in range(10_000):
+        made.find(f"x{i}" + "y" * 1_000)
+    made.find("")
+
+    assert len(made.languages) == 201
+    assert max(map(len, made.languages)) <= 20
+    assert made.languages.total() == 10_001
+
+
 def test_counts_come_back_from_json_and_add_up():
     made = profile_of((5, "http://a/"), (900, "http://b/"), (900, ""))
+    made.find("eng")
     other = profile_of((5, "http://a/"))
+    other.find("eng")
 
     again = profile.Profile.from_json(json.loads(json.dumps(made.to_json())))
     assert again == made
     again.add(other)
 
     assert again.hosts == {"a": 2, "b": 1}
+    assert again.languages == {"eng": 2}
     assert sum(found.documents for found in again.length_ranges()) == 4

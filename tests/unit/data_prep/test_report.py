@@ -36,7 +36,7 @@ REPORT = {
         "damaged_files": 0,
         "truncated_files": 0,
         "ignored_files": 0,
-        "languages": {"eng": 6, "unknown": 1},
+        "languages_found": {"eng": 8, "not looked at": 2},
         "lengths": [{"least": 64, "below": 91, "documents": 7}],
         "hosts": {"example.org": 5, "a.org": 2},
     },
@@ -105,7 +105,7 @@ def test_page_tells_lengths_languages_hosts_compression_and_time():
     text = _Page(report_html.render(REPORT)).text
 
     assert "7 documents of 64 to 90 bytes" in text
-    assert "eng|6|85.7%" in text
+    assert "eng|8|80.0%" in text
     assert "example.org|5|71.4%" in text
     assert "validation|4.100" in text
     assert "read|2.0|3.5" in text
@@ -114,10 +114,10 @@ def test_page_tells_lengths_languages_hosts_compression_and_time():
 def test_languages_beyond_the_most_frequent_are_added_up():
     many = {f"l{i:02d}": 100 - i for i in range(20)}
 
-    text = _Page(report_html.render(changed(languages=many, kept=2_000))).text
+    text = _Page(report_html.render(changed(languages_found=many, read=2_000))).text
 
     assert "l14|86" in text and "l15" not in text
-    assert f"5 other languages|{sum(100 - i for i in range(15, 20))}" in text
+    assert f"5 others|{sum(100 - i for i in range(15, 20))}" in text
 
 
 def test_files_in_trouble_come_first_and_the_rest_is_limited(monkeypatch):
@@ -142,7 +142,7 @@ def test_files_in_trouble_come_first_and_the_rest_is_limited(monkeypatch):
     [
         lambda r, bad: r["files"][0].update(name=bad, note=bad),
         lambda r, bad: r["total"].update(dropped={bad: 1}),
-        lambda r, bad: r["total"].update(languages={bad: 1}),
+        lambda r, bad: r["total"].update(languages_found={bad: 1}),
         lambda r, bad: r["total"].update(hosts={bad: 1}),
         lambda r, bad: r["settings"].update({bad: {bad: bad}}),
         lambda r, bad: r["splits"].update({bad: SPLIT}),
@@ -160,7 +160,9 @@ def test_page_escapes_whatever_comes_from_outside(change):
 
 
 def test_report_of_nothing_can_be_shown():
-    report = changed(read=0, kept=0, dropped={}, languages={}, lengths=[], hosts={})
+    report = changed(
+        read=0, kept=0, dropped={}, languages_found={}, lengths=[], hosts={}
+    )
     report["splits"] = {"validation": {**SPLIT, "tokens": 0, "bytes_per_token": None}}
     report["timings"] = {"seconds": {}, "cpu_seconds": {}}
 
