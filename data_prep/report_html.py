@@ -188,7 +188,7 @@ def _vocabulary(value: Mapping[str, Any]) -> str:
 
 def _time(timings: Mapping[str, Mapping[str, float]]) -> list[str]:
     seconds, cpu = timings["seconds"], timings["cpu_seconds"]
-    most = max([*cpu.values(), *seconds.values()], default=0.0) or 1.0
+    most = max(cpu.values(), default=0.0) or 1.0
     return [
         pages.paragraph(
             "Seconds are of the last attempt, CPU seconds of all processes and "

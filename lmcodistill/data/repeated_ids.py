@@ -47,15 +47,15 @@ def find(
             last call: each at least once.
     """
     repeated: set[int] = set()
-    for number, (low, high) in enumerate(_ranges(indices, ids_at_once)):
-        found = [np.zeros(0, np.uint64)]
+    for number, (low, high, count) in enumerate(_ranges(indices, ids_at_once)):
+        ids, filled = np.empty(count, np.uint64), 0
         for rows in _blocks(indices):
-            ids = rows["id_high"]
-            found.append(ids[(ids >= low) & (ids <= high)])
+            column = rows["id_high"]
+            found = column[(column >= low) & (column <= high)]
+            ids[filled : filled + len(found)] = found
+            filled += len(found)
             if number == 0:
                 advance(len(rows))
-        ids = np.concatenate(found)
-        del found
         ids.sort()
         repeated.update(ids[1:][ids[1:] == ids[:-1]][:_MAX_REPEATED].tolist())
     return _places(indices, sorted(repeated)[:_MAX_REPEATED]) if repeated else {}
@@ -80,8 +80,8 @@ def _places(
 
 def _ranges(
     indices: Sequence[pathlib.Path], ids_at_once: int
-) -> Iterator[tuple[np.uint64, np.uint64]]:
-    """Yields the lowest and the highest 64 bits of each range."""
+) -> Iterator[tuple[np.uint64, np.uint64, int]]:
+    """Yields the lowest and the highest 64 bits of each range, and its size."""
     counts = np.zeros(1 << _BIN_BITS, np.int64)
     shift = 64 - _BIN_BITS
     for rows in _blocks(indices):
@@ -91,7 +91,8 @@ def _ranges(
     filled = (np.cumsum(counts) - 1) // ids_at_once
     starts = np.flatnonzero(np.diff(filled, prepend=-1)).tolist()
     for start, stop in zip(starts, [*starts[1:], len(counts)], strict=True):
-        yield np.uint64(start << shift), np.uint64((stop << shift) - 1)
+        high = np.uint64((stop << shift) - 1)
+        yield np.uint64(start << shift), high, int(counts[start:stop].sum())
 
 
 def _blocks(indices: Sequence[pathlib.Path]) -> Iterator[np.ndarray]:

@@ -25,7 +25,7 @@ h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 .warn { color: var(--warn); font-weight: 600; }
 .bar { fill: var(--bar); } .bars { width: 45%; }
 .bars svg { display: block; width: 100%; height: 12px; margin: .35rem 0; }
-td { overflow-wrap: anywhere; } td:first-child { min-width: 9rem; }
+td { overflow-wrap: anywhere; } td:first-child { min-width: 11rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0;
