@@ -28,6 +28,19 @@ class Disagreement(NamedTuple):
     flip: tf.Tensor
 
 
+class Confirmation(NamedTuple):
+    """How far labels confirm one prediction against another; one per position.
+
+    Attributes:
+        confirmed: (y - p) . (q - p), p the first prediction, q the second, y the
+            label, each a vector over all tokens.
+        disagreement: |q - p|^2.
+    """
+
+    confirmed: tf.Tensor
+    disagreement: tf.Tensor
+
+
 def label_losses(models: Sequence[readouts.Readout], targets: tf.Tensor) -> tf.Tensor:
     """Returns the cross entropy of the models' mean probabilities at the labels.
 
@@ -78,6 +91,29 @@ def disagreement(
 
     count = len(Disagreement._fields)
     return Disagreement(*_over_chunks([*first, *second], targets, compare, count))
+
+
+def confirmation(
+    student: readouts.Readout,
+    teachers: Sequence[readouts.Readout],
+    targets: tf.Tensor,
+) -> Confirmation:
+    """Returns what the labels say of a student and of its teachers' mean.
+
+    Args:
+        student: The student's read-out.
+        teachers: The teachers', positions alike.
+        targets: [N] int32, labels.
+    """
+
+    def compare(logits, labels):
+        p = tf.nn.softmax(logits[0])
+        difference = readouts.mean_probs(logits[1:]) - p
+        at_label = tf.gather(difference, labels, batch_dims=1)
+        confirmed = at_label - tf.reduce_sum(p * difference, -1)
+        return confirmed, tf.reduce_sum(tf.square(difference), -1)
+
+    return Confirmation(*_over_chunks([student, *teachers], targets, compare, 2))
 
 
 def _log_mean_probs(logits: Sequence[tf.Tensor]) -> tf.Tensor:

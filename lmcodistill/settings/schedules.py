@@ -9,6 +9,7 @@ import math
 from lmcodistill.settings import checks
 
 SCHEDULES = ("constant", "cosine", "exponential", "step")
+WEIGHT_SCHEDULES = ("constant", "auto")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,19 +89,46 @@ class DistillationWeight:
             1.0. 0.0 turns it off without changing anything else in the run.
         ramp_steps: Steps over which the weight grows linearly from 0.0 once
             burn-in ends; 0 switches it on at once, as the paper does.
+        schedule: `constant`, or `auto`: as much of `weight` as the teachers know
+            that the student does not (`codistill/auto_weight.py`); for teachers
+            only, not for label smoothing.
+        auto_every_steps: For `auto`: steps between two measurements, each of
+            which costs about two thirds of a step.
+        auto_memory: For `auto`: share of the sums that stays at a measurement.
     """
 
     burn_in_steps: int = 0
     weight: float = 1.0
     ramp_steps: int = 0
+    schedule: str = "constant"
+    auto_every_steps: int = 10
+    auto_memory: float = 0.9
 
     def __post_init__(self):
         for name in ("burn_in_steps", "weight", "ramp_steps"):
             value = getattr(self, name)
             checks.require(value >= 0, f"DistillationWeight.{name}", value, "0 or more")
+        checks.require_choice(
+            "DistillationWeight.schedule", self.schedule, WEIGHT_SCHEDULES
+        )
+        checks.require(
+            self.auto_every_steps >= 1,
+            "DistillationWeight.auto_every_steps",
+            self.auto_every_steps,
+            "a positive number",
+        )
+        checks.require(
+            0.0 <= self.auto_memory < 1.0,
+            "DistillationWeight.auto_memory",
+            self.auto_memory,
+            "a share, below 1.0",
+        )
 
     def at(self, step: int) -> float:
-        """Returns the weight for the update that moves `step` to `step + 1`."""
+        """Returns the weight for the update that moves `step` to `step + 1`.
+
+        For `auto` this is the most that it can be.
+        """
         if step < self.burn_in_steps:
             return 0.0
         if self.ramp_steps == 0:

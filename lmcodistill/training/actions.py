@@ -62,9 +62,7 @@ class Report:
             **means,
             "skipped_updates": len(rows) - len(counted),
             "learning_rate": self._student.learning_rate_at(at - 1),
-            "distillation_weight": (
-                self._job.weight.at(at - 1) if self._student.has_targets else 0.0
-            ),
+            "distillation_weight": self._student.distillation_weight,
             "teachers": [
                 {"peer": t.peer, "step": t.step, "staleness_steps": at - t.step}
                 for t in self._student.teachers.active

@@ -193,6 +193,14 @@ def check_peers(job: Job) -> None:
             "TARGETS = 'peers' needs at least two students and --students=1. Add "
             "--students=2, or train on the labels alone with --gin.TARGETS=none."
         )
+    if job.weight.schedule == "auto" and job.distillation.targets in _FIXED_TARGETS:
+        raise errors.UsageError(
+            f"WEIGHT_SCHEDULE = 'auto' compares teachers with the student, and TARGETS "
+            f"= {job.distillation.targets!r} has none. Use 'constant', or teachers."
+        )
+
+
+_FIXED_TARGETS = ("uniform", "unigram")
 
 
 def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.codistill import teachers as teachers_lib
-from lmcodistill.model import language_model, objective, optimizers
+from lmcodistill.model import language_model, objective, optimizers, scoring
 from lmcodistill.settings import codistillation as codistillation_settings
 from lmcodistill.training import cluster
 
@@ -171,6 +171,49 @@ class Updater:
                 lambda *args: run(replica, args), autograph=False
             )
         return self._compiled[key](inputs, state)
+
+    def measure(
+        self,
+        inputs: Inputs,
+        state: language_model.ModelState,
+        teachers: Sequence[teachers_lib.Teacher],
+    ) -> scoring.Confirmation:
+        """Returns what labels say of student and teachers, summed. Collective.
+
+        Nothing changes, carried states included; there is no dropout.
+
+        Args:
+            inputs: Per replica: a batch that is not learnt from yet.
+            state: The student's carried state, per replica.
+            teachers: At least one.
+        """
+        key = (-2, *(id(t.model) for t in teachers))
+        if key not in self._compiled:
+            self._compiled[key] = self._compile_measure([t.model for t in teachers])
+        their_states = tuple(t.state for t in teachers)
+        return self._compiled[key](inputs, state, their_states)
+
+    def _compile_measure(self, teachers: list[language_model.LanguageModel]):
+        strategy = self._group.strategy
+
+        def replica(inputs, state, their_states):
+            read_outs = [
+                model.readout(model(inputs.tokens, inputs.is_start, carried)[0])
+                for model, carried in zip(
+                    [self.model, *teachers], [state, *their_states], strict=True
+                )
+            ]
+            found = scoring.confirmation(read_outs[0], read_outs[1:], inputs.targets)
+            sums = [tf.reduce_sum(values) for values in found]
+            return tuple(self._group.reduce(sums))
+
+        @tf.function(autograph=False)
+        def measure(inputs, state, their_states):
+            sums = strategy.run(replica, (inputs, state, their_states))
+            first = strategy.experimental_local_results
+            return scoring.Confirmation(*(first(x)[0] for x in sums))
+
+        return measure
 
     def _compile(self, teachers: list[language_model.LanguageModel], distil: bool):
         strategy = self._group.strategy

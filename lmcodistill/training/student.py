@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lmcodistill.codistill import exports, teacher_dtype, teachers
+from lmcodistill.codistill import auto_weight, exports, teacher_dtype, teachers
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.model import language_model, lstm, optimizers, weights
 from lmcodistill.settings import model as model_settings
@@ -27,6 +27,7 @@ class Student:
     Attributes:
         model: Its language model.
         teachers: Its teachers.
+        distillation_weight: Of the last update.
         rollbacks: How often it went back to a checkpoint because it diverged.
             Each lowers the learning rate for the rest of the run: what a step
             reads follows from the step, so the same rate would diverge again.
@@ -64,6 +65,8 @@ class Student:
             )
         self._state = self._zero_state(self.model)
         self.rollbacks = 0
+        self.distillation_weight = 0.0
+        self._auto_weight = auto_weight.AutoWeight(what.weight.auto_memory)
         is_native = teacher_dtype.is_native_here()
         self.teachers = teachers.TeacherPool(
             carry_state=what.exchange.state_on_swap == "carry",
@@ -84,19 +87,36 @@ class Student:
             asked_to_stop: Whether this worker was; its group learns of it.
             announced: Whether the chief has new teachers; its group learns of it.
         """
-        weight = self._job.weight.at(number)
-        distil = weight > 0.0 and self.has_targets
+        is_taught = number >= self._job.weight.burn_in_steps and self.has_targets
+        weight = self._weight_at(number) if is_taught else 0.0
+        # With `auto` the teachers read on while they count for nothing.
+        is_auto = self._job.weight.schedule == "auto"
+        distil = is_taught and (weight > 0.0 or is_auto)
+        self.distillation_weight = weight
         rate = self.learning_rate_at(number)
         if faults.point("update.rate"):
             rate = math.nan
         told = (float(asked_to_stop), float(announced))
         totals, self._state = self._updater(
-            self._inputs_at(number, rate, weight if distil else 0.0, told),
+            self._inputs_at(number, rate, weight, told),
             self._state,
             self.teachers.active,
             distil,
         )
         return totals
+
+    def _weight_at(self, number: int) -> float:
+        """Returns the distillation weight of an update. Collective."""
+        limit = self._job.weight.at(number)
+        if self._job.weight.schedule != "auto":
+            return limit
+        is_first = not self._auto_weight.disagreement
+        if is_first or number % self._job.weight.auto_every_steps == 0:
+            found = self._updater.measure(
+                self._inputs_at(number), self._state, self.teachers.active
+            )
+            self._auto_weight.observe(*map(float, found))
+        return self._auto_weight.at_most(limit)
 
     def learning_rate_at(self, number: int) -> float:
         """Returns the rate for the update that moves step `number` on."""
@@ -211,6 +231,10 @@ class Student:
             "vocabulary": self._inputs.data.manifest.vocabulary,
             "global_batch_size": self._lanes,
             "rollbacks": self.rollbacks,
+            "auto_weight": [
+                self._auto_weight.confirmed,
+                self._auto_weight.disagreement,
+            ],
             "teachers": [
                 {
                     "peer": t.peer,
@@ -242,6 +266,9 @@ class Student:
                 variable.assign(found[f"optimizer/{slot}/{name}"])
         self._state = self._restored_state("state", self.model, found)
         self.rollbacks = max(self.rollbacks, manifest["rollbacks"])
+        self._auto_weight = auto_weight.AutoWeight(
+            self._job.weight.auto_memory, *manifest["auto_weight"]
+        )
         self._restore_teachers(found, manifest, source)
 
     def _expected_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -69,6 +69,14 @@ def test_with_targets_something_is_distilled(results, name):
     assert all(step["soft_loss"] > 0.0 for step in results[name]["steps"])
 
 
+def test_automatic_weight_is_measured_and_stays_within_its_limit(results):
+    weights = [step["weight"] for step in results["auto"]["steps"]]
+
+    # Teachers that have learnt for a few steps are right against a new student.
+    assert all(0.1 < weight <= 1.0 for weight in weights)
+    assert results["cross_entropy"]["steps"][0]["weight"] == 1.0
+
+
 def test_cross_entropy_exceeds_kl_by_the_targets_entropy(results):
     cross_entropy = results["cross_entropy"]["steps"][0]["soft_loss"]
     kl = results["kl"]["steps"][0]["soft_loss"]

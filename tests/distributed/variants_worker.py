@@ -20,6 +20,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "kl": {"Distillation.loss": "kl"},
     "reverse_kl": {"Distillation.loss": "reverse_kl"},
     "logit_mse": {"Distillation.loss": "logit_mse"},
+    "auto": {"WEIGHT_SCHEDULE": "auto"},
     "temperature": {"Distillation.temperature": 2.0},
     "ring": {"TOPOLOGY": "ring"},
     "rotate": {"TOPOLOGY": "rotate"},
@@ -78,6 +79,7 @@ def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
         totals = learner.update(step)
         tokens = what.tokens_per_step
         steps.append({k: float(v) / tokens for k, v in totals._asdict().items()})
+        steps[-1]["weight"] = learner.distillation_weight
     teachers = [[t.peer, t.step] for t in learner.teachers.active]
     return {"steps": steps, "teachers": teachers, "traces": learner.num_traces}
 

@@ -106,3 +106,28 @@ def test_disagreement_of_ensembles_is_of_their_mean_probabilities(many_chunks):
     np.testing.assert_allclose(found.kl, (p * np.log(p / q)).sum(1))
     np.testing.assert_allclose(found.kl_back, (q * np.log(q / p)).sum(1))
     np.testing.assert_array_equal(found.flip, p.argmax(1) != q.argmax(1))
+
+
+def test_confirmation_matches_hand_calculation():
+    # p = [3/4, 1/4], q = [1/4, 3/4]: q - p = [-1/2, 1/2], and labels on both sides.
+    log_3 = np.log(3.0)
+    student = by_logits([[log_3, 0.0], [log_3, 0.0]])
+    teacher = by_logits([[0.0, log_3], [0.0, log_3]])
+
+    found = scoring.confirmation(student, [teacher], tf.constant([0, 1]))
+
+    # (1/4, -1/4) . (q - p), and (-3/4, 3/4) . (q - p).
+    np.testing.assert_allclose(found.confirmed, [-0.25, 0.75], atol=1e-12)
+    np.testing.assert_allclose(found.disagreement, [0.5, 0.5], atol=1e-12)
+
+
+def test_confirmation_is_of_the_teachers_mean(many_chunks):
+    models = [read_out(3, 10), read_out(4, 12), read_out(2, 13)]
+    p, *theirs = [np.asarray(tf.nn.softmax(readouts.logits_of(m))) for m in models]
+    difference = (theirs[0] + theirs[1]) / 2 - p
+
+    found = scoring.confirmation(models[0], models[1:], TARGETS)
+
+    labels = np.eye(VOCAB_SIZE)[np.asarray(TARGETS)]
+    np.testing.assert_allclose(found.confirmed, ((labels - p) * difference).sum(1))
+    np.testing.assert_allclose(found.disagreement, (difference**2).sum(1))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lmcodistill import errors
+from lmcodistill.settings import codistillation, schedules
 from lmcodistill.storage import publication
 from lmcodistill.training import checkpoints, job
 
@@ -68,3 +69,14 @@ def test_model_takes_the_vocabulary_size_of_the_data_and_no_other(a_job):
 def test_students_who_could_not_teach_each_other_are_refused(a_job, changes, reason):
     with pytest.raises(errors.UsageError, match=reason):
         job.check_peers(a_job(**changes))
+
+
+def test_automatic_weight_without_a_teacher_is_refused(a_job):
+    what = dataclasses.replace(
+        a_job(),
+        weight=schedules.DistillationWeight(schedule="auto"),
+        distillation=codistillation.Distillation(targets="uniform"),
+    )
+
+    with pytest.raises(errors.UsageError, match="WEIGHT_SCHEDULE"):
+        job.check_peers(what)
