@@ -28,37 +28,16 @@ FLAGS = (
     "--gin.KEEP_DOCUMENTS=True",
     "--gin.NEAR_DUPLICATES=True",
 )
-WORDS = [
-    "river",
-    "house",
-    "doctor",
-    "window",
-    "letter",
-    "garden",
-    "winter",
-    "morning",
-    "captain",
-    "silver",
-    "road",
-    "mountain",
-    "bread",
-    "paper",
-    "music",
-    "sister",
-    "teacher",
-    "bridge",
-    "horse",
-    "candle",
-    "market",
-    "forest",
-]
+# Sentences of these have no five words in a row in common.
+WORDS = ("river", "house", "doctor", "window", "letter", "garden", "winter", "captain")
+MORE = ("silver", "road", "bread", "paper", "music", "bridge", "horse", "market")
 
 
 def page(number):
     """Returns a WET record that is like no other."""
     rng = random.Random(number)
     lines = [
-        f"The {' and the '.join(rng.sample(WORDS, 5))} of that day were with us."
+        f"The {' and the '.join(rng.sample(WORDS + MORE, 5))} of that day were with us."
         for _ in range(12)
     ]
     url = f"http://example.org/{number}"
