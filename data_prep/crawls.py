@@ -11,10 +11,10 @@ import hashlib
 import pathlib
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import lmcodistill
-from data_prep import downloads, progress, transfer
+from data_prep import downloads, pace, progress, transfer
 from lmcodistill import errors
 from lmcodistill.settings import crawls
 
@@ -39,34 +39,22 @@ def fetch(
     manners = transfer.Manners(
         user_agent=f"lmcodistill/{lmcodistill.__version__} ({request.contact})",
         parallel=request.downloads,
-        requests_per_second=request.requests_per_second,
     )
+    clock = pace.Pace(request.requests_per_second)
     folder = request.download_dir.absolute()
-    wanted = {"wet": request.wet_files, "warc": request.warc_files}
+
+    def get(paths: Sequence[str]) -> None:
+        base = request.mirror.rstrip("/")
+        files = [transfer.Wanted(f"{base}/{path}", folder / path) for path in paths]
+        downloads.download(files, folder, manners, clock, display)
+
     if request.paths_file:
-        listed = read_paths(pathlib.Path(request.paths_file))
-        chosen = _of_kinds(listed, wanted) if any(wanted.values()) else listed
+        chosen = _from_file(request)
     else:
-        lists = {
-            (crawl, kind): f"crawl-data/{crawl}/{kind}.paths.gz"
-            for crawl in dict.fromkeys(request.crawls)
-            for kind, count in wanted.items()
-            if count
-        }
-        _get(list(lists.values()), folder, request, manners, display)
-        chosen = []
-        for (crawl, kind), path in lists.items():
-            listed = read_paths(folder / path)
-            strange = [p for p in listed if not p.startswith(f"crawl-data/{crawl}/")]
-            if strange:
-                raise errors.DataError(
-                    f"{folder / path} lists {strange[0]!r}, which is no path of "
-                    f"{crawl}. Remove it, check --mirror and try again."
-                )
-            chosen += choose(listed, wanted[kind], f"{crawl} has {kind.upper()}")
+        chosen = _from_lists(request, folder, get)
     chosen = list(dict.fromkeys(chosen))
     display.say(f"{len(chosen):,} file(s) of {request.mirror} in {folder}")
-    _get(chosen, folder, request, manners, display)
+    get(chosen)
     return [folder / path for path in chosen]
 
 
@@ -117,25 +105,42 @@ def choose(paths: Sequence[str], count: int, whose: str = "the list has") -> lis
     return ranked[:count]
 
 
-def _of_kinds(listed: Sequence[str], wanted: dict[str, int]) -> list[str]:
+def _from_file(request: crawls.CrawlRequest) -> list[str]:
+    """Returns what is wanted of --paths_file: all, or some of a kind."""
+    listed = read_paths(pathlib.Path(request.paths_file))
+    if not any(request.counts.values()):
+        return listed
     chosen = []
-    for kind, count in wanted.items():
+    for kind, count in request.counts.items():
         of_kind = [path for path in listed if path.endswith(_ENDINGS[kind])]
-        if count:
-            chosen += choose(of_kind, count, f"--paths_file has {kind.upper()}")
+        chosen += choose(of_kind, count, f"--paths_file has {kind.upper()}")
     return chosen
 
 
-def _get(
-    paths: Sequence[str],
-    folder: pathlib.Path,
+def _from_lists(
     request: crawls.CrawlRequest,
-    manners: transfer.Manners,
-    display: progress.Display,
-) -> None:
-    base = request.mirror.rstrip("/")
-    wanted = [transfer.Wanted(f"{base}/{path}", folder / path) for path in paths]
-    downloads.download(wanted, folder, manners, display)
+    folder: pathlib.Path,
+    get: Callable[[Sequence[str]], None],
+) -> list[str]:
+    """Gets the lists of the crawls and returns what is wanted of each."""
+    lists = {
+        (crawl, kind): f"crawl-data/{crawl}/{kind}.paths.gz"
+        for crawl in dict.fromkeys(request.crawls)
+        for kind, count in request.counts.items()
+        if count
+    }
+    get(list(lists.values()))
+    chosen = []
+    for (crawl, kind), path in lists.items():
+        listed = read_paths(folder / path)
+        strange = [p for p in listed if not p.startswith(f"crawl-data/{crawl}/")]
+        if strange:
+            raise errors.DataError(
+                f"{folder / path} lists {strange[0]!r}, which is no path of {crawl}. "
+                "Remove it, check --mirror and try again."
+            )
+        chosen += choose(listed, request.counts[kind], f"{crawl} has {kind.upper()}")
+    return chosen
 
 
 def _lines(path: pathlib.Path) -> list[bytes]:

@@ -24,6 +24,7 @@ def download(
     wanted: Sequence[transfer.Wanted],
     folder: pathlib.Path,
     manners: transfer.Manners,
+    clock: pace.Pace,
     display: progress.Display,
 ) -> None:
     """Fetches every file that is not there yet.
@@ -34,6 +35,7 @@ def download(
         wanted: What to fetch, into `folder`.
         folder: Held while this runs.
         manners: How to ask.
+        clock: When; the same for all downloads of a program.
         display: Shows how far it is.
 
     Raises:
@@ -45,20 +47,26 @@ def download(
         return
     folder.mkdir(parents=True, exist_ok=True)
     with _held(folder), display.stage("download", len(missing), "B") as stage:
-        run = _Run(missing, manners)
+        run = _Run(missing, manners, clock)
         try:
             while run.is_going():
                 run.show(stage)
-        finally:
-            run.stop()
+        except BaseException:
+            clock.stop()
+            raise
     run.report(display)
 
 
 class _Run:
     """The threads, and what they have done."""
 
-    def __init__(self, wanted: Sequence[transfer.Wanted], manners: transfer.Manners):
-        self._clock = pace.Pace(manners.requests_per_second)
+    def __init__(
+        self,
+        wanted: Sequence[transfer.Wanted],
+        manners: transfer.Manners,
+        clock: pace.Pace,
+    ):
+        self._clock, self._refused_before = clock, clock.refusals
         self._wanted = wanted
         self._transfers = [transfer.Transfer(w, manners, self._clock) for w in wanted]
         self._todo: queue.SimpleQueue[transfer.Transfer] = queue.SimpleQueue()
@@ -87,10 +95,6 @@ class _Run:
             raise self._error
         return bool(alive)
 
-    def stop(self) -> None:
-        """Sends nothing more."""
-        self._clock.stop()
-
     def show(self, stage: progress.Stage) -> None:
         """Shows bytes, and why it is slow if it is."""
         lengths = [one.length for one in self._transfers if one.length is not None]
@@ -98,7 +102,7 @@ class _Run:
             # Files of a crawl are about equally large.
             stage.expect(sum(lengths) * len(self._transfers) // len(lengths))
         troubles = [one.trouble for one in self._transfers if one.trouble]
-        refusals = self._clock.refusals
+        refusals = self._clock.refusals - self._refused_before
         detail = f"refused {refusals} time(s)" if refusals else ""
         if troubles:
             detail = f"{detail} waiting: {troubles[0]}".strip()
@@ -106,8 +110,8 @@ class _Run:
 
     def report(self, display: progress.Display) -> None:
         """Says what is worth knowing when all is there."""
-        if self._clock.refusals:
-            display.say(f"the server refused {self._clock.refusals} request(s)")
+        if refusals := self._clock.refusals - self._refused_before:
+            display.say(f"the server refused {refusals} request(s)")
         for wanted, one in zip(self._wanted, self._transfers, strict=True):
             if one.warning:
                 display.say(f"warning: {wanted.url} {one.warning}")

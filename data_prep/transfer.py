@@ -38,7 +38,6 @@ class Manners:
     Attributes:
         user_agent: Who asks, with a contact.
         parallel: Files at the same time.
-        requests_per_second: Of the whole run, at most.
         seconds_between_tries: Between two requests for one file, at least; grows
             twofold with every try in a row that brings nothing new.
         max_wait_seconds: Where it stops growing.
@@ -48,7 +47,6 @@ class Manners:
 
     user_agent: str
     parallel: int = 4
-    requests_per_second: float = 1.0
     seconds_between_tries: float = 1.0
     max_wait_seconds: float = 60.0
     max_tries: int = 60

@@ -75,6 +75,11 @@ class CrawlRequest:
         self._check_contact()
         self._check_mirror()
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Files of each kind."""
+        return {"wet": self.wet_files, "warc": self.warc_files}
+
     def _check_contact(self) -> None:
         if not self.contact:
             raise errors.UsageError(

@@ -59,6 +59,14 @@ def test_a_crawl_named_is_files_here(server, tmp_path):
         assert path.read_bytes() == server.files[name]
 
 
+def test_the_list_and_the_files_are_asked_for_at_one_pace(server, tmp_path):
+    fetch(tmp_path, server, requests_per_second=4.0)
+
+    times = [request.time for request in server.log]
+    assert len(times) == 3
+    assert times[1] - times[0] > 0.1
+
+
 def test_asking_for_more_keeps_what_was_chosen():
     chosen = [crawls.choose(PATHS, n) for n in range(7)]
 
