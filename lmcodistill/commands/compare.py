@@ -47,7 +47,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         ["codistilled"],
         "What is compared with the baseline: double_batch, double_steps, independent, "
         "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, "
-        "uniform_smoothing, unigram_smoothing, two_phase; or `all`.",
+        "uniform_smoothing, unigram_smoothing, two_phase, weight_averaging; or `all`.",
         flag_values=flag_values,
     )
     flags.DEFINE_list(

@@ -145,6 +145,19 @@ def standard(base: Base) -> dict[str, Arm]:
             taught_by="independent",
             num_teachers=count,
         ),
+        Arm(
+            "weight_averaging",
+            f"one of {count} groups of one start whose weights are averaged",
+            count,
+            (
+                ("Distillation.targets", "'weights'"),
+                ("Training.shared_start", "True"),
+                ("Exchange.mode", "'scheduled'"),
+                ("Exchange.delay_steps", "0"),
+                ("Exchange.publish_every_steps", str(base.period)),
+                ("Exchange.reload_every_steps", str(base.period)),
+            ),
+        ),
     ]
     return {arm.name: arm for arm in arms}
 

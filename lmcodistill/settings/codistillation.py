@@ -4,7 +4,7 @@ import dataclasses
 
 from lmcodistill.settings import checks
 
-TARGETS = ("none", "peers", "offline", "uniform", "unigram")
+TARGETS = ("none", "peers", "offline", "uniform", "unigram", "weights")
 LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
 TEACHER_DTYPES = ("auto", "float32", "bfloat16")
 MODES = ("freshest", "scheduled")
@@ -22,7 +22,9 @@ class Distillation:
         targets: `peers`: the mean of the peers' predictions; `offline`: the
             mean of fixed exports (two-phase distillation); `uniform` and
             `unigram`: label smoothing with that distribution; `none`: labels
-            alone.
+            alone; `weights`: no lesson, but at every reload the weights become the
+            mean of all students' (local SGD), for comparison: it needs a shared
+            start and a scheduled exchange without delay.
         loss: psi. `cross_entropy` is the paper's; `kl` has the same gradient
             and subtracts the targets' entropy; `reverse_kl` is KL(student ||
             target); `logit_mse` needs teachers.

@@ -94,6 +94,7 @@ class Training:
     Attributes:
         num_train_steps: Optimizer updates in total.
         seed: Seed of the initial weights and of dropout; student i adds i.
+        shared_start: Whether all students begin with student 0's weights.
         xla: Whether XLA compiles the forward and the backward pass: `on`, `off`,
             or `auto` for on with a GPU. It cost 1.2 times the wall time of
             oneDNN's products on a CPU, and four seconds more at the start.
@@ -115,6 +116,7 @@ class Training:
 
     num_train_steps: int
     seed: int = 0
+    shared_start: bool = False
     xla: str = "auto"
     report_every_steps: int = 100
     checkpoint_every_steps: int = 1_000

@@ -188,10 +188,23 @@ def check_peers(job: Job) -> None:
             f"--student={job.student} does not exist: --students={job.num_students} "
             f"have the indices 0 to {job.num_students - 1}."
         )
-    if job.distillation.targets == "peers" and job.num_students == 1:
+    if job.distillation.targets in ("peers", "weights") and job.num_students == 1:
         raise errors.UsageError(
-            "TARGETS = 'peers' needs at least two students and --students=1. Add "
-            "--students=2, or train on the labels alone with --gin.TARGETS=none."
+            f"TARGETS = {job.distillation.targets!r} needs at least two students and "
+            "--students=1. Add --students=2, or train on the labels alone with "
+            "--gin.TARGETS=none."
+        )
+    if job.distillation.targets == "weights" and not (
+        job.training.shared_start
+        and job.exchange.mode == "scheduled"
+        and job.exchange.delay_steps == 0
+        and job.exchange.publish_every_steps == job.exchange.reload_every_steps
+    ):
+        raise errors.UsageError(
+            "TARGETS = 'weights' averages weights, which means something only between "
+            "students of one start at one step. Set Training.shared_start = True, "
+            "EXCHANGE_MODE = 'scheduled', DELAY_STEPS = 0 and PUBLISH_EVERY_STEPS = "
+            "RELOAD_EVERY_STEPS."
         )
     if job.weight.schedule == "auto" and job.distillation.targets in _FIXED_TARGETS:
         raise errors.UsageError(
@@ -200,14 +213,14 @@ def check_peers(job: Job) -> None:
         )
 
 
-_FIXED_TARGETS = ("uniform", "unigram")
+_FIXED_TARGETS = ("uniform", "unigram", "weights")
 
 
 def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:
     """Returns what `--dry_run` prints: sizes, lengths and an estimate of memory."""
     count = weights.num_weights(inputs.model, inputs.data.manifest.vocab_size)
     copies = 2 + job.optimizer.num_slots  # Weights, gradient, slots.
-    teachers = {"none": 0, "uniform": 0, "unigram": 0}.get(
+    teachers = {"none": 0, "uniform": 0, "unigram": 0, "weights": 0}.get(
         job.distillation.targets,
         len(job.distillation.offline_exports)
         or (job.num_students - 1 if job.exchange.topology == "all" else 1),

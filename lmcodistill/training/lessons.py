@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.codistill import (
@@ -126,7 +127,7 @@ class Reload:
             if not self._student.teachers.active and at >= what.weight.burn_in_steps:
                 self._swap(at, self._offline())
             return True
-        if what.distillation.targets != "peers":
+        if what.distillation.targets not in ("peers", "weights"):
             return True
         self._drop_stale(at)
         if not exchange.is_reload_due(at, what.weight.burn_in_steps, what.exchange):
@@ -208,7 +209,12 @@ class Reload:
             if not self._wait(at):
                 return False
             found = self._stager.take() if self._group.is_chief else {}
-            self._swap(at, self._lessons(self._peers_at(at), found))
+            lessons = self._lessons(self._peers_at(at), found)
+            if self._job.distillation.targets == "weights":
+                self._student.average_with(self._of_all_workers(lessons))
+                log.info("step=%d event=weights_averaged", at)
+            else:
+                self._swap(at, lessons)
         if self._group.is_chief:
             self._look_ahead(at)
         return True
@@ -282,12 +288,11 @@ class Reload:
 
     def _swap(self, at: int, lessons: Sequence[Lesson]) -> None:
         """Gives every worker the chief's lessons, if there are any, and swaps."""
-        count = self._group.broadcast_json(len(lessons))
-        if not count:
+        shared = self._of_all_workers(lessons)
+        if not shared:
             return
         pool = self._student.teachers
-        of_chief = lessons if self._group.is_chief else [None] * count
-        pool.adopt([self._shared(lesson) for lesson in of_chief], at)
+        pool.adopt(shared, at)
         for teacher in pool.active:
             log.info(
                 "step=%d teacher=%d export_step=%d staleness=%d event=teacher_loaded",
@@ -296,6 +301,12 @@ class Reload:
                 teacher.step,
                 at - teacher.step,
             )
+
+    def _of_all_workers(self, lessons: Sequence[Lesson]) -> list[Any]:
+        """Returns the chief's lessons on every worker. Collective."""
+        count = self._group.broadcast_json(len(lessons))
+        of_chief = lessons if self._group.is_chief else [None] * count
+        return [self._shared(lesson) for lesson in of_chief]
 
     def _shared(self, lesson: Lesson | None) -> Lesson:
         """Returns the chief's lesson on every worker; the others give None."""

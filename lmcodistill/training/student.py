@@ -6,6 +6,7 @@ teachers. What the next step reads is not among it: that follows from the step.
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ class Student:
         self._lanes = what.batches.global_batch_size
         self._share = group.share_of(self._lanes)
         manifest = inputs.data.manifest
-        # Fixed seed per student: two students must not start alike.
-        seed = what.training.seed + what.student
+        # Two students must not start alike, unless their weights are averaged.
+        seed = what.training.seed + (0 if what.training.shared_start else what.student)
         with group.strategy.scope():
             self.model = language_model.LanguageModel(
                 inputs.model,
@@ -122,6 +123,18 @@ class Student:
         """Returns the rate for the update that moves step `number` on."""
         factor = self._job.training.rollback_rate_factor**self.rollbacks
         return self._job.learning_rate.at(number) * factor
+
+    def average_with(self, peers: Sequence[exports.Export]) -> None:
+        """Makes the weights the mean of this student's and its peers'.
+
+        In the order of students, so that all of them get the same bits. The
+        optimizer's slots stay its own.
+        """
+        own = {n: v.numpy() for n, v in self.model.weights.items()}
+        by_student = {self._job.student: own} | {p.student: p.weights for p in peers}
+        for name, variable in self.model.weights.items():
+            found = [by_student[student][name] for student in sorted(by_student)]
+            variable.assign(np.mean(found, axis=0, dtype=np.float64))
 
     @property
     def num_traces(self) -> int:

@@ -117,3 +117,23 @@ def test_gradients_that_travel_narrow_keep_replicas_equal(
     chief, other, score = ends["bfloat16"]
     assert chief == other != ends["float32"][0]
     assert score == pytest.approx(ends["float32"][2], abs=0.02)
+
+
+def test_averaged_students_end_bitwise_equal(finish, data_dir, tmp_path):
+    finish(
+        *runs.train_arguments(
+            data_dir,
+            tmp_path,
+            TARGETS="weights",
+            DELAY_STEPS=0,
+            Training__shared_start=True,
+            # Nothing is learnt any more after the last mean, at step 4.
+            LearningRate__schedule="step",
+            LearningRate__decay_start_step=4,
+            LearningRate__decay_factor=0.0,
+        ),
+        *("--workers_per_student", 2),
+    )
+
+    assert "step=4 event=weights_averaged" in runs.log_of(tmp_path, 1, 1)
+    assert runs.weights_of(tmp_path, 0) == runs.weights_of(tmp_path, 1, 1)

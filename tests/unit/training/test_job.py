@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.settings import codistillation, schedules
+from lmcodistill.settings import codistillation, schedules, training
 from lmcodistill.storage import publication
 from lmcodistill.training import checkpoints, job
 
@@ -80,3 +80,23 @@ def test_automatic_weight_without_a_teacher_is_refused(a_job):
 
     with pytest.raises(errors.UsageError, match="WEIGHT_SCHEDULE"):
         job.check_peers(what)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": training.Training(num_train_steps=1)},
+        {"exchange": codistillation.Exchange(mode="scheduled", delay_steps=50)},
+        {"exchange": codistillation.Exchange(mode="freshest")},
+    ],
+)
+def test_weights_that_have_no_common_start_or_step_are_not_averaged(a_job, changes):
+    fitting = {
+        "training": training.Training(num_train_steps=1, shared_start=True),
+        "exchange": codistillation.Exchange(mode="scheduled"),
+        "distillation": codistillation.Distillation(targets="weights"),
+    }
+
+    job.check_peers(dataclasses.replace(a_job(), **fitting))
+    with pytest.raises(errors.UsageError, match="of one start at one step"):
+        job.check_peers(dataclasses.replace(a_job(), **(fitting | changes)))
