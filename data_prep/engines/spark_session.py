@@ -28,6 +28,7 @@ LIBRARIES = (
     "fasttext",
     "fastwarc",
     "numpy",
+    "pandas",
     "pyarrow",
     "resiliparse",
     "rich",
@@ -86,19 +87,19 @@ def start(master: str, scratch: pathlib.Path) -> sql.SparkSession:
         configuration.setMaster(master)
     try:
         context = pyspark.SparkContext(conf=configuration)
+        context.addPyFile(str(_package(scratch)))
+        session = sql.SparkSession(context)
     except (PySparkException, protocol.Py4JError) as error:
         raise errors.UsageError(
             f"Spark could not start with --spark_master={master or '(none)'}: "
-            f"{_first_line(str(error))} Give a master such as spark://HOST:7077 or "
-            "local[4], and see what Java printed above."
+            f"{_first_line(error)} Give a master that runs, such as "
+            "spark://HOST:7077, or local[4]; Java may have said more above."
         ) from error
     named = os.environ.get("PYSPARK_PYTHON") or context.getConf().get(
         "spark.pyspark.python"
     )
     # Else Spark takes the first `python3` of each machine.
     context.pythonExec = named or sys.executable
-    context.addPyFile(str(_package(scratch)))
-    session = sql.SparkSession(context)
     # The number of partitions is ours: a partition is a range of buckets, and one
     # without rows still writes its files.
     session.conf.set("spark.sql.adaptive.enabled", "false")
@@ -149,7 +150,7 @@ def explained(error: Exception, context: pyspark.SparkContext) -> Exception:
     lost = "ExecutorLostFailure" in text or "exited unexpectedly" in text
     if lost or "SparkContext was shut down" in text or "stopped SparkContext" in text:
         return errors.DataError(
-            f"Spark gave up: {_first_line(text)} Executors that die want more memory "
+            f"Spark gave up: {_first_line(error)} Executors that die want more memory "
             "(spark.executor.memory, spark.executor.memoryOverhead); the same command "
             "goes on where it stopped."
         )
@@ -208,6 +209,9 @@ def _package(scratch: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _first_line(text: str) -> str:
+def _first_line(error: Exception) -> str:
+    text = str(getattr(error, "java_exception", error))
+    if "NullPointerException" in text or "stopped SparkContext" in text:
+        return "its master did not answer."  # Java fails where Spark has ended.
     line = next((x.strip() for x in text.splitlines() if x.strip()), "no reason given")
     return line if line.endswith(".") else f"{line}."
