@@ -175,14 +175,25 @@ def _print_overview(root: pathlib.Path, manifest: shards.Manifest) -> None:
             _print(
                 f"... and {len(manifest.inputs) - len(shown):,} more; --json has all"
             )
-    total = _report(root).get("total", {})
-    if total:
+    try:
+        _print_reasons(_report(root), manifest.provenance)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise errors.DataError(
+            f"{root}: report.json or the manifest's provenance garbles a field "
+            f"({error!r}); it was edited. Restore it, or run prep again."
+        ) from error
+
+
+def _print_reasons(report: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """Prints what was kept and why not, and the settings that decided it."""
+    if report:
+        total = report["total"]
         dropped = sorted(total["dropped"].items(), key=lambda item: -item[1])
         _print_table(
             ["documents read", f"{total['read']:,}"],
             [[name, f"{n:,}"] for name, n in [("kept", total["kept"]), *dropped]],
         )
-    for name, fields in manifest.provenance.get("settings", {}).items():
+    for name, fields in provenance.get("settings", {}).items():
         _print(f"{name}: {', '.join(f'{k}={v!r}' for k, v in fields.items())}")
 
 

@@ -10,6 +10,7 @@ import pathlib
 from typing import Any
 
 import sentencepiece
+from google.protobuf import message
 from sentencepiece import sentencepiece_model_pb2
 
 from lmcodistill import errors
@@ -53,7 +54,7 @@ class Vocabulary:
                 f"The vocabulary {path} cannot be read: {error.strerror}. It is "
                 "written by `lmcodistill prep`; give the folder that prep filled."
             ) from error
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, message.DecodeError) as error:
             raise errors.DataError(
                 f"{path} is not a SentencePiece model ({error}). Run "
                 "`lmcodistill prep` again, or copy the file from a good run."

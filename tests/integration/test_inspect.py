@@ -93,6 +93,27 @@ def test_damage_is_named_and_ends_with_code_3(data, capsys):
     assert faults[0]["offset"] == 0
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("report.json", '{"total": {"read": 1}}'),
+        ("report.json", '{"total": 5}'),
+        ("report.json", "[]"),
+        ("manifest.json", '"settings": {"Prep": 7}, "was": {'),
+    ],
+)
+def test_what_was_edited_into_nonsense_is_refused_in_words(data, capsys, file, content):
+    if file == "manifest.json":
+        text = (data / file).read_text()
+        content = text.replace('"settings": {', content, 1)
+    (data / file).write_text(content)
+
+    code = cli.main(["inspect", str(data)])
+
+    assert code == 3
+    assert file.removesuffix(".json") in capsys.readouterr().err
+
+
 def test_folder_without_manifest_is_no_data_folder(tmp_path, capsys):
     code, _ = inspect(capsys, tmp_path)
 

@@ -142,7 +142,7 @@ DAMAGE = {
     ),
     "a flipped bit in the vocabulary": (
         lambda root: flip(root / "vocabulary.model", -1),
-        ["vocabulary.model: "],
+        ["vocabulary.model: SHA-256"],
     ),
     "a missing vocabulary": (
         lambda root: (root / "vocabulary.model").unlink(),

@@ -37,6 +37,15 @@ def test_file_that_is_no_model_is_refused(tmp_path, content, reason):
         vocabulary.Vocabulary.load(tmp_path / "vocabulary.model")
 
 
+def test_damaged_model_is_refused(tmp_path, vocabulary_model):
+    # The message of SentencePiece quotes the piece, which is no text any more.
+    damaged = vocabulary_model.replace(b"<unk>", b"\xf8unk>", 1)
+    (tmp_path / "vocabulary.model").write_bytes(damaged)
+
+    with pytest.raises(errors.DataError, match="is not a SentencePiece model"):
+        vocabulary.Vocabulary.load(tmp_path / "vocabulary.model")
+
+
 def test_vocabulary_without_end_piece_is_refused(tmp_path):
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
