@@ -82,11 +82,11 @@ def test_every_line_has_a_colour_on_both_papers():
         draw(*[LINE] * (charts.MAX_SERIES + 1))
 
 
-def test_only_points_are_filled():
+def test_only_points_and_bands_are_filled():
     filled = re.findall(r"(\S+) { fill: #", charts.STYLE)
 
     assert filled
-    assert all(selector.startswith("circle.") for selector in filled)
+    assert all(s.startswith(("circle.", ".band.")) for s in filled)
 
 
 def test_long_legend_goes_on_in_a_second_line():
