@@ -61,7 +61,15 @@ def _free_port() -> int:
 def r10(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     """A peer is away and comes back; it is picked up without a restart."""
     row, rng = Row("R10"), random.Random(seed)
-    run = TinyRun(data, work / "R10", EXCHANGE_MODE="freshest", PUBLISH_EVERY_STEPS=5)
+    # The peer is killed before it gets further than ever; that is no reason here to
+    # give it up.
+    run = TinyRun(
+        data,
+        work / "R10",
+        *("--max_restarts", 1_000),
+        EXCHANGE_MODE="freshest",
+        PUBLISH_EVERY_STEPS=5,
+    )
     run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
     wait_until(lambda: all(run.step(s) > 30 for s in (0, 1)), START_SECONDS)
     pupil = progress(run, 0)["pid"]

@@ -17,6 +17,8 @@ Examples:
 
 import json
 import pathlib
+import signal
+import types
 
 import rich.console
 import rich.table
@@ -113,6 +115,7 @@ def run(flag_values: flags.FlagValues) -> None:
         classes=tuple(job.SETTINGS.values()),
         default="defaults/train.gin",
     )
+    signal.signal(signal.SIGTERM, _stop)
     known, chosen = _arms(flag_values, loaded)
     plan = _plan(flag_values, loaded)
     trained = arms_lib.needed_runs(chosen, known)
@@ -147,6 +150,13 @@ def run(flag_values: flags.FlagValues) -> None:
     for sentence in sentences:
         console.print(sentence, markup=False, highlight=False)
     console.print(f"Wrote {plan.root / 'report.html'}", markup=False, highlight=False)
+
+
+def _stop(signum: int, frame: types.FrameType | None) -> None:
+    raise errors.StoppedError(
+        "stopped on request; the runs were asked to save, and the same command goes on "
+        "from there."
+    )
 
 
 def _arms(
