@@ -1,0 +1,102 @@
+"""Experiments from end to end: runs are made, compared, not made again."""
+
+import csv
+import json
+import time
+
+import pytest
+
+from tests.distributed import conftest as runs
+
+pytestmark = pytest.mark.distributed
+
+
+@pytest.fixture(scope="module")
+def compare(finish, data_dir, tmp_path_factory):
+    """Returns what `compare --json` prints; called again, it goes on."""
+    folder = tmp_path_factory.mktemp("comparison")
+
+    def run():
+        out = finish(
+            *("compare", "--json", "--data_dir", data_dir, "--output_dir", folder),
+            *("--seeds", 1, "--at_once", 2, "--arms", "two_phase,codistilled,ensemble"),
+            *runs.bindings(WEIGHT_SCHEDULE="auto"),
+        )
+        return folder, json.loads(out)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def compared(compare):
+    return compare()
+
+
+def test_every_arm_is_scored_and_the_baseline_is_first(compared):
+    _, found = compared
+
+    assert [arm["name"] for arm in found["arms"]] == [
+        "baseline",
+        "ensemble",
+        "codistilled",
+        "two_phase",
+    ]
+    # Near ln(400) = 5.99 after a few updates.
+    assert all(4.0 < arm["cross_entropy"] < 6.1 for arm in found["arms"])
+
+
+def test_student_0_begins_as_the_baseline(compared):
+    folder, _ = compared
+
+    first = [
+        json.loads(path.read_text().splitlines()[0])["cross_entropy"]
+        for arm in ("baseline", "independent", "codistilled")
+        for path in folder.glob(f"runs/{arm}/seed-0/run/students/0/metrics.jsonl")
+    ]
+
+    assert first == [first[0]] * 3
+
+
+def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
+    folder, found = compared
+
+    page = (folder / "report.html").read_text()
+    rows = list(csv.DictReader((folder / "curves.csv").open()))
+
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert found["verdicts"][0] in page
+    assert {row["arm"] for row in rows} == {"baseline", "codistilled", "two_phase"}
+    assert (folder / "step-0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_has_ended_is_not_made_again(compared, compare):
+    _, before = compared
+    began = time.monotonic()
+
+    _, after = compare()
+
+    assert after == before
+    assert time.monotonic() - began < 30.0
+
+
+def test_churn_of_retrains_is_measured(compared, finish, data_dir):
+    folder, _ = compared
+    students = [
+        folder / f"runs/{arm}/seed-0/run/students/{student}"
+        for arm, student in (("baseline", 0), ("independent", 0), ("independent", 1))
+    ]
+
+    out = finish(
+        *("churn", "--json", "--data_dir", data_dir),
+        *("--group", f"same={students[0]},{students[1]}"),
+        *("--group", f"other={students[0]},{students[2]}"),
+    )
+
+    found = json.loads(out)["groups"]
+    same, other = (
+        found[name]["churn"]["all tokens"]["total_variation"]["mean"]
+        for name in ("same", "other")
+    )
+    # The first two read one text from one start: the very same model.
+    assert same == 0.0
+    assert other > 0.0
