@@ -110,7 +110,7 @@ def _measure(flags, paths: Sequence[str], folder: pathlib.Path) -> dict[str, Any
         root = folder / f"memory-{factor}"
         size = _write_parts(root, _many(texts, factor * flags.memory_documents))
         command = [sys.executable, __file__, "--search", str(root)]
-        fields = ("peak_rss_mb", "row_mb", "seconds")
+        fields = ("peak_rss_mb", "row_mb", "cpu_seconds")
         measured = bench_report.measure(command, fields)
         memory[f"{factor}x"] = {"text_mb": size / 1e6, **measured}
         display.done(f"memory at {factor}x")
@@ -320,10 +320,7 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         f"Memory, with a setting of {found['memory_setting_mb']:.0f} MB",
         ["input", "text MB", "keys MB", "peak MB", "CPU seconds"],
         [
-            [
-                name,
-                *(text(m[x]) for x in ("text_mb", "row_mb", "peak_rss_mb", "cpu_seconds")),
-            ]
+            [name, *(text(m[x]) for x in _MEMORY_COLUMNS)]
             for name, m in found["memory"].items()
         ],
     )
