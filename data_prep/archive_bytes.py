@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from typing import IO, NoReturn
 
 MAX_HEADER_BYTES = 64 << 10
-# A page compresses some 4:1; beyond this a member, or a file, is a bomb.
+# Text compresses some 4:1; beyond this a member, or a whole file, is a bomb.
 MAX_RATIO = 200
+MAX_FILE_RATIO = 50
 CHUNK_BYTES = 64 << 10
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 MARK = b"WARC/"
 _RATIO_CHECKED_FROM = 1 << 20
-_FILE_CHECKED_FROM = 64 << 20
+_FILE_CHECKED_FROM = 8 << 20
 _BLOCK = 16 << 10
 _MAX_OUTPUT = 256 << 10
 _BLANK_LINE = re.compile(rb"\n[ \t\r\v\f]*\n")
@@ -31,7 +32,7 @@ _NOT_BLANK = re.compile(rb"[^ \t\r\n\v\f]")
 
 def output_budget(file_bytes: int) -> int:
     """Returns how many bytes may come out of a compressed file of this size."""
-    return MAX_RATIO * file_bytes + _FILE_CHECKED_FROM
+    return MAX_FILE_RATIO * file_bytes + _FILE_CHECKED_FROM
 
 
 def open_bytes(file: IO[bytes]) -> PlainBytes:

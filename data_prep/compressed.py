@@ -1,7 +1,7 @@
 """The bytes of a text file: as they are, or out of gzip, bzip2 or xz.
 
 Unlike the modules of the standard library this says how much of the file has
-been used, and it stops at bombs: after 200 times the size of the file, and at xz
+been used, and it stops at bombs: after 50 times the size of the file, and at xz
 files that ask for more memory than `xz -9` does.
 """
 
@@ -105,7 +105,7 @@ class Reader(io.RawIOBase):
             block = self._decompress(min(len(buffer), _MAX_OUTPUT))
             self._budget -= len(block)
             if self._budget < 0:
-                raise DamageError(f"over {archive_bytes.MAX_RATIO} times the file")
+                raise DamageError(f"over {archive_bytes.MAX_FILE_RATIO} times the file")
         buffer[: len(block)] = block
         return len(block)
 

@@ -21,10 +21,10 @@ from data_prep import html_pages
 from lmcodistill import errors
 
 # A real page of 8 MB takes less than a third of either.
-_MAX_SECONDS = 3.0
+MAX_SECONDS = 3.0
 _MAX_MEMORY = 320 << 20
 _PROGRAM = "from data_prep import page_process; page_process.serve()"
-_REQUEST = struct.Struct("<?QQ")
+_REQUEST = struct.Struct("<?QdQ")
 _REPLY = struct.Struct("<Q")
 _READY = _REPLY.pack(0)
 # What a page can do to its reader. Any other signal came from outside.
@@ -42,18 +42,29 @@ _readers: dict[int, "_Reader"] = {}
 
 
 def extract_text(
-    body: bytes, *, main_content: bool, max_bytes: int
+    body: bytes,
+    *,
+    main_content: bool,
+    max_bytes: int,
+    max_seconds: float = MAX_SECONDS,
 ) -> html_pages.Extracted:
     """Does what `html_pages.extract_text` does, whatever the page holds.
+
+    Args:
+        body: See there.
+        main_content: See there.
+        max_bytes: See there.
+        max_seconds: CPU time that the page may take.
 
     Raises:
         DataError: the process was killed from outside, twice.
     """
+    request = _REQUEST.pack(main_content, max_bytes, max_seconds, len(body)) + body
     for _ in range(2):
         reader = _readers.get(os.getpid())
         if reader is None:
             reader = _readers[os.getpid()] = _Reader()
-        answer = reader.ask(body, main_content, max_bytes)
+        answer = reader.ask(request)
         if answer is not None:
             reason, _, text = answer.partition(b"\n")
             return html_pages.Extracted(text.decode(), reason.decode() or None)
@@ -93,11 +104,10 @@ class _Reader:
                 f"the process that reads pages ended with {self.wait()} at its start"
             )
 
-    def ask(self, body: bytes, main_content: bool, max_bytes: int) -> bytes | None:
+    def ask(self, request: bytes) -> bytes | None:
         """Returns reason, line end and text; None if that killed the process."""
         try:
-            self._input.write(_REQUEST.pack(main_content, max_bytes, len(body)))
-            self._input.write(body)
+            self._input.write(request)
             self._input.flush()
         except BrokenPipeError:
             return None
@@ -128,9 +138,9 @@ def serve() -> None:
     replies.write(_READY)
     replies.flush()
     while head := requests.read(_REQUEST.size):
-        main_content, max_bytes, size = _REQUEST.unpack(head)
+        main_content, max_bytes, max_seconds, size = _REQUEST.unpack(head)
         body = requests.read(size)
-        signal.setitimer(signal.ITIMER_PROF, _MAX_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, max_seconds)
         try:
             text, reason = html_pages.extract_text(
                 body, main_content=main_content, max_bytes=max_bytes

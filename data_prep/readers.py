@@ -57,6 +57,7 @@ _NOTES = {
     "arc": "is an ARC file, the old format; convert it with `warcio recompress`",
     "zstd": "is compressed with zstd, which is not read; recompress it with gzip",
     "nested": "is compressed twice; unpack it once",
+    "packed_archive": "is an archive in bzip2 or xz; recompress it with gzip",
     "binary": "is neither text, JSON Lines, WARC nor WET; it was ignored",
 }
 
@@ -81,12 +82,15 @@ def kind_of(path: pathlib.Path) -> str:
             # Let the reader of archives find what is left of a damaged one.
             if ".warc" in path.name:
                 return "warc"
+    is_packed = compressed.is_compressed(magic)
+    if head.startswith(b"WARC/") and is_packed and magic[:1] != b"\x1f":
+        return "packed_archive"
+    if is_packed and compressed.is_compressed(head):
+        return "nested"
     if head.startswith(b"WARC/") or ".warc" in path.name:
         return "warc"
     if head.startswith(b"filedesc:"):
         return "arc"
-    if compressed.is_compressed(head) and compressed.is_compressed(magic):
-        return "nested"
     if b"\0" in head:
         return "binary"
     suffixes = {".jsonl", ".ndjson", ".json"}

@@ -34,7 +34,9 @@ class Prep:
             `lines`, or `articles` that begin with a `= Title =` line.
         jsonl_text_field: Field of a JSON Lines object that holds the text.
         jsonl_url_field: Field that holds the address, if any.
-        max_record_bytes: A record or a line longer than this is dropped unread.
+        max_record_bytes: A record, a decoded page or a line longer than this is
+            dropped unread. Bounds the memory of a worker, which is up to forty
+            times this for text made to fill it. Common Crawl cuts pages at 5 MB.
     """
 
     num_partitions: int = 1
@@ -49,7 +51,7 @@ class Prep:
     pretokenized_documents: str = "lines"
     jsonl_text_field: str = "text"
     jsonl_url_field: str = "url"
-    max_record_bytes: int = 64 << 20
+    max_record_bytes: int = 8 << 20
 
     def __post_init__(self):
         for name in (

@@ -1,0 +1,127 @@
+"""Pages that would hold up or crash whoever reads them cost only themselves."""
+
+import gzip
+import os
+import pathlib
+import signal
+import zlib
+
+import pytest
+
+from data_prep import page_process
+from lmcodistill import errors
+
+LIMIT = 4 << 20
+PAGE = b"<html><body><p>First words of a page.</p><p>Last words.</p></body></html>"
+
+
+def extract(body, fields=(), kind="text/html", seconds=5.0):
+    head = ["HTTP/1.1 200 OK", f"Content-Type: {kind}", *fields, "", ""]
+    return page_process.extract_text(
+        "\r\n".join(head).encode() + body,
+        main_content=False,
+        max_bytes=LIMIT,
+        max_seconds=seconds,
+    )
+
+
+def children():
+    path = pathlib.Path(f"/proc/self/task/{os.getpid()}/children")
+    return set(map(int, path.read_text().split()))
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (PAGE, "Server: none"),
+        (gzip.compress(PAGE), "Content-Encoding: gzip"),
+        (zlib.compress(PAGE), "Content-Encoding: deflate"),
+        (b"20\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
+        # Stored decoded, under the headers that it came with.
+        (PAGE, "Transfer-Encoding: chunked"),
+        (PAGE, "Content-Encoding: gzip"),
+        (PAGE, "Content-Encoding: br"),
+    ],
+)
+def test_page_is_decoded_as_its_header_says_or_as_it_is(body, field):
+    if b"%b" in body:
+        body %= (PAGE[:32], len(PAGE) - 32, PAGE[32:])
+
+    text, reason = extract(body, [field])
+
+    assert reason is None
+    assert text.split() == ["First", "words", "of", "a", "page.", "Last", "words."]
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "reason"),
+    [
+        (
+            gzip.compress(b"x" * (LIMIT + 1)),
+            ["Content-Encoding: gzip"],
+            "record_too_large",
+        ),
+        (
+            gzip.compress(PAGE)[:-30],
+            ["Content-Encoding: gzip, gzip"],
+            "unreadable_page",
+        ),
+        (b"5\r\nab", ["Transfer-Encoding: chunked"], "unreadable_page"),
+    ],
+)
+def test_page_that_cannot_be_decoded_is_dropped_with_a_reason(body, fields, reason):
+    assert extract(body, fields) == ("", reason)
+
+
+@pytest.mark.parametrize(
+    "charset", ["punycode", "hex", "zip", "\0", "no-such", "utf-32"]
+)
+def test_charset_that_lies_costs_at_most_the_page(charset):
+    text, reason = extract(PAGE, kind=f"text/html; charset={charset}")
+
+    assert reason or isinstance(text, str)
+
+
+@pytest.mark.parametrize(
+    ("html", "seconds", "reason"),
+    [
+        (b"<a><div>" * 100_000 + b"</a>" * 100_000, 0.5, "slow_page"),
+        (b"<table><tr><td>" * 250_000, 5.0, "unreadable_page"),
+    ],
+    ids=["time", "memory"],
+)
+def test_page_that_kills_its_reader_is_dropped_and_the_next_one_is_read(
+    html, seconds, reason
+):
+    assert extract(html, seconds=seconds) == ("", reason)
+    assert extract(PAGE).reason is None
+
+
+def test_reader_that_is_killed_from_outside_is_replaced_and_no_page_is_lost():
+    before = children()
+    extract(PAGE)
+    for reader in children() - before or children():
+        os.kill(reader, signal.SIGKILL)
+
+    assert extract(PAGE).reason is None
+
+
+def test_reader_that_is_killed_again_and_again_ends_the_run(monkeypatch):
+    monkeypatch.setattr(page_process, "_readers", {})
+    monkeypatch.setattr(page_process._Reader, "ask", _killed)
+
+    with pytest.raises(errors.DataError, match="num_workers"):
+        extract(PAGE)
+
+
+def _killed(reader, *_):
+    reader._process.kill()
+
+
+def test_signals_that_stop_a_run_do_not_cost_the_page_at_hand():
+    extract(PAGE)
+    for reader in children():
+        os.kill(reader, signal.SIGTERM)
+        os.kill(reader, signal.SIGINT)
+
+    assert extract(PAGE).reason is None
