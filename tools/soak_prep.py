@@ -138,7 +138,7 @@ def soak(
         "held": not findings.faults and len(set(digests.values())) == 1,
         "digests": digests,
         "wall_and_cpu_seconds": spent,
-        **dataclasses.asdict(findings),
+        **vars(findings),
         "seconds": round(time.monotonic() - start, 1),
     }
 
