@@ -2,11 +2,11 @@
 
 import collections
 import glob
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from data_prep import progress
 from lmcodistill import errors
 
 
@@ -97,6 +97,9 @@ def _unique_names(paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
 
 
 def _name(end: str) -> str:
-    r"""Returns a path as text; a byte that is no UTF-8 becomes its `\xff`."""
-    escaped = end.replace("\\", "\\\\")
-    return os.fsencode(escaped).decode("utf-8", "backslashreplace")
+    r"""Returns a path as text that is safe to show, different for each.
+
+    Control characters and bytes that are no UTF-8 become escapes such as `\x1b`,
+    and a backslash becomes two.
+    """
+    return progress.printable(end.replace("\\", "\\\\"))

@@ -48,6 +48,7 @@ def run(
     engine: engines.Engine,
     display: progress.Display,
     paragraph_list: pathlib.Path | None = None,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Fills the data folder `output` and returns its report.
 
@@ -58,10 +59,11 @@ def run(
         engine: Runs the stages.
         display: Shows them.
         paragraph_list: The list whose digest the settings have, if they have one.
+        strict: Whether a damaged input file ends the run once all are read.
 
     Raises:
         UsageError: the folder holds something else, or a setting does not fit.
-        DataError: nothing is left to train on.
+        DataError: nothing is left to train on, or `strict` and damage.
     """
     languages.check_language(settings.rules.language.language)
     plan = publish.plan_of(sources, settings)
@@ -70,13 +72,16 @@ def run(
         # Killed between the manifest and the last sweep, there is dust left.
         folder.remove()
         display.say(f"{output} is finished already; nothing to do.")
-        return files.read_json(layout.DataLayout(output).report_json, 1 << 30)
+        found = files.read_json(layout.DataLayout(output).report_json, 1 << 30)
+        if strict:
+            report.refuse_damage(found["files"])
+        return found
     folder.make()
     with folder.held():
         if changed := publish.check_plan(folder, plan):
             display.say(f"changed since the last attempt: {', '.join(changed)}")
         run = _Run(sources, output, settings, engine, display, folder, plan)
-        return run.run(paragraph_list)
+        return run.run(paragraph_list, strict)
 
 
 class _Run:
@@ -106,11 +111,11 @@ class _Run:
         )
         self._survivors = deduplicate.survivors_of(folder, self._deduplication)
 
-    def run(self, paragraph_list: pathlib.Path | None) -> dict[str, Any]:
+    def run(self, paragraph_list: pathlib.Path | None, strict: bool) -> dict[str, Any]:
         if paragraph_list is not None:
             task = paragraph_ids.IndexTask(paragraph_list, self._folder.root)
             self._stages.run("paragraph_list", paragraph_ids.index, [task])
-        self._extract()
+        self._extract(strict)
         duplicates = self._find_duplicates()
         kept_splits = splits.Splits(self._sources, self._parts, self._settings.prep)
         pieces, sampled = self._train_vocabulary(kept_splits)
@@ -149,7 +154,7 @@ class _Run:
         )
         return summary
 
-    def _extract(self) -> None:
+    def _extract(self, strict: bool) -> None:
         """Reads every input file; keeps what the rules let pass."""
         tasks = [
             extract.Task(
@@ -173,6 +178,8 @@ class _Run:
         for found in self._extracted:
             for warning in report.warnings_of(found):
                 self._display.say(f"warning: {warning}")
+        if strict:
+            report.refuse_damage([report.file_line(x, {}) for x in self._extracted])
         if not self._parts:
             # Nothing here is worth keeping, and other settings shall find no trace.
             self._folder.remove()

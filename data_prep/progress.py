@@ -17,6 +17,8 @@ _PERIOD_SECONDS = 10.0
 
 def printable(text: str) -> str:
     """Returns `text` with whatever could steer a terminal escaped."""
+    if text.isprintable():
+        return text
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
     )

@@ -11,7 +11,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
-from data_prep import archives, compressed, documents, page_process
+from data_prep import archives, compressed, documents, page_process, progress
 from data_prep import tally as tally_lib
 from lmcodistill.settings import prep
 
@@ -104,13 +104,15 @@ def read_lines(
 
     A line over `max_bytes` is dropped and counted.
     """
-    told = 0
+    told, unseen = 0, 0
     with compressed.Reader(path) as raw, io.BufferedReader(raw) as stream:
         try:
             while line := stream.readline(max_bytes + 1):
-                if raw.position() - told > _ADVANCE_BYTES:
-                    advance(raw.position() - told)
-                    told = raw.position()
+                unseen += len(line)
+                if unseen > _ADVANCE_BYTES:
+                    position, unseen = raw.position(), 0
+                    advance(position - told)
+                    told = position
                 if len(line) > max_bytes and not line.endswith(b"\n"):
                     while line and not line.endswith(b"\n"):
                         line = stream.readline(1 << 20)
@@ -143,7 +145,9 @@ def _archive(
         headers = record.headers
         if headers["warc-type"].lower() == "warcinfo":
             if found := _IS_PART_OF.search(record.body):
-                tally.crawl = found[1].decode("utf-8", "replace")[:80]
+                tally.crawl = progress.printable(found[1].decode("utf-8", "replace"))[
+                    :80
+                ]
             continue
         url = headers.get("warc-target-uri", "").strip("<> ")
         if headers["warc-type"].lower() == "conversion":
@@ -161,7 +165,7 @@ def _archive(
         yield documents.Document(
             id=documents.make_id(source, name),
             text=documents.clean(text).strip("\n"),
-            url=documents.clean(url),
+            url=progress.printable(url),
             language=_first_language(headers),
             source=source,
             is_web=True,
@@ -206,9 +210,13 @@ def _json_lines(
         yield documents.Document(
             id=documents.make_id(source, str(number)),
             text=documents.clean(text),
-            url=documents.clean(url) if isinstance(url, str) else "",
+            url=progress.printable(url) if isinstance(url, str) else "",
             source=source,
         )
+
+
+def _text_of(line: bytes) -> str:
+    return line.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
 def _plain_text(
@@ -219,7 +227,7 @@ def _plain_text(
     advance: Advance,
 ) -> Iterator[documents.Document]:
     raw = read_lines(path, settings.max_record_bytes, tally, advance)
-    lines = (line.decode("utf-8-sig", "replace") for line in raw)
+    lines = map(_text_of, raw)
     if settings.text_documents == "sections":
         texts = sections(lines, settings.text_section_bytes)
     elif settings.text_documents == "lines":
@@ -247,7 +255,7 @@ def read_pretokenized(
     literature counts.
     """
     raw = read_lines(path, settings.max_record_bytes, tally, advance)
-    lines = (" ".join(line.decode("utf-8-sig", "replace").split()) for line in raw)
+    lines = (" ".join(_text_of(line).split()) for line in raw)
     as_articles = settings.pretokenized_documents == "articles"
     for number, text in enumerate(_articles(lines) if as_articles else lines):
         yield documents.Document(
@@ -279,9 +287,12 @@ def sections(lines: Iterator[str], section_bytes: int) -> Iterator[str]:
     size = 0
     for line in lines:
         section.append(line)
-        size += len(line.encode("utf-8", "replace")) + 1
-        is_edge = not line.strip() or size >= 2 * section_bytes
-        if size >= section_bytes and is_edge:
+        size += 1 + (
+            len(line) if line.isascii() else len(line.encode(errors="replace"))
+        )
+        if size < section_bytes:
+            continue
+        if not line.strip() or size >= 2 * section_bytes:
             if text := "\n".join(section).strip("\n"):
                 yield text
             section, size = [], 0

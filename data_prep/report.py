@@ -4,12 +4,14 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_prep import extract, profile, recipe
+from data_prep import extract, profile, progress, recipe
 from data_prep import tally as tally_lib
+from lmcodistill import errors
 from lmcodistill.data import vocabulary
 
 FORMAT_VERSION = 2
 _TOP_HOSTS = 100
+_NAMED_FILES = 5
 
 
 def build(
@@ -31,7 +33,7 @@ def build(
         settings: What decided.
     """
     lines = [
-        _file_line(found, copies)
+        file_line(found, copies)
         for found, copies in zip(extracted, duplicates, strict=True)
     ]
     total, copies = tally_lib.Tally(), collections.Counter[str]()
@@ -88,6 +90,25 @@ def warnings_of(found: extract.Extracted) -> list[str]:
     return warnings
 
 
+def refuse_damage(lines: Sequence[Mapping[str, Any]]) -> None:
+    """Ends a run that shall not go on without what damage has cost.
+
+    Raises:
+        DataError: a file of these lines of the report is damaged or cut.
+    """
+    hurt = [line["name"] for line in lines if line["damaged"] or line["truncated"]]
+    if hurt:
+        names = ", ".join(map(progress.printable, hurt[:_NAMED_FILES]))
+        more = (
+            f" and {len(hurt) - _NAMED_FILES} more" if len(hurt) > _NAMED_FILES else ""
+        )
+        raise errors.DataError(
+            f"{len(hurt)} of {len(lines)} input file(s) are damaged or cut ({names}"
+            f"{more}), and --strict was given. Replace them, or leave --strict out to "
+            "go on with the records that are whole."
+        )
+
+
 def nothing_kept(extracted: Sequence[extract.Extracted]) -> str:
     """Returns the message for a run whose every document was dropped."""
     total = tally_lib.Tally()
@@ -118,7 +139,8 @@ def empty_split(split: str, counts: Mapping[str, Mapping[str, int]]) -> str:
     )
 
 
-def _file_line(found: extract.Extracted, copies: Mapping[str, int]) -> dict[str, Any]:
+def file_line(found: extract.Extracted, copies: Mapping[str, int]) -> dict[str, Any]:
+    """Returns the report's line of an input file, with its copies dropped."""
     return {
         "name": found.source,
         "bytes": found.bytes,

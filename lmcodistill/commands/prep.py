@@ -87,6 +87,13 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "--gin.DEDUPLICATE=False to keep pages that are equal.",
         flag_values=flag_values,
     )
+    flags.DEFINE_boolean(
+        "strict",
+        False,
+        "Whether to end with status 3 if an input file is damaged or cut. Otherwise "
+        "that costs a warning and the records that it hit.",
+        flag_values=flag_values,
+    )
     for split in ("train", "validation", "test"):
         flags.DEFINE_string(
             f"{split}_text",
@@ -139,6 +146,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
                 paragraph_list=pathlib.Path(flag_values.paragraph_ids).absolute()
                 if flag_values.paragraph_ids
                 else None,
+                strict=flag_values.strict,
             )
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
