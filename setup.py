@@ -48,6 +48,7 @@ EXTRAS = {
         "build>=1.2",
         "mypy>=1.15",
         "pytest>=8.3",
+        "pytest-xdist>=3.6",
         "pandas<3",
         "pyspark[sql]>=4.1,<5",
         "ruff>=0.11",

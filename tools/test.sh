@@ -25,7 +25,17 @@ stage "mypy"
 find lmcodistill data_prep tools -name '*.py' -print0 | xargs -0 .venv/bin/python -m mypy
 stage_done
 
-stage "pytest"
-.venv/bin/python -m pytest -m "not slow" --durations=10 "$@"
+# 5 says that nothing was selected, as with `tools/test.sh tests/unit`.
+run_tests() {
+  .venv/bin/python -m pytest --durations=10 "$@" || [[ $? == 5 ]]
+}
+
+stage "pytest, in two processes"
+run_tests -m "not slow and not distributed" -n 2 --dist loadfile "$@"
+stage_done
+
+# Tests that start many processes, and time them, run by themselves.
+stage "pytest, real runs"
+run_tests -m "distributed and not slow" "$@"
 stage_done
 echo "All of it: ${SECONDS} s"
