@@ -144,7 +144,11 @@ def soak(
 
 
 def _measured(action: Callable[[], None]) -> tuple[float, float]:
-    """Returns wall-clock and CPU seconds of an action's processes that ended."""
+    """Returns wall-clock and CPU seconds of an action.
+
+    Of its processes that were waited for: the Java of a Spark driver outlives the
+    driver for a moment and is not counted.
+    """
     start, before = time.monotonic(), os.times()
     action()
     after = os.times()
