@@ -12,6 +12,7 @@ import json
 import pathlib
 import shutil
 import time
+from typing import Any
 
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import minhash
@@ -46,7 +47,7 @@ def main() -> None:
     if flags.split_words:
         sign.word_tokenizer = _SplitWords()
     logs = str(flags.output / "logs")
-    found = {"signatures_cpu": _run([reader, sign], logs + "/sign")}
+    found: dict[str, Any] = {"signatures_cpu": _run([reader, sign], logs + "/sign")}
     if not flags.signatures_only:
         buckets = minhash.MinhashDedupBuckets(signatures, pairs, config=config)
         found["rest_cpu"] = _run([buckets], logs + "/pairs", tasks=config.num_buckets)

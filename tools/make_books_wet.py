@@ -14,7 +14,7 @@ import pathlib
 import re
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -59,7 +59,7 @@ def main() -> None:
     print(f"{flags.output}: {documents:,} documents, {size:,} bytes of text")
 
 
-def read_books(paths: list[str]) -> Iterator[Book]:
+def read_books(paths: Sequence[str]) -> Iterator[Book]:
     """Yields the text files of tar files, in the order of their names."""
     for path in paths:
         with tarfile.open(path) as tar:
