@@ -25,7 +25,11 @@ MARK = b"WARC/"
 _RATIO_CHECKED_FROM = 1 << 20
 _FILE_CHECKED_FROM = 4 << 20
 _BLOCK = 16 << 10
+_HEAD = 1 << 10
 _MAX_OUTPUT = 256 << 10
+# Its magic, flags, time and how hard it was compressed.
+_MEMBER = re.compile(rb"\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04]", re.DOTALL)
+_MEMBER_BYTES = 9
 _BLANK_LINE = re.compile(rb"\n[ \t\r\v\f]*\n")
 _NOT_BLANK = re.compile(rb"[^ \t\r\n\v\f]")
 
@@ -276,9 +280,9 @@ class GzipBytes(PlainBytes):
         self._buffer, self._offset, self._is_broken = b"", 0, False
         self._input, self._input_offset, self._member = memoryview(b""), 0, None
         self._input_end = self._size
-        for start in _find_all(self._file, _GZIP_MAGIC, self._member_start + 1):
+        for start in _find_members(self._file, self._member_start + 1):
             self._file.seek(start)
-            head = self._file.read(_BLOCK)
+            head = self._file.read(_HEAD)
             try:
                 text = zlib.decompressobj(31).decompress(head, len(MARK))
             except zlib.error:
@@ -290,14 +294,14 @@ class GzipBytes(PlainBytes):
         return False
 
 
-def _find_all(file: IO[bytes], pattern: bytes, start: int) -> Iterator[int]:
-    """Yields where `pattern` stands in a file; whoever asks may move in it."""
+def _find_members(file: IO[bytes], start: int) -> Iterator[int]:
+    """Yields where a member may begin; whoever asks may move in the file."""
     chunk = b" " * CHUNK_BYTES
     while len(chunk) == CHUNK_BYTES:
         file.seek(start)
         chunk = file.read(CHUNK_BYTES)
-        at = chunk.find(pattern)
-        while at >= 0:
-            yield start + at
-            at = chunk.find(pattern, at + 1)
-        start += len(chunk) - len(pattern) + 1
+        found = _MEMBER.search(chunk)
+        while found:
+            yield start + found.start()
+            found = _MEMBER.search(chunk, found.start() + 1)
+        start += len(chunk) - _MEMBER_BYTES + 1

@@ -137,7 +137,7 @@ class Child:
 
 def run(flags: argparse.Namespace, folder: pathlib.Path) -> Found:
     """Tries every input and returns what was found."""
-    found, start, said = Found(), time.monotonic(), time.monotonic()
+    found, said = Found(), (time.monotonic(), 0)
     waiting = fuzz_prep_child.trials(flags.trials, giants=not flags.fast)
     total = len(waiting)
     children: dict[int, tuple[Child, pathlib.Path]] = {}
@@ -169,9 +169,10 @@ def run(flags: argparse.Namespace, folder: pathlib.Path) -> Found:
                 child.end()
             if waiting:
                 _start(flags, place, waiting, children)
-        if time.monotonic() - said > _SAY_EVERY_SECONDS:
-            said = time.monotonic()
-            _say(found, total, said - start)
+        if time.monotonic() - said[0] > _SAY_EVERY_SECONDS:
+            # The rate of late: the large inputs come first, and are slow.
+            _say(found, total, (found.trials - said[1]) / (time.monotonic() - said[0]))
+            said = (time.monotonic(), found.trials)
     return found
 
 
@@ -188,12 +189,12 @@ def _start(
 
 
 def _next(waiting: list[str]) -> list[str]:
-    batch, waiting[:_BATCH] = waiting[:_BATCH], []
+    size = _BATCH if waiting[0].isdigit() else 1
+    batch, waiting[:size] = waiting[:size], []
     return batch
 
 
-def _say(found: Found, total: int, seconds: float) -> None:
-    rate = found.trials / seconds
+def _say(found: Found, total: int, rate: float) -> None:
     left = progress.duration((total - found.trials) / rate) if rate else "?"
     print(
         f"stage=fuzz done={found.trials / total:.0%} rate={rate:.0f} inputs/s "

@@ -1,0 +1,94 @@
+"""The fuzzer of prep's input, for a few seconds; and that it would find something."""
+
+import importlib
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from data_prep import html_pages, page_process, readers, tally
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def fuzz(tmp_path, *arguments):
+    return subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "tools" / "fuzz_prep.py"),
+            "--json",
+            "--workers=1",
+            f"--failures={tmp_path / 'found'}",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_hostile_and_damaged_input_does_no_harm(tmp_path):
+    done = fuzz(tmp_path, "--fast", "--trials=600", "--seed=7")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["trials"] == 600
+    assert found["failures"] == []
+    assert found["peak_mb"] < 512 and found["page_reader_peak_mb"] < 512
+    # The inputs are no mere noise: most are damaged, and still pages come out.
+    assert found["damaged"] > 300
+    assert found["kept"] > 600
+    assert found["checked_pages"] > 150
+
+
+@pytest.mark.slow
+def test_large_hostile_input_does_no_harm(tmp_path):
+    done = fuzz(tmp_path, "--trials=0")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _lose_a_page(body, **_):
+    return html_pages.Extracted("", "unreadable_page")
+
+
+def _drop_twice(tally, reason):
+    tally.read += 2
+    tally.dropped[reason] += 1
+
+
+def _raise(*_):
+    raise KeyError("lost")
+
+
+def _take_memory(line, taken=[]):  # noqa: B006
+    taken.append(taken or b"1" * (600 << 20))
+    return line.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "fault", "words"),
+    [
+        (readers, "_first_language", _raise, "KeyError: 'lost'"),
+        (readers, "_text_of", _take_memory, "memory: "),
+        (tally.Tally, "drop", _drop_twice, "kept and dropped"),
+        (page_process, "extract_text", _lose_a_page, "missing: "),
+    ],
+)
+def test_fuzzer_finds_a_fault_that_is_there(
+    tmp_path, monkeypatch, module, name, fault, words
+):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    child = importlib.import_module("fuzz_prep_child")
+    monkeypatch.setattr(module, name, fault)
+    tried = child._Trials(7, tmp_path, "", str(tmp_path / "found"))
+
+    counts = tried.batch([str(number) for number in range(40)])
+
+    assert any(words in failure["what"] for failure in counts["failures"])
+    saved = pathlib.Path(counts["failures"][0]["saved"])
+    assert (
+        saved.read_bytes() == child.make(7, counts["failures"][0]["trial"], "").content
+    )
