@@ -11,6 +11,7 @@ from lmcodistill import cli
 
 COMMANDS = ", ".join(cli.COMMANDS)
 
+
 def test_help_lists_the_commands_and_exits_0(lmcodistill):
     for arguments in ((), ("--help",), ("-h",), ("help",)):
         done = lmcodistill(*arguments)
@@ -28,8 +29,7 @@ def test_version_is_the_package_version(lmcodistill):
 MISTAKES = {
     "mistyped command": (
         ("confgs",),
-        ": there is no command confgs. Did you mean configs? Commands: "
-        f"{COMMANDS}.",
+        f": there is no command confgs. Did you mean configs? Commands: {COMMANDS}.",
     ),
     "flag before the command": (
         ("--json=true", "configs"),
