@@ -9,6 +9,7 @@ next one gets a new process.
 That a page takes too long is the one outcome that depends on the machine.
 """
 
+import atexit
 import contextlib
 import os
 import resource
@@ -16,6 +17,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 
 from data_prep import html_pages
 from lmcodistill import errors
@@ -25,8 +27,8 @@ MAX_SECONDS = 3.0
 _MAX_MEMORY = 320 << 20
 _PROGRAM = "from data_prep import page_process; page_process.serve()"
 _REQUEST = struct.Struct("<?QdQ")
-_REPLY = struct.Struct("<Q")
-_READY = _REPLY.pack(0)
+_REPLY = struct.Struct("<dQ")
+_READY = _REPLY.pack(0.0, 0)
 # What a page can do to its reader. Any other signal came from outside.
 _CRASHES = {
     signal.SIGSEGV,
@@ -39,6 +41,12 @@ _CRASHES = {
 
 # By process id: a forked process must not talk to its parent's.
 _readers: dict[int, "_Reader"] = {}
+_spent_seconds = 0.0
+
+
+def cpu_seconds() -> float:
+    """Returns the CPU seconds that pages took so far, in the processes of this one."""
+    return _spent_seconds
 
 
 def extract_text(
@@ -59,18 +67,26 @@ def extract_text(
     Raises:
         DataError: the process was killed from outside, twice.
     """
+    global _spent_seconds
     request = _REQUEST.pack(main_content, max_bytes, max_seconds, len(body)) + body
     for _ in range(2):
         reader = _readers.get(os.getpid())
         if reader is None:
             reader = _readers[os.getpid()] = _Reader()
-        answer = reader.ask(request)
+        try:
+            answer = reader.ask(request)
+        except BaseException:
+            # Its answer would be taken for that of the next page.
+            del _readers[os.getpid()]
+            raise
         if answer is not None:
-            reason, _, text = answer.partition(b"\n")
+            _spent_seconds += answer[0]
+            reason, _, text = answer[1].partition(b"\n")
             return html_pages.Extracted(text.decode(), reason.decode() or None)
         del _readers[os.getpid()]
         status = reader.wait()
         if status == -signal.SIGPROF:
+            _spent_seconds += max_seconds
             return html_pages.Extracted("", "slow_page")
         if status > 0 or -status in _CRASHES:
             return html_pages.Extracted("", "unreadable_page")
@@ -87,11 +103,7 @@ class _Reader:
     def __init__(self) -> None:
         path = os.pathsep.join(filter(None, sys.path))
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                "from data_prep import page_process as p; p.serve()",
-            ],
+            [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -104,8 +116,11 @@ class _Reader:
                 f"the process that reads pages ended with {self.wait()} at its start"
             )
 
-    def ask(self, request: bytes) -> bytes | None:
-        """Returns reason, line end and text; None if that killed the process."""
+    def ask(self, request: bytes) -> tuple[float, bytes] | None:
+        """Returns CPU seconds, and reason, line end and text.
+
+        None if the request killed the process.
+        """
         try:
             self._input.write(request)
             self._input.flush()
@@ -114,9 +129,9 @@ class _Reader:
         head = self._output.read(_REPLY.size)
         if len(head) < _REPLY.size:
             return None
-        (size,) = _REPLY.unpack(head)
+        seconds, size = _REPLY.unpack(head)
         answer = self._output.read(size)
-        return answer if len(answer) == size else None
+        return (seconds, answer) if len(answer) == size else None
 
     def wait(self) -> int:
         """Returns the exit status of the process, which has ended."""
@@ -124,6 +139,13 @@ class _Reader:
         with contextlib.suppress(BrokenPipeError):
             self._input.close()
         return self._process.wait()
+
+
+@atexit.register
+def _end() -> None:
+    reader = _readers.pop(os.getpid(), None)
+    if reader is not None:
+        reader.wait()
 
 
 def serve() -> None:
@@ -140,6 +162,7 @@ def serve() -> None:
     while head := requests.read(_REQUEST.size):
         main_content, max_bytes, max_seconds, size = _REQUEST.unpack(head)
         body = requests.read(size)
+        start = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, max_seconds)
         try:
             text, reason = html_pages.extract_text(
@@ -150,6 +173,6 @@ def serve() -> None:
             text, reason = "", "unreadable_page"
         answer = (reason or "").encode() + b"\n" + text.encode("utf-8", "replace")
         signal.setitimer(signal.ITIMER_PROF, 0)
-        replies.write(_REPLY.pack(len(answer)))
+        replies.write(_REPLY.pack(time.process_time() - start, len(answer)))
         replies.write(answer)
         replies.flush()

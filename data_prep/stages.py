@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from data_prep import engines, exchange, progress
+from data_prep import engines, exchange, page_process, progress
 
 
 class Task(Protocol):
@@ -90,9 +90,13 @@ class Stages:
 
 def _timed(function: Callable[[Any, Any], None], task: Any, argument: Any) -> None:
     """Calls a stage's function, and notes the CPU seconds beside its marker."""
-    start = time.process_time()
+    start = _own_cpu_seconds()
     function(task, argument)
-    _time_file(task.marker).write_text(f"{time.process_time() - start:.3f}")
+    _time_file(task.marker).write_text(f"{_own_cpu_seconds() - start:.3f}")
+
+
+def _own_cpu_seconds() -> float:
+    return time.process_time() + page_process.cpu_seconds()
 
 
 def _time_file(marker: pathlib.Path) -> pathlib.Path:

@@ -125,3 +125,29 @@ def test_signals_that_stop_a_run_do_not_cost_the_page_at_hand():
         os.kill(reader, signal.SIGINT)
 
     assert extract(PAGE).reason is None
+
+
+def test_answer_that_nobody_waited_for_is_not_taken_for_that_of_the_next_page(
+    monkeypatch,
+):
+    ask = page_process._Reader.ask
+    monkeypatch.setattr(page_process._Reader, "ask", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        extract(b"<p>one</p>")
+    monkeypatch.setattr(page_process._Reader, "ask", ask)
+
+    assert extract(b"<p>two</p>").text == "two"
+
+
+def _interrupted(reader, request):
+    reader._input.write(request)
+    reader._input.flush()
+    raise KeyboardInterrupt
+
+
+def test_time_of_the_reader_counts():
+    before = page_process.cpu_seconds()
+
+    extract(b"<p>some words</p>" * 20_000)
+
+    assert page_process.cpu_seconds() > before
