@@ -30,17 +30,17 @@ def fuzz(tmp_path, *arguments):
 
 
 def test_hostile_and_damaged_input_does_no_harm(tmp_path):
-    done = fuzz(tmp_path, "--fast", "--trials=600", "--seed=7")
+    done = fuzz(tmp_path, "--fast", "--trials=300", "--seed=7")
 
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
-    assert found["trials"] == 600
+    assert found["trials"] == 300
     assert found["failures"] == []
     assert found["peak_mb"] < 512 and found["page_reader_peak_mb"] < 512
     # The inputs are no mere noise: most are damaged, and still pages come out.
-    assert found["damaged"] > 300
-    assert found["kept"] > 600
-    assert found["checked_pages"] > 150
+    assert found["damaged"] > 150
+    assert found["kept"] > 300
+    assert found["checked_pages"] > 60
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_fuzzer_finds_a_fault_that_is_there(
     monkeypatch.setattr(module, name, fault)
     tried = child._Trials(7, tmp_path, "", str(tmp_path / "found"))
 
-    counts = tried.batch([str(number) for number in range(40)])
+    counts = tried.batch([str(number) for number in range(20)])
 
     assert any(words in failure["what"] for failure in counts["failures"])
     saved = pathlib.Path(counts["failures"][0]["saved"])
