@@ -149,7 +149,7 @@ BINDINGS = {
     "choice that is none": (
         [STEPS, "TARGETS=peer"],
         "--gin.TARGETS=peer: Distillation.targets = 'peer' cannot work: expected one "
-        "of none, offline, peers, uniform, unigram.",
+        "of none, offline, peers, uniform, unigram, weights.",
     ),
     "knob after its field": (
         [STEPS, "Training.seed=4", "SEED=5"],
