@@ -11,8 +11,11 @@ import pathlib
 from collections.abc import Callable
 from typing import IO
 
-from data_prep import documents, filters, paragraph_ids, profile, readers, work
-from data_prep import tally as tally_lib
+from data_prep import documents, work
+from data_prep.reading import readers
+from data_prep.reports import profile
+from data_prep.reports import tally as tally_lib
+from data_prep.rules import filters, paragraph_ids
 from lmcodistill import errors
 from lmcodistill.settings import filtering, paragraphs, prep
 

@@ -14,26 +14,26 @@ import sentencepiece
 
 import lmcodistill
 from data_prep import (
-    deduplicate,
     documents,
     engines,
     extract,
-    inputs,
-    kept_inputs,
-    languages,
-    paragraph_ids,
     progress,
     publish,
     recipe,
-    report,
+    stages,
+    work,
+)
+from data_prep.duplicates import deduplicate, signatures
+from data_prep.reading import inputs
+from data_prep.reports import report
+from data_prep.rules import languages, paragraph_ids
+from data_prep.tokens import (
+    kept_inputs,
     sampling,
     shuffle,
-    signatures,
     splits,
-    stages,
     tokenize_part,
     vocabulary_training,
-    work,
 )
 from lmcodistill import errors
 from lmcodistill.data import shards, vocabulary

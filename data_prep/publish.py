@@ -13,7 +13,9 @@ from typing import Any
 
 import lmcodistill
 from data_prep import documents as documents_lib
-from data_prep import inputs, recipe, report_html, work
+from data_prep import recipe, work
+from data_prep.reading import inputs
+from data_prep.reports import report_html
 from lmcodistill import errors
 from lmcodistill.data import shards
 from lmcodistill.settings import deduplication, prep

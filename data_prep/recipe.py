@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from data_prep import hosts
+from data_prep.rules import hosts
 from lmcodistill.settings import deduplication as deduplication_settings
 from lmcodistill.settings import filtering
 from lmcodistill.settings import paragraphs as paragraph_settings

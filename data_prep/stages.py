@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from data_prep import engines, exchange, page_process, progress
+from data_prep import engines, exchange, progress
+from data_prep.reading import page_process
 
 
 class Task(Protocol):

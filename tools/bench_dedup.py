@@ -30,15 +30,8 @@ sys.path.insert(0, str(TOOLS.parent))
 import bench_dedup_corpus as corpus  # noqa: E402
 import bench_report  # noqa: E402
 
-from data_prep import (  # noqa: E402
-    copies,
-    deduplicate,
-    documents,
-    progress,
-    signatures,
-    stages,
-    work,
-)
+from data_prep import documents, progress, stages, work  # noqa: E402
+from data_prep.duplicates import copies, deduplicate, signatures  # noqa: E402
 from data_prep.engines import local  # noqa: E402
 from lmcodistill import errors  # noqa: E402
 from lmcodistill.settings import deduplication  # noqa: E402

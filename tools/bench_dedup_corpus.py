@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import make_books_wet
 
-from data_prep import readers
+from data_prep.reading import readers
 
 NGRAM_WORDS = 5
 SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)

@@ -33,7 +33,8 @@ sys.path.insert(0, str(TOOLS.parent))
 import bench_prep_crawl as crawls  # noqa: E402
 import bench_report  # noqa: E402
 
-from data_prep import readers, tally  # noqa: E402
+from data_prep.reading import readers  # noqa: E402
+from data_prep.reports import tally  # noqa: E402
 from lmcodistill import errors  # noqa: E402
 from lmcodistill.data import vocabulary  # noqa: E402
 from lmcodistill.settings import prep  # noqa: E402

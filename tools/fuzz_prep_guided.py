@@ -20,7 +20,8 @@ import atheris
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 with atheris.instrument_imports(include=["data_prep"]):
-    from data_prep import archive_bytes, archives, compressed, readers, tally
+    from data_prep.reading import archive_bytes, archives, compressed, readers
+    from data_prep.reports import tally
 
 import fuzz_prep_pages  # noqa: E402
 

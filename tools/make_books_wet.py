@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from data_prep import readers, wet_writer, work  # noqa: E402
+from data_prep import wet_writer, work  # noqa: E402
+from data_prep.reading import readers  # noqa: E402
 
 _ABOUT = "isPartOf: books\r\ndescription: public-domain books as pages\r\n"
 

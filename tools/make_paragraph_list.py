@@ -18,8 +18,10 @@ from collections.abc import Callable, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from data_prep import documents, paragraph_ids, paragraph_list, readers  # noqa: E402
-from data_prep import tally as tally_lib  # noqa: E402
+from data_prep import documents  # noqa: E402
+from data_prep.reading import readers  # noqa: E402
+from data_prep.reports import tally as tally_lib  # noqa: E402
+from data_prep.rules import paragraph_ids, paragraph_list  # noqa: E402
 from lmcodistill.settings import paragraphs, prep  # noqa: E402
 
 Rule = Callable[[documents.Document, str], bool]

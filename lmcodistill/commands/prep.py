@@ -32,8 +32,11 @@ from typing import Any
 
 from absl import flags
 
-from data_prep import crawls, inputs, paragraph_ids, pipeline, progress, recipe
+from data_prep import pipeline, progress, recipe
+from data_prep.downloading import crawls
 from data_prep.engines import choice
+from data_prep.reading import inputs
+from data_prep.rules import paragraph_ids
 from lmcodistill import config, errors
 from lmcodistill.commands import crawl_flags
 from lmcodistill.settings import deduplication, filtering, paragraphs, prep

@@ -235,7 +235,7 @@ class Masking:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """All rules together, in no order; see `data_prep.filters` for theirs."""
+    """All rules together, in no order; see `data_prep.rules.filters` for theirs."""
 
     urls: UrlRules = UrlRules()
     language: LanguageRule = LanguageRule()

@@ -13,7 +13,7 @@ class ParagraphList:
     """What the numbers in the list that --paragraph_ids names mean.
 
     The codistillation paper published the list of the paragraphs it used and
-    not what its numbers count; see data_prep/paragraph_ids.py.
+    not what its numbers count; see data_prep/rules/paragraph_ids.py.
 
     Attributes:
         sha256: Digest that the list must have; empty: any. What was used is

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from data_prep import html_pages, page_process, readers, tally
+from data_prep.reading import html_pages, page_process, readers
+from data_prep.reports import tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from data_prep import inputs
+from data_prep.reading import inputs
 from lmcodistill import cli
 from lmcodistill.data import documents_index, shards
 from tests.integration import test_prep

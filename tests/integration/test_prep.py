@@ -14,8 +14,9 @@ import time
 
 import pytest
 
-from data_prep import inputs, pipeline, progress, recipe
+from data_prep import pipeline, progress, recipe
 from data_prep.engines import choice
+from data_prep.reading import inputs
 from lmcodistill import errors
 from lmcodistill.data import shards
 from lmcodistill.settings import filtering, prep
@@ -157,8 +158,8 @@ def test_number_of_workers_and_size_of_parts_change_no_byte(
     run_pipeline(sources, tmp_path / "one", settings(), num_workers=1)
     run_pipeline(sources, tmp_path / "two", settings(), num_workers=2)
     monkeypatch.setattr("data_prep.extract.PART_BYTES", 5_000)
-    monkeypatch.setattr("data_prep.copies._BUCKET_BYTES", 200)
-    monkeypatch.setattr("data_prep.copies._PARTS_PER_FILE", 3)
+    monkeypatch.setattr("data_prep.duplicates.copies._BUCKET_BYTES", 200)
+    monkeypatch.setattr("data_prep.duplicates.copies._PARTS_PER_FILE", 3)
     small_parts = settings(keep_documents=False)
     run_pipeline(sources, tmp_path / "parts", small_parts, num_workers=1)
 
@@ -361,7 +362,8 @@ def test_penn_treebank_has_the_token_counts_of_the_literature(tmp_path):
 
 @needs_shared
 def test_wet_and_warc_of_one_page_give_nearly_the_same_words():
-    from data_prep import readers, tally
+    from data_prep.reading import readers
+    from data_prep.reports import tally
 
     def words(name):
         path = SHARED / "warc-commoncrawl-whirlwind" / name

@@ -8,7 +8,8 @@ import random
 
 import pytest
 
-from data_prep import inputs, work
+from data_prep import work
+from data_prep.reading import inputs
 from lmcodistill.data import shards
 from lmcodistill.settings import deduplication
 from tests.integration import test_prep
@@ -92,9 +93,9 @@ def test_workers_parts_and_memory_change_no_byte_of_the_shards(
     prep(copies_folder, tmp_path / "one", chosen)
     prep(copies_folder, tmp_path / "two", chosen, num_workers=2)
     monkeypatch.setattr("data_prep.extract.PART_BYTES", 5_000)
-    monkeypatch.setattr("data_prep.copies._BUCKET_BYTES", 2_000)
-    monkeypatch.setattr("data_prep.copies._PARTS_PER_FILE", 2)
-    monkeypatch.setattr("data_prep.copies._MEMORY_PER_BLOCK_BYTE", 10_000)
+    monkeypatch.setattr("data_prep.duplicates.copies._BUCKET_BYTES", 2_000)
+    monkeypatch.setattr("data_prep.duplicates.copies._PARTS_PER_FILE", 2)
+    monkeypatch.setattr("data_prep.duplicates.copies._MEMORY_PER_BLOCK_BYTE", 10_000)
     prep(copies_folder, tmp_path / "parts", chosen)
 
     one, parts = (test_prep.digests(tmp_path / name) for name in ("one", "parts"))

@@ -10,7 +10,8 @@ import zlib
 
 import pytest
 
-from data_prep import readers, tally
+from data_prep.reading import readers
+from data_prep.reports import tally
 from lmcodistill.settings import prep
 
 MIN_BYTES_OF_TEXT = 1_500_000

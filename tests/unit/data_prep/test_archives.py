@@ -2,7 +2,8 @@ import pathlib
 
 import pytest
 
-from data_prep import archives, tally
+from data_prep.reading import archives
+from data_prep.reports import tally
 from tests.unit.data_prep import crawl
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "../shared/data"

@@ -4,7 +4,8 @@ import lzma
 
 import pytest
 
-from data_prep import compressed, readers, tally
+from data_prep.reading import compressed, readers
+from data_prep.reports import tally
 from lmcodistill.settings import prep
 
 TEXT = b"\n".join(b"line %d" % i for i in range(50_000))

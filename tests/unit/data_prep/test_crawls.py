@@ -7,7 +7,8 @@ import pathlib
 
 import pytest
 
-from data_prep import crawls, progress
+from data_prep import progress
+from data_prep.downloading import crawls
 from lmcodistill import errors
 from lmcodistill.settings import crawls as crawl_settings
 from tests.unit.data_prep import crawl, mirror

@@ -4,7 +4,9 @@ import random
 
 import pytest
 
-from data_prep import archives, extract, tally, work
+from data_prep import extract, work
+from data_prep.reading import archives
+from data_prep.reports import tally
 from lmcodistill.settings import filtering, prep
 from tests.unit.data_prep import crawl
 

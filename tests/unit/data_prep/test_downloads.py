@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from data_prep import downloads, gzip_end, pace, progress, transfer
+from data_prep import progress
+from data_prep.downloading import downloads, gzip_end, pace, transfer
 from lmcodistill import errors
 from tests.unit.data_prep import crawl, mirror
 

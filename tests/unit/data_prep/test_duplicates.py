@@ -7,15 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from data_prep import (
-    copies,
-    documents,
-    exchange,
-    line_duplicates,
-    signatures,
-    survivors,
-    work,
-)
+from data_prep import documents, exchange, work
+from data_prep.duplicates import copies, line_duplicates, signatures, survivors
 from lmcodistill import errors
 from lmcodistill.settings import deduplication
 

@@ -4,7 +4,9 @@ import pathlib
 
 import pytest
 
-from data_prep import languages, readers, tally
+from data_prep.reading import readers
+from data_prep.reports import tally
+from data_prep.rules import languages
 from lmcodistill.settings import prep
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "../shared/data"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from data_prep import documents, filters, hosts
+from data_prep import documents
+from data_prep.rules import filters, hosts
 from lmcodistill import errors
 from lmcodistill.settings import filtering
 

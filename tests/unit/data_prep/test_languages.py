@@ -1,6 +1,7 @@
 import pytest
 
-from data_prep import documents, languages
+from data_prep import documents
+from data_prep.rules import languages
 from lmcodistill import errors
 from lmcodistill.settings import filtering
 

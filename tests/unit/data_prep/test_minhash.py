@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from data_prep import minhash, word_hashes
+from data_prep import word_hashes
+from data_prep.duplicates import minhash
 
 WORDS = [f"word{i}" for i in range(5_000)]
 
@@ -113,7 +114,7 @@ def test_keys_do_not_depend_on_what_is_hashed_together(monkeypatch):
     texts = [text_of(i, num_words=5 + 40 * i) for i in range(12)]
     together, _ = keys_of(texts)
     alone = np.concatenate([keys_of([text])[0] for text in texts])
-    monkeypatch.setattr("data_prep.minhash._BATCH_BYTES", 1_000)
+    monkeypatch.setattr("data_prep.duplicates.minhash._BATCH_BYTES", 1_000)
 
     small, _ = keys_of(texts)
 
@@ -125,7 +126,7 @@ def test_text_longer_than_a_slice_has_the_keys_of_the_whole(monkeypatch):
     text = text_of(0, num_words=5_000)
     whole, _ = keys_of([text])
 
-    monkeypatch.setattr("data_prep.minhash._MAX_WORDS", 700)
+    monkeypatch.setattr("data_prep.duplicates.minhash._MAX_WORDS", 700)
 
     np.testing.assert_array_equal(keys_of([text])[0], whole)
 

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from data_prep import page_process
+from data_prep.reading import page_process
 from lmcodistill import errors
 
 LIMIT = 4 << 20

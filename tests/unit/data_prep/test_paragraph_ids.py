@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
-from data_prep import documents, extract, paragraph_ids, readers, work
-from data_prep import tally as tally_lib
+from data_prep import documents, extract, work
+from data_prep.reading import readers
+from data_prep.reports import tally as tally_lib
+from data_prep.rules import paragraph_ids
 from lmcodistill import errors
 from lmcodistill.settings import filtering, paragraphs, prep
 from tests.unit.data_prep import crawl

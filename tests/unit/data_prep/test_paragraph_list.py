@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from data_prep import paragraph_list
+from data_prep.rules import paragraph_list
 from lmcodistill import errors
 
 ROWS = [("a.warc.wet.gz", [0, 3, 4, 90]), ("b.warc.wet.gz", [7]), ("c", [])]

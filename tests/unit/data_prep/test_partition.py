@@ -1,6 +1,7 @@
 import pytest
 
-from data_prep import documents, partition
+from data_prep import documents
+from data_prep.tokens import partition
 from lmcodistill.storage import layout
 
 IDS = [documents.make_id("file", str(i)) for i in range(4_000)]

@@ -5,7 +5,8 @@ import lzma
 
 import pytest
 
-from data_prep import readers, tally
+from data_prep.reading import readers
+from data_prep.reports import tally
 from lmcodistill.settings import prep
 from tests.unit.data_prep import crawl
 

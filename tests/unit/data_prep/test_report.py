@@ -5,7 +5,7 @@ import html.parser
 
 import pytest
 
-from data_prep import report_html
+from data_prep.reports import report_html
 
 SPLIT = {
     "documents": 4,

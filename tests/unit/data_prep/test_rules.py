@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep import c4, fineweb, gopher, lengths, masking, repetition
+from data_prep.rules import c4, fineweb, gopher, lengths, masking, repetition
 from lmcodistill.settings import filtering
 
 GOOD_LINE = "The captain walked to the river and sat down."

@@ -5,17 +5,11 @@ import io
 import numpy as np
 import pytest
 
-from data_prep import (
-    documents,
-    inputs,
-    partition,
-    progress,
-    survivors,
-    tally,
-    tokenize_part,
-    vocabulary_training,
-    work,
-)
+from data_prep import documents, progress, work
+from data_prep.duplicates import survivors
+from data_prep.reading import inputs
+from data_prep.reports import tally
+from data_prep.tokens import partition, tokenize_part, vocabulary_training
 from lmcodistill import errors
 from lmcodistill.settings import prep
 

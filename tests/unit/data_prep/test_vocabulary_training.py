@@ -1,6 +1,7 @@
 import pytest
 
-from data_prep import text_forms, vocabulary_training, work
+from data_prep import work
+from data_prep.tokens import text_forms, vocabulary_training
 from lmcodistill import errors
 from lmcodistill.data import vocabulary
 from lmcodistill.settings import prep

@@ -9,9 +9,9 @@ import collections
 import dataclasses
 from typing import NamedTuple
 
-from data_prep import (
+from data_prep import documents
+from data_prep.rules import (
     c4,
-    documents,
     fineweb,
     gopher,
     hosts,

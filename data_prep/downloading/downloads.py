@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 
 import requests
 
-from data_prep import pace, progress, transfer
+from data_prep import progress
+from data_prep.downloading import pace, transfer
 from lmcodistill import errors
 
 _POLL_SECONDS = 0.2

@@ -13,7 +13,7 @@ from urllib import parse
 
 import numpy as np
 
-from data_prep import compressed
+from data_prep.reading import compressed
 from lmcodistill import errors
 
 

@@ -20,7 +20,7 @@ import requests
 import urllib3
 from urllib3.util import retry
 
-from data_prep import gzip_end, pace
+from data_prep.downloading import gzip_end, pace
 from lmcodistill import errors
 from lmcodistill.storage import files
 

@@ -14,8 +14,8 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from data_prep import archive_bytes
-from data_prep import tally as tally_lib
+from data_prep.reading import archive_bytes
+from data_prep.reports import tally as tally_lib
 
 # Others would fill the report with whatever a file makes up.
 _KINDS = frozenset(

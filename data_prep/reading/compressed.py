@@ -13,7 +13,7 @@ import re
 import zlib
 from typing import IO, Any
 
-from data_prep import archive_bytes
+from data_prep.reading import archive_bytes
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MAGIC_BYTES = 10

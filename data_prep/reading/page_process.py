@@ -19,13 +19,13 @@ import subprocess
 import sys
 import time
 
-from data_prep import html_pages
+from data_prep.reading import html_pages
 from lmcodistill import errors
 
 # A real page of 8 MB takes less than a third of either.
 MAX_SECONDS = 3.0
 _MAX_MEMORY = 320 << 20
-_PROGRAM = "from data_prep import page_process; page_process.serve()"
+_PROGRAM = "from data_prep.reading import page_process; page_process.serve()"
 _REQUEST = struct.Struct("<?QdQ")
 _REPLY = struct.Struct("<dQ")
 _READY = _REPLY.pack(0.0, 0)

@@ -4,7 +4,8 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator
 
-from data_prep import copies, documents, line_duplicates, work
+from data_prep import documents, work
+from data_prep.duplicates import copies, line_duplicates
 
 
 @dataclasses.dataclass(frozen=True)

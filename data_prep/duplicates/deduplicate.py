@@ -7,15 +7,8 @@ documents and their ids alone.
 
 from collections.abc import Mapping, Sequence
 
-from data_prep import (
-    copies,
-    exchange,
-    line_duplicates,
-    signatures,
-    stages,
-    survivors,
-    work,
-)
+from data_prep import exchange, stages, work
+from data_prep.duplicates import copies, line_duplicates, signatures, survivors
 from lmcodistill.settings import deduplication
 
 

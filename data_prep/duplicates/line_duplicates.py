@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep import copies, documents, work
+from data_prep import documents, work
+from data_prep.duplicates import copies
 
 _KEY_MASK = (1 << 64) - 2
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import partition, survivors, text_forms, work
+from data_prep import work
+from data_prep.duplicates import survivors
+from data_prep.tokens import partition, text_forms
 from lmcodistill.data import documents_index, shards, vocabulary
 from lmcodistill.settings import prep
 

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
-from data_prep import hosts
+from data_prep.rules import hosts
 
 # A host that is seen first when so many others were seen more often is missed.
 _MAX_HOSTS = 50_000

@@ -11,8 +11,9 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
-from data_prep import archives, compressed, documents, page_process, progress
-from data_prep import tally as tally_lib
+from data_prep import documents, progress
+from data_prep.reading import archives, compressed, page_process
+from data_prep.reports import tally as tally_lib
 from lmcodistill.settings import prep
 
 _ADVANCE_BYTES = 64 << 10

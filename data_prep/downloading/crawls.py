@@ -14,7 +14,8 @@ import zlib
 from collections.abc import Callable, Sequence
 
 import lmcodistill
-from data_prep import downloads, pace, progress, transfer
+from data_prep import progress
+from data_prep.downloading import downloads, pace, transfer
 from lmcodistill import errors
 from lmcodistill.settings import crawls
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from data_prep import inputs, partition, work
+from data_prep import work
+from data_prep.reading import inputs
+from data_prep.tokens import partition
 from lmcodistill.settings import prep
 from lmcodistill.storage import layout
 

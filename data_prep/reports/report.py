@@ -4,8 +4,9 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_prep import extract, profile, progress, recipe
-from data_prep import tally as tally_lib
+from data_prep import extract, progress, recipe
+from data_prep.reports import profile
+from data_prep.reports import tally as tally_lib
 from lmcodistill import errors
 from lmcodistill.data import vocabulary
 

@@ -10,7 +10,9 @@ import json
 import pathlib
 from collections.abc import Callable
 
-from data_prep import partition, survivors, text_forms, work
+from data_prep import work
+from data_prep.duplicates import survivors
+from data_prep.tokens import partition, text_forms
 
 # Under the trainer's own limit, which skips without counting.
 MAX_PARAGRAPH_BYTES = 4_000

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from data_prep import copies, documents, exchange, line_duplicates, minhash, work
+from data_prep import documents, exchange, work
+from data_prep.duplicates import copies, line_duplicates, minhash
 from lmcodistill.settings import deduplication
 
 _BATCH = 256

@@ -24,7 +24,8 @@ from typing import Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from data_prep import lifetime, sampling, text_forms, work
+from data_prep import lifetime, work
+from data_prep.tokens import sampling, text_forms
 from lmcodistill import errors
 from lmcodistill.settings import prep
 from lmcodistill.storage import files

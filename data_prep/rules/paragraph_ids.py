@@ -31,8 +31,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep import documents, filters, paragraph_list, work
-from data_prep import tally as tally_lib
+from data_prep import documents, work
+from data_prep.reports import tally as tally_lib
+from data_prep.rules import filters, paragraph_list
 from lmcodistill import errors
 from lmcodistill.settings import paragraphs
 from lmcodistill.storage import files

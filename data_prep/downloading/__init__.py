@@ -1,0 +1,1 @@
+"""Crawls by name: their lists of files, and polite downloads."""

@@ -1,0 +1,1 @@
+"""Which documents are copies: signatures, the search, and who survives."""

@@ -1,0 +1,1 @@
+"""From input files to documents: what is damaged, hostile or foreign stops here."""

@@ -1,0 +1,1 @@
+"""What became of every document: counts, report.json and report.html."""
