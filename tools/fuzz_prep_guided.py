@@ -52,7 +52,8 @@ def try_one(data: bytes) -> None:
     name, content = wrap(data)
     path = _FOLDER / name
     path.write_bytes(content)
-    counts, told, kept = tally.Tally(), [], 0
+    counts, kept = tally.Tally(), 0
+    told: list[int] = []
     for document in readers.read_documents(path, name, _SETTINGS, counts, told.append):
         counts.keep(len(document.text), document.language)
         kept += 1
