@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import measures, runs
+from lmcodistill.experiments import intervals, measures, runs
 from lmcodistill.settings import training
 from lmcodistill.storage import reports
 
@@ -14,8 +14,8 @@ HEAD = (
     "nats/token",
     "difference",
     "95 % interval",
-    "steps to the baseline's best",
-    "times fewer",
+    "steps",
+    "fewer",
     "CPU s",
 )
 _UNITS = 4  # Decimals of nats per token.
@@ -146,11 +146,16 @@ def _row(line: measures.Line) -> tuple[str, ...]:
         line.arm.name,
         f"{line.cross_entropy:.{_UNITS}f}",
         "-" if is_baseline else f"{found.mean:+.{_UNITS}f}",
-        f"{found.low:+.{_UNITS}f} to {found.high:+.{_UNITS}f}" if has_interval else "-",
+        _interval(found) if has_interval else "-",
         "-" if line.steps_to_target is None else f"{line.steps_to_target:,.0f}",
         "-" if line.step_ratio is None else f"{line.step_ratio:.2f}",
         f"{line.cpu_seconds:,.0f}",
     )
+
+
+def _interval(found: intervals.Interval) -> str:
+    # Spaces that no line is broken at.
+    return f"{found.low:+.{_UNITS}f}\u00a0to\u00a0{found.high:+.{_UNITS}f}"
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

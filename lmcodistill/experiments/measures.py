@@ -1,10 +1,13 @@
 """From the reports of runs to the numbers of a comparison. Pure arithmetic."""
 
 import dataclasses
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import intervals
@@ -38,12 +41,15 @@ def curve(found: Reports, *, tokens_per_step: int, processes: int) -> list[Point
         tokens_per_step: Positions of its global batch.
         processes: Of the whole run: what device seconds are counted for.
     """
-    points, seconds = [], 0.0
-    for report in sorted(found, key=lambda r: (r["step"], r["kind"])):
-        if report["kind"] == "train":
-            seconds += report["seconds"]
-        elif report["kind"] == "validation" and report["cross_entropy"] is not None:
+    trained = sorted((r["step"], r["seconds"]) for r in found if r["kind"] == "train")
+    steps = [0, *(step for step, _ in trained)]
+    clock = [0.0, *itertools.accumulate(seconds for _, seconds in trained)]
+    points = []
+    for report in found:
+        if report["kind"] == "validation" and report["cross_entropy"] is not None:
             step = int(report["step"])
+            # Reports of training and of validation come at steps of their own.
+            seconds = float(np.interp(step, steps, clock))
             points.append(
                 Point(
                     step,
@@ -53,7 +59,7 @@ def curve(found: Reports, *, tokens_per_step: int, processes: int) -> list[Point
                     float(report["cross_entropy"]),
                 )
             )
-    return points
+    return sorted(points)
 
 
 def first_at(points: Sequence[Point], target: float) -> Point | None:

@@ -94,6 +94,7 @@ def _reading(found: findings_lib.Findings) -> str:
         "seed(s). Of several students that train together, student 0 is shown: it "
         "begins with the baseline's weights and reads the baseline's text. "
         "Differences are taken seed by seed; the interval is Student's, at 95 %. "
+        "Steps are those to the baseline's best, and how many times fewer that is. "
         "Where teachers were trained before, their steps and CPU seconds count."
     )
 

@@ -104,6 +104,17 @@ def test_curve_adds_up_seconds_and_counts_every_process():
     assert points[-1] == measures.Point(20, 2_000, 4.0, 16.0, 4.0)
 
 
+def test_time_between_two_reports_of_training_is_shared_out():
+    found = [
+        {"kind": "train", "step": 40, "seconds": 8.0},
+        {"kind": "validation", "step": 10, "cross_entropy": 5.0},
+    ]
+
+    (point,) = measures.curve(found, tokens_per_step=1, processes=1)
+
+    assert point.seconds == 2.0
+
+
 def test_steps_to_the_baselines_best_are_counted_with_the_teachers_own():
     baseline = [trial(5.0, 4.0, 3.5, 3.6)]
 
