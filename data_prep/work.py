@@ -7,7 +7,6 @@ stopped. All names come from counters, never from input.
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import pathlib
@@ -17,7 +16,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from lmcodistill import errors
+from data_prep import lock
 from lmcodistill.storage import files
 
 # A marker lists the languages and reasons of a file, or the shards of a split.
@@ -86,19 +85,7 @@ class WorkFolder:
         Raises:
             UsageError: another process holds it.
         """
-        with open(self.lock, "a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise errors.UsageError(
-                    f"Another prep (process {file.read().strip() or 'unknown'}) is "
-                    f"writing to {self.root.parent}. Wait for it, or give another "
-                    "--output_dir."
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with lock.held(self.lock, "writing to", self.root.parent, "--output_dir"):
             yield
 
     def write_parts(self, parts: Sequence[Part]) -> None:

@@ -4,19 +4,15 @@ Threads of this one process do it, before any stage runs, so that a cluster of
 many machines asks the server no faster than one machine does.
 """
 
-import contextlib
-import fcntl
-import os
 import pathlib
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import requests
 
-from data_prep import progress
+from data_prep import lock, progress
 from data_prep.downloading import pace, transfer
-from lmcodistill import errors
 
 _POLL_SECONDS = 0.2
 
@@ -47,7 +43,10 @@ def download(
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder), display.stage("download", len(missing), "B") as stage:
+    with (
+        lock.held(folder / ".lock", "downloading to", folder, "--download_dir"),
+        display.stage("download", len(missing), "B") as stage,
+    ):
         run = _Run(missing, manners, clock)
         try:
             while run.is_going():
@@ -132,22 +131,3 @@ class _Run:
         except BaseException as error:  # Whatever it is, the caller's to see.
             self._error = self._error or error
             self._clock.stop()
-
-
-@contextlib.contextmanager
-def _held(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the folder's lock, which dies with its owner."""
-    with open(folder / ".lock", "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise errors.UsageError(
-                f"Another prep (process {file.read().strip() or 'unknown'}) is "
-                f"downloading to {folder}. Wait for it, or give another "
-                "--download_dir."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

@@ -17,8 +17,6 @@ Examples:
 
 import json
 import pathlib
-import sys
-import time
 from typing import Any, NamedTuple
 
 import rich.console
@@ -27,7 +25,7 @@ from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.codistill import lookup
-from lmcodistill.commands import export_flags
+from lmcodistill.commands import export_flags, progress_lines
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
 from lmcodistill.storage import publication
@@ -36,7 +34,6 @@ ARGUMENTS = "[EXPORT ...]"
 READS_GIN = False
 # As many training tokens as tell frequent from rare.
 _COUNTED_TOKENS = 10_000_000
-_PROGRESS_SECONDS = 10.0
 
 
 class Group(NamedTuple):
@@ -114,6 +111,11 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
 
 
 def _groups(texts: list[str], arguments: list[str]) -> list[Group]:
+    if len(arguments) == 1:
+        raise errors.UsageError(
+            f"churn compares at least two models, and {arguments[0]} is one. Give a "
+            "retrain of it as well."
+        )
     if arguments:
         texts = [*texts, f"models={','.join(arguments)}"]
     groups = []
@@ -171,28 +173,11 @@ def _compare(
             max_tokens=flag_values.tokens or None,
         )
         compared = comparer.Comparer([[built[p] for p in m] for m in group.models])
-        progress = _Progress(group.name, scored.num_windows)
+        progress = progress_lines.ProgressLines(
+            group.name, scored.num_windows, "windows"
+        )
         found[group.name] = compared.sums(scored, occurrences, progress)
     return found
-
-
-class _Progress:
-    """Says on standard error how far a long comparison is."""
-
-    def __init__(self, name: str, num_windows: int):
-        self._name, self._num_windows = name, num_windows
-        self._began = self._shown = time.monotonic()
-
-    def __call__(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self._shown < _PROGRESS_SECONDS:
-            return
-        self._shown = now
-        left = (now - self._began) / done * (self._num_windows - done)
-        print(
-            f"{self._name}: window {done} of {self._num_windows}, ETA {left:.0f} s",
-            file=sys.stderr,
-        )
 
 
 def _print_tables(summary: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ import json
 import pathlib
 import signal
 import types
+from collections.abc import Sequence
 
 import rich.console
 import rich.table
@@ -109,24 +110,20 @@ def run(flag_values: flags.FlagValues) -> None:
             "compare needs --data_dir and --output_dir; `lmcodistill compare --help` "
             "has examples."
         )
-    loaded = config.load(
-        flag_values.gin_file,
-        flag_values.gin_bindings,
-        classes=tuple(job.SETTINGS.values()),
-        default="defaults/train.gin",
-    )
+    loaded = _load(flag_values, flag_values.gin_bindings)
     signal.signal(signal.SIGTERM, _stop)
     known, chosen = _arms(flag_values, loaded)
     plan = _plan(flag_values, loaded)
     trained = arms_lib.needed_runs(chosen, known)
-    made = schedule.make_all(
-        [
-            runs.Run(plan, arm, seed)
-            for seed in range(flag_values.seeds)
-            for arm in trained
-        ],
-        flag_values.at_once,
-    )
+    wanted = [
+        runs.Run(plan, arm, seed)
+        for seed in range(flag_values.seeds)
+        for arm in trained
+    ]
+    # A mistake in the last arm must not cost the hours of those before.
+    for one in wanted[: len(trained)]:
+        _load(flag_values, one.bindings)
+    made = schedule.make_all(wanted, flag_values.at_once)
     found = findings.collect(
         chosen,
         known,
@@ -150,6 +147,15 @@ def run(flag_values: flags.FlagValues) -> None:
     for sentence in sentences:
         console.print(sentence, markup=False, highlight=False)
     console.print(f"Wrote {plan.root / 'report.html'}", markup=False, highlight=False)
+
+
+def _load(flag_values: flags.FlagValues, bindings: Sequence[str]) -> config.Config:
+    return config.load(
+        flag_values.gin_file,
+        bindings,
+        classes=tuple(job.SETTINGS.values()),
+        default="defaults/train.gin",
+    )
 
 
 def _stop(signum: int, frame: types.FrameType | None) -> None:
@@ -197,13 +203,16 @@ def _numbers(flag_values: flags.FlagValues, name: str) -> list[int]:
 
 
 def _plan(flag_values: flags.FlagValues, loaded: config.Config) -> runs.Plan:
+    root = pathlib.Path(flag_values.output_dir).expanduser().resolve()
+    if root.exists() and not root.is_dir():
+        raise errors.UsageError(f"--output_dir {root} is a file; give a folder.")
     data_dir = pathlib.Path(flag_values.data_dir).expanduser().resolve()
     data = shards.ShardSet(data_dir)
     data.held_out_split("validation")
     for partition in range(flag_values.students):
         data.train_split(partition)
     return runs.Plan(
-        root=pathlib.Path(flag_values.output_dir).expanduser().resolve(),
+        root=root,
         data_dir=data_dir,
         gin_files=tuple(flag_values.gin_file),
         bindings=tuple(flag_values.gin_bindings),

@@ -145,9 +145,10 @@ class Run:
         files.write_text(self.folder / "outcome.json", text)
         return outcome
 
-    def _commands(self) -> tuple[list[str], list[str]]:
+    @property
+    def bindings(self) -> list[str]:
+        """`NAME=VALUE` of every setting beside the gin files."""
         plan, arm = self._plan, self.arm
-        program = ["lmcodistill"]
         bindings = [*plan.bindings, *(f"{k}={v}" for k, v in arm.bindings)]
         bindings.append(f"Training.seed={arms_lib.SEED_STRIDE * self.seed}")
         if arm.taught_by:
@@ -156,12 +157,17 @@ class Run:
                 str(teachers.student(i).root) for i in range(arm.num_teachers)
             )
             bindings.append(f"Distillation.offline_exports={paths!r}")
+        return bindings
+
+    def _commands(self) -> tuple[list[str], list[str]]:
+        plan, arm = self._plan, self.arm
+        program = ["lmcodistill"]
         train = [
             *(*program, "train", "--students", str(arm.students)),
             *("--workers_per_student", str(plan.workers_per_student)),
             *("--data_dir", str(plan.data_dir), "--run_dir", str(self.folder / "run")),
             *(f"--gin_file={path}" for path in plan.gin_files),
-            *(f"--gin.{binding}" for binding in bindings),
+            *(f"--gin.{binding}" for binding in self.bindings),
         ]
         evaluate = [
             *(*program, "evaluate", "--data_dir", str(plan.data_dir), "--json"),

@@ -100,3 +100,26 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir):
     # The first two read one text from one start: the very same model.
     assert same == 0.0
     assert other > 0.0
+
+
+@pytest.mark.parametrize(
+    ("mistake", "reason"),
+    [
+        (["--arms=uniform_smoothing", "--smoothing_weight=-1"], "weight = -1.0"),
+        (["--variant=odd=codistilled NO_SUCH_KNOB=1"], "NO_SUCH_KNOB"),
+        (["--output_dir=FILE"], "is a file"),
+    ],
+)
+def test_a_mistake_in_any_arm_costs_no_run(start, data_dir, tmp_path, mistake, reason):
+    (tmp_path / "file").write_text("")
+    mistake = [m.replace("FILE", str(tmp_path / "file")) for m in mistake]
+
+    process = start(
+        *("compare", "--data_dir", data_dir, "--output_dir", tmp_path / "out"),
+        *(*runs.bindings(), *mistake),
+    )
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert reason in err
+    assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from data_prep import progress
+from data_prep import lock, progress
 from data_prep.downloading import downloads, gzip_end, pace, transfer
 from lmcodistill import errors
 from tests.unit.data_prep import crawl, mirror
@@ -289,7 +289,9 @@ def test_a_refusal_of_one_file_slows_the_others_down(tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder_at_once(server, tmp_path):
-    with downloads._held(tmp_path), pytest.raises(errors.UsageError, match="Another"):
+    held = lock.held(tmp_path / ".lock", "downloading to", tmp_path, "--download_dir")
+
+    with held, pytest.raises(errors.UsageError, match="Another"):
         fetch(server, tmp_path)
 
 

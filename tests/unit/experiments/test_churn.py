@@ -148,3 +148,8 @@ def test_ensembles_are_joined_by_plus():
     (group,) = command._groups(["pairs=A+B,C+D"], [])
 
     assert group.models == [["A", "B"], ["C", "D"]]
+
+
+def test_one_model_alone_is_named():
+    with pytest.raises(errors.UsageError, match="A is one"):
+        command._groups([], ["A"])
