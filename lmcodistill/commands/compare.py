@@ -10,7 +10,7 @@ Examples:
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --arms codistilled,double_batch,ensemble --seeds 3
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
-    --output_dir OUT --delays 0,50,500 --seeds 3 --at_once 2
+    --output_dir OUT --delays 0,50,500 --seeds 3 --at_once 4
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --variant 'gentle=codistilled DISTILLATION_WEIGHT=0.3'
 """
@@ -94,7 +94,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         1,
         flag_values=flag_values,
     )
-    flags.DEFINE_integer("at_once", 1, "Runs side by side.", 1, flag_values=flag_values)
+    flags.DEFINE_integer(
+        "at_once",
+        0,
+        "Processes side by side, all runs' together, each with as many cores; at "
+        "least as many as the largest run has.",
+        0,
+        flag_values=flag_values,
+    )
     flags.DEFINE_float(
         "smoothing_weight",
         0.1,

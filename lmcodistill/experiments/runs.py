@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from lmcodistill import errors
@@ -90,6 +90,11 @@ class Run:
         return f"{self.arm.name}, seed {self.seed}"
 
     @property
+    def processes(self) -> int:
+        """How many it has while it trains."""
+        return self.arm.students * self._plan.workers_per_student
+
+    @property
     def progress(self) -> float:
         """How much of the training is done, 0.0 to 1.0, by what student 0 says."""
         found = reports.read_progress(self.student(0).progress)
@@ -112,26 +117,28 @@ class Run:
             )
         return found
 
-    def make(self, environment: dict[str, str]) -> Outcome:
+    def make(self, cores: Collection[int]) -> Outcome:
         """Trains and scores; goes on where an earlier attempt stopped.
 
         Args:
-            environment: Of the processes.
+            cores: That the processes may run on, for the calling thread as well.
 
         Raises:
             LmcodistillError: training or scoring failed; its own message is in
                 the log that this one names.
         """
+        # On Linux a thread's own; what it starts inherits it.
+        os.sched_setaffinity(0, cores)
         self.folder.mkdir(parents=True, exist_ok=True)
         train, evaluate = self._commands()
         spent = self.folder / "spent.json"
         wall, cpu = files.read_json(spent)["seconds"] if spent.exists() else (0.0, 0.0)
         began = time.monotonic()
-        code, used, _ = _call(train, environment, self.folder / "train.log")
+        code, used, _ = _call(train, self.folder / "train.log")
         wall, cpu = wall + time.monotonic() - began, cpu + used
         files.write_text(spent, files.to_json({"seconds": [wall, cpu]}))
         self._check(code, train, "train.log")
-        code, _, output = _call(evaluate, environment, self.folder / "evaluate.log")
+        code, _, output = _call(evaluate, self.folder / "evaluate.log")
         self._check(code, evaluate, "evaluate.log")
         results = json.loads(output)["results"]
         outcome = Outcome(
@@ -205,9 +212,7 @@ def _folder(plan: Plan, arm: str, seed: int) -> pathlib.Path:
     return plan.root / "runs" / arm / f"seed-{seed}"
 
 
-def _call(
-    command: Sequence[str], environment: dict[str, str], log: pathlib.Path
-) -> tuple[int, float, str]:
+def _call(command: Sequence[str], log: pathlib.Path) -> tuple[int, float, str]:
     """Runs a command; returns its exit code, CPU seconds and standard output."""
     # As a module: the same program, wherever this one was found.
     arguments = [sys.executable, "-m", *command]
@@ -217,7 +222,6 @@ def _call(
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            env=environment,
         )
         _running.add(process.pid)
         try:
