@@ -147,7 +147,10 @@ def run(flag_values: flags.FlagValues) -> None:
         print(json.dumps(summary))
         return
     console = rich.console.Console()
-    table = rich.table.Table(*findings.HEAD)
+    # A name that is cut off could be another arm's.
+    table = rich.table.Table(
+        *(rich.table.Column(h, overflow="fold") for h in findings.HEAD)
+    )
     for row in found.rows:
         table.add_row(*row)
     console.print(table)

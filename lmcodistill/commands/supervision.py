@@ -8,7 +8,9 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from absl import flags
@@ -20,6 +22,7 @@ from lmcodistill.training import (
     job,
     journal,
     launcher,
+    lifeline,
     status,
     supervisor,
     tf_config,
@@ -73,6 +76,10 @@ def check_task(flag_values: flags.FlagValues) -> tf_config.Task:
 
 def run_all(flag_values: flags.FlagValues, jobs: Sequence[job.Job]) -> int:
     """Runs all workers of all students on this machine."""
+    if lifeline.is_supervised():
+        threading.Thread(
+            target=_stop_after, args=(lifeline.inherited(),), daemon=True
+        ).start()
     for what in jobs:
         _refuse_held(flag_values, what)
     run = layout.RunLayout(jobs[0].run_dir)
@@ -88,6 +95,13 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job.Job]) -> int:
     groups = [_group(flag_values, what, run.config, noted, start) for what in jobs]
     shown = display.Display(run.root, jobs[0].shared_dir)
     return _supervise(flag_values, groups, shown, jobs[0])
+
+
+def _stop_after(line: lifeline.Lifeline) -> None:
+    """Asks this process to save and stop when whoever started it is gone."""
+    while line.lasts():
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_one(flag_values: flags.FlagValues, what: job.Job) -> int:

@@ -13,6 +13,7 @@ import os
 import pathlib
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from typing import Any
 from lmcodistill import errors
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.storage import files, layout, reports
+from lmcodistill.training import lifeline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,13 +218,17 @@ def _call(command: Sequence[str], log: pathlib.Path) -> tuple[int, float, str]:
     """Runs a command; returns its exit code, CPU seconds and standard output."""
     # As a module: the same program, wherever this one was found.
     arguments = [sys.executable, "-m", *command]
-    with open(log, "ab") as stderr, tempfile.TemporaryFile() as stdout:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-        )
+    # Our end is open as long as we live; training stops when it closes.
+    ours, theirs = socket.socketpair()
+    with ours, open(log, "ab") as stderr, tempfile.TemporaryFile() as stdout:
+        with theirs:
+            process = subprocess.Popen(
+                arguments,
+                stdin=theirs.fileno(),
+                stdout=stdout,
+                stderr=stderr,
+                env={**os.environ, lifeline.VARIABLE: "1"},
+            )
         _running.add(process.pid)
         try:
             _, status, used = os.wait4(process.pid, 0)

@@ -4,7 +4,8 @@ A worker's standard input is one end of a pair of sockets. Every second the work
 writes a line into it: `-` until it has joined its group, `+` from then on, the step
 that it is at as soon as it has one, and last of all `.` when its work is done.
 Nothing is ever sent the other way; that the line ends there means that the
-supervisor is gone.
+supervisor is gone. A supervisor may itself be at the end of such a line, that of a
+program which trains many runs.
 """
 
 import os
@@ -103,11 +104,11 @@ class Lifeline:
 
 
 def is_supervised() -> bool:
-    """Returns whether this process is a worker that a supervisor started."""
+    """Returns whether this process was started with a lifeline."""
     return VARIABLE in os.environ
 
 
 def inherited() -> Lifeline:
-    """Returns this worker's end; once, because what it starts is no worker."""
+    """Returns this process's end; once, because what it starts has its own."""
     del os.environ[VARIABLE]
     return Lifeline(socket.socket(fileno=os.dup(0)))

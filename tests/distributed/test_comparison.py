@@ -102,6 +102,34 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir):
     assert other > 0.0
 
 
+def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(
+    start, finish, data_dir, tmp_path
+):
+    arguments = [
+        *("compare", "--json", "--data_dir", data_dir, "--output_dir", tmp_path),
+        *("--arms", "baseline", "--seeds", 1),
+        *runs.bindings(
+            NUM_TRAIN_STEPS=1_000,
+            CHECKPOINT_EVERY_STEPS=10_000,
+            EVALUATE_EVERY_STEPS=500,
+            PUBLISH_EVERY_STEPS=10_000,
+            REPORT_EVERY_STEPS=100,
+        ),
+    ]
+    run_dir = tmp_path / "runs/baseline/seed-0/run"
+    process = start(*arguments)
+    runs.wait_until(lambda: runs.step_of(run_dir, 0) >= 100)
+
+    process.kill()
+    process.communicate()
+    runs.wait_until(lambda: runs.processes_of(run_dir) == [], 30.0)
+    finish(*arguments)
+
+    steps = [report["step"] for report in runs.reports_of(run_dir, 0, "train")]
+    assert "event=restored" in runs.log_of(run_dir, 0)
+    assert steps == sorted(set(steps))
+
+
 @pytest.mark.parametrize(
     ("mistake", "reason"),
     [
