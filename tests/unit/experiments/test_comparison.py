@@ -188,3 +188,12 @@ def test_every_row_of_the_table_has_every_column():
 
     assert [len(row) for row in found.rows] == [len(findings.HEAD)] * 2
     assert found.to_json()["arms"][1]["difference"]["mean"] == pytest.approx(-0.1)
+
+
+def test_curves_are_drawn_from_where_arms_differ_by_hundredths():
+    rows = measures.band([trial(*range(8, 0, -1)).points], "step")
+
+    drawn = measures.after_the_fall(rows)
+
+    assert [row[0] for row in drawn] == [30, 40, 50, 60, 70, 80]
+    assert measures.after_the_fall(rows[:1]) == rows[:1]
