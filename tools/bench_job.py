@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 import sentencepiece
 
-from lmcodistill import config, tf_environment
+from lmcodistill import tf_environment
 from lmcodistill.commands import start_tensorflow
+from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.storage import files, layout
 from lmcodistill.training import job
@@ -140,7 +141,7 @@ def make_job(
     Raises:
         UsageError: a binding cannot be used.
     """
-    loaded = config.load(
+    loaded = loading.load(
         [],
         ["NUM_TRAIN_STEPS=1_000_000_000", "SAME_DATA=True", *bindings],
         classes=tuple(job.SETTINGS.values()),

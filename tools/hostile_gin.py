@@ -14,7 +14,8 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
-from lmcodistill import config, errors
+from lmcodistill import errors
+from lmcodistill.config import loading
 
 MAX_LINES = 6
 MAX_SECONDS = 1.0  # Of this process's own time.
@@ -322,7 +323,7 @@ def faults_of(given: str, canary: pathlib.Path) -> list[str]:
 
 
 def _state_of_gin() -> str:
-    inside = config.gin.config  # Only that package imports gin.
+    inside = loading.gin.config  # Only that package imports gin.
     return f"{inside._REGISTRY} {inside._CONFIG} {inside._CONSTANTS}"
 
 
@@ -333,8 +334,11 @@ def _refusal(given: str) -> str | None:
     before = signal.signal(signal.SIGALRM, hangs)
     signal.alarm(_HANGS_AFTER_SECONDS)
     try:
-        config.load(
-            [given], ["NUM_TRAIN_STEPS=10"], config.TRAIN_SETTINGS, "defaults/train.gin"
+        loading.load(
+            [given],
+            ["NUM_TRAIN_STEPS=10"],
+            loading.TRAIN_SETTINGS,
+            "defaults/train.gin",
         )
     except errors.UsageError as error:
         return str(error)

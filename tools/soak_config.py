@@ -16,8 +16,9 @@ from typing import Any
 import hostile_gin
 import soak_harness
 
-from lmcodistill import cli, config, errors
+from lmcodistill import cli, errors
 from lmcodistill.commands import train
+from lmcodistill.config import loading
 from lmcodistill.settings import codistillation, model, schedules, training
 
 # Ordinary lines, so that a trap stands anywhere in a file.
@@ -105,9 +106,9 @@ def r24(
 
 def _change(rng: random.Random, bindings: list[str]) -> tuple[str, Any, Any]:
     """Returns a field, its value, and another that its class accepts."""
-    loaded = config.load([], bindings, config.TRAIN_SETTINGS, "defaults/train.gin")
+    loaded = loading.load([], bindings, loading.TRAIN_SETTINGS, "defaults/train.gin")
     while True:
-        settings: Any = loaded.get(rng.choice(config.TRAIN_SETTINGS))
+        settings: Any = loaded.get(rng.choice(loading.TRAIN_SETTINGS))
         field = rng.choice(dataclasses.fields(settings))
         old = getattr(settings, field.name)
         new = _another(rng, old)

@@ -25,7 +25,8 @@ import rich.console
 import rich.table
 from absl import flags
 
-from lmcodistill import config, errors
+from lmcodistill import errors
+from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import findings, page, runs, schedule, verdicts
@@ -159,8 +160,8 @@ def run(flag_values: flags.FlagValues) -> None:
     console.print(f"Wrote {plan.root / 'report.html'}", markup=False, highlight=False)
 
 
-def _load(flag_values: flags.FlagValues, bindings: Sequence[str]) -> config.Config:
-    return config.load(
+def _load(flag_values: flags.FlagValues, bindings: Sequence[str]) -> loading.Config:
+    return loading.load(
         flag_values.gin_file,
         bindings,
         classes=tuple(job.SETTINGS.values()),
@@ -176,7 +177,7 @@ def _stop(signum: int, frame: types.FrameType | None) -> None:
 
 
 def _arms(
-    flag_values: flags.FlagValues, loaded: config.Config
+    flag_values: flags.FlagValues, loaded: loading.Config
 ) -> tuple[dict[str, arms_lib.Arm], list[arms_lib.Arm]]:
     """Returns all arms that there are, and those that were asked for."""
     base = arms_lib.Base(
@@ -212,7 +213,7 @@ def _numbers(flag_values: flags.FlagValues, name: str) -> list[int]:
     return [int(value) for value in values]
 
 
-def _plan(flag_values: flags.FlagValues, loaded: config.Config) -> runs.Plan:
+def _plan(flag_values: flags.FlagValues, loaded: loading.Config) -> runs.Plan:
     root = pathlib.Path(flag_values.output_dir).expanduser().resolve()
     if root.exists() and not root.is_dir():
         raise errors.UsageError(f"--output_dir {root} is a file; give a folder.")

@@ -29,8 +29,9 @@ from typing import TypeVar
 import rich.console
 from absl import flags
 
-from lmcodistill import config, errors
+from lmcodistill import errors
 from lmcodistill.commands.start_tensorflow import start_tensorflow
+from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.planning import prediction, tables
 from lmcodistill.settings import codistillation, model, planning, schedules, training
@@ -79,7 +80,7 @@ def run(flag_values: flags.FlagValues) -> None:
     bindings = list(flag_values.gin_bindings)
     if flag_values.tokens:
         bindings.append("Training.num_train_steps=1")  # No blank; nothing reads it.
-    loaded = config.load(
+    loaded = loading.load(
         flag_values.gin_file,
         bindings,
         classes=(*job.SETTINGS.values(), *planning.PLAN_SETTINGS),

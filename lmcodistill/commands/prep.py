@@ -37,8 +37,9 @@ from data_prep.downloading import crawls
 from data_prep.engines import choice
 from data_prep.reading import inputs
 from data_prep.rules import paragraph_ids
-from lmcodistill import config, errors
+from lmcodistill import errors
 from lmcodistill.commands import crawl_flags
+from lmcodistill.config import loading
 from lmcodistill.settings import deduplication, filtering, paragraphs, prep
 
 # An unquoted pattern, which the shell has replaced by many names, is understood.
@@ -111,7 +112,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     output = _output(flag_values)
     request = crawl_flags.request(flag_values, output)
     num_workers = _num_workers(flag_values)
-    loaded = config.load(
+    loaded = loading.load(
         flag_values.gin_file,
         flag_values.gin_bindings,
         classes=prep.PREP_SETTINGS,

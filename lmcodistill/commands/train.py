@@ -25,9 +25,10 @@ import pathlib
 
 from absl import flags
 
-from lmcodistill import config, errors
+from lmcodistill import errors
 from lmcodistill.commands import export_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
+from lmcodistill.config import loading
 from lmcodistill.storage import lease, places
 from lmcodistill.training import job, lifeline, tf_config, watchdog
 
@@ -115,7 +116,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def run(flag_values: flags.FlagValues) -> int:
     """Trains, or checks; see the module's text."""
-    loaded = config.load(
+    loaded = loading.load(
         flag_values.gin_file,
         flag_values.gin_bindings,
         classes=tuple(job.SETTINGS.values()),
@@ -137,7 +138,9 @@ def run(flag_values: flags.FlagValues) -> int:
     return supervision.run_all(flag_values, jobs)
 
 
-def _job(flag_values: flags.FlagValues, loaded: config.Config, student: int) -> job.Job:
+def _job(
+    flag_values: flags.FlagValues, loaded: loading.Config, student: int
+) -> job.Job:
     for name in ("data_dir", "run_dir"):
         if not flag_values[name].value:
             raise errors.UsageError(
@@ -189,7 +192,7 @@ def _check_config(what: job.Job, accept: bool) -> None:
         return
     changed = [
         difference
-        for difference in config.differences(path.read_text(), what.config_text)
+        for difference in loading.differences(path.read_text(), what.config_text)
         if difference.name not in FREE_TO_CHANGE
     ]
     if changed:
@@ -231,7 +234,7 @@ def _hang_seconds(flag_values: flags.FlagValues, what: job.Job) -> float:
 def _print_summaries(
     flag_values: flags.FlagValues,
     summaries: list[dict[str, object]],
-    loaded: config.Config,
+    loaded: loading.Config,
 ) -> None:
     if flag_values.json:
         print(json.dumps({"students": summaries, "config": loaded.text}))

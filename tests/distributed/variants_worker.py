@@ -8,7 +8,7 @@ import json
 import pathlib
 import sys
 
-from lmcodistill import config
+from lmcodistill.config import loading
 from lmcodistill.training import cluster, job, lessons, student
 
 VARIANTS: dict[str, dict[str, object]] = {
@@ -54,7 +54,7 @@ def main() -> None:
 
 def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
     """Trains three steps as student 0 of three, reloading before each."""
-    loaded = config.load(
+    loaded = loading.load(
         [],
         bindings,
         classes=tuple(job.SETTINGS.values()),

@@ -96,8 +96,8 @@ def test_installed_program_lists_and_shows_its_own_files(root, installed, tmp_pa
 
 def test_installed_program_resolves_includes_among_its_own_files(installed, tmp_path):
     program = (
-        "from lmcodistill import config\n"
-        "c = config.load(['runs/quickstart'], [], config.TRAIN_SETTINGS, "
+        "from lmcodistill.config import loading\n"
+        "c = loading.load(['runs/quickstart'], [], loading.TRAIN_SETTINGS, "
         "'defaults/train.gin')\n"
         "print(c.origins['LanguageModel.hidden_size'].split(':')[0])"
     )

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from lmcodistill import config
-from lmcodistill.config import shipped
+from lmcodistill import errors
+from lmcodistill.config import loading, shipped
 from lmcodistill.settings import (
     codistillation,
     model,
@@ -19,8 +19,8 @@ DEFAULT = "defaults/train.gin"
 STEPS = "NUM_TRAIN_STEPS=10"
 
 
-def load(gin_files=(), bindings=(STEPS,), classes=config.TRAIN_SETTINGS):
-    return config.load(gin_files, bindings, classes, DEFAULT)
+def load(gin_files=(), bindings=(STEPS,), classes=loading.TRAIN_SETTINGS):
+    return loading.load(gin_files, bindings, classes, DEFAULT)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def write(tmp_path):
 def test_defaults_are_those_of_the_dataclasses():
     settings = load()
 
-    for cls in config.TRAIN_SETTINGS:
+    for cls in loading.TRAIN_SETTINGS:
         required = {"num_train_steps": 10} if cls is training.Training else {}
         assert settings.get(cls) == cls(**required)
 
@@ -151,15 +151,15 @@ def test_differences_name_what_changed_and_nothing_else():
     old = load().text
     new = load(bindings=[STEPS, "SEED=3"]).text
 
-    assert config.differences(old, old) == []
-    assert config.differences(old, new) == [("Training.seed", "0", "3")]
-    assert config.differences("", "Training.seed = 3\n") == [
+    assert loading.differences(old, old) == []
+    assert loading.differences(old, new) == [("Training.seed", "0", "3")]
+    assert loading.differences("", "Training.seed = 3\n") == [
         ("Training.seed", None, "3")
     ]
 
 
 def test_command_that_reads_less_needs_no_more():
-    settings = config.load([], ["WINDOW=7"], [training.Batches], DEFAULT)
+    settings = loading.load([], ["WINDOW=7"], [training.Batches], DEFAULT)
 
     assert settings.get(training.Batches).window == 7
     assert "Training" not in settings.text
@@ -200,7 +200,7 @@ def test_every_shipped_run_is_complete_but_for_its_declared_blanks(name):
     assert found.evaluate_every_steps <= found.num_train_steps
     assert exchange.publish_every_steps <= found.num_train_steps
     if name in BLANKS:
-        with pytest.raises(config.errors.UsageError, match="must be given"):
+        with pytest.raises(errors.UsageError, match="must be given"):
             load([name], [])
 
 
@@ -213,12 +213,12 @@ def test_every_shipped_model_needs_only_the_number_of_steps(name):
 
 @pytest.mark.parametrize("name", [n for n in shipped.names() if "prep" in n])
 def test_every_shipped_prep_file_is_complete(name):
-    config.load([name], [], prep.PREP_SETTINGS, "defaults/prep.gin")
+    loading.load([name], [], prep.PREP_SETTINGS, "defaults/prep.gin")
 
 
 @pytest.mark.parametrize("name", [n for n in shipped.names() if "machines" in n])
 def test_every_shipped_machine_has_the_figures_that_a_plan_needs(name):
-    settings = config.load([name], [], planning.PLAN_SETTINGS, "defaults/train.gin")
+    settings = loading.load([name], [], planning.PLAN_SETTINGS, "defaults/train.gin")
 
     machine = settings.get(planning.Machine)
     assert machine.matrix_rate and machine.memory_bandwidth
@@ -237,13 +237,13 @@ def test_every_shipped_file_says_what_it_is_and_how_to_run_it(name):
 
 def test_every_knob_of_the_defaults_is_read():
     for name, classes in (
-        ("train", config.TRAIN_SETTINGS),
+        ("train", loading.TRAIN_SETTINGS),
         ("prep", prep.PREP_SETTINGS),
     ):
         text = (shipped.root() / f"defaults/{name}.gin").read_text()
         blanks = [STEPS] if name == "train" else []
         # Read as an operator's file, every knob must have a reader.
-        config.load([f"defaults/{name}"], blanks, classes, f"defaults/{name}.gin")
+        loading.load([f"defaults/{name}"], blanks, classes, f"defaults/{name}.gin")
         for line in text.splitlines():
             if line[:1].isupper() and "." not in line.partition("=")[0]:
                 assert f"%{line.split()[0].rstrip(':')}" in text or ":" in line

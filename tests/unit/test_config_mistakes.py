@@ -5,17 +5,18 @@ import random
 
 import pytest
 
-from lmcodistill import config, errors
+from lmcodistill import errors
+from lmcodistill.config import loading
 from lmcodistill.settings import training
 
 DEFAULT = "defaults/train.gin"
 STEPS = "NUM_TRAIN_STEPS=10"
 
 
-def refusal(gin_files=(), bindings=(), classes=config.TRAIN_SETTINGS):
-    """Returns the message that `config.load` refuses with."""
+def refusal(gin_files=(), bindings=(), classes=loading.TRAIN_SETTINGS):
+    """Returns the message that `loading.load` refuses with."""
     with pytest.raises(errors.UsageError) as caught:
-        config.load(gin_files, bindings, classes, DEFAULT)
+        loading.load(gin_files, bindings, classes, DEFAULT)
     assert caught.value.exit_code == 2
     return str(caught.value)
 
@@ -414,7 +415,7 @@ def test_damaged_text_is_refused_and_never_a_bug(tmp_path):
             damaged[at] = chooser.choice("\0\n\t \"'()[]{}%@/\\=:.,-#é0aT")
         path.write_text("".join(damaged))
         try:
-            config.load([str(path)], [], config.TRAIN_SETTINGS, DEFAULT)
+            loading.load([str(path)], [], loading.TRAIN_SETTINGS, DEFAULT)
         except errors.UsageError as error:
             refused += 1
             assert len(str(error).splitlines()) <= 4
