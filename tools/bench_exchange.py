@@ -38,7 +38,7 @@ import bench_report  # noqa: E402
 
 from lmcodistill import errors  # noqa: E402
 from lmcodistill.storage import publication  # noqa: E402
-from lmcodistill.training import job  # noqa: E402
+from lmcodistill.training import job as job_lib  # noqa: E402
 
 # The trainer looks at an update's totals two steps later, and so does this.
 _LAG = 2
@@ -111,7 +111,7 @@ def main() -> int:
 def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]:
     num_tokens = flags.batch * (flags.window * _WINDOWS + 1)
     data_dir = bench_job.make_data(folder / "data", flags.size.vocab_size, num_tokens)
-    what = bench_job.make_job(
+    job = bench_job.make_job(
         data_dir,
         folder / "run",
         [
@@ -126,11 +126,11 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
         num_students=2,
     )
     bench_job.start()
-    trial = Trial(what)
+    trial = Trial(job)
     quiet = [trial.exchange_quietly() for _ in range(_QUIET)]
     for _ in range(_WARMUP):
         trial.update()
-    traces = trial.learner.num_traces
+    traces = trial.student.num_traces
     steps, resident = _train(trial, flags.swaps, flags.period)
     return {
         "size": str(flags.size),
@@ -145,7 +145,7 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
         "quiet": {n: bench_report.spread(q[n] for q in quiet) for n in quiet[0]},
         "training": in_training(steps, flags.period, flags.every),
         "num_traces": traces,
-        "new_traces": trial.learner.num_traces - traces,
+        "new_traces": trial.student.num_traces - traces,
         "resident_mb": _resident(resident),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
@@ -154,20 +154,21 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
 class Trial:
     """A student, its peer, and the actions of the trainer between its steps."""
 
-    def __init__(self, what: job.Job):
+    def __init__(self, job: job_lib.Job):
         """Builds all of them."""
-        from lmcodistill.training import cluster, lessons, publishing, student
+        from lmcodistill.training import cluster, lessons, publishing
+        from lmcodistill.training import student as student_lib
 
-        inputs, group = job.open_inputs(what), cluster.Group()
-        self._period = what.exchange.publish_every_steps
-        self.learner = student.Student(what, inputs, group)
+        inputs, group = job_lib.open_inputs(job), cluster.Group()
+        self._period = job.exchange.publish_every_steps
+        self.student = student_lib.Student(job, inputs, group)
         owner = publication.Ownership(1, lambda: None)
-        self._publish = publishing.Publish(what, inputs, self.learner, owner)
-        peer = dataclasses.replace(what, student=1)
-        self._publish_peer = publishing.Publish(peer, inputs, self.learner, owner)
-        reader = lessons.Reader(what, inputs)
+        self._publish = publishing.Publish(job, inputs, self.student, owner)
+        peer = dataclasses.replace(job, student=1)
+        self._publish_peer = publishing.Publish(peer, inputs, self.student, owner)
+        reader = lessons.Reader(job, inputs)
         self._reload = lessons.Reload(
-            what, group, self.learner, reader, asked_to_stop=lambda: False
+            job, group, self.student, reader, asked_to_stop=lambda: False
         )
         self._told: collections.deque = collections.deque()
         self._at = self._period
@@ -195,7 +196,7 @@ class Trial:
 
     def update(self) -> None:
         """Makes an update with nothing around it; counts as no step."""
-        self.learner.update(self._at)
+        self.student.update(self._at)
 
     def step(self) -> Step:
         """Makes one step as the trainer does."""
@@ -208,7 +209,7 @@ class Trial:
         self._stall(step, "look", self._reload, self._at)
         step.is_plain = self._at % self._period > 0 and not _background()
         announced = self._reload.announce()
-        self._told.append(self.learner.update(self._at, announced=announced))
+        self._told.append(self.student.update(self._at, announced=announced))
         while len(self._told) > _LAG:
             if float(self._told.popleft().announced):
                 self._stall(step, "swap", self._reload.swap_staged, self._at + 1)

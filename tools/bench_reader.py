@@ -1,6 +1,6 @@
 r"""Measures how many tokens a second come out of the shards.
 
-What the trainer does before a step: the windows of all lanes, cut out of
+What the trainer does before a step: the windows of all streams, cut out of
 memory-mapped files, as tensors on every replica. Cold, with the files pushed out of
 the system's cache as far as it obliges, and warm; beside what training takes.
 
@@ -26,7 +26,7 @@ import bench_job  # noqa: E402
 import bench_report  # noqa: E402
 
 from lmcodistill import errors  # noqa: E402
-from lmcodistill.training import job  # noqa: E402
+from lmcodistill.training import job as job_lib  # noqa: E402
 
 
 def main() -> int:
@@ -64,7 +64,7 @@ def _measure(flags, folder: pathlib.Path) -> dict[str, Any]:
         int(flags.million_tokens * 1e6),
     )
     batches = [f"GLOBAL_BATCH_SIZE={flags.batch}", f"WINDOW={flags.window}"]
-    what = bench_job.make_job(data_dir, folder / "run", [*batches, "TARGETS='none'"])
+    job = bench_job.make_job(data_dir, folder / "run", [*batches, "TARGETS='none'"])
     bench_job.start()
     import tensorflow as tf
 
@@ -73,7 +73,7 @@ def _measure(flags, folder: pathlib.Path) -> dict[str, Any]:
     group = cluster.Group()
     share = group.share_of(flags.batch)
 
-    def read(inputs: job.Inputs, step: int) -> None:
+    def read(inputs: job_lib.Inputs, step: int) -> None:
         def of_replica(replica):
             window = inputs.windows.at(step, replica * share, share)
             parts = (window.inputs, window.targets, window.is_start)
@@ -83,17 +83,17 @@ def _measure(flags, folder: pathlib.Path) -> dict[str, Any]:
 
     rates: dict[str, list[float]] = {"cold": [], "warm": []}
     cpu_rates: dict[str, list[float]] = {"cold": [], "warm": []}
-    read(job.open_inputs(what), 0)  # The first tensor of all takes its time.
+    read(job_lib.open_inputs(job), 0)  # The first tensor of all takes its time.
     for number in range(flags.rounds):
         _forget(data_dir)
-        inputs = job.open_inputs(what)
+        inputs = job_lib.open_inputs(job)
         steps = range(number * flags.steps, (number + 1) * flags.steps)
         for kind in ("cold", "warm"):
             wall, cpu = time.perf_counter(), time.process_time()
             for step in steps:
                 read(inputs, step)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            tokens = flags.steps * what.tokens_per_step
+            tokens = flags.steps * job.tokens_per_step
             rates[kind].append(tokens / wall)
             cpu_rates[kind].append(tokens / max(cpu, 1e-9))
         del inputs

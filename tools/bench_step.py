@@ -29,7 +29,7 @@ import bench_report  # noqa: E402
 import lmcodistill  # noqa: E402
 from lmcodistill import errors  # noqa: E402
 from lmcodistill.model import cost, weights  # noqa: E402
-from lmcodistill.training import job  # noqa: E402
+from lmcodistill.training import job as job_lib  # noqa: E402
 
 # The trainer looks at an update's totals two steps later, and so does this.
 _LAG = 2
@@ -74,7 +74,7 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
     )
     num_tokens = flags.batch_size * (flags.window * _WINDOWS + 1)
     data_dir = bench_job.make_data(folder / "data", size.vocab_size, num_tokens)
-    what = bench_job.make_job(
+    job = bench_job.make_job(
         data_dir,
         folder / "run",
         [
@@ -88,8 +88,8 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
         num_students=1 + flags.teachers,
     )
     bench_job.start()
-    learner = _student(what, flags)
-    wall, cpu = _steps(learner, flags.warmup, flags.steps)
+    student = _student(job, flags)
+    wall, cpu = _steps(student, flags.warmup, flags.steps)
     # The floor's operands come after the peak was read.
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {
@@ -98,51 +98,52 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
         "gin": bindings,
         "step_seconds": statistics.median(wall),
         "step_cpu_seconds": statistics.median(cpu),
-        "tokens_per_second": what.tokens_per_step / statistics.median(wall),
+        "tokens_per_second": job.tokens_per_step / statistics.median(wall),
         "peak_rss_mb": peak_mb,
         **_peak_on_accelerator(),
-        "num_traces": learner.num_traces,
-        "floor": None if flags.no_floor else _floor(what, flags),
+        "num_traces": student.num_traces,
+        "floor": None if flags.no_floor else _floor(job, flags),
     }
 
 
-def _student(what: job.Job, flags) -> Any:
+def _student(job: job_lib.Job, flags) -> Any:
     """Builds the student in a group of this process alone, with its teachers."""
-    from lmcodistill.codistill import exports
-    from lmcodistill.training import cluster, student
+    from lmcodistill.exports import reader
+    from lmcodistill.training import cluster
+    from lmcodistill.training import student as student_lib
 
-    inputs = job.open_inputs(what)
-    learner = student.Student(what, inputs, cluster.Group())
+    inputs = job_lib.open_inputs(job)
+    student = student_lib.Student(job, inputs, cluster.Group())
     config = dataclasses.replace(
         inputs.model, compute_dtype=flags.teacher_dtype or inputs.model.compute_dtype
     )
-    learner.teachers.adopt(
+    student.teachers.adopt(
         [
-            exports.Export(
+            reader.Export(
                 source="drawn at random",
                 student=index + 1,
                 step=0,
                 config=config,
                 vocab_size=flags.vocab_size,
                 vocabulary=inputs.data.manifest.vocabulary,
-                reset_at_documents=what.batches.reset_at_documents,
-                incarnation=1,
+                reset_at_documents=job.batches.reset_at_documents,
+                generation=1,
                 weights=weights.initial(config, flags.vocab_size, index + 1),
             )
             for index in range(flags.teachers)
         ],
         at=0,
     )
-    return learner
+    return student
 
 
-def _steps(learner, warmup: int, steps: int) -> tuple[list[float], list[float]]:
+def _steps(student, warmup: int, steps: int) -> tuple[list[float], list[float]]:
     """Returns time and CPU time of each step after the first few."""
     told: collections.deque = collections.deque()
     wall, cpu, skipped = [], [], 0.0
     for number in range(warmup + steps):
         began = time.perf_counter(), time.process_time()
-        told.append(learner.update(number))
+        told.append(student.update(number))
         if len(told) > _LAG:
             skipped += float(told.popleft().skipped)
         wall.append(time.perf_counter() - began[0])
@@ -155,11 +156,11 @@ def _steps(learner, warmup: int, steps: int) -> tuple[list[float], list[float]]:
     return wall[warmup:], cpu[warmup:]
 
 
-def _floor(what: job.Job, flags) -> dict[str, Any]:
+def _floor(job: job_lib.Job, flags) -> dict[str, Any]:
     import bench_floor
 
     sizes = (flags.vocab_size, flags.batch_size, flags.window)
-    own, theirs = cost.step(what.model, *sizes), cost.forward(what.model, *sizes)
+    own, theirs = cost.step(job.model, *sizes), cost.forward(job.model, *sizes)
     their_dtype = flags.teacher_dtype or flags.dtype
     return bench_floor.measure(
         [bench_floor.Typed(flags.dtype, p) for p in own]

@@ -23,8 +23,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import soak_storage_children as children  # noqa: E402
 
 from lmcodistill import errors  # noqa: E402
-from lmcodistill.codistill import staging  # noqa: E402
-from lmcodistill.storage import faults, lease, places, publication  # noqa: E402
+from lmcodistill.codistill import prefetch  # noqa: E402
+from lmcodistill.storage import (
+    faults,
+    places,
+    publication,  # noqa: E402
+)
+from lmcodistill.supervision import lease
 
 _POINTS = ("written", "before_rename", "before_marker", "after_marker")
 _READERS = 4
@@ -185,7 +190,7 @@ def r15_publication(seed: int, trials: int) -> dict[str, Any]:
         for step in range(1, trials + 1):
             before = sorted(places.names_in(root / "exports"))
             fault = f"export.{lot.choice(_POINTS[:3])}@1:fail"
-            pages = lot.randrange(children.pages_of((own.incarnation, step)))
+            pages = lot.randrange(children.pages_of((own.generation, step)))
             with _full(root, pages) if is_mounted else _fault(fault):
                 failed = not _publishes(root, step, owner)
                 after = sorted(places.names_in(root / "exports"))
@@ -278,9 +283,9 @@ def r19(seed: int, trials: int) -> dict[str, Any]:
     lot, survived, backwards, taken = random.Random(seed), 0, 0, 0
     held: tuple[int, int] | None = None
     with _folder() as root, _late_listings(lot) as current:
-        exports, step, incarnation = root / "exports", 0, 1
+        exports, step, generation = root / "exports", 0, 1
         own = lease.Lease.acquire(root / "leases")
-        stager = staging.Stager(
+        stager = prefetch.Stager(
             lambda request, snapshot: (snapshot.version, children.read(snapshot)),
             deadline_seconds=60.0,
         )
@@ -288,12 +293,12 @@ def r19(seed: int, trials: int) -> dict[str, Any]:
             with current():
                 if lot.random() < 0.1:
                     own.renew()
-                    incarnation, step = own.incarnation, max(step - 3, 0)
+                    generation, step = own.generation, max(step - 3, 0)
                 step += 1
-                owner = publication.Ownership(incarnation, own.check)
+                owner = publication.Ownership(generation, own.check)
                 children.publish(exports, "export", step, owner)
                 publication.keep_newest(exports, "export", children.KEPT)
-            stager.begin([staging.Request(1, exports, held=held)])
+            stager.begin([prefetch.Request(1, exports, held=held)])
             while not stager.is_done:
                 time.sleep(0.0005)
             good = True

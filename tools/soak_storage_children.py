@@ -16,13 +16,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from lmcodistill import errors  # noqa: E402
-from lmcodistill.storage import (  # noqa: E402
-    faults,
-    lease,
-    places,
-    publication,
-    scratch,
-)
+from lmcodistill.storage import faults, places, publication, scratch
+from lmcodistill.supervision import lease
 
 NUM_FILES = 4
 KEPT = 2
@@ -54,7 +49,7 @@ def publish(
         for index in range(NUM_FILES):
             parent = path / ("below" if index % 2 else ".")
             parent.mkdir(exist_ok=True)
-            (parent / f"{index}").write_bytes(content((owner.incarnation, step), index))
+            (parent / f"{index}").write_bytes(content((owner.generation, step), index))
 
     publication.publish(folder, prefix, step, write, {}, owner)
 
@@ -94,8 +89,8 @@ def writer(folder: str, seed: str) -> None:
     """Publishes and removes, life after life, until it is killed."""
     lot = random.Random(int(seed))
     where, step = places.place(folder), 0
-    for incarnation in range(1, 1_000_000):
-        owner = publication.Ownership(incarnation, lambda: None)
+    for generation in range(1, 1_000_000):
+        owner = publication.Ownership(generation, lambda: None)
         step = max(step - lot.randrange(3), 0)  # From an older checkpoint.
         for _ in range(lot.randrange(1, 20)):
             step += 1

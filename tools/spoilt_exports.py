@@ -18,15 +18,16 @@ import numpy as np
 import sentencepiece
 
 from lmcodistill import errors
-from lmcodistill.codistill import descriptions, exporter, exports, narrowing, probe
 from lmcodistill.data import vocabulary as vocabulary_lib
+from lmcodistill.exports import manifest as manifest_lib
+from lmcodistill.exports import probe, quantized, reader, writer
 from lmcodistill.model import quantization
 from lmcodistill.model import weights as weights_lib
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import files, layout, publication, tensors
 
 STUDENT, STEP = 1, 50
-OWNER = publication.Ownership(incarnation=2, check=lambda: None)
+OWNER = publication.Ownership(generation=2, check=lambda: None)
 CONFIG = model_settings.LanguageModel(embedding_size=3, num_layers=2, hidden_size=4)
 VOCAB_SIZE = 12
 _WORDS = "one two three four five six seven eight nine"
@@ -65,8 +66,8 @@ class Bench:
         self._probe = probe.Probe(text[:, :-1], text[:, 1:], starts, None)
         narrow = None
         if dtype != "float32":
-            narrow = narrowing.Narrowing(dtype, self._probe, max_loss=np.inf)
-        self._exporter = exporter.Exporter(
+            narrow = quantized.Narrowing(dtype, self._probe, max_loss=np.inf)
+        self._exporter = writer.Exporter(
             CONFIG,
             self.vocabulary,
             student=STUDENT,
@@ -80,11 +81,11 @@ class Bench:
         others = weights_lib.initial(CONFIG, VOCAB_SIZE, seed + 1)
         self.other = self._publish(folder / "other", others)
         self._whole = {name: (self.spoilt / name).read_bytes() for name in self.names}
-        self.wanted = descriptions.Wanted(
+        self.wanted = manifest_lib.Wanted(
             self.vocabulary.fingerprint, VOCAB_SIZE, STUDENT
         )
 
-    def _publish(self, folder: pathlib.Path, weights: exporter.Weights) -> pathlib.Path:
+    def _publish(self, folder: pathlib.Path, weights: writer.Weights) -> pathlib.Path:
         path = self._exporter.publish(folder, STEP, weights, OWNER).path
         assert isinstance(path, pathlib.Path)
         return path
@@ -98,7 +99,7 @@ class Bench:
     @property
     def snapshot(self) -> publication.Snapshot:
         """The export as a reader finds it."""
-        return publication.Snapshot(self.spoilt, STEP, OWNER.incarnation)
+        return publication.Snapshot(self.spoilt, STEP, OWNER.generation)
 
     def repair(self) -> None:
         """Makes the export whole again, and the only one of its folder."""
@@ -118,8 +119,8 @@ class Bench:
             found = publication.committed(self.spoilt.parent, layout.EXPORT)
             if not found:
                 return "refused: not_committed"
-            export = exports.read(found[0], self.wanted)
-            vocabulary = exports.vocabulary_of(found[0])
+            export = reader.read(found[0], self.wanted)
+            vocabulary = reader.vocabulary_of(found[0])
             self._probe.check(export)
         except errors.SnapshotError as error:
             return f"refused: {error.reason}"
@@ -152,8 +153,8 @@ class Bench:
     def change_tensors(self, **values: np.ndarray | None) -> None:
         """Writes other tensors under the same description, and signs."""
         bundle = {**self._stored, **{n.replace("__", "/"): values[n] for n in values}}
-        keyed = {exports.key_of(n): v for n, v in bundle.items() if v is not None}
-        tensors.write(self.spoilt / descriptions.VARIABLES, keyed)
+        keyed = {reader.key_of(n): v for n, v in bundle.items() if v is not None}
+        tensors.write(self.spoilt / manifest_lib.VARIABLES, keyed)
         self.list_again()
 
     def list_again(self) -> None:
@@ -243,7 +244,7 @@ def _other_file(bench: Bench) -> None:
     # The one file of two exports of a student that is alike is the graph.
     name = bench.random.choice(
         [publication.MANIFEST, publication.MARKER]
-        + [descriptions.VARIABLES + suffix for suffix in tensors.SUFFIXES]
+        + [manifest_lib.VARIABLES + suffix for suffix in tensors.SUFFIXES]
     )
     shutil.copyfile(bench.other / name, bench.spoilt / name)
 
@@ -282,7 +283,7 @@ def _linked_folder(bench: Bench) -> None:
 
 
 def _forged_index(bench: Bench) -> None:
-    path = bench.spoilt / (descriptions.VARIABLES + tensors.SUFFIXES[0])
+    path = bench.spoilt / (manifest_lib.VARIABLES + tensors.SUFFIXES[0])
     content = bytearray(path.read_bytes())
     for _ in range(bench.random.randint(1, 3)):
         content[bench.random.randrange(len(content))] ^= 1 << bench.random.randrange(8)

@@ -45,7 +45,7 @@ from lmcodistill.settings import (  # noqa: E402
     training,
 )
 from lmcodistill.storage import layout  # noqa: E402
-from lmcodistill.training import launcher  # noqa: E402
+from lmcodistill.supervision import launcher  # noqa: E402
 
 WORKER = pathlib.Path(__file__).with_name("validate_plan_worker.py")
 CLOCKS = ("wall", "cpu")
@@ -65,7 +65,7 @@ class Case:
         students: N.
         workers: W, processes of each student.
         model: Its vocabulary's size is known.
-        lanes: Of a student, all its workers together.
+        streams: Of a student, all its workers together.
         window: T.
         steps: Of each student.
     """
@@ -73,7 +73,7 @@ class Case:
     students: int
     workers: int
     model: model.LanguageModel
-    lanes: int
+    streams: int
     window: int
     steps: int
 
@@ -102,7 +102,7 @@ class Case:
             model=dataclasses.replace(
                 self.model, num_layers=1, hidden_size=_SMALL, embedding_size=_SMALL
             ),
-            lanes=self.workers,
+            streams=self.workers,
             window=_SMALL_WINDOW,
             steps=_SMALL_STEPS,
         )
@@ -203,7 +203,7 @@ def _figures(
     asked = {
         "model": case.model.to_json(),
         "vocab_size": case.model.vocab_size,
-        "lanes": case.lanes // case.workers,
+        "lanes": case.streams // case.workers,
         "window": case.window,
     }
     settings.write_text(json.dumps(asked))
@@ -265,7 +265,7 @@ def _step(
     """Returns what the plan says of a step of this case."""
     run = prediction.Run(
         model=case.model,
-        batches=training.Batches(case.lanes, case.window),
+        batches=training.Batches(case.streams, case.window),
         optimizer=training.Optimizer(),
         exchange=case.exchange,
         weight=schedules.DistillationWeight(),
@@ -273,7 +273,7 @@ def _step(
         workers=case.workers,
         steps=case.steps,
     )
-    machines = dict.fromkeys(prediction.lanes_of(run), machine)
+    machines = dict.fromkeys(prediction.streams_of(run), machine)
     # Storage decides only how old a teacher is.
     site = prediction.Site(machines, network, planning.Storage(1e8, 0.0))
     predictions = prediction.plan(run, site).predictions
@@ -285,7 +285,7 @@ def _trained(
 ) -> dict[str, float]:
     """Trains; returns the median seconds of a step, by clock, all going its way."""
     knobs = {
-        "GLOBAL_BATCH_SIZE": case.lanes,
+        "GLOBAL_BATCH_SIZE": case.streams,
         "WINDOW": case.window,
         "TARGETS": "peers" if case.students > 1 else "none",
         "EXCHANGE_MODE": "freshest",

@@ -34,7 +34,8 @@ def main() -> None:
     flags = parser.parse_args()
     asked = json.loads(flags.settings.read_text())
     start_tensorflow()
-    from lmcodistill.model import cost, rates
+    from lmcodistill.model import cost
+    from lmcodistill.planning import rates
     from lmcodistill.training import cluster
 
     group = cluster.Group()

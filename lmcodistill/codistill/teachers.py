@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lmcodistill.codistill import exports
+from lmcodistill.exports import reader
 from lmcodistill.model import language_model
 from lmcodistill.settings import model as model_settings
 
@@ -25,11 +25,11 @@ class Teacher:
         config: What its peer trains, which may multiply in another type.
         peer: Which student's export it is.
         step: After how many updates it was published.
-        incarnation: In which of its student's lives.
-        state: Its carried state, per replica and lane.
+        generation: In which of its student's lives.
+        state: Its carried state, per replica and stream.
     """
 
-    def __init__(self, export: exports.Export, config: model_settings.LanguageModel):
+    def __init__(self, export: reader.Export, config: model_settings.LanguageModel):
         """Makes a teacher without a state.
 
         Args:
@@ -40,20 +40,20 @@ class Teacher:
         self.state: Any = None
         self._note_origin(export)
 
-    def _note_origin(self, export: exports.Export) -> None:
+    def _note_origin(self, export: reader.Export) -> None:
         self.peer, self.step = export.student, export.step
-        self.incarnation, self.config = export.incarnation, export.config
+        self.generation, self.config = export.generation, export.config
 
     @property
     def version(self) -> tuple[int, int]:
         """What exports of one peer are ordered by."""
-        return (self.incarnation, self.step)
+        return (self.generation, self.step)
 
     def accepts(self, config: model_settings.LanguageModel, vocab_size: int) -> bool:
         """Returns whether weights of that configuration can be assigned."""
         return self.model.config == config and self.model.vocab_size == vocab_size
 
-    def assign(self, export: exports.Export) -> None:
+    def assign(self, export: reader.Export) -> None:
         """Swaps the weights, in place."""
         for name, variable in self.model.weights.items():
             variable.assign(tf.cast(export.weights[name], variable.dtype))
@@ -92,7 +92,7 @@ class TeacherPool:
         self._carry_state = carry_state
         self._new_state, self._scope, self._adapt = new_state, scope, adapt
 
-    def adopt(self, lessons: Sequence[exports.Export | Teacher], at: int) -> None:
+    def adopt(self, lessons: Sequence[reader.Export | Teacher], at: int) -> None:
         """Makes these the teachers from the next step on.
 
         A slot's state is carried only where the same peer stays in it: the
@@ -104,7 +104,7 @@ class TeacherPool:
             at: The student's step.
         """
         free = [slot for slot in self._slots if slot not in lessons]
-        expected = {x.student for x in lessons if isinstance(x, exports.Export)}
+        expected = {x.student for x in lessons if isinstance(x, reader.Export)}
         self.active = []
         for lesson in lessons:
             if isinstance(lesson, Teacher):
@@ -129,7 +129,7 @@ class TeacherPool:
         return next((t for t in self.active if t.peer == peer), None)
 
     def _choose(
-        self, free: Sequence[Teacher], export: exports.Export, expected: set[int]
+        self, free: Sequence[Teacher], export: reader.Export, expected: set[int]
     ) -> Teacher | None:
         """Returns the slot for `export`, if there is one.
 

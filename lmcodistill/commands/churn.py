@@ -24,10 +24,10 @@ import rich.table
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.codistill import lookup
 from lmcodistill.commands import export_flags, progress_lines
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
+from lmcodistill.exports import lookup
 from lmcodistill.storage import publication
 
 ARGUMENTS = "[EXPORT ...]"
@@ -148,25 +148,25 @@ def _compare(
     """Returns the sums of every group, over the same documents."""
     import numpy as np
 
-    from lmcodistill.codistill import descriptions, exports
     from lmcodistill.experiments import comparer
+    from lmcodistill.exports import manifest, reader
 
     ours = data.manifest
-    wanted = descriptions.Wanted(ours.vocabulary, ours.vocab_size)
-    train = data.stream(data.train_split(0))
+    wanted = manifest.Wanted(ours.vocabulary, ours.vocab_size)
+    train = data.tokens_of(data.train_split(0))
     sample = train.read(0, min(train.num_tokens, _COUNTED_TOKENS))
     occurrences = np.bincount(sample, minlength=ours.vocab_size)
     found = {}
     for group in groups:
         members = {
-            path: exports.read(snapshots[path], wanted)
+            path: reader.read(snapshots[path], wanted)
             for model in group.models
             for path in model
         }
         built = {path: export.build() for path, export in members.items()}
         scored = windows.EvaluationWindows(
-            data.stream(split),
-            lanes=flag_values.lanes,
+            data.tokens_of(split),
+            streams=flag_values.lanes,
             window=32,
             end_id=ours.end_id,
             reset_at_documents=all(m.reset_at_documents for m in members.values()),

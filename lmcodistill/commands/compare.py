@@ -228,6 +228,6 @@ def _plan(flag_values: flags.FlagValues, loaded: loading.Config) -> runs.Plan:
         gin_files=tuple(flag_values.gin_file),
         bindings=tuple(flag_values.gin_bindings),
         workers_per_student=flag_values.workers_per_student,
-        lanes=loaded.get(training.Training).evaluation_lanes,
+        streams=loaded.get(training.Training).evaluation_lanes,
         window=loaded.get(training.Batches).window,
     )

@@ -8,7 +8,7 @@ per token do.
 Examples:
   lmcodistill evaluate --data_dir DATA --export RUN/students/0
   lmcodistill evaluate --data_dir DATA --export RUN/students/0 RUN/students/1
-  lmcodistill evaluate --data_dir DATA --split test --lanes 1 \
+  lmcodistill evaluate --data_dir DATA --split test --streams 1 \
     --export RUN/students/0/exports/export-000030199-i1
 """
 
@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.codistill import lookup
 from lmcodistill.commands import export_flags, progress_lines
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
+from lmcodistill.exports import lookup
 
 if TYPE_CHECKING:
-    from lmcodistill.codistill import exports as exports_lib
+    from lmcodistill.exports import reader as exports_lib
 
 ARGUMENTS = "[EXPORT ...]"
 READS_GIN = False
@@ -74,11 +74,11 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     snapshots = [lookup.find(path, key) for path in paths]
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
-    from lmcodistill.codistill import descriptions, exports
+    from lmcodistill.exports import manifest, reader
 
     ours = data.manifest
-    wanted = descriptions.Wanted(ours.vocabulary, ours.vocab_size)
-    found = [exports.read(snapshot, wanted) for snapshot in snapshots]
+    wanted = manifest.Wanted(ours.vocabulary, ours.vocab_size)
+    found = [reader.read(snapshot, wanted) for snapshot in snapshots]
     groups = [[export] for export in found] + ([found] if len(found) > 1 else [])
     results = [_score(flag_values, data, split, group) for group in groups]
     if flag_values.json:
@@ -94,11 +94,11 @@ def _score(
     found: list["exports_lib.Export"],
 ) -> dict[str, Any]:
     """Scores one export, or the ensemble of several."""
-    from lmcodistill.training import evaluation
+    from lmcodistill.inference import evaluation
 
     scored = windows.EvaluationWindows(
-        data.stream(split),
-        lanes=flag_values.lanes,
+        data.tokens_of(split),
+        streams=flag_values.lanes,
         window=flag_values.window,
         end_id=data.manifest.end_id,
         reset_at_documents=found[0].reset_at_documents,
@@ -106,7 +106,7 @@ def _score(
     name = found[0].label if len(found) == 1 else f"ensemble of {len(found)}"
     progress = progress_lines.ProgressLines(name, scored.num_windows, "windows")
     evaluator = evaluation.Evaluator([export.build() for export in found])
-    nats, tokens = evaluator.total(scored, 0, scored.lanes, progress)
+    nats, tokens = evaluator.total(scored, 0, scored.streams, progress)
     return {
         "name": name,
         "exports": [export.source for export in found],

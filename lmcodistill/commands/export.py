@@ -17,9 +17,9 @@ import pathlib
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.codistill import lookup
 from lmcodistill.commands import export_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
+from lmcodistill.exports import lookup
 
 READS_GIN = False
 
@@ -55,11 +55,12 @@ def run(flag_values: flags.FlagValues) -> None:
     snapshot = lookup.find(flag_values.export, export_flags.key(flag_values))
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
-    from lmcodistill.codistill import exports, serving
+    from lmcodistill.exports import reader
+    from lmcodistill.inference import serving
 
     serving.write(
-        exports.read(snapshot).build(),
-        exports.vocabulary_of(snapshot),
+        reader.read(snapshot).build(),
+        reader.vocabulary_of(snapshot),
         target,
         complete_tokens=flag_values.complete_tokens,
     )

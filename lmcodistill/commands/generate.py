@@ -17,9 +17,9 @@ import unicodedata
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.codistill import lookup
 from lmcodistill.commands import export_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
+from lmcodistill.exports import lookup
 
 READS_GIN = False
 
@@ -58,11 +58,12 @@ def run(flag_values: flags.FlagValues) -> None:
     snapshot = lookup.find(flag_values.export, export_flags.key(flag_values))
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
-    from lmcodistill.codistill import exports, sampling
+    from lmcodistill.exports import reader
+    from lmcodistill.inference import sampling
 
-    vocabulary = exports.vocabulary_of(snapshot)
+    vocabulary = reader.vocabulary_of(snapshot)
     texts = sampling.continuations(
-        exports.read(snapshot).build(),
+        reader.read(snapshot).build(),
         vocabulary,
         prompt,
         num_samples=flag_values.samples,

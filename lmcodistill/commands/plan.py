@@ -35,7 +35,7 @@ from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.planning import prediction, tables
 from lmcodistill.settings import codistillation, model, planning, schedules, training
-from lmcodistill.training import job
+from lmcodistill.training import job as job_lib
 
 Settings = TypeVar("Settings", planning.Machine, planning.Network, planning.Storage)
 
@@ -83,10 +83,10 @@ def run(flag_values: flags.FlagValues) -> None:
     loaded = loading.load(
         flag_values.gin_file,
         bindings,
-        classes=(*job.SETTINGS.values(), *planning.PLAN_SETTINGS),
+        classes=(*job_lib.SETTINGS.values(), *planning.PLAN_SETTINGS),
         default="defaults/train.gin",
     )
-    what = prediction.Run(
+    job = prediction.Run(
         model=_model(flag_values, loaded.get(model.LanguageModel)),
         batches=loaded.get(training.Batches),
         optimizer=loaded.get(training.Optimizer),
@@ -101,11 +101,11 @@ def run(flag_values: flags.FlagValues) -> None:
     storage = _known(loaded.get(planning.Storage), "bandwidth")
     given = loaded.get(planning.Machine)
     if flag_values.measure:
-        machines = _measured(what, given)
+        machines = _measured(job, given)
     else:
         _known(given, "matrix_rate", "memory_bandwidth")
-        machines = dict.fromkeys(prediction.lanes_of(what), given)
-    plan = prediction.plan(what, prediction.Site(machines, network, storage))
+        machines = dict.fromkeys(prediction.streams_of(job), given)
+    plan = prediction.plan(job, prediction.Site(machines, network, storage))
     if flag_values.json:
         print(json.dumps(tables.to_json(plan)))
         return
@@ -121,7 +121,7 @@ def _model(
     if flag_values.data_dir:
         folder = pathlib.Path(flag_values.data_dir)
         size = shards.ShardSet(folder).manifest.vocab_size
-        return job.with_vocabulary(found, size, folder)
+        return job_lib.with_vocabulary(found, size, folder)
     if found.vocab_size is None:
         raise errors.UsageError(
             "the vocabulary's size is not known. Give --data_dir, whose vocabulary "
@@ -144,19 +144,19 @@ def _known(found: Settings, *names: str) -> Settings:
 
 
 def _measured(
-    what: prediction.Run, given: planning.Machine
+    job: prediction.Run, given: planning.Machine
 ) -> dict[int, planning.Machine]:
-    """Measures the figures that are not given, for each number of lanes."""
+    """Measures the figures that are not given, for each number of streams."""
     print("Measuring this machine...", file=sys.stderr)
     start_tensorflow()
-    from lmcodistill.model import rates
+    from lmcodistill.planning import rates
 
     machines = {}
-    for lanes in prediction.lanes_of(what):
-        work = prediction.work(what, lanes, 0)
+    for streams in prediction.streams_of(job):
+        work = prediction.work(job, streams, 0)
         found = rates.measure(
-            work.config, work.optimizer, work.vocab_size, lanes, work.window
+            work.config, work.optimizer, work.vocab_size, streams, work.window
         )
         own = {n: v for n, v in dataclasses.asdict(given).items() if v}
-        machines[lanes] = dataclasses.replace(found, **own)
+        machines[streams] = dataclasses.replace(found, **own)
     return machines

@@ -18,7 +18,7 @@ from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.storage import places
-from lmcodistill.training import display, status
+from lmcodistill.supervision import display, status
 
 ARGUMENTS = "RUN"
 READS_GIN = False

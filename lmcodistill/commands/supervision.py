@@ -15,18 +15,19 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from lmcodistill.storage import files, layout, lease, places
-from lmcodistill.training import (
-    attempt,
+from lmcodistill.storage import files, layout, places
+from lmcodistill.supervision import (
     display,
-    job,
     journal,
     launcher,
+    lease,
     lifeline,
+    process_group,
     status,
     supervisor,
     tf_config,
 )
+from lmcodistill.training import job as job_lib
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -74,25 +75,25 @@ def check_task(flag_values: flags.FlagValues) -> tf_config.Task:
     return task
 
 
-def run_all(flag_values: flags.FlagValues, jobs: Sequence[job.Job]) -> int:
+def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
     """Runs all workers of all students on this machine."""
     if lifeline.is_supervised():
         threading.Thread(
             target=_stop_after, args=(lifeline.inherited(),), daemon=True
         ).start()
-    for what in jobs:
-        _refuse_held(flag_values, what)
+    for job in jobs:
+        _refuse_held(flag_values, job)
     run = layout.RunLayout(jobs[0].run_dir)
     run.root.mkdir(parents=True, exist_ok=True)
     files.write_text(run.config, jobs[0].config_text)
     count = flag_values.workers_per_student
     threads = max(1, len(os.sched_getaffinity(0)) // (len(jobs) * count))
 
-    def start(what: job.Job, command: Sequence[str]) -> attempt.Attempt:
-        return launcher.start_group(command, what.layout, count, threads)
+    def start(job: job_lib.Job, command: Sequence[str]) -> process_group.Attempt:
+        return launcher.start_group(command, job.layout, count, threads)
 
     noted = journal.Journal(run.supervisor)
-    groups = [_group(flag_values, what, run.config, noted, start) for what in jobs]
+    groups = [_group(flag_values, job, run.config, noted, start) for job in jobs]
     shown = display.Display(run.root, jobs[0].shared_dir)
     return _supervise(flag_values, groups, shown, jobs[0])
 
@@ -104,68 +105,68 @@ def _stop_after(line: lifeline.Lifeline) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run_one(flag_values: flags.FlagValues, what: job.Job) -> int:
+def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
     """Runs the one worker that TF_CONFIG describes."""
     task = check_task(flag_values)
     if task.is_chief:
-        _refuse_held(flag_values, what)
-    config_path = what.layout.supervised_config(task.index)
+        _refuse_held(flag_values, job)
+    config_path = job.layout.supervised_config(task.index)
     config_path.parent.mkdir(parents=True, exist_ok=True)
     # Its own: somebody may edit the gin files before the worker is started again.
-    files.write_text(config_path, what.config_text)
+    files.write_text(config_path, job.config_text)
 
-    def start(what: job.Job, command: Sequence[str]) -> attempt.Attempt:
-        one = launcher.start_worker(command, what.layout, task.index, {})
-        return attempt.Attempt([one], task.addresses)
+    def start(job: job_lib.Job, command: Sequence[str]) -> process_group.Attempt:
+        one = launcher.start_worker(command, job.layout, task.index, {})
+        return process_group.Attempt([one], task.addresses)
 
-    noted = journal.Journal(what.layout.supervisor(task.index))
-    group = _group(flag_values, what, config_path, noted, start, task.is_chief)
-    shown = display.Follow(what.layout.log(task.index))
-    return _supervise(flag_values, [group], shown, what)
+    noted = journal.Journal(job.layout.supervisor(task.index))
+    group = _group(flag_values, job, config_path, noted, start, task.is_chief)
+    shown = display.Follow(job.layout.log(task.index))
+    return _supervise(flag_values, [group], shown, job)
 
 
 def _group(
     flag_values: flags.FlagValues,
-    what: job.Job,
+    job: job_lib.Job,
     config_path: pathlib.Path,
     noted: journal.Journal,
-    start: Callable[[job.Job, Sequence[str]], attempt.Attempt],
+    start: Callable[[job_lib.Job, Sequence[str]], process_group.Attempt],
     has_chief: bool = True,
 ) -> supervisor.Group:
     """Returns the processes of one student that run here, not started yet."""
 
-    def start_again(number: int) -> attempt.Attempt:
+    def start_again(number: int) -> process_group.Attempt:
         if has_chief and number > 1:
-            _refuse_seen(what)
-        return start(what, _worker_command(flag_values, what, config_path, number))
+            _refuse_seen(job)
+        return start(job, _worker_command(flag_values, job, config_path, number))
 
-    limits = attempt.Limits(
+    limits = process_group.Limits(
         flag_values.max_restarts,
         flag_values.start_deadline_seconds,
         float(os.environ.get("LMCODISTILL_FROZEN_SECONDS", "30")),
-        what.distillation.targets == "peers" and what.exchange.mode == "scheduled",
+        job.distillation.targets == "peers" and job.exchange.mode == "scheduled",
     )
-    return supervisor.Group(what.student, start_again, limits, noted)
+    return supervisor.Group(job.student, start_again, limits, noted)
 
 
-def _refuse_held(flag_values: flags.FlagValues, what: job.Job) -> None:
+def _refuse_held(flag_values: flags.FlagValues, job: job_lib.Job) -> None:
     """Refuses to train a student that another living process trains."""
     with places.failures_named():
-        holder = lease.newest(what.layout.leases)
+        holder = lease.newest(job.layout.leases)
         if holder is not None and not flag_values.take_over:
-            lease.refuse_if_alive(what.layout.leases, holder)
+            lease.refuse_if_alive(job.layout.leases, holder)
 
 
-def _refuse_seen(what: job.Job) -> None:
+def _refuse_seen(job: job_lib.Job) -> None:
     """Refuses where that process is seen at once; watching for it takes a while."""
-    holder = lease.newest(what.layout.leases)
+    holder = lease.newest(job.layout.leases)
     if holder is not None and holder.is_alive():
-        lease.refuse_if_alive(what.layout.leases, holder)
+        lease.refuse_if_alive(job.layout.leases, holder)
 
 
 def _worker_command(
     flag_values: flags.FlagValues,
-    what: job.Job,
+    job: job_lib.Job,
     config_path: pathlib.Path,
     number: int,
 ) -> list[str]:
@@ -173,8 +174,8 @@ def _worker_command(
     command = [
         *(sys.executable, "-m", "lmcodistill", "train"),
         *("--gin_file", str(config_path)),
-        *("--data_dir", str(what.data_dir), "--run_dir", str(what.run_dir)),
-        *("--students", str(what.num_students), "--student", str(what.student)),
+        *("--data_dir", str(job.data_dir), "--run_dir", str(job.run_dir)),
+        *("--students", str(job.num_students), "--student", str(job.student)),
         *("--hang_seconds", str(flag_values.hang_seconds)),
     ]
     for name in ("shared_dir", "export_key_file"):
@@ -191,11 +192,11 @@ def _supervise(
     flag_values: flags.FlagValues,
     groups: Sequence[supervisor.Group],
     shown: contextlib.AbstractContextManager[None],
-    what: job.Job,
+    job: job_lib.Job,
 ) -> int:
     with shown:
         supervisor.Supervisor(groups).run()
     if flag_values.json:
-        students = [s.to_json() for s in status.read(what.run_dir, what.shared_dir)]
-        print(json.dumps({"run_dir": str(what.run_dir), "students": students}))
+        students = [s.to_json() for s in status.read(job.run_dir, job.shared_dir)]
+        print(json.dumps({"run_dir": str(job.run_dir), "students": students}))
     return 0

@@ -29,8 +29,9 @@ from lmcodistill import errors
 from lmcodistill.commands import export_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
-from lmcodistill.storage import lease, places
-from lmcodistill.training import job, lifeline, tf_config, watchdog
+from lmcodistill.storage import places
+from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
+from lmcodistill.training import job as job_lib
 
 # What may change between two starts of the same run.
 FREE_TO_CHANGE = (
@@ -119,17 +120,17 @@ def run(flag_values: flags.FlagValues) -> int:
     loaded = loading.load(
         flag_values.gin_file,
         flag_values.gin_bindings,
-        classes=tuple(job.SETTINGS.values()),
+        classes=tuple(job_lib.SETTINGS.values()),
         default="defaults/train.gin",
     )
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
     if tf_config.is_set() and not flag_values.dry_run:
-        what = _own_job(flag_values, jobs)
+        job = _own_job(flag_values, jobs)
         if lifeline.is_supervised():
-            return _be_worker(flag_values, what)
-        _check(flag_values, what)
-        return supervision.run_one(flag_values, what)
-    summaries = [_check(flag_values, what) for what in jobs]
+            return _be_worker(flag_values, job)
+        _check(flag_values, job)
+        return supervision.run_one(flag_values, job)
+    summaries = [_check(flag_values, job) for job in jobs]
     if flag_values.dry_run:
         if tf_config.is_set():
             supervision.check_task(flag_values)
@@ -140,14 +141,14 @@ def run(flag_values: flags.FlagValues) -> int:
 
 def _job(
     flag_values: flags.FlagValues, loaded: loading.Config, student: int
-) -> job.Job:
+) -> job_lib.Job:
     for name in ("data_dir", "run_dir"):
         if not flag_values[name].value:
             raise errors.UsageError(
                 f"--{name} is missing; `lmcodistill train --help` has examples."
             )
     run_dir = pathlib.Path(flag_values.run_dir).expanduser().resolve()
-    return job.Job(
+    return job_lib.Job(
         data_dir=pathlib.Path(flag_values.data_dir).expanduser().resolve(),
         run_dir=run_dir,
         shared_dir=places.place(flag_values.shared_dir or str(run_dir)),
@@ -155,11 +156,11 @@ def _job(
         num_students=flag_values.students,
         config_text=loaded.text,
         key=export_flags.key(flag_values),
-        **job.settings(loaded.get),
+        **job_lib.settings(loaded.get),
     )
 
 
-def _own_job(flag_values: flags.FlagValues, jobs: list[job.Job]) -> job.Job:
+def _own_job(flag_values: flags.FlagValues, jobs: list[job_lib.Job]) -> job_lib.Job:
     student = flag_values.student
     if student is None or student >= len(jobs):
         raise errors.UsageError(
@@ -170,65 +171,65 @@ def _own_job(flag_values: flags.FlagValues, jobs: list[job.Job]) -> job.Job:
     return jobs[student]
 
 
-def _check(flag_values: flags.FlagValues, what: job.Job) -> dict[str, object]:
+def _check(flag_values: flags.FlagValues, job: job_lib.Job) -> dict[str, object]:
     """Checks one student's job; returns its summary."""
-    job.check_peers(what)
-    inputs = job.open_inputs(what)
-    job.check_vocabulary(what, inputs)
+    job_lib.check_peers(job)
+    inputs = job_lib.open_inputs(job)
+    job_lib.check_vocabulary(job, inputs)
     workers = flag_values.workers_per_student
-    if what.batches.global_batch_size % workers:
+    if job.batches.global_batch_size % workers:
         raise errors.UsageError(
-            f"GLOBAL_BATCH_SIZE = {what.batches.global_batch_size} cannot be shared by "
+            f"GLOBAL_BATCH_SIZE = {job.batches.global_batch_size} cannot be shared by "
             f"--workers_per_student={workers}. Choose a multiple of {workers}."
         )
-    _check_config(what, flag_values.accept_changed_config)
-    return job.summary(what, inputs, workers)
+    _check_config(job, flag_values.accept_changed_config)
+    return job_lib.summary(job, inputs, workers)
 
 
-def _check_config(what: job.Job, accept: bool) -> None:
+def _check_config(job: job_lib.Job, accept: bool) -> None:
     """Refuses to go on with a run whose configuration was another."""
-    path = what.layout.config
+    path = job.layout.config
     if accept or not path.is_file():
         return
     changed = [
         difference
-        for difference in loading.differences(path.read_text(), what.config_text)
+        for difference in loading.differences(path.read_text(), job.config_text)
         if difference.name not in FREE_TO_CHANGE
     ]
     if changed:
         rows = "\n".join(f"  {d.name}: was {d.old}, now {d.new}" for d in changed)
         raise errors.UsageError(
-            f"{what.layout.root} was begun with another configuration:\n{rows}\n"
+            f"{job.layout.root} was begun with another configuration:\n{rows}\n"
             "Give the old values, or another --run_dir, or go on all the same with "
             "--accept_changed_config."
         )
 
 
-def _be_worker(flag_values: flags.FlagValues, what: job.Job) -> int:
+def _be_worker(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
     """Trains as the worker that TF_CONFIG describes, for a supervisor."""
     # First of all: the supervisor hears that this process lives.
-    watch = watchdog.Watchdog(_hang_seconds(flag_values, what))
+    watch = watchdog.Watchdog(_hang_seconds(flag_values, job))
     task = tf_config.own_task()
-    _check(flag_values, what)
+    _check(flag_values, job)
     tf_config.check_port(task)
     own = None
     if task.is_chief:
         with places.failures_named():
-            own = lease.Lease.acquire(what.layout.leases, flag_values.take_over)
+            own = lease.Lease.acquire(job.layout.leases, flag_values.take_over)
         own.keep(errors.leave)
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.training import worker
 
-    return worker.main(what, task, own, watch)
+    return worker.main(job, task, own, watch)
 
 
-def _hang_seconds(flag_values: flags.FlagValues, what: job.Job) -> float:
+def _hang_seconds(flag_values: flags.FlagValues, job: job_lib.Job) -> float:
     """Returns how long a step may take, waits for storage and peers included."""
-    if not flag_values.hang_seconds or what.exchange.mode != "scheduled":
+    if not flag_values.hang_seconds or job.exchange.mode != "scheduled":
         return flag_values.hang_seconds
     # One wait for its own export to be written, one for the peers'.
-    return flag_values.hang_seconds + 2 * what.exchange.deadline_seconds
+    return flag_values.hang_seconds + 2 * job.exchange.deadline_seconds
 
 
 def _print_summaries(

@@ -2,5 +2,5 @@
 
 What step `s` trains on is arithmetic on `s`; there is no iterator to save.
 
-Shapes use B for lanes (rows of a batch) and T for the tokens of a window.
+Shapes use B for streams (rows of a batch) and T for the tokens of a window.
 """

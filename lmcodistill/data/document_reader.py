@@ -108,8 +108,8 @@ class DocumentReader:
         first, tokens, file = int(row["start"]), int(row["tokens"]), int(row["file"])
         if first + tokens > shard.tokens or file >= len(manifest.inputs):
             raise self._damaged(i)
-        stream = self._data.stream(dataclasses.replace(split, shards=(shard,)))
-        ids = stream.read(first, tokens)[:-1].tolist()
+        of_shard = self._data.tokens_of(dataclasses.replace(split, shards=(shard,)))
+        ids = of_shard.read(first, tokens)[:-1].tolist()
         if max(ids, default=0) >= manifest.vocab_size:
             raise self._damaged(i)
         return Document(

@@ -203,7 +203,7 @@ _TYPES: dict[Any, dict[str, Any]] = {
 }
 
 
-class TokenStream:
+class SplitTokens:
     """The tokens of one split as one array, memory-mapped.
 
     Attributes:
@@ -293,7 +293,7 @@ class ShardSet:
             )
         return self.manifest.held_out[name]
 
-    def stream(self, split: Split) -> TokenStream:
+    def tokens_of(self, split: Split) -> SplitTokens:
         """Maps the files of `split`.
 
         Raises:
@@ -313,4 +313,4 @@ class ShardSet:
                 )
             if shard.tokens:  # An empty file cannot be mapped.
                 arrays.append(np.memmap(path, dtype=dtype, mode="r"))
-        return TokenStream(arrays)
+        return SplitTokens(arrays)

@@ -57,7 +57,7 @@ class Base:
     """What the arms are derived from: settings of the user's configuration.
 
     Attributes:
-        global_batch_size: Lanes of a student.
+        global_batch_size: Streams of a student.
         num_train_steps: Updates.
         students: Students that teach each other.
         smoothing_weight: Weight of the label smoothing arms.

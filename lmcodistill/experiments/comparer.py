@@ -51,27 +51,27 @@ class Comparer:
     ) -> churn.Sums:
         """Returns the mean over all pairs, by document and kind of token.
 
-        What a lane begins with is counted as a document of its own, although the
-        first words of it may be in the lane before.
+        What a stream begins with is counted as a document of its own, although the
+        first words of it may be in the stream before.
 
         Args:
             windows: The held-out text.
             occurrences: [V], how often each token is in the training text.
             on_window: Told how many windows are done.
         """
-        lanes = windows.lanes
-        states = tuple(m.initial_state(lanes) for m in self._members)
-        # The documents of a lane, and where each lane is in its own.
-        document = np.full(lanes, -1)
-        position = np.zeros(lanes, np.int64)
+        streams = windows.streams
+        states = tuple(m.initial_state(streams) for m in self._members)
+        # The documents of a stream, and where each stream is in its own.
+        document = np.full(streams, -1)
+        position = np.zeros(streams, np.int64)
         rows = []
         for index in range(windows.num_windows):
-            window = windows.at(index, 0, lanes)
+            window = windows.at(index, 0, streams)
             found, states = self._compare(
                 window.inputs, window.flat_targets, window.is_start, states
             )
             length = window.targets.shape[1]
-            by_lane = found.numpy().mean(0).reshape(length, lanes, -1)
+            by_stream = found.numpy().mean(0).reshape(length, streams, -1)
             for t in range(length):
                 starts = window.is_start[:, t]
                 document = document + starts
@@ -83,19 +83,19 @@ class Comparer:
                         document[counted],
                         position[counted],
                         occurrences[window.targets[counted, t]],
-                        by_lane[t, counted],
+                        by_stream[t, counted],
                     )
                 )
             on_window(index + 1)
-        return _gathered(rows, lanes)
+        return _gathered(rows, streams)
 
 
-def _gathered(rows, lanes: int) -> churn.Sums:
-    lane, document, position, occurrences, measured = (
+def _gathered(rows, streams: int) -> churn.Sums:
+    stream, document, position, occurrences, measured = (
         np.concatenate(column) for column in zip(*rows, strict=True)
     )
-    # One number for each document of each lane, without gaps.
-    _, numbers = np.unique(document * lanes + lane, return_inverse=True)
+    # One number for each document of each stream, without gaps.
+    _, numbers = np.unique(document * streams + stream, return_inverse=True)
     sums = churn.Sums.empty(int(numbers.max()) + 1)
     sums.add(numbers, position, occurrences, measured.astype(np.float64))
     return sums

@@ -24,7 +24,7 @@ from typing import Any
 from lmcodistill import errors
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.storage import files, layout, reports
-from lmcodistill.training import lifeline
+from lmcodistill.supervision import lifeline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Plan:
         gin_files: As given.
         bindings: `NAME=VALUE`, as given.
         workers_per_student: Processes of each student.
-        lanes: Lanes that the held-out text is scored in.
-        window: Tokens of a lane read at once.
+        streams: Streams that the held-out text is scored in.
+        window: Tokens of a stream read at once.
     """
 
     root: pathlib.Path
@@ -46,7 +46,7 @@ class Plan:
     gin_files: tuple[str, ...]
     bindings: tuple[str, ...]
     workers_per_student: int
-    lanes: int
+    streams: int
     window: int
 
 
@@ -180,7 +180,7 @@ class Run:
         ]
         evaluate = [
             *(*program, "evaluate", "--data_dir", str(plan.data_dir), "--json"),
-            *("--lanes", str(plan.lanes), "--window", str(plan.window)),
+            *("--lanes", str(plan.streams), "--window", str(plan.window)),
             *(f"--export={self.student(i).root}" for i in range(arm.students)),
         ]
         return train, evaluate

@@ -1,6 +1,6 @@
 """The language model as arithmetic: no files, no configuration, no summaries.
 
-Shapes, here and wherever tensors are documented: **B** lanes of a batch, **T**
+Shapes, here and wherever tensors are documented: **B** streams of a batch, **T**
 tokens of a window, **N** positions (`T * B`, time-major), **V** vocabulary,
 **D** embedding, **H** hidden units, **K** teachers.
 """

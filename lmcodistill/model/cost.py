@@ -44,27 +44,27 @@ def operations(products: Iterable[Product]) -> int:
 
 
 def forward(
-    config: model_settings.LanguageModel, vocab_size: int, lanes: int, window: int
+    config: model_settings.LanguageModel, vocab_size: int, streams: int, window: int
 ) -> list[Product]:
     """Returns the products of one reading of a batch: all that a teacher costs.
 
     Args:
         config: The model.
         vocab_size: V.
-        lanes: B, lanes of this replica.
+        streams: B, streams of this replica.
         window: T.
     """
-    hidden, positions = config.hidden_size, lanes * window
+    hidden, positions = config.hidden_size, streams * window
     products = []
     for layer in range(config.num_layers):
         width = config.embedding_size if layer == 0 else hidden
         products.append(Product(positions, width, 4 * hidden))
-        products.append(Product(lanes, hidden, 4 * hidden, window, True))
+        products.append(Product(streams, hidden, 4 * hidden, window, True))
     return [*products, Product(positions, hidden, vocab_size)]
 
 
 def backward(
-    config: model_settings.LanguageModel, vocab_size: int, lanes: int, window: int
+    config: model_settings.LanguageModel, vocab_size: int, streams: int, window: int
 ) -> list[Product]:
     """Returns the products of the gradients; arguments as `forward`.
 
@@ -74,7 +74,7 @@ def backward(
     """
     products = []
     for rows, inner, columns, times, is_sequential in forward(
-        config, vocab_size, lanes, window
+        config, vocab_size, streams, window
     ):
         products.append(Product(rows, columns, inner, times, is_sequential))
         products.append(Product(inner, rows * times, columns))
@@ -82,10 +82,10 @@ def backward(
 
 
 def step(
-    config: model_settings.LanguageModel, vocab_size: int, lanes: int, window: int
+    config: model_settings.LanguageModel, vocab_size: int, streams: int, window: int
 ) -> list[Product]:
     """Returns the products of a student's update; arguments as `forward`."""
-    sizes = (config, vocab_size, lanes, window)
+    sizes = (config, vocab_size, streams, window)
     return forward(*sizes) + backward(*sizes)
 
 

@@ -8,7 +8,7 @@ vocabulary to whoever walks over positions in chunks.
 import numpy as np
 import tensorflow as tf
 
-from lmcodistill.model import lstm, readouts
+from lmcodistill.model import lstm, output_head
 from lmcodistill.model import weights as weights_lib
 from lmcodistill.settings import model as settings
 
@@ -102,14 +102,14 @@ class LanguageModel(tf.Module):
         x = self._dropped(x, dropout_seed, len(state))
         return x, tuple(new_state)
 
-    def readout(self, features: tf.Tensor) -> readouts.Readout:
+    def readout(self, features: tf.Tensor) -> output_head.Readout:
         """Returns what makes logits of features.
 
         Args:
             features: [T, B, H]; becomes [N, H], time-major.
         """
         name = "embedding" if self.config.tie_embeddings else "projection/kernel"
-        return readouts.Readout(
+        return output_head.Readout(
             tf.reshape(features, [-1, self.config.hidden_size]),
             tf.convert_to_tensor(self.weights[name]),
             tf.convert_to_tensor(self.weights["projection/bias"]),
@@ -153,6 +153,6 @@ def token_losses(
     features, _ = model(inputs, is_start, model.initial_state(batch_size))
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
         tf.reshape(targets, [-1]),
-        readouts.logits_of(model.readout(tf.transpose(features, [1, 0, 2]))),
+        output_head.logits_of(model.readout(tf.transpose(features, [1, 0, 2]))),
     )
     return tf.reshape(losses, [batch_size, length])

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from lmcodistill.model import losses, readouts
+from lmcodistill.model import losses, output_head
 
 
 class SoftTargets(NamedTuple):
@@ -27,7 +27,7 @@ class SoftTargets(NamedTuple):
         temperature: Divides the logits of student and teachers inside psi.
     """
 
-    teachers: Sequence[readouts.Readout]
+    teachers: Sequence[output_head.Readout]
     fixed: tf.Tensor | None
     loss: str
     temperature: float
@@ -52,7 +52,7 @@ class Sums(NamedTuple):
 
 
 def training_objective(
-    student: readouts.Readout,
+    student: output_head.Readout,
     targets: tf.Tensor,
     weights: tf.Tensor,
     soft: SoftTargets | None,
@@ -75,15 +75,15 @@ def training_objective(
     dtype = student.features.dtype
     num_positions = student.features.shape[0]
     vocab_size = student.kernel.shape[0]
-    num_chunks, rows = readouts.chunking(num_positions, vocab_size, dtype.size)
+    num_chunks, rows = output_head.chunking(num_positions, vocab_size, dtype.size)
     length = num_chunks * rows
     targets, weights = (
-        readouts.padded(targets, length),
-        readouts.padded(weights, length),
+        output_head.padded(targets, length),
+        output_head.padded(weights, length),
     )
     teachers = [
         t._replace(
-            features=readouts.padded(tf.stop_gradient(t.features), length),
+            features=output_head.padded(tf.stop_gradient(t.features), length),
             kernel=tf.cast(tf.stop_gradient(t.kernel), t.compute_dtype),
             bias=tf.stop_gradient(t.bias),
         )
@@ -101,12 +101,12 @@ def training_objective(
             result = losses.SOFT_LOSSES[soft.loss](ours, q)
             return result, tf.zeros([rows], dtype), q
         their_logits = [
-            readouts.logits_at(
-                t, readouts.rows_at(t.features, start, rows), t.kernel, dtype
+            output_head.logits_at(
+                t, output_head.rows_at(t.features, start, rows), t.kernel, dtype
             )
             for t in teachers
         ]
-        q = readouts.mean_probs(their_logits)
+        q = output_head.mean_probs(their_logits)
         at_label = tf.gather(q, chunk_targets, batch_dims=1)
         their_loss = -tf.math.log(tf.maximum(at_label, 1e-37))
         if soft.loss == "logit_mse":
@@ -114,22 +114,24 @@ def training_objective(
             return losses.logit_mse(prediction.logits, mean_logits), their_loss, q
         cooled = q
         if soft.temperature != 1.0:
-            cooled = readouts.mean_probs(their_logits, soft.temperature)
+            cooled = output_head.mean_probs(their_logits, soft.temperature)
         result = losses.SOFT_LOSSES[soft.loss](ours, cooled)
         return result, their_loss, q
 
     @tf.custom_gradient
     def run(features, kernel, bias):
         compute_kernel = tf.cast(kernel, student.compute_dtype)
-        features = readouts.padded(features, length)
+        features = output_head.padded(features, length)
         readout = student._replace(bias=bias)
 
         def chunk(start):
             """Returns the sums and gradients of one chunk."""
-            chunk_features = readouts.rows_at(features, start, rows)
-            chunk_targets = readouts.rows_at(targets, start, rows)
-            chunk_weights = readouts.rows_at(weights, start, rows)
-            logits = readouts.logits_at(readout, chunk_features, compute_kernel, dtype)
+            chunk_features = output_head.rows_at(features, start, rows)
+            chunk_targets = output_head.rows_at(targets, start, rows)
+            chunk_weights = output_head.rows_at(weights, start, rows)
+            logits = output_head.logits_at(
+                readout, chunk_features, compute_kernel, dtype
+            )
             prediction = losses.predict(logits)
             phi, dlogits = losses.label_cross_entropy(prediction, chunk_targets)
             zero = tf.zeros([], dtype)

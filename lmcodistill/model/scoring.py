@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from lmcodistill.model import readouts
+from lmcodistill.model import output_head
 
 
 class Disagreement(NamedTuple):
@@ -41,7 +41,9 @@ class Confirmation(NamedTuple):
     disagreement: tf.Tensor
 
 
-def label_losses(models: Sequence[readouts.Readout], targets: tf.Tensor) -> tf.Tensor:
+def label_losses(
+    models: Sequence[output_head.Readout], targets: tf.Tensor
+) -> tf.Tensor:
     """Returns the cross entropy of the models' mean probabilities at the labels.
 
     Args:
@@ -64,8 +66,8 @@ def label_losses(models: Sequence[readouts.Readout], targets: tf.Tensor) -> tf.T
 
 
 def disagreement(
-    first: Sequence[readouts.Readout],
-    second: Sequence[readouts.Readout],
+    first: Sequence[output_head.Readout],
+    second: Sequence[output_head.Readout],
     targets: tf.Tensor,
 ) -> Disagreement:
     """Compares the predictions of two models, or of two ensembles.
@@ -94,8 +96,8 @@ def disagreement(
 
 
 def confirmation(
-    student: readouts.Readout,
-    teachers: Sequence[readouts.Readout],
+    student: output_head.Readout,
+    teachers: Sequence[output_head.Readout],
     targets: tf.Tensor,
 ) -> Confirmation:
     """Returns what the labels say of a student and of its teachers' mean.
@@ -108,7 +110,7 @@ def confirmation(
 
     def compare(logits, labels):
         p = tf.nn.softmax(logits[0])
-        difference = readouts.mean_probs(logits[1:]) - p
+        difference = output_head.mean_probs(logits[1:]) - p
         at_label = tf.gather(difference, labels, batch_dims=1)
         confirmed = at_label - tf.reduce_sum(p * difference, -1)
         return confirmed, tf.reduce_sum(tf.square(difference), -1)
@@ -122,7 +124,7 @@ def _log_mean_probs(logits: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def _over_chunks(
-    models: Sequence[readouts.Readout],
+    models: Sequence[output_head.Readout],
     targets: tf.Tensor,
     function: Callable[[list[tf.Tensor], tf.Tensor], tuple[tf.Tensor, ...]],
     num_results: int,
@@ -130,14 +132,14 @@ def _over_chunks(
     """Calls `function` with all models' logits of a chunk and its targets."""
     dtype = models[0].features.dtype
     num_positions = models[0].features.shape[0]
-    num_chunks, rows = readouts.chunking(
+    num_chunks, rows = output_head.chunking(
         num_positions, models[0].kernel.shape[0], dtype.size
     )
     length = num_chunks * rows
-    targets = readouts.padded(targets, length)
+    targets = output_head.padded(targets, length)
     models = [
         m._replace(
-            features=readouts.padded(m.features, length),
+            features=output_head.padded(m.features, length),
             kernel=tf.cast(m.kernel, m.compute_dtype),
         )
         for m in models
@@ -145,12 +147,12 @@ def _over_chunks(
 
     def chunk(start):
         logits = [
-            readouts.logits_at(
-                m, readouts.rows_at(m.features, start, rows), m.kernel, dtype
+            output_head.logits_at(
+                m, output_head.rows_at(m.features, start, rows), m.kernel, dtype
             )
             for m in models
         ]
-        return function(logits, readouts.rows_at(targets, start, rows))
+        return function(logits, output_head.rows_at(targets, start, rows))
 
     parts = tf.map_fn(
         chunk,

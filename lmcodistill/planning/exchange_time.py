@@ -8,7 +8,7 @@ Only copying weights out and swapping them in stops the training.
 import math
 from typing import NamedTuple
 
-from lmcodistill.codistill import exchange as timetable
+from lmcodistill.codistill import topologies as timetable
 from lmcodistill.model import cost
 from lmcodistill.planning import step_time
 from lmcodistill.settings import codistillation, planning

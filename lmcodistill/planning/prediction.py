@@ -47,7 +47,7 @@ class Site:
     """The figures of the machines.
 
     Attributes:
-        machines: By lanes of one worker: rates fall where there are few.
+        machines: By streams of one worker: rates fall where there are few.
         network: Between the workers of a group.
         storage: Between the students.
     """
@@ -64,8 +64,8 @@ class Prediction(NamedTuple):
         name: What it is, in words.
         students: Groups.
         workers: Of each group.
-        global_batch_size: Lanes of a group.
-        lanes: Of a worker.
+        global_batch_size: Streams of a group.
+        streams: Of a worker.
         burn_in_step: A step before the first lesson.
         step: A step after it; without lessons, every step.
         steps: Of each student.
@@ -78,7 +78,7 @@ class Prediction(NamedTuple):
     students: int
     workers: int
     global_batch_size: int
-    lanes: int
+    streams: int
     burn_in_step: step_time.Parts
     step: step_time.Parts
     steps: int
@@ -144,10 +144,10 @@ class Shape(NamedTuple):
 
 
 def shapes(run: Run) -> list[Shape]:
-    """Returns the four ways, those whose lanes cannot be shared out left out.
+    """Returns the four ways, those whose streams cannot be shared out left out.
 
     Raises:
-        UsageError: the run's own lanes cannot be.
+        UsageError: the run's own streams cannot be.
     """
     batch, n, w = run.batches.global_batch_size, run.students, run.workers
     if batch % w:
@@ -165,17 +165,17 @@ def shapes(run: Run) -> list[Shape]:
     return [s for s in found if s.global_batch_size % s.workers == 0]
 
 
-def lanes_of(run: Run) -> list[int]:
-    """Returns the lanes of one worker that rates are needed for."""
+def streams_of(run: Run) -> list[int]:
+    """Returns the streams of one worker that rates are needed for."""
     return sorted({s.global_batch_size // s.workers for s in shapes(run)})
 
 
-def work(run: Run, lanes: int, teachers: int) -> step_time.Work:
+def work(run: Run, streams: int, teachers: int) -> step_time.Work:
     """Returns what one worker does in a step."""
     vocab_size = run.model.vocab_size
     assert vocab_size is not None
     return step_time.Work(
-        run.model, run.optimizer, vocab_size, lanes, run.batches.window, teachers
+        run.model, run.optimizer, vocab_size, streams, run.batches.window, teachers
     )
 
 
@@ -183,7 +183,7 @@ def plan(run: Run, site: Site) -> Plan:
     """Returns all that is predicted.
 
     Raises:
-        UsageError: the lanes of the run cannot be shared out.
+        UsageError: the streams of the run cannot be shared out.
     """
     predictions = [_predicted(run, site, shape) for shape in shapes(run)]
     one, many = predictions[0].step.total, predictions[-1].step.total
@@ -199,30 +199,30 @@ def plan(run: Run, site: Site) -> Plan:
 def _exchanged(run: Run, site: Site, topology: str) -> Exchanged:
     """Returns what the exchange takes where students are connected in that way."""
     exchange = dataclasses.replace(run.exchange, topology=topology)
-    lanes = run.batches.global_batch_size // run.workers
-    moved, _, step = _steps(run, site, exchange, lanes)
+    streams = run.batches.global_batch_size // run.workers
+    moved, _, step = _steps(run, site, exchange, streams)
     return Exchanged(
         moved, exchange_time.periods(exchange, moved, step.total, run.students)
     )
 
 
 def _predicted(run: Run, site: Site, shape: Shape) -> Prediction:
-    lanes = shape.global_batch_size // shape.workers
+    streams = shape.global_batch_size // shape.workers
     tokens_per_step = shape.global_batch_size * run.batches.window
     steps = math.ceil(run.tokens / tokens_per_step) if run.tokens else run.steps
     if shape.students == 1:
-        machine = site.machines[lanes]
+        machine = site.machines[streams]
         plain = step_time.parts(
-            work(run, lanes, 0), machine, site.network, shape.workers
+            work(run, streams, 0), machine, site.network, shape.workers
         )
         burn_in, step = plain, plain
     else:
-        _, burn_in, step = _steps(run, site, run.exchange, lanes)
+        _, burn_in, step = _steps(run, site, run.exchange, streams)
     alone = min(run.weight.burn_in_steps, steps) if shape.students > 1 else 0
     seconds = alone * burn_in.total + (steps - alone) * step.total
     return Prediction(
         *shape,
-        lanes=lanes,
+        streams=streams,
         burn_in_step=burn_in,
         step=step,
         steps=steps,
@@ -233,14 +233,14 @@ def _predicted(run: Run, site: Site, shape: Shape) -> Prediction:
 
 
 def _steps(
-    run: Run, site: Site, exchange: codistillation.Exchange, lanes: int
+    run: Run, site: Site, exchange: codistillation.Exchange, streams: int
 ) -> tuple[exchange_time.Traffic, step_time.Parts, step_time.Parts]:
     """Returns a codistilling student's traffic, and its step in burn-in and after."""
-    machine, network = site.machines[lanes], site.network
+    machine, network = site.machines[streams], site.network
     teachers = exchange_time.num_teachers(exchange, run.students)
     moved, steps = [], []
     for k in (0, teachers):
-        what = work(run, lanes, k)
+        what = work(run, streams, k)
         alone = step_time.parts(what, machine, network, run.workers)
         traffic = exchange_time.traffic(
             what, exchange.export_dtype, run.workers, machine, network, site.storage

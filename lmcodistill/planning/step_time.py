@@ -25,7 +25,7 @@ class Work(NamedTuple):
         config: The model, the student's and the teachers'.
         optimizer: The update rule.
         vocab_size: V.
-        lanes: B, of this worker.
+        streams: B, of this worker.
         window: T.
         teachers: K, how many teach; 0: labels alone.
     """
@@ -33,14 +33,14 @@ class Work(NamedTuple):
     config: model_settings.LanguageModel
     optimizer: training_settings.Optimizer
     vocab_size: int
-    lanes: int
+    streams: int
     window: int
     teachers: int = 0
 
     @property
     def sizes(self) -> tuple[model_settings.LanguageModel, int, int, int]:
         """The arguments of the counts in `model/cost.py`."""
-        return self.config, self.vocab_size, self.lanes, self.window
+        return self.config, self.vocab_size, self.streams, self.window
 
     @property
     def weight_bytes(self) -> int:
@@ -153,13 +153,17 @@ def _recurrence(
 def _gates(work: Work) -> int:
     """Returns how many gates' values one pass through the layers makes."""
     return (
-        work.lanes * work.window * work.config.num_layers * 4 * work.config.hidden_size
+        work.streams
+        * work.window
+        * work.config.num_layers
+        * 4
+        * work.config.hidden_size
     )
 
 
 def _student_elements(work: Work) -> int:
     """Returns logits, and gates forward and backward."""
-    return work.lanes * work.window * work.vocab_size + 2 * _gates(work)
+    return work.streams * work.window * work.vocab_size + 2 * _gates(work)
 
 
 def _teachers(work: Work, machine: settings.Machine) -> float:
@@ -168,7 +172,7 @@ def _teachers(work: Work, machine: settings.Machine) -> float:
         return 0.0
     speedup = machine.teacher_speedup
     forward = cost.forward(*work.sizes)
-    logits = work.lanes * work.window * work.vocab_size
+    logits = work.streams * work.window * work.vocab_size
     one = (
         _large(forward, machine.matrix_rate * speedup)
         + _recurrence(forward, machine, speedup)

@@ -59,8 +59,8 @@ def to_json(plan: prediction.Plan) -> dict[str, Any]:
         "students": run.students,
         "workers_per_student": run.workers,
         "machines": {
-            str(lanes): dataclasses.asdict(machine)
-            for lanes, machine in site.machines.items()
+            str(streams): dataclasses.asdict(machine)
+            for streams, machine in site.machines.items()
         },
         "network": dataclasses.asdict(site.network),
         "storage": dataclasses.asdict(site.storage),
@@ -79,8 +79,11 @@ def _prediction_to_json(found: prediction.Prediction) -> dict[str, Any]:
         name: {**parts._asdict(), "total": parts.total, "bound_by": parts.bound_by}
         for name, parts in (("burn_in_step", found.burn_in_step), ("step", found.step))
     }
+    # The key is older than the word.
+    fields = found._asdict()
     return {
-        **found._asdict(),
+        **fields,
+        "lanes": fields.pop("streams"),
         **steps,
         "devices": found.devices,
         "tokens_per_second": found.tokens_per_second,
@@ -99,7 +102,7 @@ def _steps(predictions: list[prediction.Prediction]) -> rich.table.Table:
     table.add_section()
     table.add_row("step", *(f"{1e3 * p.step.total:,.1f}" for p in predictions))
     table.add_row("bound by", *(_NAMES[p.step.bound_by] for p in predictions))
-    table.add_row("lanes of a worker", *(f"{p.lanes:,}" for p in predictions))
+    table.add_row("lanes of a worker", *(f"{p.streams:,}" for p in predictions))
     return table
 
 

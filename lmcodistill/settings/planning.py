@@ -18,7 +18,7 @@ class Machine:
             that the model computes in; an addition and a multiplication are two.
             0.0: not known.
         recurrent_rate: The same of the recurrence's products, `[B, H] @ [H, 4H]`
-            with B lanes of this worker; 0.0: `matrix_rate`.
+            with B streams of this worker; 0.0: `matrix_rate`.
         recurrent_step_seconds: What one token costs a layer, forward or backward,
             however small the layer is: launching its kernels.
         element_rate: Logits per second through the loss and back, products left

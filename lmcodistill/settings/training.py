@@ -13,8 +13,8 @@ class Batches:
     """What a step reads.
 
     Attributes:
-        global_batch_size: Lanes of one student, all its workers together.
-        window: Tokens per lane and step, T; gradients reach no further back.
+        global_batch_size: Streams of one student, all its workers together.
+        window: Tokens per stream and step, T; gradients reach no further back.
         same_data: Whether every student reads partition 0 (the paper's
             control); otherwise student i reads partition i.
         reset_at_documents: Whether state is zero at the start of a document.
@@ -107,7 +107,7 @@ class Training:
             run ends.
         evaluate_every_steps: Period of the validation cross entropy; 0: never.
         evaluation_tokens: Validation tokens scored each time; 0: all.
-        evaluation_lanes: Lanes that the validation text is read in.
+        evaluation_lanes: Streams that the validation text is read in.
         max_skipped_updates: Updates in a row that may be skipped because they are
             not finite; one more, and training goes back to a checkpoint.
         max_rollbacks: How often it may do so before the run ends.

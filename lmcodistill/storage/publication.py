@@ -1,6 +1,6 @@
 """Snapshots that other processes may read: the commit protocol.
 
-A snapshot is a folder `<prefix>-<step>-i<incarnation>` that appears whole or not
+A snapshot is a folder `<prefix>-<step>-i<generation>` that appears whole or not
 at all:
 
 1. everything is written into a uniquely named folder beside the final place;
@@ -10,7 +10,7 @@ at all:
 4. last, a marker `COMMITTED` holding the manifest's digest is written.
 
 Readers consider only folders whose marker matches their manifest, whatever the
-storage does to rename. Order is by incarnation and step, never by time. What is
+storage does to rename. Order is by generation and step, never by time. What is
 committed is never rewritten.
 
 An owner that freezes after its last check and thaws when it has lost its folder
@@ -45,12 +45,12 @@ class Ownership:
     """By what right a process publishes.
 
     Attributes:
-        incarnation: The number of its lease; higher ones came later.
+        generation: The number of its lease; higher ones came later.
         check: Raises GroupLostError where another process took over.
         key: Signs what is published; None signs nothing.
     """
 
-    incarnation: int
+    generation: int
     check: Callable[[], None]
     key: bytes | None = dataclasses.field(default=None, repr=False)
 
@@ -62,19 +62,19 @@ class Snapshot:
     Attributes:
         path: Where it is.
         step: The state after how many updates it holds.
-        incarnation: Which of its owner's lives wrote it.
+        generation: Which of its owner's lives wrote it.
         key: What its marker must be signed with; None where nothing is signed.
     """
 
     path: places.Place
     step: int
-    incarnation: int
+    generation: int
     key: bytes | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def version(self) -> tuple[int, int]:
         """What snapshots of one owner are ordered by."""
-        return (self.incarnation, self.step)
+        return (self.generation, self.step)
 
     def manifest(self) -> dict[str, Any]:
         """Reads the manifest and checks it against the marker.
@@ -92,7 +92,7 @@ class Snapshot:
             raise errors.SnapshotError(str(error), reason="manifest") from error
         for name, expected in (
             ("step", self.step),
-            ("incarnation", self.incarnation),
+            ("incarnation", self.generation),
         ):
             if manifest.get(name) != expected:
                 raise errors.SnapshotError(
@@ -133,9 +133,9 @@ def _marker_of(manifest: bytes, key: bytes | None) -> bytes:
     return (_SIGNED + hmac.digest(key, manifest, "sha256").hex()).encode()
 
 
-def name_of(prefix: str, step: int, incarnation: int) -> str:
+def name_of(prefix: str, step: int, generation: int) -> str:
     """Returns the folder name of a snapshot."""
-    return f"{prefix}-{step:09d}-i{incarnation}"
+    return f"{prefix}-{step:09d}-i{generation}"
 
 
 def publish(
@@ -153,21 +153,21 @@ def publish(
         prefix: `export` or `ckpt`.
         step: The state after how many updates it is.
         write: Fills the local folder it is given.
-        manifest: What readers check first; step, incarnation and files are added.
+        manifest: What readers check first; step, generation and files are added.
         owner: By what right.
 
     Raises:
         GroupLostError: another process took over meanwhile; nothing is visible.
         OSError: storage failed; nothing is visible.
     """
-    final = folder / name_of(prefix, step, owner.incarnation)
-    committed_one = Snapshot(final, step, owner.incarnation, owner.key)
+    final = folder / name_of(prefix, step, owner.generation)
+    committed_one = Snapshot(final, step, owner.generation, owner.key)
     if places.is_file(final / MARKER):
         return committed_one  # By this very life of its owner.
     with _staged(folder, final.name) as partial, _withdrawn_on_failure(final):
         write(partial)
         faults.point(f"{prefix}.written")
-        described = {**manifest, "step": step, "incarnation": owner.incarnation}
+        described = {**manifest, "step": step, "incarnation": owner.generation}
         described["files"] = _commit_files(partial)
         content = files.to_json(described).encode()
         files.write_bytes(partial / MANIFEST, content)
@@ -295,7 +295,7 @@ def keep_newest(
 ) -> None:
     """Removes one's own committed snapshots that nobody needs any more.
 
-    The `count` newest stay, and the protected ones. What an earlier incarnation
+    The `count` newest stay, and the protected ones. What an earlier generation
     left at the newest one's step or beyond is a future that was given up when
     training went on from an older checkpoint; it goes.
     """

@@ -11,20 +11,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lmcodistill.codistill import exchange
+from lmcodistill.codistill import topologies
 from lmcodistill.data import windows
+from lmcodistill.inference import evaluation
 from lmcodistill.training import (
     cluster,
     divergence,
-    evaluation,
-    job,
     lessons,
     metrics,
     publishing,
     saving,
     step,
-    student,
 )
+from lmcodistill.training import job as job_lib
+from lmcodistill.training import student as student_lib
 
 log = logging.getLogger("lmcodistill")
 
@@ -34,14 +34,14 @@ class Report:
 
     def __init__(
         self,
-        what: job.Job,
-        learner: student.Student,
+        job: job_lib.Job,
+        student: student_lib.Student,
         writer: metrics.MetricsWriter | None,
         first_step: int,
         reload: lessons.Reload,
         publish: publishing.Publish | None = None,
     ):
-        self._job, self._student, self._writer = what, learner, writer
+        self._job, self._student, self._writer = job, student, writer
         self._reload, self._publish = reload, publish
         self._totals: list[step.Totals] = []
         self._since = (first_step, time.monotonic())
@@ -115,36 +115,36 @@ class Evaluate:
 
     def __init__(
         self,
-        what: job.Job,
-        inputs: job.Inputs,
+        job: job_lib.Job,
+        inputs: job_lib.Inputs,
         group: cluster.Group,
-        learner: student.Student,
+        student: student_lib.Student,
         writer: metrics.MetricsWriter | None,
         checkpoint: saving.Checkpoint,
         on_window: Callable[[int], None],
     ):
-        self._job, self._group, self._writer = what, group, writer
+        self._job, self._group, self._writer = job, group, writer
         self._checkpoint, self._on_window = checkpoint, on_window
-        settings = what.training
+        settings = job.training
         data = inputs.data
         self._windows = windows.EvaluationWindows(
-            data.stream(data.held_out_split("validation")),
-            lanes=settings.evaluation_lanes,
-            window=what.batches.window,
+            data.tokens_of(data.held_out_split("validation")),
+            streams=settings.evaluation_lanes,
+            window=job.batches.window,
             end_id=data.manifest.end_id,
-            reset_at_documents=what.batches.reset_at_documents,
+            reset_at_documents=job.batches.reset_at_documents,
             max_tokens=settings.evaluation_tokens or None,
         )
-        self._evaluator = evaluation.Evaluator([learner.model])
+        self._evaluator = evaluation.Evaluator([student.model])
 
     def __call__(self, at: int) -> None:
         """Evaluates where due; the last step always is."""
         period = self._job.training.evaluate_every_steps
         is_last = at == self._job.training.num_train_steps
-        if not period or not (is_last or exchange.is_due(at, period)):
+        if not period or not (is_last or topologies.is_due(at, period)):
             return
         began = time.monotonic()
-        share = -(-self._windows.lanes // self._group.num_workers)
+        share = -(-self._windows.streams // self._group.num_workers)
         first = self._group.worker_index * share
         total = self._evaluator.total(self._windows, first, share, self._on_window)
         sums = self._group.sum(np.asarray(total, np.float64))

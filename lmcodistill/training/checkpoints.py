@@ -1,6 +1,6 @@
 """Checkpoints: everything a student needs to go on as if nothing had happened.
 
-Weights, optimizer slots, carried state of every lane, and the teachers with
+Weights, optimizer slots, carried state of every stream, and the teachers with
 their weights, versions and states; the step is the name. What the next step
 reads follows from the step, so no data position is saved. Published by the same
 protocol as exports.
@@ -35,12 +35,12 @@ class Scored(NamedTuple):
     """What decides whether a checkpoint stays.
 
     Attributes:
-        incarnation: Which of its owner's lives wrote it.
+        generation: Which of its owner's lives wrote it.
         step: After how many updates.
         validation: Its validation cross entropy; None where it has none.
     """
 
-    incarnation: int
+    generation: int
     step: int
     validation: float | None
 
@@ -48,10 +48,10 @@ class Scored(NamedTuple):
 def best_of(found: Sequence[Scored], count: int) -> list[Scored]:
     """Returns the `count` checkpoints that scored best; of equals, the earlier.
 
-    What an earlier incarnation left at the newest one's step or beyond was given
+    What an earlier generation left at the newest one's step or beyond was given
     up, perhaps because it was damaged; it is none of them.
     """
-    newest = max(found, key=lambda s: (s.incarnation, s.step), default=None)
+    newest = max(found, key=lambda s: (s.generation, s.step), default=None)
     scored = [
         (s.validation, s.step, s)
         for s in found
@@ -115,7 +115,7 @@ def _best(
         except errors.SnapshotError:  # Of no use to anybody.
             score = None
         score = float(score) if isinstance(score, int | float) else None
-        scored[Scored(snapshot.incarnation, snapshot.step, score)] = snapshot
+        scored[Scored(snapshot.generation, snapshot.step, score)] = snapshot
     return [scored[choice] for choice in best_of(list(scored), count)]
 
 
@@ -168,9 +168,9 @@ def of_version(
     folder: places.Place, version: Sequence[int], key: bytes | None = None
 ) -> publication.Snapshot:
     """Returns the checkpoint whose `version` another worker found."""
-    incarnation, step = version
-    path = folder / publication.name_of(PREFIX, step, incarnation)
-    return publication.Snapshot(path, step, incarnation, key)
+    generation, step = version
+    path = folder / publication.name_of(PREFIX, step, generation)
+    return publication.Snapshot(path, step, generation, key)
 
 
 def load(

@@ -63,18 +63,19 @@ class Group:
         self._num_local = self.num_replicas // self.num_workers
         self._sum = tf.function(self._sum_over_replicas, autograph=False)
 
-    def share_of(self, lanes: int) -> int:
-        """Returns how many of `lanes` each replica takes.
+    def share_of(self, streams: int) -> int:
+        """Returns how many of `streams` each replica takes.
 
         Raises:
             UsageError: they cannot be shared out evenly.
         """
-        if lanes % self.num_replicas:
+        if streams % self.num_replicas:
             raise errors.UsageError(
-                f"GLOBAL_BATCH_SIZE = {lanes} cannot be shared by {self.num_replicas} "
-                f"replicas. Choose a multiple of {self.num_replicas}."
+                f"GLOBAL_BATCH_SIZE = {streams} cannot be shared by "
+                f"{self.num_replicas} replicas. Choose a multiple of "
+                f"{self.num_replicas}."
             )
-        return lanes // self.num_replicas
+        return streams // self.num_replicas
 
     def per_replica(self, make: Callable[[int], Any]) -> Any:
         """Returns one value per local replica, as `strategy.run` takes them.
@@ -163,24 +164,24 @@ class Group:
         """Returns the chief's JSON value on every worker. Collective."""
         return json.loads(self.broadcast(json.dumps(value).encode()))
 
-    def gather_lanes(self, nest: Any, lanes: int) -> Any:
-        """Returns per-lane state of the whole group. Collective.
+    def gather_streams(self, nest: Any, streams: int) -> Any:
+        """Returns per-stream state of the whole group. Collective.
 
         Args:
             nest: Per replica, tensors [B / R, H], as `strategy.run` returned.
-            lanes: B.
+            streams: B.
 
         Returns:
-            The nest with [B, H] arrays, lanes in order.
+            The nest with [B, H] arrays, streams in order.
         """
-        share = lanes // self.num_replicas
+        share = streams // self.num_replicas
         first = self.worker_index * self._num_local
 
         def gather(value):
             local = self.strategy.experimental_local_results(value)
 
             def padded(replica):
-                whole = np.zeros((lanes, value_width(local[0])), _dtype(local[0]))
+                whole = np.zeros((streams, value_width(local[0])), _dtype(local[0]))
                 start = replica * share
                 whole[start : start + share] = local[replica - first].numpy()
                 return whole

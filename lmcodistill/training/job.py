@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.codistill import lookup
 from lmcodistill.data import shards, windows
+from lmcodistill.exports import lookup
 from lmcodistill.model import weights
 from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import layout as layouts
@@ -125,18 +125,18 @@ def open_inputs(job: Job) -> Inputs:
     for path in job.distillation.offline_exports:
         lookup.find(path, job.key)
     split = data.train_split(0 if job.batches.same_data else job.student)
-    stream = data.stream(split)
+    tokens = data.tokens_of(split)
     return Inputs(
         data,
         windows.TrainingWindows(
-            stream,
+            tokens,
             global_batch_size=job.batches.global_batch_size,
             window=job.batches.window,
             end_id=data.manifest.end_id,
             reset_at_documents=job.batches.reset_at_documents,
         ),
         config,
-        stream.num_tokens,
+        tokens.num_tokens,
     )
 
 

@@ -15,50 +15,45 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.codistill import (
-    descriptions,
-    exchange,
-    exports,
-    lookup,
-    probe,
-    staging,
-    teachers,
-)
+from lmcodistill.codistill import prefetch, teachers, topologies
+from lmcodistill.exports import lookup, manifest, probe, reader
 from lmcodistill.storage import publication
-from lmcodistill.training import cluster, job, student
+from lmcodistill.training import cluster
+from lmcodistill.training import job as job_lib
+from lmcodistill.training import student as student_lib
 
 _POLL_SECONDS = 0.05
 # Wide and short, because time is what a recurrent model's steps cost.
-_PROBE_LANES, _PROBE_TOKENS = 16, 8
+_PROBE_STREAMS, _PROBE_TOKENS = 16, 8
 
 log = logging.getLogger("lmcodistill")
 
-Lesson = exports.Export | teachers.Teacher
+Lesson = reader.Export | teachers.Teacher
 
 
-def probe_of(what: job.Job, inputs: job.Inputs) -> probe.Probe:
-    """Returns the probe of a student's text: the first tokens of some lanes."""
-    lanes = min(_PROBE_LANES, what.batches.global_batch_size)
-    window = inputs.windows.at(0, 0, lanes)
+def probe_of(job: job_lib.Job, inputs: job_lib.Inputs) -> probe.Probe:
+    """Returns the probe of a student's text: the first tokens of some streams."""
+    streams = min(_PROBE_STREAMS, job.batches.global_batch_size)
+    window = inputs.windows.at(0, 0, streams)
     return probe.Probe(
         window.inputs[:, :_PROBE_TOKENS],
         window.targets[:, :_PROBE_TOKENS],
         window.is_start[:, :_PROBE_TOKENS],
-        what.exchange.max_teacher_cross_entropy,
+        job.exchange.max_teacher_cross_entropy,
     )
 
 
 class Reader:
     """Reads exports and judges whether they can teach. In any thread."""
 
-    def __init__(self, what: job.Job, inputs: job.Inputs):
-        self._probe = probe_of(what, inputs)
+    def __init__(self, job: job_lib.Job, inputs: job_lib.Inputs):
+        self._probe = probe_of(job, inputs)
         self._vocabulary = inputs.data.manifest.vocabulary
         self._vocab_size = inputs.data.manifest.vocab_size
 
     def __call__(
         self, snapshot: publication.Snapshot, student: int | None
-    ) -> exports.Export:
+    ) -> reader.Export:
         """Returns an export that is whole, fits, and knows more than nothing.
 
         Args:
@@ -68,8 +63,8 @@ class Reader:
         Raises:
             SnapshotError: it cannot teach.
         """
-        wanted = descriptions.Wanted(self._vocabulary, self._vocab_size, student)
-        export = exports.read(snapshot, wanted)
+        wanted = manifest.Wanted(self._vocabulary, self._vocab_size, student)
+        export = reader.read(snapshot, wanted)
         self._probe.check(export)
         return export
 
@@ -79,28 +74,28 @@ class Reload:
 
     def __init__(
         self,
-        what: job.Job,
+        job: job_lib.Job,
         group: cluster.Group,
-        learner: student.Student,
+        student: student_lib.Student,
         read: Reader,
         asked_to_stop: Callable[[], bool],
     ):
         """Begins nothing yet.
 
         Args:
-            what: The job.
+            job: The job.
             group: The workers.
-            learner: Whose teachers.
+            student: Whose teachers.
             read: Reads and judges one export, in a thread of the chief.
             asked_to_stop: Whether this worker was.
         """
-        self._job, self._group, self._student = what, group, learner
+        self._job, self._group, self._student = job, group, student
         self._read, self._asked_to_stop = read, asked_to_stop
-        is_freshest = what.exchange.mode == "freshest"
-        self._stager: staging.Stager[exports.Export] = staging.Stager(
+        is_freshest = job.exchange.mode == "freshest"
+        self._stager: prefetch.Stager[reader.Export] = prefetch.Stager(
             lambda request, snapshot: read(snapshot, request.peer),
             deadline_seconds=(
-                what.exchange.read_deadline_seconds if is_freshest else None
+                job.exchange.read_deadline_seconds if is_freshest else None
             ),
         )
         self._is_announced = False
@@ -122,17 +117,17 @@ class Reload:
             False where the wait for a scheduled export was given up because a
             worker of the group was asked to stop.
         """
-        what = self._job
-        if what.distillation.targets == "offline":
-            if not self._student.teachers.active and at >= what.weight.burn_in_steps:
+        job = self._job
+        if job.distillation.targets == "offline":
+            if not self._student.teachers.active and at >= job.weight.burn_in_steps:
                 self._swap(at, self._offline())
             return True
-        if what.distillation.targets not in ("peers", "weights"):
+        if job.distillation.targets not in ("peers", "weights"):
             return True
         self._drop_stale(at)
-        if not exchange.is_reload_due(at, what.weight.burn_in_steps, what.exchange):
+        if not topologies.is_reload_due(at, job.weight.burn_in_steps, job.exchange):
             return True
-        if what.exchange.mode == "scheduled":
+        if job.exchange.mode == "scheduled":
             return self._wait_and_swap(at)
         if self._group.is_chief:
             requests = self._requests(at)
@@ -158,12 +153,12 @@ class Reload:
             self._is_announced = False
         self._swap(at, lessons)
 
-    def _requests(self, at: int) -> list[staging.Request]:
+    def _requests(self, at: int) -> list[prefetch.Request]:
         """Returns what the reload at step `at` needs and does not have yet."""
-        what, settings = self._job, self._job.exchange
+        job, settings = self._job, self._job.exchange
         step = None
         if settings.mode == "scheduled":
-            step = exchange.scheduled_export(at, settings)
+            step = topologies.scheduled_export(at, settings)
             if step is None:
                 return []
         limit = settings.max_staleness_steps
@@ -173,23 +168,23 @@ class Reload:
             if held is not None and held.step == step:
                 continue
             requests.append(
-                staging.Request(
+                prefetch.Request(
                     peer=peer,
-                    folder=what.peer_layout(peer).exports,
+                    folder=job.peer_layout(peer).exports,
                     step=step,
                     held=held.version if held else None,
                     oldest=at - limit if limit else 0,
-                    key=what.key,
+                    key=job.key,
                 )
             )
         return requests
 
     def _peers_at(self, at: int) -> list[int]:
-        what = self._job
-        return exchange.peers_at(at, what.student, what.num_students, what.exchange)
+        job = self._job
+        return topologies.peers_at(at, job.student, job.num_students, job.exchange)
 
     def _lessons(
-        self, peers: Sequence[int], found: dict[int, exports.Export]
+        self, peers: Sequence[int], found: dict[int, reader.Export]
     ) -> list[Lesson]:
         """Returns what was found, and for the other peers what they taught before."""
         if not found:
@@ -240,10 +235,11 @@ class Reload:
             if late:
                 raise errors.GroupLostError(
                     f"Students {self._peers_at(at)} did not all publish an export of "
-                    f"step {exchange.scheduled_export(at, settings)} that can be used "
-                    f"within {settings.deadline_seconds:g} s; the scheduled exchange "
-                    f"needs exactly those at step {at}. Start the peers again, or use "
-                    "--gin.EXCHANGE_MODE=freshest, which waits for nobody."
+                    f"step {topologies.scheduled_export(at, settings)} that can be "
+                    f"used within {settings.deadline_seconds:g} s; the scheduled "
+                    f"exchange needs exactly those at step {at}. Start the peers "
+                    "again, or use --gin.EXCHANGE_MODE=freshest, which waits for "
+                    "nobody."
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -318,8 +314,8 @@ class Reload:
         teacher = None if kept is None else self._student.teachers.of_peer(kept)
         if teacher is not None:
             return teacher
-        fresh = lesson if isinstance(lesson, exports.Export) else None
+        fresh = lesson if isinstance(lesson, reader.Export) else None
         header = self._group.broadcast_json(fresh.header() if fresh else None)
-        export = fresh or exports.blank(header)
+        export = fresh or reader.blank(header)
         weights = {n: self._group.sum(x) for n, x in sorted(export.weights.items())}
         return dataclasses.replace(export, weights=weights)

@@ -4,9 +4,12 @@ import logging
 import time
 
 from lmcodistill import errors
-from lmcodistill.codistill import exchange, exporter, narrowing, publisher
+from lmcodistill.codistill import topologies
+from lmcodistill.exports import publisher, quantized, writer
 from lmcodistill.storage import layout, publication
-from lmcodistill.training import job, lessons, student
+from lmcodistill.training import job as job_lib
+from lmcodistill.training import lessons
+from lmcodistill.training import student as student_lib
 
 log = logging.getLogger("lmcodistill")
 
@@ -23,38 +26,38 @@ class Publish:
 
     def __init__(
         self,
-        what: job.Job,
-        inputs: job.Inputs,
-        learner: student.Student,
+        job: job_lib.Job,
+        inputs: job_lib.Inputs,
+        student: student_lib.Student,
         owner: publication.Ownership,
     ):
         """Makes what all exports have in common."""
-        self._job, self._student, self.owner = what, learner, owner
-        self._is_scheduled = what.exchange.mode == "scheduled"
+        self._job, self._student, self.owner = job, student, owner
+        self._is_scheduled = job.exchange.mode == "scheduled"
         # Until when exports stay for peers that may still be reading them.
         self._young: dict[publication.Snapshot, float] = {}
         self._narrow = None
-        if what.exchange.export_dtype != "float32":
-            self._narrow = narrowing.Narrowing(
-                what.exchange.export_dtype,
-                lessons.probe_of(what, inputs),
-                what.exchange.max_quantization_loss,
+        if job.exchange.export_dtype != "float32":
+            self._narrow = quantized.Narrowing(
+                job.exchange.export_dtype,
+                lessons.probe_of(job, inputs),
+                job.exchange.max_quantization_loss,
             )
-        one = exporter.Exporter(
-            learner.model.config,
+        one = writer.Exporter(
+            student.model.config,
             inputs.data.vocabulary,
-            student=what.student,
-            reset_at_documents=what.batches.reset_at_documents,
+            student=job.student,
+            reset_at_documents=job.batches.reset_at_documents,
             narrow=self._narrow,
         )
-        folder = what.layout.exports
-        keep = exchange.exports_to_keep(
-            what.exchange, what.training.checkpoint_every_steps
+        folder = job.layout.exports
+        keep = topologies.exports_to_keep(
+            job.exchange, job.training.checkpoint_every_steps
         )
 
-        def publish(at: int, weights: exporter.Weights) -> None:
+        def publish(at: int, weights: writer.Weights) -> None:
             made = one.publish(folder, at, weights, owner)
-            self._young[made] = time.monotonic() + what.exchange.keep_export_seconds
+            self._young[made] = time.monotonic() + job.exchange.keep_export_seconds
             self._young = {
                 s: until for s, until in self._young.items() if until > time.monotonic()
             }
@@ -63,7 +66,7 @@ class Publish:
             except OSError as error:  # The export stands; the next one tries again.
                 log.warning("step=%d event=old_exports_kept reason=%s", at, error)
 
-        patience = what.exchange.deadline_seconds if self._is_scheduled else 0.0
+        patience = job.exchange.deadline_seconds if self._is_scheduled else 0.0
         self._publisher = publisher.Publisher(publish, patience_seconds=patience)
 
     @property
@@ -80,11 +83,13 @@ class Publish:
         """
         self._publisher.check()
         is_last = at == self._job.training.num_train_steps
-        if not (is_last or exchange.is_due(at, self._job.exchange.publish_every_steps)):
+        if not (
+            is_last or topologies.is_due(at, self._job.exchange.publish_every_steps)
+        ):
             return
         may_skip = not (is_last or self._is_scheduled)
         self._publisher.submit(
-            at, lambda: exporter.weights_of(self._student.model), may_skip=may_skip
+            at, lambda: writer.weights_of(self._student.model), may_skip=may_skip
         )
         if is_last and not self._publisher.wait():
             raise errors.SnapshotError(

@@ -8,9 +8,12 @@ from typing import Any
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.codistill import exchange, exporter
+from lmcodistill.codistill import topologies
+from lmcodistill.exports import writer
 from lmcodistill.storage import publication
-from lmcodistill.training import checkpoints, cluster, job, publishing, student
+from lmcodistill.training import checkpoints, cluster, publishing
+from lmcodistill.training import job as job_lib
+from lmcodistill.training import student as student_lib
 
 # A pause between tries, in durations of a try.
 _PAUSE = 9.0
@@ -21,7 +24,7 @@ log = logging.getLogger("lmcodistill")
 
 
 class Checkpoint:
-    """Saves what a restart needs. Collective: the lanes are gathered.
+    """Saves what a restart needs. Collective: the streams are gathered.
 
     Where storage refuses, training goes on and the save is tried again after 1, 2,
     4, ... more steps, or later where storage takes long to refuse: no more than a
@@ -30,20 +33,20 @@ class Checkpoint:
 
     def __init__(
         self,
-        what: job.Job,
+        job: job_lib.Job,
         group: cluster.Group,
-        learner: student.Student,
+        student: student_lib.Student,
         publish: publishing.Publish | None,
     ):
         """Saves nothing yet.
 
         Args:
-            what: The job.
+            job: The job.
             group: The workers.
-            learner: What is saved.
+            student: What is saved.
             publish: On the chief: the exports, which come first.
         """
-        self._job, self._group, self._student = what, group, learner
+        self._job, self._group, self._student = job, group, student
         self._publish = publish
         self._failures, self._retry_at = 0, 0
         # The step of the last try, and when it ended.
@@ -61,7 +64,7 @@ class Checkpoint:
         if self._failures:
             is_due = at >= self._retry_at
         else:
-            is_due = exchange.is_due(at, settings.checkpoint_every_steps)
+            is_due = topologies.is_due(at, settings.checkpoint_every_steps)
         return is_due or at == settings.num_train_steps
 
     def __call__(self, at: int, force: bool = False) -> None:
@@ -113,7 +116,7 @@ class Checkpoint:
         """Refuses on all workers what one of them found."""
         found = None
         try:
-            exporter.refuse_non_finite(self._student.model.weights, at)
+            writer.refuse_non_finite(self._student.model.weights, at)
         except errors.DivergedError as error:
             found = error
         if any(self._group.any(found is not None)):

@@ -1,7 +1,7 @@
 """One optimizer update of one student, on all its replicas.
 
 The arithmetic is the model room's; here it is put together inside the strategy:
-every replica computes the gradient of its lanes, the group sums, every replica
+every replica computes the gradient of its streams, the group sums, every replica
 makes the same update. All that changes from step to step comes in as tensors,
 so one trace serves the run (one more whenever the set of teachers changes
 shape).

@@ -1,6 +1,6 @@
 """Everything a student is between two steps, and how it is saved and restored.
 
-The weights, the optimizer's slots, the carried state of every lane, and the
+The weights, the optimizer's slots, the carried state of every stream, and the
 teachers. What the next step reads is not among it: that follows from the step.
 """
 
@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lmcodistill.codistill import auto_weight, exports, teacher_dtype, teachers
+from lmcodistill.codistill import auto_weight, teacher_dtype, teachers
 from lmcodistill.data import windows as windows_lib
+from lmcodistill.exports import reader
 from lmcodistill.model import language_model, lstm, optimizers, weights
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import faults, tensors
-from lmcodistill.training import cluster, job, step
+from lmcodistill.training import cluster, step
+from lmcodistill.training import job as job_lib
 
 UNIGRAM_SAMPLE_TOKENS = 10_000_000
 
@@ -34,14 +36,14 @@ class Student:
             reads follows from the step, so the same rate would diverge again.
     """
 
-    def __init__(self, what: job.Job, inputs: job.Inputs, group: cluster.Group):
+    def __init__(self, job: job_lib.Job, inputs: job_lib.Inputs, group: cluster.Group):
         """Builds the student with new weights. Collective."""
-        self._job, self._inputs, self._group = what, inputs, group
-        self._lanes = what.batches.global_batch_size
-        self._share = group.share_of(self._lanes)
+        self._job, self._inputs, self._group = job, inputs, group
+        self._streams = job.batches.global_batch_size
+        self._share = group.share_of(self._streams)
         manifest = inputs.data.manifest
         # Two students must not start alike, unless their weights are averaged.
-        seed = what.training.seed + (0 if what.training.shared_start else what.student)
+        seed = job.training.seed + (0 if job.training.shared_start else job.student)
         with group.strategy.scope():
             self.model = language_model.LanguageModel(
                 inputs.model,
@@ -51,30 +53,30 @@ class Student:
             self._updater = step.Updater(
                 group,
                 self.model,
-                optimizers.rule(what.optimizer),
-                clip_norm=what.optimizer.clip_norm,
+                optimizers.rule(job.optimizer),
+                clip_norm=job.optimizer.clip_norm,
                 all_reduce_dtype=(
                     tf.bfloat16
-                    if what.optimizer.all_reduce_dtype == "bfloat16"
+                    if job.optimizer.all_reduce_dtype == "bfloat16"
                     else None
                 ),
-                use_xla=what.training.xla == "on"
-                or (what.training.xla == "auto" and group.has_gpu),
-                tokens_per_step=what.tokens_per_step,
-                distillation=what.distillation,
+                use_xla=job.training.xla == "on"
+                or (job.training.xla == "auto" and group.has_gpu),
+                tokens_per_step=job.tokens_per_step,
+                distillation=job.distillation,
                 fixed_targets=self._fixed_targets(),
             )
         self._state = self._zero_state(self.model)
         self.rollbacks = 0
         self.distillation_weight = 0.0
-        self._auto_weight = auto_weight.AutoWeight(what.weight.auto_memory)
+        self._auto_weight = auto_weight.AutoWeight(job.weight.auto_memory)
         is_native = teacher_dtype.is_native_here()
         self.teachers = teachers.TeacherPool(
-            carry_state=what.exchange.state_on_swap == "carry",
+            carry_state=job.exchange.state_on_swap == "carry",
             new_state=self._new_teacher_state,
             scope=group.strategy.scope,
             adapt=lambda config: teacher_dtype.of_teacher(
-                config, what.distillation.teacher_compute_dtype, is_native
+                config, job.distillation.teacher_compute_dtype, is_native
             ),
         )
 
@@ -124,7 +126,7 @@ class Student:
         factor = self._job.training.rollback_rate_factor**self.rollbacks
         return self._job.learning_rate.at(number) * factor
 
-    def average_with(self, peers: Sequence[exports.Export]) -> None:
+    def average_with(self, peers: Sequence[reader.Export]) -> None:
         """Makes the weights the mean of this student's and its peers'.
 
         In the order of students, so that all of them get the same bits. The
@@ -197,7 +199,7 @@ class Student:
         sample = min(self._inputs.num_tokens, UNIGRAM_SAMPLE_TOKENS)
         partition = 0 if self._job.batches.same_data else self._job.student
         data = self._inputs.data
-        tokens = data.stream(data.train_split(partition)).read(0, sample)
+        tokens = data.tokens_of(data.train_split(partition)).read(0, sample)
         # Add-one, so that no piece is impossible.
         counts = np.bincount(tokens, minlength=size) + 1.0
         return (counts / counts.sum()).astype(np.float32)
@@ -230,7 +232,7 @@ class Student:
         return found
 
     def _state_values(self, prefix: str, state: Any) -> dict[str, np.ndarray]:
-        layers = self._group.gather_lanes(state, self._lanes)
+        layers = self._group.gather_streams(state, self._streams)
         return {
             f"{prefix}/layer_{index}/{name}": value
             for index, layer in enumerate(layers)
@@ -242,7 +244,7 @@ class Student:
         return {
             "student": self._job.student,
             "vocabulary": self._inputs.data.manifest.vocabulary,
-            "global_batch_size": self._lanes,
+            "global_batch_size": self._streams,
             "rollbacks": self.rollbacks,
             "auto_weight": [
                 self._auto_weight.confirmed,
@@ -252,7 +254,7 @@ class Student:
                 {
                     "peer": t.peer,
                     "step": t.step,
-                    "incarnation": t.incarnation,
+                    "incarnation": t.generation,
                     "model": t.config.to_json(),
                     "vocab_size": t.model.vocab_size,
                 }
@@ -289,10 +291,10 @@ class Student:
         expected = {f"model/{name}": shape for name, shape in shapes.items()}
         for slot in self._updater.slots:
             expected |= {f"optimizer/{slot}/{n}": shape for n, shape in shapes.items()}
-        lanes = (self._lanes, self._inputs.model.hidden_size)
+        streams = (self._streams, self._inputs.model.hidden_size)
         for index in range(self._inputs.model.num_layers):
             for name in lstm.State._fields:
-                expected[f"state/layer_{index}/{name}"] = lanes
+                expected[f"state/layer_{index}/{name}"] = streams
         return expected
 
     def _restore_teachers(self, found, manifest, source) -> None:
@@ -308,7 +310,7 @@ class Student:
             vocab_size = described["vocab_size"]
             tensors.check_table(theirs, weights.shapes(config, vocab_size), source)
             lessons.append(
-                exports.Export(
+                reader.Export(
                     source=str(self._job.peer_layout(described["peer"]).exports),
                     student=described["peer"],
                     step=described["step"],
@@ -316,7 +318,7 @@ class Student:
                     vocab_size=vocab_size,
                     vocabulary=manifest["vocabulary"],
                     reset_at_documents=self._job.batches.reset_at_documents,
-                    incarnation=described["incarnation"],
+                    generation=described["incarnation"],
                     weights=theirs,
                 )
             )

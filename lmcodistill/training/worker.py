@@ -18,22 +18,21 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.storage import faults, files, lease, places, publication, reports
+from lmcodistill.storage import faults, files, places, publication, reports
+from lmcodistill.supervision import lease, tf_config, watchdog
 from lmcodistill.training import (
     actions,
     checkpoints,
     cluster,
     divergence,
-    job,
     lessons,
     metrics,
     publishing,
     saving,
-    student,
-    tf_config,
-    watchdog,
 )
+from lmcodistill.training import job as job_lib
 from lmcodistill.training import step as step_lib
+from lmcodistill.training import student as student_lib
 
 log = logging.getLogger("lmcodistill")
 
@@ -69,11 +68,11 @@ class Outcome(enum.Enum):
     ROLLED_BACK = "rolled_back"
 
 
-def run(what: job.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> None:
-    """Trains the student of `what` as the worker that TF_CONFIG describes.
+def run(job: job_lib.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> None:
+    """Trains the student of `job` as the worker that TF_CONFIG describes.
 
     Args:
-        what: The job.
+        job: The job.
         own: On the chief: its right to write in the student's folder.
         watch: Told that the group has come together, and how far training is.
 
@@ -91,30 +90,30 @@ def run(what: job.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> Non
         group = cluster.Group()
         stop = StopRequest()
         watch.joined()
-        inputs = job.open_inputs(what)
-        learner = student.Student(what, inputs, group)
+        inputs = job_lib.open_inputs(job)
+        student = student_lib.Student(job, inputs, group)
         if own is not None:
-            _prepare_folder(what)
+            _prepare_folder(job)
         while True:
-            first = _restore(what, group, learner)
+            first = _restore(job, group, student)
             with (
-                _metrics(what, group, first) as writer,
-                _publishing(what, inputs, learner, own) as publish,
+                _metrics(job, group, first) as writer,
+                _publishing(job, inputs, student, own) as publish,
             ):
                 outcome = _train(
-                    what, inputs, group, learner, writer, publish, stop, watch, first
+                    job, inputs, group, student, writer, publish, stop, watch, first
                 )
             if outcome is not Outcome.ROLLED_BACK:
                 break
-            learner.rollbacks += 1
+            student.rollbacks += 1
             if own is not None:
                 own.renew()  # What was published beyond the checkpoint is void.
         log.info(
             "event=ended outcome=%s traces=%d peak_memory_mb=%d weights=%s",
             outcome.value,
-            learner.num_traces,
+            student.num_traces,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            learner.digest(),
+            student.digest(),
         )
     if outcome is Outcome.STOPPED:
         raise errors.StoppedError(
@@ -122,23 +121,21 @@ def run(what: job.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> Non
         )
 
 
-def _train(
-    what, inputs, group, learner, writer, publish, stop, watch, first
-) -> Outcome:
+def _train(job, inputs, group, student, writer, publish, stop, watch, first) -> Outcome:
     """Makes the updates from step `first` on."""
-    read = lessons.Reader(what, inputs)
-    reload = lessons.Reload(what, group, learner, read, stop)
-    report = actions.Report(what, learner, writer, first, reload, publish)
-    guard = divergence.Guard(what.training, learner.rollbacks)
-    checkpoint = saving.Checkpoint(what, group, learner, publish)
+    read = lessons.Reader(job, inputs)
+    reload = lessons.Reload(job, group, student, read, stop)
+    report = actions.Report(job, student, writer, first, reload, publish)
+    guard = divergence.Guard(job.training, student.rollbacks)
+    checkpoint = saving.Checkpoint(job, group, student, publish)
     evaluate = actions.Evaluate(
-        what, inputs, group, learner, writer, checkpoint, watch.goes_on
+        job, inputs, group, student, writer, checkpoint, watch.goes_on
     )
     heartbeat = reports.Heartbeat(
-        what.layout.progress, what.training.num_train_steps, first
+        job.layout.progress, job.training.num_train_steps, first
     )
     told: collections.deque[tuple[int, step_lib.Totals]] = collections.deque()
-    for step in range(first, what.training.num_train_steps):
+    for step in range(first, job.training.num_train_steps):
         watch.reached(step)
         faults.point("update")
         if publish:
@@ -146,7 +143,7 @@ def _train(
         if not reload(step):
             checkpoint(step, force=True)
             return Outcome.STOPPED
-        told.append((step + 1, learner.update(step, stop(), reload.announce())))
+        told.append((step + 1, student.update(step, stop(), reload.announce())))
         report(*told[-1])
         evaluate(step + 1)
         # Saving waits for the device in any case, and only good states are saved.
@@ -155,78 +152,80 @@ def _train(
             at, totals = told.popleft()
             verdict = guard.look(at, totals)
             if verdict is divergence.Verdict.ROLL_BACK:
-                return _rolled_back(what, group, guard)
+                return _rolled_back(job, group, guard)
             if verdict is divergence.Verdict.DROP_TEACHERS:
                 reload.drop_all(step + 1)
             if float(totals.announced):
                 reload.swap_staged(step + 1)
             is_stopped |= float(totals.stop) > 0.0
-        is_last = is_stopped or step + 1 == what.training.num_train_steps
+        is_last = is_stopped or step + 1 == job.training.num_train_steps
         if is_last or (is_due and not guard.skipped_in_a_row):
             try:
                 checkpoint(step + 1, force=is_last)
             except errors.DivergedError:
                 guard.roll_back(step + 1, "a weight is not finite")
-                return _rolled_back(what, group, guard)
+                return _rolled_back(job, group, guard)
         if is_stopped:
             return Outcome.STOPPED
         if group.is_chief:
             heartbeat.beat(step + 1)
-    watch.reached(what.training.num_train_steps)
+    watch.reached(job.training.num_train_steps)
     if publish:
-        publish(what.training.num_train_steps)
-        heartbeat.beat(what.training.num_train_steps, force=True)
+        publish(job.training.num_train_steps)
+        heartbeat.beat(job.training.num_train_steps, force=True)
     return Outcome.DONE
 
 
 def _rolled_back(
-    what: job.Job, group: cluster.Group, guard: divergence.Guard
+    job: job_lib.Job, group: cluster.Group, guard: divergence.Guard
 ) -> Outcome:
     """Returns `ROLLED_BACK` where there is a whole checkpoint. Collective."""
     found = None
     if group.is_chief:
-        found = checkpoints.newest(what.layout.checkpoints, what.key)
+        found = checkpoints.newest(job.layout.checkpoints, job.key)
     if not group.broadcast_json(found is not None):
         raise guard.gave_up("There is no checkpoint to go back to")
     return Outcome.ROLLED_BACK
 
 
-def _restore(what: job.Job, group: cluster.Group, learner: student.Student) -> int:
+def _restore(
+    job: job_lib.Job, group: cluster.Group, student: student_lib.Student
+) -> int:
     """Restores the newest whole checkpoint; returns the step to go on from."""
-    folder = what.layout.checkpoints
-    found = checkpoints.newest(folder, what.key) if group.is_chief else None
+    folder = job.layout.checkpoints
+    found = checkpoints.newest(folder, job.key) if group.is_chief else None
     version = group.broadcast_json(found.version if found else None)
     if version is None:
         log.info("step=0 event=starting_from_scratch")
         return 0
-    snapshot = checkpoints.of_version(folder, version, what.key)
+    snapshot = checkpoints.of_version(folder, version, job.key)
     values, manifest = checkpoints.load(snapshot)
-    learner.restore(values, manifest, str(snapshot.path))
+    student.restore(values, manifest, str(snapshot.path))
     log.info("step=%d event=restored from=%s", snapshot.step, snapshot.path)
     return snapshot.step
 
 
-def _prepare_folder(what: job.Job) -> None:
+def _prepare_folder(job: job_lib.Job) -> None:
     """Sweeps what a killed predecessor left half-written."""
-    for folder in (what.layout.checkpoints, what.layout.exports):
+    for folder in (job.layout.checkpoints, job.layout.exports):
         places.make_folder(folder)
         publication.sweep(folder)
-    if places.is_open_to_all(what.layout.exports) and what.key is None:
+    if places.is_open_to_all(job.layout.exports) and job.key is None:
         log.warning(
             "event=folder_open_to_all folder=%s reason=whoever can log in here can "
             "decide what the peers learn; chmod o-w, or give --export_key_file",
-            what.layout.exports,
+            job.layout.exports,
         )
 
 
 @contextlib.contextmanager
 def _metrics(
-    what: job.Job, group: cluster.Group, first: int
+    job: job_lib.Job, group: cluster.Group, first: int
 ) -> Iterator[metrics.MetricsWriter | None]:
     if not group.is_chief:
         yield None
         return
-    writer = metrics.MetricsWriter(what.layout.metrics, what.layout.events, first)
+    writer = metrics.MetricsWriter(job.layout.metrics, job.layout.events, first)
     try:
         yield writer
     finally:
@@ -235,15 +234,15 @@ def _metrics(
 
 @contextlib.contextmanager
 def _publishing(
-    what: job.Job,
-    inputs: job.Inputs,
-    learner: student.Student,
+    job: job_lib.Job,
+    inputs: job_lib.Inputs,
+    student: student_lib.Student,
     own: lease.Lease | None,
 ) -> Iterator[publishing.Publish | None]:
     if own is None:
         yield None
         return
-    publish = publishing.Publish(what, inputs, learner, own.ownership(what.key))
+    publish = publishing.Publish(job, inputs, student, own.ownership(job.key))
     yield publish
     publish.close()  # Not after an error: it may be storage that does not answer.
 
@@ -261,12 +260,12 @@ def _lost_workers_named() -> Iterator[None]:
         ) from error
 
 
-def start_logging(what: job.Job, worker: int) -> None:
+def start_logging(job: job_lib.Job, worker: int) -> None:
     """Sends one line per event to standard error, prefixed by who and when."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         logging.Formatter(
-            f"%(asctime)s student={what.student} worker={worker} %(message)s"
+            f"%(asctime)s student={job.student} worker={worker} %(message)s"
         )
     )
     log.addHandler(handler)
@@ -276,17 +275,17 @@ def start_logging(what: job.Job, worker: int) -> None:
 
 
 def main(
-    what: job.Job,
+    job: job_lib.Job,
     task: tf_config.Task,
     own: lease.Lease | None,
     watch: watchdog.Watchdog,
 ) -> int:
     """Trains as a process of its own: prepares the folder, logs, runs."""
-    start_logging(what, task.index)
+    start_logging(job, task.index)
     if own is not None:
-        files.write_text(what.layout.config, what.config_text)
+        files.write_text(job.layout.config, job.config_text)
     try:
-        run(what, own, watch)
+        run(job, own, watch)
     except errors.LmcodistillError as error:
         if own is not None:
             own.release()

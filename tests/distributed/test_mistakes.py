@@ -41,7 +41,7 @@ def refusal(process) -> tuple[int, str]:
     ("changes", "code", "says"),
     [
         ({"VOCAB_SIZE": 999}, 2, "VOCAB_SIZE = 999, but the vocabulary of"),
-        ({"GLOBAL_BATCH_SIZE": 100_000}, 3, "a batch of 100000 lanes"),
+        ({"GLOBAL_BATCH_SIZE": 100_000}, 3, "a batch of 100000 streams"),
         ({"TARGETS": "peers"}, 2, "needs at least two students and --students=1"),
         ({"GLOBAL_BATCH_SIZE": 5}, 2, "cannot be shared by --workers_per_student=2"),
         ({"NUM_TRAIN_STEP": 5}, 2, "did you mean NUM_TRAIN_STEPS?"),

@@ -52,7 +52,7 @@ def test_reports_are_those_of_one_run(undisturbed, in_two_parts):
         ]
 
 
-def test_another_number_of_workers_goes_on_from_the_same_lanes(
+def test_another_number_of_workers_goes_on_from_the_same_streams(
     finish, data_dir, in_two_parts
 ):
     finish(

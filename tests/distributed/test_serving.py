@@ -34,12 +34,12 @@ def served(finish, student_dir):
 def test_served_scores_are_those_of_the_model(served, student_dir):
     import tensorflow as tf
 
-    from lmcodistill.codistill import exports, lookup
+    from lmcodistill.exports import lookup, reader
     from lmcodistill.model import language_model
 
     snapshot = lookup.find(str(student_dir))
-    vocabulary = exports.vocabulary_of(snapshot)
-    model = exports.read(snapshot).build()
+    vocabulary = reader.vocabulary_of(snapshot)
+    model = reader.read(snapshot).build()
 
     scores = served.signatures["score"](texts=tf.constant(TEXTS))
 

@@ -9,7 +9,9 @@ import pathlib
 import sys
 
 from lmcodistill.config import loading
-from lmcodistill.training import cluster, job, lessons, student
+from lmcodistill.training import cluster, lessons
+from lmcodistill.training import job as job_lib
+from lmcodistill.training import student as student_lib
 
 VARIANTS: dict[str, dict[str, object]] = {
     "none": {"TARGETS": "none"},
@@ -57,31 +59,31 @@ def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
     loaded = loading.load(
         [],
         bindings,
-        classes=tuple(job.SETTINGS.values()),
+        classes=tuple(job_lib.SETTINGS.values()),
         default="defaults/train.gin",
     )
-    what = job.Job(
+    job = job_lib.Job(
         data_dir=pathlib.Path(data_dir),
         run_dir=pathlib.Path(run_dir),
         shared_dir=pathlib.Path(run_dir),
         student=0,
         num_students=3,
         config_text=loaded.text,
-        **job.settings(loaded.get),
+        **job_lib.settings(loaded.get),
     )
-    inputs = job.open_inputs(what)
-    learner = student.Student(what, inputs, group)
-    read = lessons.Reader(what, inputs)
-    reload = lessons.Reload(what, group, learner, read, lambda: False)
+    inputs = job_lib.open_inputs(job)
+    student = student_lib.Student(job, inputs, group)
+    read = lessons.Reader(job, inputs)
+    reload = lessons.Reload(job, group, student, read, lambda: False)
     steps = []
     for step in range(FIRST_STEP, FIRST_STEP + 3):
         assert reload(step)
-        totals = learner.update(step)
-        tokens = what.tokens_per_step
+        totals = student.update(step)
+        tokens = job.tokens_per_step
         steps.append({k: float(v) / tokens for k, v in totals._asdict().items()})
-        steps[-1]["weight"] = learner.distillation_weight
-    teachers = [[t.peer, t.step] for t in learner.teachers.active]
-    return {"steps": steps, "teachers": teachers, "traces": learner.num_traces}
+        steps[-1]["weight"] = student.distillation_weight
+    teachers = [[t.peer, t.step] for t in student.teachers.active]
+    return {"steps": steps, "teachers": teachers, "traces": student.num_traces}
 
 
 if __name__ == "__main__":

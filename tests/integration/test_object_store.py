@@ -12,8 +12,10 @@ import time
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.codistill import lookup, staging
-from lmcodistill.storage import files, lease, places, publication
+from lmcodistill.codistill import prefetch
+from lmcodistill.exports import lookup
+from lmcodistill.storage import files, places, publication
+from lmcodistill.supervision import lease
 from tests.unit.storage import snapshots
 from tests.unit.storage.snapshots import check, publish, versions_in
 
@@ -44,7 +46,7 @@ def python(code: str, *arguments: object) -> subprocess.Popen:
 
 def test_snapshot_comes_back(where, tmp_path):
     snapshot = publish(where, 50)
-    publish(where, 100, incarnation=2)
+    publish(where, 100, generation=2)
 
     found = publication.committed(where, "export")
     publication.copy_verified(found[0], found[0].manifest(), "below", tmp_path)
@@ -104,7 +106,7 @@ def test_what_a_killed_writer_left_is_invisible_and_swept(where):
 
 def test_only_the_newest_and_the_protected_stay(where):
     made = [publish(where, step) for step in (50, 100, 150, 200)]
-    publish(where, 150, incarnation=2)
+    publish(where, 150, generation=2)
 
     publication.keep_newest(where, "export", 1, protected=made[:1])
 
@@ -165,8 +167,8 @@ def test_lease_is_held_renewed_lost_and_given_up(where, monkeypatch):
     other.release()
 
     assert was_told
-    assert (own.incarnation, other.incarnation) == (2, 3)
-    assert lease.Lease.acquire(where).incarnation == 4
+    assert (own.generation, other.generation) == (2, 3)
+    assert lease.Lease.acquire(where).generation == 4
 
 
 RACER = """
@@ -305,8 +307,8 @@ def test_stager_and_lease_outlive_a_server_that_is_down(
     publish(s3 / "exports", 50)
     own, lost = lease.Lease.acquire(s3 / "leases"), threading.Event()
     own.keep(lambda error: lost.set())
-    stager = staging.Stager(read, deadline_seconds=60.0)
-    request = staging.Request(1, s3 / "exports")
+    stager = prefetch.Stager(read, deadline_seconds=60.0)
+    request = prefetch.Request(1, s3 / "exports")
 
     object_store.stop()
     stager.begin([request])
@@ -326,11 +328,11 @@ def test_stager_and_lease_outlive_a_server_that_is_down(
 
 def test_slow_server_is_waited_for_beside_the_training(s3, object_store):
     publish(s3 / "exports", 50)
-    stager = staging.Stager(read, deadline_seconds=60.0)
+    stager = prefetch.Stager(read, deadline_seconds=60.0)
     object_store.delay(0.3)
     began, longest = time.monotonic(), 0.0
 
-    stager.begin([staging.Request(1, s3 / "exports")])
+    stager.begin([prefetch.Request(1, s3 / "exports")])
     while not stager.is_done:
         asked = time.perf_counter()
         stager.begin([])
@@ -344,10 +346,10 @@ def test_slow_server_is_waited_for_beside_the_training(s3, object_store):
 
 def test_server_too_slow_for_the_deadline_is_asked_again_later(s3, object_store):
     publish(s3 / "exports", 50)
-    stager = staging.Stager(read, deadline_seconds=1.0)
+    stager = prefetch.Stager(read, deadline_seconds=1.0)
 
     def look() -> dict:
-        stager.begin([staging.Request(1, s3 / "exports")])
+        stager.begin([prefetch.Request(1, s3 / "exports")])
         return wait_for(stager)
 
     object_store.delay(2.0)

@@ -87,7 +87,7 @@ def texts_of(data):
     """Returns the documents of every split, decoded from the shards."""
     found = {}
     for split in (*data.manifest.train, *data.manifest.held_out.values()):
-        ids = data.stream(split).read(0, split.tokens).tolist()
+        ids = data.tokens_of(split).read(0, split.tokens).tolist()
         texts, document = [], []
         for token in ids:
             if token == data.manifest.end_id:
@@ -331,10 +331,10 @@ def test_pretokenized_text_keeps_its_order_and_its_splits(tmp_path, lmcodistill)
     assert [piece.removeprefix("\u2581") for piece in data.vocabulary.pieces] == [
         "<unk>", "</s>", "a", "b", "<unk>", "c",
     ]  # fmt: skip
-    first, second = (data.stream(split) for split in data.manifest.train)
+    first, second = (data.tokens_of(split) for split in data.manifest.train)
     assert first.read(0, first.num_tokens).tolist() == [2, 3, 1, 1]
     assert second.read(0, second.num_tokens).tolist() == [4, 5, 1, 3, 2, 1]
-    validation = data.stream(data.held_out_split("validation"))
+    validation = data.tokens_of(data.held_out_split("validation"))
     assert validation.read(0, 4).tolist() == [2, 0, 0, 1]
     assert "2 token(s) outside the vocabulary" in result.stderr
 

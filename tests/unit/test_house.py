@@ -10,25 +10,29 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TREES = ("lmcodistill", "data_prep", "tools")
 MODULES = sorted(p for t in TREES for p in (ROOT / t).rglob("*.py"))
 PACKAGES = sorted(p for t in TREES[:2] for p in (ROOT / t).rglob("*.py"))
-# From the ground up. A room may import itself and the rooms on lower floors.
-FLOORS = {
-    "": 0,  # lmcodistill itself: the version
-    "errors": 0,
-    "tf_environment": 0,
-    "settings": 1,
-    "report": 2,
-    "storage": 2,
-    "data": 3,
-    "model": 3,
-    "codistill": 4,
-    "training": 5,
-    "planning": 5,
-    "experiments": 6,
-    "config": 6,
-    "commands": 7,
-    "cli": 8,
-    "__main__": 9,
-}
+# From the ground up. A room may import itself and the rooms before it.
+ROOMS = (
+    "errors",
+    "tf_environment",
+    "settings",
+    "report",
+    "storage",
+    "config",
+    "data",
+    "model",
+    "exports",
+    "codistill",
+    "inference",
+    "supervision",
+    "training",
+    "planning",
+    "experiments",
+    "commands",
+    "cli",
+    "__main__",
+)
+# lmcodistill itself holds the version.
+FLOORS = {"": 0} | {room: floor for floor, room in enumerate(ROOMS, 1)}
 ROOMS_OF_DATA_PREP = {"errors", "settings", "report", "storage", "data", ""}
 
 

@@ -72,7 +72,7 @@ def test_tokens_take_the_place_of_the_steps(plan):
 
     code, out, _ = plan(*arguments, "--tokens=1_000_000", "--json")
 
-    # 128 lanes of 32 tokens are 4,096 a step.
+    # 128 streams of 32 tokens are 4,096 a step.
     assert code == 0
     assert [p["steps"] for p in json.loads(out)["predictions"]] == [245, 245, 123, 245]
 

@@ -45,7 +45,7 @@ def test_token_ids_take_two_bytes_below_65536_and_four_from_there():
 def test_stream_reads_across_the_boundaries_of_shards(folder, start, length, expected):
     data = shards.ShardSet(folder)
 
-    actual = data.stream(data.train_split(0)).read(start, length)
+    actual = data.tokens_of(data.train_split(0)).read(start, length)
 
     assert actual.dtype == np.int32
     assert actual.tolist() == expected
@@ -56,20 +56,20 @@ def test_reading_beyond_the_stream_is_an_error(folder, start, length):
     data = shards.ShardSet(folder)
 
     with pytest.raises(IndexError, match="of 7 tokens"):
-        data.stream(data.train_split(0)).read(start, length)
+        data.tokens_of(data.train_split(0)).read(start, length)
 
 
 def test_empty_shard_is_passed_over(data_folder):
     data = shards.ShardSet(data_folder(train=[[[3], [], [4, 2]]], validation=[[]]))
 
-    assert data.stream(data.train_split(0)).read(0, 3).tolist() == [3, 4, 2]
-    assert data.stream(data.held_out_split("validation")).num_tokens == 0
+    assert data.tokens_of(data.train_split(0)).read(0, 3).tolist() == [3, 4, 2]
+    assert data.tokens_of(data.held_out_split("validation")).num_tokens == 0
 
 
 def test_ids_above_32767_stay_positive():
-    stream = shards.TokenStream([np.array([65_534, 1], "<u2")])
+    tokens = shards.SplitTokens([np.array([65_534, 1], "<u2")])
 
-    assert stream.read(0, 2).tolist() == [65_534, 1]
+    assert tokens.read(0, 2).tolist() == [65_534, 1]
 
 
 def test_partitions_and_held_out_splits_are_found_by_number_and_name(folder):
@@ -163,7 +163,7 @@ def test_shard_of_another_length_is_refused(folder, damage, found):
     damage(folder / "train-00000-of-00002" / "shard-00000.tokens")
 
     with pytest.raises(errors.DataError, match=f"{found}; the manifest says 6.*copy"):
-        data.stream(data.train_split(0))
+        data.tokens_of(data.train_split(0))
 
 
 def test_missing_partition_says_which_knobs_help(folder):

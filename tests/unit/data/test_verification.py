@@ -384,7 +384,7 @@ def test_folder_of_version_1_can_be_trained_on(make):
 
     data = shards.ShardSet(root)
 
-    assert data.stream(data.train_split(0)).num_tokens == data.train_split(0).tokens
+    assert data.tokens_of(data.train_split(0)).num_tokens == data.train_split(0).tokens
 
 
 def test_faults_beyond_the_limit_are_counted_only(monkeypatch):

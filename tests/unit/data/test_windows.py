@@ -9,16 +9,16 @@ from lmcodistill import errors
 from lmcodistill.data import shards, windows
 
 END = 99
-# Token p is p, but for the ends of documents after 4, 12 and 19 tokens. Two lanes
+# Token p is p, but for the ends of documents after 4, 12 and 19 tokens. Two streams
 # of 10 tokens hold three windows of 3 each: (10 - 1) // 3.
 TWENTY = np.arange(20)
 TWENTY[[4, 12, 19]] = END
 
 
-def training(tokens=TWENTY, lanes=2, window=3, reset_at_documents=True):
+def training(tokens=TWENTY, streams=2, window=3, reset_at_documents=True):
     return windows.TrainingWindows(
-        shards.TokenStream([np.asarray(tokens, "<u2")]),
-        global_batch_size=lanes,
+        shards.SplitTokens([np.asarray(tokens, "<u2")]),
+        global_batch_size=streams,
         window=window,
         end_id=END,
         reset_at_documents=reset_at_documents,
@@ -42,7 +42,7 @@ def test_training_windows_by_hand():
         assert window.weights.tolist() == [[1.0] * 3] * 2
 
 
-def test_state_is_zero_where_a_lane_begins_and_where_the_end_piece_is_read():
+def test_state_is_zero_where_a_stream_begins_and_where_the_end_piece_is_read():
     found = training()
 
     starts = [found.at(step, 0, 2).is_start.tolist() for step in range(3)]
@@ -56,7 +56,7 @@ def test_state_is_zero_where_a_lane_begins_and_where_the_end_piece_is_read():
     ]
 
 
-def test_without_resets_only_the_begin_of_a_lane_starts_anew():
+def test_without_resets_only_the_begin_of_a_stream_starts_anew():
     found = training(reset_at_documents=False)
 
     starts = [found.at(step, 0, 2).is_start for step in range(4)]
@@ -76,7 +76,7 @@ def test_epochs_repeat_and_start_with_zero_state():
 
 @pytest.mark.parametrize("step", [0, 1, 5])
 def test_replicas_together_read_what_one_would(step):
-    found = training(lanes=4, window=2)
+    found = training(streams=4, window=2)
 
     whole = found.at(step, 0, 4)
     halves = [found.at(step, first, 2) for first in (0, 2)]
@@ -87,7 +87,7 @@ def test_replicas_together_read_what_one_would(step):
         )
 
 
-def test_windows_of_a_lane_follow_each_other_without_a_gap():
+def test_windows_of_a_stream_follow_each_other_without_a_gap():
     found = training(window=2)
 
     inputs = np.concatenate([found.at(step, 0, 2).inputs for step in range(4)], 1)
@@ -98,7 +98,7 @@ def test_windows_of_a_lane_follow_each_other_without_a_gap():
 def test_windows_read_across_shards():
     pieces = np.split(TWENTY.astype("<u2"), [1, 5, 11])
     found = windows.TrainingWindows(
-        shards.TokenStream(pieces),
+        shards.SplitTokens(pieces),
         global_batch_size=2,
         window=3,
         end_id=END,
@@ -112,48 +112,48 @@ def test_windows_read_across_shards():
 
 
 def test_shortest_text_that_fits_is_one_window_and_its_last_target():
-    # 2 lanes of 3 + 1 tokens.
+    # 2 streams of 3 + 1 tokens.
     assert training(range(8)).windows_per_epoch == 1
     with pytest.raises(errors.DataError, match="has 7 tokens; .* at least 8.*WINDOW"):
         training(range(7))
 
 
-def test_text_with_less_than_a_token_per_lane_is_refused():
+def test_text_with_less_than_a_token_per_stream_is_refused():
     with pytest.raises(errors.DataError, match="has 1 tokens; .* at least 8"):
         training(range(1))
 
 
-def evaluation(num_tokens, lanes, window, **options):
+def evaluation(num_tokens, streams, window, **options):
     options = {"reset_at_documents": True, **options}
     return windows.EvaluationWindows(
-        shards.TokenStream([np.arange(num_tokens, dtype="<u2")]),
-        lanes=lanes,
+        shards.SplitTokens([np.arange(num_tokens, dtype="<u2")]),
+        streams=streams,
         window=window,
         end_id=END,
         **options,
     )
 
 
-def scored(found, lanes):
+def scored(found, streams):
     """Returns all (input, target) pairs with weight 1.0."""
     pairs = []
     for index in range(found.num_windows):
-        window = found.at(index, 0, lanes)
+        window = found.at(index, 0, streams)
         rows = window.weights == 1.0
         assert (window.weights[~rows] == 0.0).all()
         pairs += zip(window.inputs[rows], window.targets[rows], strict=True)
     return pairs
 
 
-# Lengths around the lanes' and windows' multiples, and more lanes than tokens.
+# Lengths around the streams' and windows' multiples, and more streams than tokens.
 SIZES = list(itertools.product((1, 2, 3, 7, 8, 9, 24, 25), (1, 2, 3, 8), (1, 3, 4)))
 
 
-@pytest.mark.parametrize(("num_tokens", "lanes", "window"), SIZES)
-def test_every_held_out_token_is_scored_exactly_once(num_tokens, lanes, window):
-    found = evaluation(num_tokens, lanes, window)
+@pytest.mark.parametrize(("num_tokens", "streams", "window"), SIZES)
+def test_every_held_out_token_is_scored_exactly_once(num_tokens, streams, window):
+    found = evaluation(num_tokens, streams, window)
 
-    pairs = scored(found, lanes)
+    pairs = scored(found, streams)
 
     # Each from the token before it, the first from `</s>`.
     expected = [(END if p == 0 else p - 1, p) for p in range(num_tokens)]
@@ -161,19 +161,19 @@ def test_every_held_out_token_is_scored_exactly_once(num_tokens, lanes, window):
     assert found.num_tokens == num_tokens
 
 
-@pytest.mark.parametrize(("num_tokens", "lanes", "window"), SIZES)
+@pytest.mark.parametrize(("num_tokens", "streams", "window"), SIZES)
 def test_first_tokens_alone_are_scored_where_fewer_are_asked_for(
-    num_tokens, lanes, window
+    num_tokens, streams, window
 ):
     wanted = (num_tokens + 1) // 2
 
-    found = evaluation(num_tokens, lanes, window, max_tokens=wanted)
+    found = evaluation(num_tokens, streams, window, max_tokens=wanted)
 
-    assert sorted(target for _, target in scored(found, lanes)) == list(range(wanted))
+    assert sorted(target for _, target in scored(found, streams)) == list(range(wanted))
 
 
 def test_evaluation_windows_by_hand():
-    # 5 tokens in 2 lanes of 3, windows of 2: the second lane lacks one token.
+    # 5 tokens in 2 streams of 3, windows of 2: the second stream lacks one token.
     found = evaluation(5, 2, 2)
 
     first, second = found.at(0, 0, 2), found.at(1, 0, 2)
@@ -196,11 +196,11 @@ def test_lanes_beyond_the_last_are_empty():
 
 
 def test_state_is_zero_after_the_end_of_a_held_out_document():
-    stream = shards.TokenStream([np.array([5, END, 6, 7], "<u2")])
-    options = {"lanes": 1, "window": 4, "end_id": END}
+    tokens = shards.SplitTokens([np.array([5, END, 6, 7], "<u2")])
+    options = {"streams": 1, "window": 4, "end_id": END}
 
-    resets = windows.EvaluationWindows(stream, reset_at_documents=True, **options)
-    carries = windows.EvaluationWindows(stream, reset_at_documents=False, **options)
+    resets = windows.EvaluationWindows(tokens, reset_at_documents=True, **options)
+    carries = windows.EvaluationWindows(tokens, reset_at_documents=False, **options)
 
     assert resets.at(0, 0, 1).inputs.tolist() == [[END, 5, END, 6]]
     assert resets.at(0, 0, 1).is_start.tolist() == [[True, False, True, False]]

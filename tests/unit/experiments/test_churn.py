@@ -8,7 +8,7 @@ from lmcodistill import errors
 from lmcodistill.commands import churn as command
 from lmcodistill.data import shards, windows
 from lmcodistill.experiments import churn, comparer
-from lmcodistill.model import language_model, readouts, weights
+from lmcodistill.model import language_model, output_head, weights
 from lmcodistill.settings import model as model_settings
 
 VOCAB_SIZE, END_ID = 7, 1
@@ -23,10 +23,10 @@ def model_of(seed):
     )
 
 
-def text_in(lanes):
+def text_in(streams):
     return windows.EvaluationWindows(
-        shards.TokenStream([TEXT]),
-        lanes=lanes,
+        shards.SplitTokens([TEXT]),
+        streams=streams,
         window=4,
         end_id=END_ID,
         reset_at_documents=True,
@@ -34,11 +34,11 @@ def text_in(lanes):
 
 
 def probs_of(model):
-    """Returns [tokens, V] without windows: the text in one piece, one lane."""
+    """Returns [tokens, V] without windows: the text in one piece, one stream."""
     inputs = np.array([[END_ID, *TEXT[:-1]]])
     starts = inputs == END_ID
     features, _ = model(inputs, starts, model.initial_state(1))
-    logits = readouts.logits_of(model.readout(features))
+    logits = output_head.logits_of(model.readout(features))
     return np.asarray(tf.nn.softmax(logits))
 
 

@@ -10,7 +10,7 @@ from lmcodistill.model import (
     language_model,
     lstm,
     objective,
-    readouts,
+    output_head,
     scoring,
     weights,
 )
@@ -131,7 +131,7 @@ def test_no_gradient_leaves_the_window_through_the_state():
 def test_gradient_of_every_weight_equals_automatic_differentiation(
     config, plain_layer, monkeypatch
 ):
-    monkeypatch.setattr(readouts, "CHUNK_BYTES", 3 * VOCAB_SIZE * 8)
+    monkeypatch.setattr(output_head, "CHUNK_BYTES", 3 * VOCAB_SIZE * 8)
     model = build(config)
     state = some_state(model)
     names = list(model.weights)
@@ -220,7 +220,9 @@ def test_teachers_matrices_are_kept_in_the_type_they_are_multiplied_in(config):
     assert kept["layer_0/recurrent_kernel"] == tf.bfloat16
     assert kept["layer_0/shift"] == tf.float32
     np.testing.assert_array_equal(ours.features, theirs.features)
-    np.testing.assert_array_equal(readouts.logits_of(ours), readouts.logits_of(theirs))
+    np.testing.assert_array_equal(
+        output_head.logits_of(ours), output_head.logits_of(theirs)
+    )
 
 
 def blind_model(config):

@@ -216,7 +216,7 @@ def test_reset_at_a_token_equals_a_new_window_from_there(layer_norm):
     np.testing.assert_array_equal(last.c, last_anew.c)
 
 
-def test_reset_concerns_only_its_own_lane():
+def test_reset_concerns_only_its_own_stream():
     x, _, state, weights = a_layer((3, 2, 3, 4), layer_norm=True)
     keep = np.ones([3, 2, 1])
     keep[1, 0] = 0.0

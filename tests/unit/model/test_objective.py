@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lmcodistill.model import losses, objective, readouts
+from lmcodistill.model import losses, objective, output_head
 
 # N does not divide by the rows of a chunk, so the last chunk is padded.
 NUM_POSITIONS, VOCAB_SIZE = 7, 5
@@ -15,12 +15,12 @@ SOFT_LOSSES = [*sorted(losses.SOFT_LOSSES), "logit_mse"]
 @pytest.fixture
 def many_chunks(monkeypatch):
     """Leaves room for 3 rows of float64 logits: chunks of 3, 3 and 1 + 2 padded."""
-    monkeypatch.setattr(readouts, "CHUNK_BYTES", ROWS_PER_CHUNK * VOCAB_SIZE * 8)
+    monkeypatch.setattr(output_head, "CHUNK_BYTES", ROWS_PER_CHUNK * VOCAB_SIZE * 8)
 
 
 def read_out(hidden, seed, dtype=tf.float64):
     generator = np.random.default_rng(seed)
-    return readouts.Readout(
+    return output_head.Readout(
         tf.constant(generator.normal(size=[NUM_POSITIONS, hidden]), dtype),
         tf.constant(generator.normal(size=[VOCAB_SIZE, hidden]), dtype),
         tf.constant(generator.normal(size=[VOCAB_SIZE]), dtype),
@@ -31,7 +31,7 @@ def read_out(hidden, seed, dtype=tf.float64):
 def by_logits(logits, dtype=tf.float64):
     """Returns a read-out with these [N, 2] logits: one-hot features."""
     size = len(logits)
-    return readouts.Readout(
+    return output_head.Readout(
         tf.eye(size, dtype=dtype),
         tf.constant(np.transpose(logits), dtype),
         tf.zeros([len(logits[0])], dtype),
@@ -125,7 +125,7 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     results = []
 
     for rows in (1, 3, NUM_POSITIONS):
-        monkeypatch.setattr(readouts, "CHUNK_BYTES", rows * VOCAB_SIZE * 8)
+        monkeypatch.setattr(output_head, "CHUNK_BYTES", rows * VOCAB_SIZE * 8)
         results.append(value_and_gradients(objective.training_objective, *arguments))
 
     for result in results[1:]:
@@ -148,7 +148,7 @@ def test_mean_of_two_teachers_is_of_probabilities():
     # is [5/8, 3/8]. The mean of the logits would give [0.634, 0.366].
     logits = [tf.constant([[np.log(3.0), 0.0]]), tf.zeros([1, 2], tf.float64)]
 
-    probs = readouts.mean_probs(logits)
+    probs = output_head.mean_probs(logits)
 
     np.testing.assert_allclose(probs, [[5 / 8, 3 / 8]], rtol=1e-12)
 
@@ -280,7 +280,7 @@ def sizes_in(graph):
 
 def sizes_in_objective():
     def step(features, kernel, bias, theirs):
-        student = readouts.Readout(features, kernel, bias, tf.float64)
+        student = output_head.Readout(features, kernel, bias, tf.float64)
         teacher = student._replace(features=theirs)
         soft = objective.SoftTargets([teacher], None, "kl", 1.0)
         return value_and_gradients(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lmcodistill.model import readouts, scoring
+from lmcodistill.model import output_head, scoring
 
 # N does not divide by the rows of a chunk, so the last chunk is padded.
 NUM_POSITIONS, VOCAB_SIZE = 7, 5
@@ -15,12 +15,12 @@ TARGETS = tf.constant([0, 4, 1, 2, 2, 3, 0])
 @pytest.fixture
 def many_chunks(monkeypatch):
     """Leaves room for 3 rows of float64 logits: chunks of 3, 3 and 1 + 2 padded."""
-    monkeypatch.setattr(readouts, "CHUNK_BYTES", ROWS_PER_CHUNK * VOCAB_SIZE * 8)
+    monkeypatch.setattr(output_head, "CHUNK_BYTES", ROWS_PER_CHUNK * VOCAB_SIZE * 8)
 
 
 def read_out(hidden, seed):
     generator = np.random.default_rng(seed)
-    return readouts.Readout(
+    return output_head.Readout(
         tf.constant(generator.normal(size=[NUM_POSITIONS, hidden])),
         tf.constant(generator.normal(size=[VOCAB_SIZE, hidden])),
         tf.constant(generator.normal(size=[VOCAB_SIZE])),
@@ -30,7 +30,7 @@ def read_out(hidden, seed):
 
 def by_logits(logits):
     """Returns a read-out with these [N, V] logits: one-hot features."""
-    return readouts.Readout(
+    return output_head.Readout(
         tf.eye(len(logits), dtype=tf.float64),
         tf.constant(np.transpose(logits), tf.float64),
         tf.zeros([len(logits[0])], tf.float64),
@@ -62,7 +62,7 @@ def test_label_losses_do_not_depend_on_chunks(many_chunks):
 
     actual = tf.function(scoring.label_losses, autograph=False)(models, TARGETS)
 
-    probs = readouts.mean_probs([readouts.logits_of(m) for m in models])
+    probs = output_head.mean_probs([output_head.logits_of(m) for m in models])
     expected = -np.log(np.asarray(probs)[np.arange(NUM_POSITIONS), TARGETS])
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
@@ -93,7 +93,7 @@ def test_disagreement_matches_hand_calculation():
 
 def test_disagreement_of_ensembles_is_of_their_mean_probabilities(many_chunks):
     models = [read_out(3, 10), read_out(4, 12), read_out(2, 13)]
-    probs = [np.asarray(tf.nn.softmax(readouts.logits_of(m))) for m in models]
+    probs = [np.asarray(tf.nn.softmax(output_head.logits_of(m))) for m in models]
     p, q = (probs[0] + probs[1]) / 2, probs[2]
 
     found = tf.function(scoring.disagreement, autograph=False)(
@@ -123,7 +123,7 @@ def test_confirmation_matches_hand_calculation():
 
 def test_confirmation_is_of_the_teachers_mean(many_chunks):
     models = [read_out(3, 10), read_out(4, 12), read_out(2, 13)]
-    p, *theirs = [np.asarray(tf.nn.softmax(readouts.logits_of(m))) for m in models]
+    p, *theirs = [np.asarray(tf.nn.softmax(output_head.logits_of(m))) for m in models]
     difference = (theirs[0] + theirs[1]) / 2 - p
 
     found = scoring.confirmation(models[0], models[1:], TARGETS)

@@ -56,5 +56,5 @@ def run() -> prediction.Run:
 
 @pytest.fixture
 def site(run, machine, network, storage) -> prediction.Site:
-    machines = dict.fromkeys(prediction.lanes_of(run), machine)
+    machines = dict.fromkeys(prediction.streams_of(run), machine)
     return prediction.Site(machines, network, storage)

@@ -15,10 +15,10 @@ def test_the_same_devices_make_four_shapes(run):
     ]
 
     assert found == [(1, 4, 8), (1, 8, 8), (1, 8, 16), (2, 4, 8)]
-    assert prediction.lanes_of(run) == [1, 2]
+    assert prediction.streams_of(run) == [1, 2]
 
 
-def test_a_shape_whose_lanes_cannot_be_shared_out_is_left_out(run):
+def test_a_shape_whose_streams_cannot_be_shared_out_is_left_out(run):
     batches = training.Batches(global_batch_size=12, window=4)
 
     found = prediction.shapes(dataclasses.replace(run, batches=batches))
@@ -26,7 +26,7 @@ def test_a_shape_whose_lanes_cannot_be_shared_out_is_left_out(run):
     assert [s.workers for s in found] == [4, 8, 4]
 
 
-def test_a_run_whose_own_lanes_cannot_be_shared_out_is_refused(run):
+def test_a_run_whose_own_streams_cannot_be_shared_out_is_refused(run):
     with pytest.raises(errors.UsageError, match="= 8 cannot be shared by .*=3"):
         prediction.shapes(dataclasses.replace(run, workers=3))
 
@@ -39,7 +39,7 @@ def test_one_group_takes_its_steps_times_its_step(run, site, machine, network):
     assert one.wall_seconds == pytest.approx(100 * step.total)
     assert one.device_seconds == pytest.approx(400 * step.total)
     assert one.tokens == 100 * 8 * 4
-    # Half the lanes each: half the elements, the same update.
+    # Half the streams each: half the elements, the same update.
     assert twice.step.elements == pytest.approx(step.elements / 2)
     assert twice.step.optimizer == step.optimizer
 
@@ -77,7 +77,7 @@ def test_break_even_is_the_ratio_of_the_steps(run, site):
     assert plan.break_even == pytest.approx((one / many, one / many / 2))
 
 
-def test_each_worker_has_the_figures_of_its_lanes(run, site, machine):
+def test_each_worker_has_the_figures_of_its_streams(run, site, machine):
     slow = dataclasses.replace(machine, matrix_rate=1.0)
     site = dataclasses.replace(site, machines={2: machine, 1: slow})
 
@@ -89,7 +89,7 @@ def test_each_worker_has_the_figures_of_its_lanes(run, site, machine):
 
 def test_four_students_read_three_exports_or_one(run, site, machine):
     run = dataclasses.replace(run, students=4, batches=training.Batches(16, 4))
-    machines = dict.fromkeys(prediction.lanes_of(run), machine)
+    machines = dict.fromkeys(prediction.streams_of(run), machine)
     site = dataclasses.replace(site, machines=machines)
 
     found = prediction.plan(run, site).exchanges

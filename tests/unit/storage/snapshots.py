@@ -15,9 +15,9 @@ def write_two_files(path: pathlib.Path) -> None:
     (path / "below" / "second.txt").write_bytes(SECOND)
 
 
-def owner(incarnation=1, key=None, check=lambda: None) -> publication.Ownership:
+def owner(generation=1, key=None, check=lambda: None) -> publication.Ownership:
     """Returns the right to publish of somebody who never loses it, if not told so."""
-    return publication.Ownership(incarnation, check, key)
+    return publication.Ownership(generation, check, key)
 
 
 def loses_at(call: int):

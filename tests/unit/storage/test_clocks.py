@@ -8,8 +8,9 @@ import time
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.codistill import lookup
-from lmcodistill.storage import lease, publication
+from lmcodistill.exports import lookup
+from lmcodistill.storage import publication
+from lmcodistill.supervision import lease
 from tests.unit.storage import snapshots
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -51,8 +52,8 @@ def choices(folder: pathlib.Path) -> list:
 
 @pytest.mark.parametrize("skew", [-DAY, DAY])
 def test_choices_are_the_same_whatever_the_files_say_of_their_age(tmp_path, skew):
-    for incarnation, step in ((1, 50), (1, 100), (2, 100), (2, 150)):
-        snapshots.publish(tmp_path / "exports", step, incarnation=incarnation)
+    for generation, step in ((1, 50), (1, 100), (2, 100), (2, 150)):
+        snapshots.publish(tmp_path / "exports", step, generation=generation)
     lease.Lease.acquire(tmp_path / "leases")
     before = choices(tmp_path)
     now = time.time()

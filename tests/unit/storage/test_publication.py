@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def test_snapshot_says_what_it_holds(tmp_path):
-    snapshot = publish(tmp_path, 50, incarnation=2)
+    snapshot = publish(tmp_path, 50, generation=2)
 
     assert snapshot.path == tmp_path / "export-000000050-i2"
     assert snapshot.version == (2, 50)
@@ -124,14 +124,14 @@ def test_committed_snapshot_is_never_rewritten_in_the_same_life(tmp_path):
 def test_next_life_writes_beside_what_was_there(tmp_path):
     snapshots.flip_a_bit(publish(tmp_path, 50).path / "first.txt")
 
-    check(publish(tmp_path, 50, incarnation=2))
+    check(publish(tmp_path, 50, generation=2))
 
     assert versions_in(tmp_path) == [(1, 50), (2, 50)]
 
 
-def test_order_is_by_incarnation_and_step_not_by_time_of_writing(tmp_path):
-    for incarnation, step in ((2, 100), (1, 2_000_000_000), (10, 50), (2, 50)):
-        publish(tmp_path, step, incarnation=incarnation)
+def test_order_is_by_generation_and_step_not_by_time_of_writing(tmp_path):
+    for generation, step in ((2, 100), (1, 2_000_000_000), (10, 50), (2, 50)):
+        publish(tmp_path, step, generation=generation)
     os.utime(tmp_path / "export-000000050-i2", (4e9, 4e9))
 
     assert versions_in(tmp_path) == [(1, 2_000_000_000), (2, 50), (2, 100), (10, 50)]
@@ -193,7 +193,7 @@ def test_keep_newest_removes_futures_that_were_given_up(tmp_path):
     for step in (50, 100, 150):
         publish(tmp_path, step)
     # The next life went on from 50, and has come to 100.
-    publish(tmp_path, 100, incarnation=2)
+    publish(tmp_path, 100, generation=2)
 
     publication.keep_newest(tmp_path, "export", 5)
 

@@ -13,10 +13,11 @@ import sentencepiece
 from lmcodistill.data import shards
 from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import files, layout, publication
-from lmcodistill.training import cluster, job, student
+from lmcodistill.training import cluster, student
+from lmcodistill.training import job as job_lib
 
 VOCAB_SIZE, END = 12, 2
-# 8 lanes' worth of text for two students, with ends of documents on the way.
+# 8 streams' worth of text for two students, with ends of documents on the way.
 TOKENS = np.random.default_rng(0).integers(3, VOCAB_SIZE, 120)
 TOKENS[[7, 31, 64, 99, 119]] = END
 
@@ -59,11 +60,11 @@ def data_dir(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture
-def a_job(data_dir, tmp_path) -> Callable[..., job.Job]:
+def a_job(data_dir, tmp_path) -> Callable[..., job_lib.Job]:
     """Makes jobs of a float64 model under plain gradient descent."""
 
-    def make(**changes) -> job.Job:
-        given = job.Job(
+    def make(**changes) -> job_lib.Job:
+        given = job_lib.Job(
             data_dir=data_dir,
             run_dir=tmp_path / "run",
             shared_dir=tmp_path / "run",
@@ -106,10 +107,10 @@ def owner() -> publication.Ownership:
 
 
 @pytest.fixture
-def make_student(group) -> Callable[[job.Job], student.Student]:
+def make_student(group) -> Callable[[job_lib.Job], student.Student]:
     """Builds the student of a job."""
 
-    def make(what: job.Job) -> student.Student:
-        return student.Student(what, job.open_inputs(what), group)
+    def make(job: job_lib.Job) -> student.Student:
+        return student.Student(job, job_lib.open_inputs(job), group)
 
     return make

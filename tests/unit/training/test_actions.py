@@ -10,7 +10,8 @@ import tensorflow as tf
 from lmcodistill import errors
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import faults, publication
-from lmcodistill.training import actions, job, metrics, publishing, saving, step
+from lmcodistill.training import actions, metrics, publishing, saving, step
+from lmcodistill.training import job as job_lib
 
 
 class NoReload:
@@ -31,9 +32,9 @@ def reports_of(a_job, make_student, tmp_path):
 
     def write(*given):
         path = tmp_path / "metrics.jsonl"
-        what = a_job()  # 10 tokens a step, a report every 2 steps.
+        job = a_job()  # 10 tokens a step, a report every 2 steps.
         writer = metrics.MetricsWriter(path, tmp_path / "events", 0)
-        report = actions.Report(what, make_student(what), writer, 0, NoReload())
+        report = actions.Report(job, make_student(job), writer, 0, NoReload())
         for at, one in enumerate(given, start=1):
             report(at, one)
         writer.close()
@@ -67,8 +68,8 @@ def no_faults_of_other_tests():
 def publish_of(a_job, owner):
     """Makes the action that publishes a student's exports."""
 
-    def make(what, learner):
-        return publishing.Publish(what, job.open_inputs(what), learner, owner)
+    def make(job, student):
+        return publishing.Publish(job, job_lib.open_inputs(job), student, owner)
 
     return make
 
@@ -76,31 +77,31 @@ def publish_of(a_job, owner):
 def test_weights_that_are_not_finite_are_never_saved(
     a_job, group, make_student, publish_of
 ):
-    what = a_job()
-    learner = make_student(what)
-    weight = learner.model.weights["embedding"]
+    job = a_job()
+    student = make_student(job)
+    weight = student.model.weights["embedding"]
     weight.assign(tf.fill(weight.shape, tf.constant(float("nan"), weight.dtype)))
-    checkpoint = saving.Checkpoint(what, group, learner, publish_of(what, learner))
+    checkpoint = saving.Checkpoint(job, group, student, publish_of(job, student))
 
     with pytest.raises(errors.DivergedError, match="embedding is not finite"):
         checkpoint(1, force=True)
 
-    assert not list(what.layout.checkpoints.glob("*"))
+    assert not list(job.layout.checkpoints.glob("*"))
 
 
-def steps_of(what):
-    found = publication.committed(what.layout.checkpoints, "ckpt")
+def steps_of(job):
+    found = publication.committed(job.layout.checkpoints, "ckpt")
     return [snapshot.step for snapshot in found]
 
 
 def test_refused_checkpoint_is_tried_again_after_one_two_and_four_steps(
     a_job, group, make_student, publish_of, monkeypatch
 ):
-    what = a_job(
+    job = a_job(
         training=training.Training(num_train_steps=100, checkpoint_every_steps=20)
     )
-    learner = make_student(what)
-    checkpoint = saving.Checkpoint(what, group, learner, publish_of(what, learner))
+    student = make_student(job)
+    checkpoint = saving.Checkpoint(job, group, student, publish_of(job, student))
     monkeypatch.setattr(saving, "_PAUSE", 0.0)  # The steps here take no time.
     # Every save passes `written` once.
     monkeypatch.setenv(
@@ -110,20 +111,20 @@ def test_refused_checkpoint_is_tried_again_after_one_two_and_four_steps(
     tried = []
     for at in range(1, 31):
         checkpoint(at)
-        tried.append((at, steps_of(what)))
+        tried.append((at, steps_of(job)))
 
     assert [at for at, steps in tried if steps][0] == 27  # 20, 21, 23, then 27.
-    assert steps_of(what) == [27]
+    assert steps_of(job) == [27]
 
 
 def test_storage_that_takes_long_to_refuse_is_tried_less_often(
     a_job, group, make_student, publish_of, monkeypatch
 ):
-    what = a_job(
+    job = a_job(
         training=training.Training(num_train_steps=100, checkpoint_every_steps=1)
     )
-    learner = make_student(what)
-    checkpoint = saving.Checkpoint(what, group, learner, publish_of(what, learner))
+    student = make_student(job)
+    checkpoint = saving.Checkpoint(job, group, student, publish_of(job, student))
     monkeypatch.setenv(
         faults.VARIABLE, "ckpt.written@1+:sleep=0.6;ckpt.before_rename@1+:fail"
     )
@@ -145,9 +146,9 @@ def test_storage_that_refuses_too_often_ends_the_run_and_leaves_the_last_good_on
     settings = training.Training(
         num_train_steps=100, checkpoint_every_steps=1, max_failed_saves=2
     )
-    what = a_job(training=settings)
-    learner = make_student(what)
-    checkpoint = saving.Checkpoint(what, group, learner, publish_of(what, learner))
+    job = a_job(training=settings)
+    student = make_student(job)
+    checkpoint = saving.Checkpoint(job, group, student, publish_of(job, student))
     checkpoint(1)
     monkeypatch.setattr(saving, "_PAUSE", 0.0)
     monkeypatch.setenv(faults.VARIABLE, "ckpt.written@1+:fail")
@@ -156,14 +157,14 @@ def test_storage_that_refuses_too_often_ends_the_run_and_leaves_the_last_good_on
         for at in (2, 3, 4, 5):
             checkpoint(at)
 
-    assert steps_of(what) == [1]
+    assert steps_of(job) == [1]
 
 
 def test_export_that_storage_refuses_is_skipped(
     a_job, make_student, publish_of, monkeypatch
 ):
-    what = a_job(exchange=codistillation.Exchange(publish_every_steps=2))
-    publish = publish_of(what, make_student(what))
+    job = a_job(exchange=codistillation.Exchange(publish_every_steps=2))
+    publish = publish_of(job, make_student(job))
     monkeypatch.setenv(faults.VARIABLE, "export.written@1:fail")
 
     publish(2)
@@ -171,15 +172,15 @@ def test_export_that_storage_refuses_is_skipped(
     publish(4)
     publish._publisher.wait()
 
-    found = publication.committed(what.layout.exports, "export")
+    found = publication.committed(job.layout.exports, "export")
     assert [snapshot.step for snapshot in found] == [4]
 
 
 def test_last_export_that_storage_refuses_is_an_error(
     a_job, make_student, publish_of, monkeypatch
 ):
-    what = a_job()
-    publish = publish_of(what, make_student(what))
+    job = a_job()
+    publish = publish_of(job, make_student(job))
     monkeypatch.setenv(faults.VARIABLE, "export.written@1+:fail")
 
     with pytest.raises(errors.SnapshotError, match="last export, of step 10"):
@@ -209,12 +210,12 @@ def test_young_exports_stay_for_peers_that_read_slowly(
     exchange = codistillation.Exchange(
         publish_every_steps=2, keep_exports=1, keep_export_seconds=seconds
     )
-    what = a_job(exchange=exchange)
-    publish = publish_of(what, make_student(what))
+    job = a_job(exchange=exchange)
+    publish = publish_of(job, make_student(job))
 
     for at in (2, 4, 6):
         publish(at)
         publish._publisher.wait()
 
-    found = publication.committed(what.layout.exports, "export")
+    found = publication.committed(job.layout.exports, "export")
     assert [snapshot.step for snapshot in found] == kept

@@ -25,7 +25,7 @@ def values(step):
 def save(tmp_path):
     """Saves into the test's folder; all stay unless told otherwise."""
 
-    def run(step, validation=None, incarnation=1, keep=10, best=0, **manifest):
+    def run(step, validation=None, generation=1, keep=10, best=0, **manifest):
         checkpoints.save(
             tmp_path,
             step,
@@ -34,7 +34,7 @@ def save(tmp_path):
             training.Training(
                 num_train_steps=1, keep_checkpoints=keep, keep_best_checkpoints=best
             ),
-            owner=publication.Ownership(incarnation, lambda: None),
+            owner=publication.Ownership(generation, lambda: None),
             validation=validation,
         )
 
@@ -64,9 +64,9 @@ def test_checkpoint_comes_back_bit_for_bit(save, tmp_path):
     assert manifest["validation_cross_entropy"] == 3.5
 
 
-def test_newest_is_by_incarnation_and_step_not_by_time(save, tmp_path):
-    for step, incarnation in ((100, 1), (300, 1), (200, 2), (150, 1)):
-        save(step, incarnation=incarnation)
+def test_newest_is_by_generation_and_step_not_by_time(save, tmp_path):
+    for step, generation in ((100, 1), (300, 1), (200, 2), (150, 1)):
+        save(step, generation=generation)
 
     assert checkpoints.newest(tmp_path).version == (2, 200)
 
@@ -108,7 +108,7 @@ def test_best_one_is_kept_beside_the_newest(save, tmp_path):
         ([(1, 10, 1.0), (1, 20, 1.0)], 1, [10]),
         ([(1, 10, None), (1, 20, None)], 1, []),
         ([(1, 10, float("nan")), (1, 20, 9.0)], 2, [20]),
-        # Step 30 was given up when incarnation 2 went on from step 10.
+        # Step 30 was given up when generation 2 went on from step 10.
         ([(1, 10, 3.0), (1, 30, 1.0), (2, 20, 2.0)], 1, [20]),
         ([(1, 10, 3.0), (1, 30, 1.0), (2, 40, 2.0)], 1, [30]),
     ],
@@ -137,7 +137,7 @@ def test_step_of_a_damaged_checkpoint_is_saved_again(save, tmp_path):
         save(step)
     damage(tmp_path, "ckpt-000000200-i1")
 
-    save(200, incarnation=2)
+    save(200, generation=2)
 
     assert checkpoints.newest(tmp_path).version == (2, 200)
 

@@ -8,55 +8,56 @@ import pytest
 from lmcodistill import errors
 from lmcodistill.settings import codistillation, schedules, training
 from lmcodistill.storage import publication
-from lmcodistill.training import checkpoints, job
+from lmcodistill.training import checkpoints
+from lmcodistill.training import job as job_lib
 
 
-def save(what, step, vocabulary):
+def save(job, step, vocabulary):
     checkpoints.save(
-        what.layout.checkpoints,
+        job.layout.checkpoints,
         step,
         {"a": np.zeros(1)},
         {"vocabulary": vocabulary},
-        what.training,
+        job.training,
         owner=publication.Ownership(1, lambda: None),
     )
 
 
 def test_checkpoint_of_another_vocabulary_is_refused(a_job):
-    what = a_job()
-    save(what, 100, "0" * 64)
+    job = a_job()
+    save(job, 100, "0" * 64)
 
     with pytest.raises(errors.DataError, match="100-i1 was trained with vocabulary"):
-        job.check_vocabulary(what, job.open_inputs(what))
+        job_lib.check_vocabulary(job, job_lib.open_inputs(job))
 
 
 def test_checkpoint_of_the_same_vocabulary_is_taken(a_job):
-    what = a_job()
-    inputs = job.open_inputs(what)
+    job = a_job()
+    inputs = job_lib.open_inputs(job)
 
-    job.check_vocabulary(what, inputs)  # A run that has no checkpoint yet.
-    save(what, 100, inputs.data.manifest.vocabulary)
-    job.check_vocabulary(what, inputs)
+    job_lib.check_vocabulary(job, inputs)  # A run that has no checkpoint yet.
+    save(job, 100, inputs.data.manifest.vocabulary)
+    job_lib.check_vocabulary(job, inputs)
 
 
 def test_checkpoint_with_a_damaged_manifest_is_passed_over(a_job):
-    what = a_job()
-    inputs = job.open_inputs(what)
-    save(what, 100, inputs.data.manifest.vocabulary)
-    save(what, 200, inputs.data.manifest.vocabulary)
-    newest = what.layout.checkpoints / "ckpt-000000200-i1"
+    job = a_job()
+    inputs = job_lib.open_inputs(job)
+    save(job, 100, inputs.data.manifest.vocabulary)
+    save(job, 200, inputs.data.manifest.vocabulary)
+    newest = job.layout.checkpoints / "ckpt-000000200-i1"
     (newest / "manifest.json").write_text("{")
 
-    job.check_vocabulary(what, inputs)
+    job_lib.check_vocabulary(job, inputs)
 
 
 def test_model_takes_the_vocabulary_size_of_the_data_and_no_other(a_job):
-    what = a_job()
-    other = dataclasses.replace(what.model, vocab_size=13)
+    job = a_job()
+    other = dataclasses.replace(job.model, vocab_size=13)
 
-    assert job.open_inputs(what).model.vocab_size == 12
+    assert job_lib.open_inputs(job).model.vocab_size == 12
     with pytest.raises(errors.UsageError, match="VOCAB_SIZE = 13, but .* 12 pieces"):
-        job.open_inputs(a_job(model=other))
+        job_lib.open_inputs(a_job(model=other))
 
 
 @pytest.mark.parametrize(
@@ -68,18 +69,18 @@ def test_model_takes_the_vocabulary_size_of_the_data_and_no_other(a_job):
 )
 def test_students_who_could_not_teach_each_other_are_refused(a_job, changes, reason):
     with pytest.raises(errors.UsageError, match=reason):
-        job.check_peers(a_job(**changes))
+        job_lib.check_peers(a_job(**changes))
 
 
 def test_automatic_weight_without_a_teacher_is_refused(a_job):
-    what = dataclasses.replace(
+    job = dataclasses.replace(
         a_job(),
         weight=schedules.DistillationWeight(schedule="auto"),
         distillation=codistillation.Distillation(targets="uniform"),
     )
 
     with pytest.raises(errors.UsageError, match="WEIGHT_SCHEDULE"):
-        job.check_peers(what)
+        job_lib.check_peers(job)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,6 @@ def test_weights_that_have_no_common_start_or_step_are_not_averaged(a_job, chang
         "distillation": codistillation.Distillation(targets="weights"),
     }
 
-    job.check_peers(dataclasses.replace(a_job(), **fitting))
+    job_lib.check_peers(dataclasses.replace(a_job(), **fitting))
     with pytest.raises(errors.UsageError, match="of one start at one step"):
-        job.check_peers(dataclasses.replace(a_job(), **(fitting | changes)))
+        job_lib.check_peers(dataclasses.replace(a_job(), **(fitting | changes)))

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.codistill import exporter
+from lmcodistill.exports import writer
 from lmcodistill.model import weights
 from lmcodistill.settings import codistillation
 from lmcodistill.storage import publication
-from lmcodistill.training import job, lessons
+from lmcodistill.training import job as job_lib
+from lmcodistill.training import lessons
 
 EVERY_TWO = {"publish_every_steps": 2, "reload_every_steps": 2}
 
@@ -19,20 +20,20 @@ EVERY_TWO = {"publish_every_steps": 2, "reload_every_steps": 2}
 @pytest.fixture
 def publish_peer(a_job):
     """Publishes an export of student 1, with weights that the seed decides."""
-    what = a_job()
-    inputs = job.open_inputs(what)
-    one = exporter.Exporter(
+    job = a_job()
+    inputs = job_lib.open_inputs(job)
+    one = writer.Exporter(
         inputs.model, inputs.data.vocabulary, student=1, reset_at_documents=True
     )
 
-    def publish(at, seed=0, incarnation=1, scale=1.0):
+    def publish(at, seed=0, generation=1, scale=1.0):
         values = weights.initial(inputs.model, 12, seed)
         dtype = inputs.model.weight_dtype
         return one.publish(
-            what.peer_layout(1).exports,
+            job.peer_layout(1).exports,
             at,
             {n: np.asarray(scale * v, dtype) for n, v in values.items()},
-            publication.Ownership(incarnation, lambda: None),
+            publication.Ownership(generation, lambda: None),
         )
 
     return publish
@@ -40,9 +41,9 @@ def publish_peer(a_job):
 
 @pytest.fixture
 def make_reload(group):
-    def make(what, learner, asked_to_stop=lambda: False):
-        reader = lessons.Reader(what, job.open_inputs(what))
-        return lessons.Reload(what, group, learner, reader, asked_to_stop)
+    def make(job, student, asked_to_stop=lambda: False):
+        reader = lessons.Reader(job, job_lib.open_inputs(job))
+        return lessons.Reload(job, group, student, reader, asked_to_stop)
 
     return make
 
@@ -59,8 +60,8 @@ def look(reload, at):
     reload.swap_staged(at + 1)
 
 
-def teachers_of(learner):
-    return [(t.peer, t.step) for t in learner.teachers.active]
+def teachers_of(student):
+    return [(t.peer, t.step) for t in student.teachers.active]
 
 
 def flip_a_bit(snapshot):
@@ -78,89 +79,89 @@ def scheduled(a_job, **changes):
 def test_no_teacher_is_loaded_in_burn_in(
     a_job, make_student, publish_peer, make_reload
 ):
-    what = a_job()  # Burn-in of 2 steps.
-    learner = make_student(what)
+    job = a_job()  # Burn-in of 2 steps.
+    student = make_student(job)
     publish_peer(1)
-    reload = make_reload(what, learner)
+    reload = make_reload(job, student)
 
     seen = []
     for at in range(3):
         look(reload, at)
-        seen.append(teachers_of(learner))
+        seen.append(teachers_of(student))
 
     assert seen == [[], [], [(1, 1)]]
 
 
 def test_peer_without_exports_is_not_waited_for(a_job, make_student, make_reload):
-    what = a_job()
-    learner = make_student(what)
+    job = a_job()
+    student = make_student(job)
 
-    look(make_reload(what, learner), 2)
+    look(make_reload(job, student), 2)
 
-    assert teachers_of(learner) == []
+    assert teachers_of(student) == []
 
 
 def test_freshest_export_teaches_and_a_damaged_one_does_not(
     a_job, make_student, publish_peer, make_reload
 ):
-    what = a_job()
-    learner = make_student(what)
-    reload = make_reload(what, learner)
+    job = a_job()
+    student = make_student(job)
+    reload = make_reload(job, student)
     publish_peer(2, seed=1)
     look(reload, 2)
-    first = teachers_of(learner)
+    first = teachers_of(student)
     flip_a_bit(publish_peer(4, seed=2))
 
     look(reload, 4)
-    after_damage = teachers_of(learner)
+    after_damage = teachers_of(student)
     refusals = reload.refusals
     publish_peer(6, seed=3)
     look(reload, 6)
 
     assert first == after_damage == [(1, 2)]
     assert refusals == {"digest": 1}
-    assert teachers_of(learner) == [(1, 6)]
+    assert teachers_of(student) == [(1, 6)]
 
 
 def test_damaged_newest_export_leaves_the_one_before_it_to_teach(
     a_job, make_student, publish_peer, make_reload
 ):
-    what = a_job()
-    learner = make_student(what)
+    job = a_job()
+    student = make_student(job)
     publish_peer(2, seed=1)
     flip_a_bit(publish_peer(4, seed=2))
 
-    look(make_reload(what, learner), 4)
+    look(make_reload(job, student), 4)
 
-    assert teachers_of(learner) == [(1, 2)]
+    assert teachers_of(student) == [(1, 2)]
 
 
 def test_a_later_life_of_the_peer_is_followed_though_its_step_is_smaller(
     a_job, make_student, publish_peer, make_reload
 ):
-    what = a_job()
-    learner = make_student(what)
-    reload = make_reload(what, learner)
+    job = a_job()
+    student = make_student(job)
+    reload = make_reload(job, student)
     publish_peer(6, seed=1)
     look(reload, 2)
-    publish_peer(4, seed=2, incarnation=2)
+    publish_peer(4, seed=2, generation=2)
 
     look(reload, 4)
 
-    assert teachers_of(learner) == [(1, 4)]
+    assert teachers_of(student) == [(1, 4)]
 
 
 def test_weights_that_predict_worse_than_a_guess_do_not_teach(
     a_job, make_student, publish_peer, make_reload
 ):
-    what = a_job()
-    learner = make_student(what)
-    reload = make_reload(what, learner)
+    job = a_job()
+    student = make_student(job)
+    reload = make_reload(job, student)
     publish_peer(2, scale=1_000.0)
 
     look(reload, 2)
 
-    assert teachers_of(learner) == []
+    assert teachers_of(student) == []
     assert reload.refusals == {"probe": 1}
 
 
@@ -168,15 +169,15 @@ def test_teacher_beyond_the_largest_staleness_is_let_go_and_stays_away(
     a_job, make_student, publish_peer, make_reload
 ):
     exchange = codistillation.Exchange(**EVERY_TWO, max_staleness_steps=3)
-    what = a_job(exchange=exchange)
-    learner = make_student(what)
-    reload = make_reload(what, learner)
+    job = a_job(exchange=exchange)
+    student = make_student(job)
+    reload = make_reload(job, student)
     publish_peer(2)
 
     seen = {}
     for at in range(2, 9):
         look(reload, at)
-        seen[at] = teachers_of(learner)
+        seen[at] = teachers_of(student)
 
     assert seen[5] == [(1, 2)]
     assert [seen[at] for at in (6, 7, 8)] == [[], [], []]
@@ -185,49 +186,49 @@ def test_teacher_beyond_the_largest_staleness_is_let_go_and_stays_away(
 def test_scheduled_exchange_takes_the_export_of_its_step_not_the_newest(
     a_job, make_student, publish_peer, make_reload
 ):
-    what = scheduled(a_job, delay_steps=2)
-    learner = make_student(what)
+    job = scheduled(a_job, delay_steps=2)
+    student = make_student(job)
     for at in (2, 4, 6):
         publish_peer(at, seed=at)
 
-    make_reload(what, learner)(4)
+    make_reload(job, student)(4)
 
-    assert teachers_of(learner) == [(1, 2)]
+    assert teachers_of(student) == [(1, 2)]
 
 
 def test_scheduled_exchange_waits_for_an_export_in_place_of_a_damaged_one(
     a_job, make_student, publish_peer, make_reload
 ):
-    what = scheduled(a_job)
-    learner = make_student(what)
+    job = scheduled(a_job)
+    student = make_student(job)
     flip_a_bit(publish_peer(4, seed=1))
-    reload = make_reload(what, learner)
+    reload = make_reload(job, student)
     asked = []
 
     def mend_when_asked():
         asked.append(None)
         if len(asked) == 3:  # The peer restarted and came to that step again.
-            publish_peer(4, seed=1, incarnation=2)
+            publish_peer(4, seed=1, generation=2)
         return False
 
-    reload = make_reload(what, learner, mend_when_asked)
+    reload = make_reload(job, student, mend_when_asked)
 
     assert reload(4)
-    assert teachers_of(learner) == [(1, 4)]
+    assert teachers_of(student) == [(1, 4)]
 
 
 def test_scheduled_exchange_gives_up_at_its_deadline(a_job, make_student, make_reload):
-    what = scheduled(a_job, deadline_seconds=0.01)
+    job = scheduled(a_job, deadline_seconds=0.01)
 
     with pytest.raises(errors.GroupLostError, match=r"\[1\] did not all publish .* 4 "):
-        make_reload(what, make_student(what))(4)
+        make_reload(job, make_student(job))(4)
 
 
 def test_request_to_stop_ends_the_wait_for_a_scheduled_export(
     a_job, make_student, make_reload
 ):
-    what = scheduled(a_job)
-    reload = make_reload(what, make_student(what), asked_to_stop=lambda: True)
+    job = scheduled(a_job)
+    reload = make_reload(job, make_student(job), asked_to_stop=lambda: True)
 
     assert not reload(4)
 
@@ -235,9 +236,9 @@ def test_request_to_stop_ends_the_wait_for_a_scheduled_export(
 def test_what_a_scheduled_reload_needs_next_is_read_ahead(
     a_job, make_student, publish_peer, make_reload
 ):
-    what = scheduled(a_job)
-    learner = make_student(what)
-    reload = make_reload(what, learner)
+    job = scheduled(a_job)
+    student = make_student(job)
+    reload = make_reload(job, student)
     publish_peer(4, seed=1)
     reload(4)
     publish_peer(6, seed=2)
@@ -247,25 +248,25 @@ def test_what_a_scheduled_reload_needs_next_is_read_ahead(
 
     reload(6)
 
-    assert teachers_of(learner) == [(1, 6)]
+    assert teachers_of(student) == [(1, 6)]
 
 
 def test_offline_teachers_are_read_once_at_the_end_of_burn_in(
     a_job, make_student, publish_peer, make_reload
 ):
     path = str(publish_peer(2).path)
-    what = a_job(
+    job = a_job(
         distillation=codistillation.Distillation(
             targets="offline", offline_exports=(path,)
         )
     )
-    learner = make_student(what)
-    reload = make_reload(what, learner)
+    student = make_student(job)
+    reload = make_reload(job, student)
 
     seen = []
     for at in range(4):
         reload(at)
-        seen.append(teachers_of(learner))
+        seen.append(teachers_of(student))
 
     assert seen == [[], [], [(0, 2)], [(0, 2)]]
 
@@ -273,13 +274,13 @@ def test_offline_teachers_are_read_once_at_the_end_of_burn_in(
 def test_teachers_of_a_key_are_read_with_that_key_only(
     a_job, make_student, publish_peer, make_reload
 ):
-    what = dataclasses.replace(a_job(), key=b"0123456789abcdef")
-    learner = make_student(what)
-    reload = make_reload(what, learner)
+    job = dataclasses.replace(a_job(), key=b"0123456789abcdef")
+    student = make_student(job)
+    reload = make_reload(job, student)
     publish_peer(2)  # Not signed.
 
     look(reload, 2)
 
-    assert teachers_of(learner) == []
+    assert teachers_of(student) == []
     assert reload.refusals == {"signature": 1}
-    assert np.isfinite(learner.model.weights["embedding"].numpy()).all()
+    assert np.isfinite(student.model.weights["embedding"].numpy()).all()

@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.codistill import exports
+from lmcodistill.exports import reader
 from lmcodistill.model import language_model, weights
 from lmcodistill.settings import codistillation, model, schedules, training
-from lmcodistill.training import checkpoints, job
+from lmcodistill.training import checkpoints
+from lmcodistill.training import job as job_lib
 
 VOCAB_SIZE = 12
 # The teacher is of another width and depth than the student.
@@ -20,30 +21,30 @@ TEACHER = model.LanguageModel(
 NO_BURN_IN = schedules.DistillationWeight(burn_in_steps=0, weight=0.7)
 
 
-def a_lesson(what, student=1, step=0, seed=9):
+def a_lesson(job, student=1, step=0, seed=9):
     """Returns an export of a peer that was never on disk."""
-    return exports.Export(
+    return reader.Export(
         source="students/1",
         student=student,
         step=step,
         config=TEACHER,
         vocab_size=VOCAB_SIZE,
-        vocabulary=job.open_inputs(what).data.manifest.vocabulary,
+        vocabulary=job_lib.open_inputs(job).data.manifest.vocabulary,
         reset_at_documents=True,
-        incarnation=1,
+        generation=1,
         weights=weights.initial(TEACHER, VOCAB_SIZE, seed),
     )
 
 
-def weights_of(learner):
-    return {name: v.numpy() for name, v in learner.model.weights.items()}
+def weights_of(student):
+    return {name: v.numpy() for name, v in student.model.weights.items()}
 
 
 def equal(first, second):
     return all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def naive_gradients(what, soft_probs, weight=0.7):
+def naive_gradients(job, soft_probs, weight=0.7):
     """Returns psi's sum and the gradients of the first update, all logits held.
 
     Args:
@@ -51,25 +52,25 @@ def naive_gradients(what, soft_probs, weight=0.7):
         soft_probs: [N, V] soft targets.
         weight: Of psi.
     """
-    inputs = job.open_inputs(what)
+    inputs = job_lib.open_inputs(job)
     window = inputs.windows.at(0, 0, 2)
-    values = weights.initial(inputs.model, VOCAB_SIZE, what.training.seed)
-    learner = language_model.LanguageModel(inputs.model, VOCAB_SIZE, values)
+    values = weights.initial(inputs.model, VOCAB_SIZE, job.training.seed)
+    student = language_model.LanguageModel(inputs.model, VOCAB_SIZE, values)
     tokens, is_start = tf.constant(window.inputs), tf.constant(window.is_start)
     targets = window.targets.T.reshape(-1)
 
     @tf.function(autograph=False)
     def run():
         with tf.GradientTape() as tape:
-            features, _ = learner(tokens, is_start, learner.initial_state(2))
-            readout = learner.readout(features)
+            features, _ = student(tokens, is_start, student.initial_state(2))
+            readout = student.readout(features)
             logits = readout.features @ tf.transpose(readout.kernel) + readout.bias
             log_p = tf.nn.log_softmax(logits)
             labels = tf.one_hot(targets, VOCAB_SIZE, dtype=tf.float64)
             psi = -tf.reduce_sum(soft_probs * log_p)
             loss = (weight * psi - tf.reduce_sum(labels * log_p)) / 10.0
-        names = list(learner.weights)
-        gradients = tape.gradient(loss, [learner.weights[n] for n in names])
+        names = list(student.weights)
+        gradients = tape.gradient(loss, [student.weights[n] for n in names])
         gradients = [tf.convert_to_tensor(g) for g in gradients]
         return psi, dict(zip(names, gradients, strict=True))
 
@@ -89,58 +90,58 @@ def probs_of_teacher(tokens, is_start):
 
 @pytest.mark.parametrize("targets", ["none", "peers", "uniform", "unigram"])
 def test_update_is_gradient_descent_on_the_objective(targets, a_job, make_student):
-    what = a_job(
+    job = a_job(
         weight=NO_BURN_IN,
         distillation=codistillation.Distillation(targets=targets),
     )
-    window = job.open_inputs(what).windows.at(0, 0, 2)
+    window = job_lib.open_inputs(job).windows.at(0, 0, 2)
     tokens, is_start = tf.constant(window.inputs), tf.constant(window.is_start)
-    counts = np.bincount(partition_of(what), minlength=VOCAB_SIZE) + 1.0
+    counts = np.bincount(partition_of(job), minlength=VOCAB_SIZE) + 1.0
     soft = {
         "none": np.zeros([10, VOCAB_SIZE]),
         "peers": probs_of_teacher(tokens, is_start),
         "uniform": np.full([10, VOCAB_SIZE], 1 / VOCAB_SIZE),
         "unigram": np.tile(counts / counts.sum(), [10, 1]),
     }[targets]
-    psi, gradients = naive_gradients(what, soft)
-    learner = make_student(what)
+    psi, gradients = naive_gradients(job, soft)
+    student = make_student(job)
     if targets == "peers":
-        learner.teachers.adopt([a_lesson(what)], at=0)
-    before = weights_of(learner)
+        student.teachers.adopt([a_lesson(job)], at=0)
+    before = weights_of(student)
 
-    totals = learner.update(0, asked_to_stop=False)
+    totals = student.update(0, asked_to_stop=False)
 
     # Totals and the distribution of label smoothing are float32.
     assert float(totals.soft_loss) == pytest.approx(psi, rel=1e-6)
-    for name, after in weights_of(learner).items():
+    for name, after in weights_of(student).items():
         np.testing.assert_allclose(
             after, before[name] - 0.5 * gradients[name], rtol=1e-6, atol=1e-9
         )
 
 
-def partition_of(what):
-    data = job.open_inputs(what).data
-    stream = data.stream(data.train_split(what.student))
-    return stream.read(0, stream.num_tokens)
+def partition_of(job):
+    data = job_lib.open_inputs(job).data
+    tokens = data.tokens_of(data.train_split(job.student))
+    return tokens.read(0, tokens.num_tokens)
 
 
 def test_clipped_update_moves_by_the_rate_times_the_clip_norm(a_job, make_student):
     optimizer = training.Optimizer(name="sgd", clip_norm=1e-3)
-    learner = make_student(a_job(optimizer=optimizer))
-    before = weights_of(learner)
+    student = make_student(a_job(optimizer=optimizer))
+    before = weights_of(student)
 
-    totals = learner.update(0, asked_to_stop=False)
+    totals = student.update(0, asked_to_stop=False)
 
-    moved = [after - before[name] for name, after in weights_of(learner).items()]
+    moved = [after - before[name] for name, after in weights_of(student).items()]
     length = np.sqrt(sum((m**2).sum() for m in moved))
     assert length == pytest.approx(0.5 * 1e-3, rel=1e-6)
     assert float(totals.gradient_norm) > 1e-3
 
 
 def test_teachers_count_from_the_last_step_of_burn_in_on(a_job, make_student):
-    what = a_job()  # Burn-in of 2 steps: updates 0 and 1 are on labels alone.
-    taught, alone = make_student(what), make_student(what)
-    taught.teachers.adopt([a_lesson(what)], at=0)
+    job = a_job()  # Burn-in of 2 steps: updates 0 and 1 are on labels alone.
+    taught, alone = make_student(job), make_student(job)
+    taught.teachers.adopt([a_lesson(job)], at=0)
 
     soft_losses, same = [], []
     for number in range(3):
@@ -154,15 +155,15 @@ def test_teachers_count_from_the_last_step_of_burn_in_on(a_job, make_student):
 
 
 def test_teacher_learns_nothing_and_reads_on(a_job, make_student):
-    what = a_job(weight=NO_BURN_IN)
-    learner = make_student(what)
-    learner.teachers.adopt([a_lesson(what)], at=0)
-    (teacher,) = learner.teachers.active
-    expected = a_lesson(what).weights
+    job = a_job(weight=NO_BURN_IN)
+    student = make_student(job)
+    student.teachers.adopt([a_lesson(job)], at=0)
+    (teacher,) = student.teachers.active
+    expected = a_lesson(job).weights
 
     states = []
     for number in range(2):
-        learner.update(number, False)
+        student.update(number, False)
         states.append(
             np.concatenate([np.ravel(x) for x in tf.nest.flatten(teacher.state)])
         )
@@ -173,15 +174,15 @@ def test_teacher_learns_nothing_and_reads_on(a_job, make_student):
 
 
 def test_swapped_teacher_is_used_without_tracing_again(a_job, make_student):
-    what = a_job(weight=NO_BURN_IN)
-    learner = make_student(what)
+    job = a_job(weight=NO_BURN_IN)
+    student = make_student(job)
     traces, losses = [], []
 
     for number in range(3):
-        lesson = a_lesson(what, step=number, seed=number)
-        learner.teachers.adopt([lesson], at=number)
-        losses.append(float(learner.update(number, False).teacher_label_loss))
-        traces.append(learner.num_traces)
+        lesson = a_lesson(job, step=number, seed=number)
+        student.teachers.adopt([lesson], at=number)
+        losses.append(float(student.update(number, False).teacher_label_loss))
+        traces.append(student.num_traces)
 
     assert len(set(traces)) == 1
     assert len(set(losses)) == 3
@@ -190,11 +191,11 @@ def test_swapped_teacher_is_used_without_tracing_again(a_job, make_student):
 def test_state_is_carried_from_window_to_window_and_reset_with_the_epoch(
     a_job, make_student
 ):
-    # 60 tokens in 2 lanes of 30: 5 windows of 5, then the epoch starts again.
+    # 60 tokens in 2 streams of 30: 5 windows of 5, then the epoch starts again.
     frozen = dataclasses.replace(a_job(), learning_rate=tiny_rate())
-    learner = make_student(frozen)
+    student = make_student(frozen)
 
-    losses = [float(learner.update(number, False).label_loss) for number in range(7)]
+    losses = [float(student.update(number, False).label_loss) for number in range(7)]
     anew = float(make_student(frozen).update(1, False).label_loss)
 
     assert losses[5:] == pytest.approx(losses[:2], rel=1e-6)
@@ -216,27 +217,27 @@ def test_students_do_not_start_alike(a_job, make_student):
 def test_restored_student_goes_on_as_if_nothing_had_happened(
     a_job, make_student, owner, tmp_path
 ):
-    what = a_job(
+    job = a_job(
         optimizer=training.Optimizer(name="adam"),
         weight=schedules.DistillationWeight(burn_in_steps=1),
     )
-    learner = make_student(what)
-    learner.teachers.adopt([a_lesson(what)], at=0)
-    learner.rollbacks = 1
+    student = make_student(job)
+    student.teachers.adopt([a_lesson(job)], at=0)
+    student.rollbacks = 1
     for number in range(3):
-        learner.update(number)
+        student.update(number)
     checkpoints.save(
-        *(tmp_path, 3, learner.values(), learner.manifest(), what.training),
+        *(tmp_path, 3, student.values(), student.manifest(), job.training),
         owner=owner,
     )
 
-    restored = make_student(what)
+    restored = make_student(job)
     restored.restore(*checkpoints.load(checkpoints.newest(tmp_path)), source="here")
 
     for number in (3, 4):
-        expected, actual = learner.update(number), restored.update(number)
+        expected, actual = student.update(number), restored.update(number)
         assert [float(x) for x in actual] == [float(x) for x in expected]
-        assert equal(weights_of(restored), weights_of(learner))
+        assert equal(weights_of(restored), weights_of(student))
     (teacher,) = restored.teachers.active
     assert (teacher.peer, teacher.step) == (1, 0)
     assert restored.rollbacks == 1
@@ -246,19 +247,19 @@ def test_teacher_multiplies_in_the_type_asked_for_also_when_restored(
     a_job, make_student
 ):
     narrow = codistillation.Distillation(teacher_compute_dtype="bfloat16")
-    what = a_job(weight=NO_BURN_IN, distillation=narrow)
-    learner, as_peer = make_student(what), make_student(a_job(weight=NO_BURN_IN))
-    lesson = a_lesson(what)
+    job = a_job(weight=NO_BURN_IN, distillation=narrow)
+    student, as_peer = make_student(job), make_student(a_job(weight=NO_BURN_IN))
+    lesson = a_lesson(job)
 
-    for one in (learner, as_peer):
+    for one in (student, as_peer):
         one.teachers.adopt([lesson], at=0)
-    found, manifest = learner.values(), learner.manifest()
-    losses = [float(one.update(0).teacher_label_loss) for one in (learner, as_peer)]
-    restored = make_student(what)
+    found, manifest = student.values(), student.manifest()
+    losses = [float(one.update(0).teacher_label_loss) for one in (student, as_peer)]
+    restored = make_student(job)
     restored.restore(found, manifest, "here")
 
     assert as_peer.teachers.active[0].model.compute_dtype == tf.float64
-    for one in (learner, restored):
+    for one in (student, restored):
         (teacher,) = one.teachers.active
         assert (teacher.model.compute_dtype, teacher.config) == (tf.bfloat16, TEACHER)
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
@@ -266,8 +267,8 @@ def test_teacher_multiplies_in_the_type_asked_for_also_when_restored(
 
 
 def test_checkpoint_of_another_optimizer_is_refused(a_job, make_student):
-    learner = make_student(a_job())
-    found, manifest = learner.values(), learner.manifest()
+    student = make_student(a_job())
+    found, manifest = student.values(), student.manifest()
     adam = make_student(a_job(optimizer=training.Optimizer()))
 
     with pytest.raises(errors.SnapshotError, match="lacks tensors .*optimizer/"):
@@ -275,27 +276,27 @@ def test_checkpoint_of_another_optimizer_is_refused(a_job, make_student):
 
 
 def test_what_one_worker_knows_is_told_to_the_group(a_job, make_student):
-    learner = make_student(a_job())
+    student = make_student(a_job())
 
     told = [
-        learner.update(0),
-        learner.update(1, asked_to_stop=True),
-        learner.update(2, announced=True),
+        student.update(0),
+        student.update(1, asked_to_stop=True),
+        student.update(2, announced=True),
     ]
 
     assert [float(t.stop) for t in told] == [0.0, 1.0, 0.0]
     assert [float(t.announced) for t in told] == [0.0, 0.0, 1.0]
 
 
-def bits_of(learner):
+def bits_of(student):
     """Returns every byte that the next update could read."""
-    values = dict(learner.values())
+    values = dict(student.values())
     return {name: np.asarray(value).tobytes() for name, value in values.items()}
 
 
-def poison(learner):
+def poison(student):
     """Spoils one weight that every update reads; returns what undoes it."""
-    weight = learner.model.weights["layer_0/input_kernel"]
+    weight = student.model.weights["layer_0/input_kernel"]
     good = weight.numpy()
     bad = good.copy()
     bad.flat[0] = np.nan
@@ -307,78 +308,78 @@ def poison(learner):
 def test_update_that_is_not_finite_leaves_everything_bit_for_bit(
     a_job, make_student, optimizer
 ):
-    what = a_job(weight=NO_BURN_IN, optimizer=training.Optimizer(name=optimizer))
-    learner = make_student(what)
-    learner.teachers.adopt([a_lesson(what)], at=0)
-    first = learner.update(0)
-    poison(learner)
-    before = bits_of(learner)
+    job = a_job(weight=NO_BURN_IN, optimizer=training.Optimizer(name=optimizer))
+    student = make_student(job)
+    student.teachers.adopt([a_lesson(job)], at=0)
+    first = student.update(0)
+    poison(student)
+    before = bits_of(student)
 
-    totals = learner.update(1)
+    totals = student.update(1)
 
     assert (float(first.skipped), float(totals.skipped)) == (0.0, 1.0)
     assert not np.isfinite(float(totals.label_loss))
-    assert bits_of(learner) == before
+    assert bits_of(student) == before
 
 
 def test_gradient_that_overflows_is_skipped_although_the_loss_is_finite(
     a_job, make_student
 ):
     config = model.LanguageModel(embedding_size=3, num_layers=1, hidden_size=4)
-    learner = make_student(a_job(model=config))
+    student = make_student(a_job(model=config))
     # The loss and every gradient are about as large as these weights, and the norm
     # squares: 1e50 is beyond float32.
-    kernel = learner.model.weights["projection/kernel"]
+    kernel = student.model.weights["projection/kernel"]
     kernel.assign(kernel * 1e25)
-    before = bits_of(learner)
+    before = bits_of(student)
 
-    totals = learner.update(0)
+    totals = student.update(0)
 
     assert np.isfinite(float(totals.label_loss))
     assert not np.isfinite(float(totals.gradient_norm))
     assert float(totals.skipped) == 1.0
-    assert bits_of(learner) == before
+    assert bits_of(student) == before
 
 
 def test_student_recovers_when_the_cause_goes_away(a_job, make_student):
-    what = a_job()
-    learner, undisturbed = make_student(what), make_student(what)
-    undo = poison(learner)
-    learner.update(0)
+    job = a_job()
+    student, undisturbed = make_student(job), make_student(job)
+    undo = poison(student)
+    student.update(0)
     undo()
 
-    after, expected = learner.update(0), undisturbed.update(0)
+    after, expected = student.update(0), undisturbed.update(0)
 
     assert [float(x) for x in after] == [float(x) for x in expected]
-    assert bits_of(learner) == bits_of(undisturbed)
+    assert bits_of(student) == bits_of(undisturbed)
 
 
 def test_teacher_that_is_not_finite_is_told_apart_and_harms_nothing(
     a_job, make_student
 ):
-    what = a_job(weight=NO_BURN_IN)
-    learner, alone = make_student(what), make_student(what)
-    lesson = a_lesson(what)
+    job = a_job(weight=NO_BURN_IN)
+    student, alone = make_student(job), make_student(job)
+    lesson = a_lesson(job)
     lesson.weights["embedding"][:] = np.nan
-    learner.teachers.adopt([lesson], at=0)
+    student.teachers.adopt([lesson], at=0)
 
-    taught = learner.update(0)
-    learner.teachers.adopt([], at=1)
+    taught = student.update(0)
+    student.teachers.adopt([], at=1)
 
     assert np.isfinite(float(taught.label_loss))
     assert not np.isfinite(float(taught.teacher_label_loss))
     assert float(taught.skipped) == 1.0
-    learner.update(1)
+    student.update(1)
     alone.update(1)
-    assert equal(weights_of(learner), weights_of(alone))
+    assert equal(weights_of(student), weights_of(alone))
 
 
 def test_every_rollback_halves_the_learning_rate_for_good(a_job, make_student):
-    learner = make_student(a_job())  # A rate of 0.5.
-    values, manifest = learner.values(), learner.manifest()
+    student = make_student(a_job())  # A rate of 0.5.
+    values, manifest = student.values(), student.manifest()
 
-    learner.rollbacks += 2
-    learner.restore(values, manifest, "a checkpoint from before")
+    student.rollbacks += 2
+    student.restore(values, manifest, "a checkpoint from before")
 
-    assert learner.learning_rate_at(0) == 0.125
-    assert learner.manifest()["rollbacks"] == 2
+    assert student.learning_rate_at(0) == 0.125
+    assert student.manifest()["rollbacks"] == 2

@@ -1,0 +1,221 @@
+"""Staging: peers' exports are found, copied and verified beside the training.
+
+Shared storage may be slow, hang or lie; none of it may cost a step. So a thread
+looks and reads, and the training asks only whether it is done. One batch of
+requests is under way at a time. At its deadline it is done with what was found by
+then: a peer whose storage hangs costs no other peer's lesson.
+"""
+
+import collections
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from lmcodistill import errors
+from lmcodistill.exports import lookup
+from lmcodistill.storage import places, publication
+
+# A wait for a fixed step looks often at first, then adds a twentieth to itself.
+_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.1, 5.0
+# A thread that hangs in a read cannot be ended, only left behind; so many a peer.
+_MAX_HUNG = 2
+
+log = logging.getLogger("lmcodistill")
+Lesson = TypeVar("Lesson")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to look for.
+
+    Attributes:
+        peer: Whose export.
+        folder: That peer's folder of exports.
+        step: Exactly this step, waiting for it; None: the newest there is.
+        held: Version of the export that teaches now; nothing older is taken.
+        oldest: Nothing from before this step is taken.
+        key: What it must be signed with; None where nothing is signed.
+    """
+
+    peer: int
+    folder: places.Place
+    step: int | None = None
+    held: tuple[int, int] | None = None
+    oldest: int = 0
+    key: bytes | None = dataclasses.field(default=None, repr=False)
+
+
+class _Batch(Generic[Lesson]):
+    """Requests that were asked for together, and what came of them."""
+
+    def __init__(self, requests: Sequence[Request]):
+        self.requests = requests
+        self.began = time.monotonic()
+        self.found: dict[int, Lesson] = {}
+        self.peer: int | None = None  # Whose export is being read.
+        self.is_finished = threading.Event()
+        self.is_abandoned = False
+
+
+class Stager(Generic[Lesson]):
+    """Reads exports in the background.
+
+    Attributes:
+        refusals: How many exports were refused, by reason.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Request, publication.Snapshot], Lesson],
+        *,
+        deadline_seconds: float | None,
+    ):
+        """Makes a stager with nothing under way.
+
+        Args:
+            read: Reads and verifies one export; raises SnapshotError where it is
+                not to be used.
+            deadline_seconds: How long a batch may take; None where whoever waits
+                for it has the patience.
+        """
+        self.refusals: collections.Counter[str] = collections.Counter()
+        self._read, self._deadline = read, deadline_seconds
+        self._batch: _Batch[Lesson] | None = None
+        self._abandoned: list[_Batch[Lesson]] = []
+        self._served: collections.Counter[int] = collections.Counter()
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """What is under way, or waits to be taken."""
+        return self._batch.requests if self._batch else ()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a batch waits to be taken, finished or late."""
+        if self._batch is None:
+            return False
+        waited = time.monotonic() - self._batch.began
+        is_late = self._deadline is not None and waited > self._deadline
+        return self._batch.is_finished.is_set() or is_late
+
+    def begin(self, requests: Sequence[Request]) -> bool:
+        """Begins to read, unless something is under way or waits to be taken.
+
+        Returns:
+            Whether it began.
+        """
+        if self._batch is not None:
+            return False
+        self._abandoned = [b for b in self._abandoned if not b.is_finished.is_set()]
+        hung = collections.Counter(batch.peer for batch in self._abandoned)
+        chosen = []
+        # Who hangs comes last; of the others, whoever was served least comes first.
+        for request in sorted(
+            requests, key=lambda r: (hung[r.peer], self._served[r.peer])
+        ):
+            if request.step is None and hung[request.peer] >= _MAX_HUNG:
+                log.warning("event=peer_passed_over peer=%d reason=hangs", request.peer)
+            else:
+                chosen.append(request)
+        self._batch = _Batch(requests)
+        threading.Thread(
+            target=self._work, args=(self._batch, chosen), daemon=True, name="staging"
+        ).start()
+        return True
+
+    def take(self) -> dict[int, Lesson]:
+        """Returns what a batch found, by peer, and makes room for the next."""
+        if self._batch is None or not self.is_done:
+            raise RuntimeError("Nothing is staged; ask is_done first.")
+        found = dict(self._batch.found)
+        if self._batch.is_finished.is_set():
+            self._batch = None
+        else:
+            self.drop()
+        return found
+
+    def drop(self) -> None:
+        """Forgets what is under way."""
+        batch, self._batch = self._batch, None
+        if batch is None:
+            return
+        batch.is_abandoned = True
+        self._abandoned.append(batch)
+        if not batch.is_finished.is_set():
+            log.warning(
+                "event=reading_abandoned peer=%s seconds=%.0f",
+                batch.peer,
+                time.monotonic() - batch.began,
+            )
+
+    def _work(self, batch: _Batch[Lesson], requests: Sequence[Request]) -> None:
+        try:
+            for request in requests:
+                batch.peer = request.peer
+                lesson = self._stage(request, batch)
+                if batch.is_abandoned:
+                    return
+                self._served[request.peer] += 1
+                if lesson is not None:
+                    batch.found[request.peer] = lesson
+        finally:
+            batch.is_finished.set()
+
+    def _stage(self, request: Request, batch: _Batch[Lesson]) -> Lesson | None:
+        """Returns the first export that can be used; waits for one of a fixed step."""
+        said: set[str] = set()
+        while True:
+            found: list[publication.Snapshot] = []
+            try:
+                found = _candidates(request)
+                for snapshot in found:
+                    lesson = self._try(request, snapshot, said, batch)
+                    if lesson is not None or batch.is_abandoned:
+                        return lesson
+            except OSError as error:
+                _say_once(said, f"event=storage_failed peer={request.peer}", error)
+            except Exception as error:  # A thread's end is silent; a bug must not be.
+                about = f"event=staging_failed peer={request.peer}"
+                if _say_once(said, about, repr(error)):
+                    log.exception("event=staging_failed")
+            if request.step is None or batch.is_abandoned:
+                return None
+            # What was refused is seldom better a moment later.
+            waited = time.monotonic() - batch.began
+            pause = _LONGEST_POLL_SECONDS if found else waited / 20
+            time.sleep(min(max(pause, _POLL_SECONDS), _LONGEST_POLL_SECONDS))
+
+    def _try(
+        self,
+        request: Request,
+        snapshot: publication.Snapshot,
+        said: set[str],
+        batch: _Batch[Lesson],
+    ) -> Lesson | None:
+        try:
+            return self._read(request, snapshot)
+        except errors.SnapshotError as error:
+            about = f"event=export_refused peer={request.peer} kind={error.reason}"
+            if not batch.is_abandoned and _say_once(said, about, error):
+                self.refusals[error.reason] += 1
+            return None
+
+
+def _candidates(request: Request) -> list[publication.Snapshot]:
+    if request.step is not None:
+        return lookup.of_step(request.folder, request.step, request.key)
+    newer = lookup.newer_than(request.folder, request.held, request.key)
+    return [snapshot for snapshot in newer if snapshot.step >= request.oldest]
+
+
+def _say_once(said: set[str], about: str, error: object) -> bool:
+    """Logs a refusal, but not again at every poll."""
+    text = f"{about} reason={error}"
+    if text in said:
+        return False
+    said.add(text)
+    log.warning("%s", text)
+    return True

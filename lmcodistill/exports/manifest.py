@@ -1,0 +1,332 @@
+"""What an export says of itself: its manifest, checked before a tensor is read.
+
+Every word of a manifest is a stranger's. What passes here describes a model that
+this program can build, of the size that its files have, for the ids that the
+reader's text is made of.
+"""
+
+import dataclasses
+import re
+from typing import Any
+
+from lmcodistill import errors
+from lmcodistill.model import quantization
+from lmcodistill.settings import codistillation
+from lmcodistill.settings import model as model_settings
+from lmcodistill.storage import files, publication, tensors
+
+# The second says in which type its matrices are stored; the first is for exports
+# in full, which older programs read as well.
+FORMAT_VERSION, NARROW_FORMAT_VERSION = 2, 3
+KIND = "export"
+# What an export consists of; its readers accept nothing else.
+SAVED_MODEL = "saved_model"
+GRAPH = f"{SAVED_MODEL}/saved_model.pb"
+VARIABLES = f"{SAVED_MODEL}/variables/variables"
+VOCABULARY = "vocabulary.model"
+_INDEX, _DATA = (VARIABLES + suffix for suffix in tensors.SUFFIXES)
+_MAX_BYTES = {GRAPH: 64 << 20, VOCABULARY: 64 << 20, _INDEX: 1 << 20}
+_MAX_DEPTH = 16
+# Beyond these there is no language model of our time.
+_MAX_SIZE = 1 << 24
+_MAX_LAYERS = 1 << 10
+# Beside the tensors, their data file holds a SavedModel's object graph.
+_MAX_OBJECT_GRAPH_BYTES = 1 << 20
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+def tensors_of(
+    config: model_settings.LanguageModel, vocab_size: int, dtype: str = "float32"
+) -> dict[str, tensors.Spec]:
+    """Returns what stands for a model's weights, see `quantization.table`."""
+    table = quantization.table(config, vocab_size, dtype)
+    return {name: tensors.Spec(*row) for name, row in table.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """All of an export but its weights.
+
+    Attributes:
+        source: Where it came from.
+        student: Who published it.
+        step: After how many updates.
+        config: The model's configuration.
+        vocab_size: V.
+        vocabulary: Fingerprint of the vocabulary its ids mean.
+        reset_at_documents: Whether it was trained with zero state at the start
+            of every document.
+        generation: In which of its student's lives it was published.
+        dtype: How its matrices are stored, see `quantization.table`.
+    """
+
+    source: str
+    student: int
+    step: int
+    config: model_settings.LanguageModel
+    vocab_size: int
+    vocabulary: str
+    reset_at_documents: bool
+    generation: int
+    dtype: str = dataclasses.field(default="float32", kw_only=True)
+
+    @property
+    def label(self) -> str:
+        """What people call it: whose it is, and of which step."""
+        return f"student {self.student}, step {self.step}"
+
+    def header(self) -> dict[str, Any]:
+        """Returns it as JSON."""
+        names = [field.name for field in dataclasses.fields(Description)]
+        return {n: getattr(self, n) for n in names} | {"config": self.config.to_json()}
+
+    @property
+    def tensors(self) -> dict[str, tensors.Spec]:
+        """What stands for its weights, by name."""
+        return tensors_of(self.config, self.vocab_size, self.dtype)
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Returns what `parse` reads; a publication adds step and files."""
+        kind: dict[str, Any] = {"format_version": FORMAT_VERSION, "kind": KIND}
+        if self.dtype != "float32":
+            kind |= {"format_version": NARROW_FORMAT_VERSION, "dtype": self.dtype}
+        return {
+            **kind,
+            "student": self.student,
+            "vocabulary": self.vocabulary,
+            "vocab_size": self.vocab_size,
+            "reset_at_documents": self.reset_at_documents,
+            "model": self.config.to_json(),
+            "model_fingerprint": self.config.fingerprint(),
+            "tensors": {
+                name: {"shape": list(spec.shape), "dtype": spec.dtype}
+                for name, spec in self.tensors.items()
+            },
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What an export must be of use for.
+
+    Attributes:
+        vocabulary: Fingerprint of the reader's vocabulary.
+        vocab_size: V of the reader.
+        student: Whose export it must be; None takes anybody's.
+    """
+
+    vocabulary: str
+    vocab_size: int
+    student: int | None = None
+
+
+def parse(
+    snapshot: publication.Snapshot,
+    manifest: dict[str, Any],
+    wanted: Wanted | None = None,
+) -> Description:
+    """Returns what a manifest describes.
+
+    Args:
+        snapshot: Whose.
+        manifest: Its manifest, as the marker has it.
+        wanted: What it must be of use for; None: anything.
+
+    Raises:
+        SnapshotError: it describes nothing that can be used; `reason` says which
+            part is wrong.
+    """
+    path = snapshot.path
+    if not _depth_is_at_most(manifest, _MAX_DEPTH):
+        raise _refusal(path, "manifest", f"it is nested more than {_MAX_DEPTH} deep")
+    dtype = _dtype(path, manifest)
+    for name, expected in (
+        ("step", snapshot.step),
+        ("incarnation", snapshot.generation),
+    ):
+        if _whole(path, manifest, name) != expected:
+            raise errors.SnapshotError(
+                f"{path} says that its {name} is {manifest[name]}; its name says "
+                f"{expected}. It was copied or renamed; remove it.",
+                reason="name",
+            )
+    student = _whole(path, manifest, "student")
+    if wanted is not None and wanted.student not in (None, student):
+        raise errors.SnapshotError(
+            f"{path} says that student {student} wrote it; student {wanted.student} "
+            "was expected. It was copied from elsewhere; remove it.",
+            reason="student",
+        )
+    resets = manifest.get("reset_at_documents")
+    if not isinstance(resets, bool):
+        found = f"reset_at_documents is {_short(resets)}"
+        raise _refusal(path, "manifest", found)
+    vocabulary, vocab_size = _vocabulary(path, manifest, wanted)
+    described = Description(
+        source=str(path),
+        student=student,
+        step=snapshot.step,
+        config=_config(path, manifest, vocab_size),
+        vocab_size=vocab_size,
+        vocabulary=vocabulary,
+        reset_at_documents=resets,
+        generation=snapshot.generation,
+        dtype=dtype,
+    )
+    _check_tensors(described, manifest)
+    return described
+
+
+def _dtype(path: object, manifest: dict[str, Any]) -> str:
+    """Returns how the matrices are stored, of a format that this program reads."""
+    version, kind = manifest.get("format_version"), manifest.get("kind")
+    is_known = version in (FORMAT_VERSION, NARROW_FORMAT_VERSION)
+    if kind != KIND or type(version) is not int or not is_known:
+        raise errors.SnapshotError(
+            f"{path} is a {_short(kind)} of format {_short(version)}; this program "
+            f"reads exports of format {FORMAT_VERSION} and {NARROW_FORMAT_VERSION}. "
+            "Train all students with one version.",
+            reason="format",
+        )
+    if version == FORMAT_VERSION:
+        return "float32"
+    found = manifest.get("dtype")
+    if found not in codistillation.EXPORT_DTYPES[1:]:
+        raise _refusal(path, "manifest", f"dtype is {_short(found)}")
+    return found
+
+
+def _vocabulary(
+    path: object, manifest: dict[str, Any], wanted: Wanted | None
+) -> tuple[str, int]:
+    """Returns fingerprint and size of the vocabulary."""
+    found = manifest.get("vocabulary")
+    if not isinstance(found, str) or not _FINGERPRINT.fullmatch(found):
+        raise _refusal(path, "manifest", f"vocabulary is {_short(found)}")
+    size = _whole(path, manifest, "vocab_size", at_most=_MAX_SIZE)
+    if wanted is not None and found != wanted.vocabulary:
+        raise errors.SnapshotError(
+            f"{path} was trained with vocabulary {found[:12]}; "
+            f"{wanted.vocabulary[:12]} was expected. Their token ids mean different "
+            "pieces. Use exports and data of the same `lmcodistill prep`.",
+            reason="vocabulary",
+        )
+    if wanted is not None and size != wanted.vocab_size:
+        raise errors.SnapshotError(
+            f"{path} predicts {size:,} token ids; the vocabulary has "
+            f"{wanted.vocab_size:,}.",
+            reason="vocab_size",
+        )
+    return found, size
+
+
+def _config(
+    path: object, manifest: dict[str, Any], vocab_size: int
+) -> model_settings.LanguageModel:
+    """Returns the model's configuration, each of its values of the exact type."""
+    given = manifest.get("model")
+    fields = {f.name: f.type for f in dataclasses.fields(model_settings.LanguageModel)}
+    if not isinstance(given, dict):
+        raise _refusal(path, "model", f"model is {_short(given)}")
+    if different := sorted(fields.keys() ^ given.keys()):
+        raise _refusal(path, "model", f"it lacks or adds {_short(different)}")
+    for name, kind in fields.items():
+        value = given[name]
+        # Where gin has a number, JSON may have a whole one; never a bool or a NaN.
+        right: Any = (int, float) if kind is float else kind
+        is_right = isinstance(value, right) and (kind is bool) == (type(value) is bool)
+        if isinstance(value, int | float):
+            limit = _MAX_LAYERS if name == "num_layers" else _MAX_SIZE
+            is_right = is_right and abs(value) <= limit
+        if not is_right:
+            raise _refusal(path, "model", f"{name} is {_short(value)}")
+    try:
+        config = model_settings.LanguageModel(**given)
+    except errors.UsageError as error:
+        raise _refusal(path, "model", str(error)) from error
+    if config.vocab_size not in (None, vocab_size):
+        found = f"its own vocab_size is {config.vocab_size}, not {vocab_size}"
+        raise _refusal(path, "model", found)
+    if manifest.get("model_fingerprint") != config.fingerprint():
+        raise errors.SnapshotError(
+            f"{path} gives its model the fingerprint "
+            f"{_short(manifest.get('model_fingerprint'))}; its configuration has "
+            f"{config.fingerprint()[:12]}. One of the two was changed.",
+            reason="model_fingerprint",
+        )
+    return config
+
+
+def _check_tensors(described: Description, manifest: dict[str, Any]) -> None:
+    """Compares the table of tensors with the configuration, then with the files."""
+    path, expected = described.source, described.tensors
+    listed = manifest.get("tensors")
+    if not isinstance(listed, dict):
+        raise _refusal(path, "tensor_table", f"tensors is {_short(listed)}")
+    rows = {n: {"shape": list(s.shape), "dtype": s.dtype} for n, s in expected.items()}
+    for name in sorted(rows.keys() | listed.keys()):
+        # As JSON: there, unlike here, True is not 1 and 1.0 is neither.
+        if files.to_json(listed.get(name)) != files.to_json(rows.get(name)):
+            raise errors.SnapshotError(
+                f"{path} lists tensor {_short(name)} as {_short(listed.get(name))}; "
+                f"its configuration has {_short(rows.get(name))}.",
+                reason="tensor_table",
+            )
+    needed = sum(spec.num_bytes for spec in expected.values())
+    _check_files(path, manifest, needed)
+
+
+def _check_files(path: object, manifest: dict[str, Any], needed: int) -> None:
+    """Compares the table of files with what an export of so many bytes has."""
+    listed = manifest.get("files")
+    if not isinstance(listed, dict):
+        raise _refusal(path, "file_table", f"files is {_short(listed)}")
+    if different := sorted({*_MAX_BYTES, _DATA} ^ listed.keys()):
+        raise _refusal(path, "file_table", f"it lacks or adds {_short(different)}")
+    limits = _MAX_BYTES | {_DATA: needed + _MAX_OBJECT_GRAPH_BYTES}
+    for name, limit in limits.items():
+        row = listed[name]
+        size = row.get("bytes") if isinstance(row, dict) else None
+        if type(size) is not int or size < 0:
+            raise _refusal(path, "file_table", f"{name} is {_short(row)}")
+        if size > limit or (name == _DATA and size < needed):
+            raise errors.SnapshotError(
+                f"{path} lists {name} with {size:,} bytes; its tensors need "
+                f"{needed:,}, and such a file has at most {limit:,}. Whoever wrote it "
+                "is not to be trusted.",
+                reason="size",
+            )
+
+
+def _whole(
+    path: object, manifest: dict[str, Any], name: str, at_most: int = 1 << 60
+) -> int:
+    """Returns a whole number, not below 0, of a manifest."""
+    value = manifest.get(name)
+    if type(value) is not int or not 0 <= value <= at_most:
+        raise _refusal(path, "manifest", f"{name} is {_short(value)}")
+    return value
+
+
+def _refusal(path: object, reason: str, found: str) -> errors.SnapshotError:
+    return errors.SnapshotError(
+        f"{path} describes a model that this program cannot build: {found}.", reason
+    )
+
+
+def _depth_is_at_most(value: object, limit: int) -> bool:
+    """Returns whether at most so many arrays and objects are in each other."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return not level
+
+
+def _short(value: object) -> str:
+    """Returns a stranger's value as a few characters."""
+    return repr(value)[:80]

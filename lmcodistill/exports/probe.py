@@ -1,0 +1,103 @@
+"""The last look at a fresh export: what it makes of a little of the pupil's text.
+
+A manifest, digests and finite values say that an export is whole, not that it is
+a language model. A teacher that predicts worse than a guess among all tokens
+would undo what its pupil has learnt.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from lmcodistill import errors
+from lmcodistill.exports import reader
+from lmcodistill.model import output_head
+
+# Nats per token above a uniform guess. A student is never so bad: untrained ones
+# are at 0.00 to 0.09, noise of width 1 at 12 and more (2026-11-22).
+SLACK = 1.0
+
+
+class Loss(NamedTuple):
+    """What other weights make of an export.
+
+    Attributes:
+        cross_entropy: By how much it rises, nats per token.
+        agreement: Share of the positions whose most likely token stays the same.
+    """
+
+    cross_entropy: float
+    agreement: float
+
+
+class Probe:
+    """Judges exports by a probe batch."""
+
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        targets: np.ndarray,
+        is_start: np.ndarray,
+        max_cross_entropy: float | None,
+    ):
+        """Takes the batch.
+
+        Args:
+            tokens: [B, T] int32.
+            targets: [B, T] int32, the token after each.
+            is_start: [B, T] bool, True where the state is zeroed before.
+            max_cross_entropy: The bound, nats per token; None takes a uniform
+                guess and `SLACK`.
+        """
+        self._tokens, self._targets, self._is_start = tokens, targets, is_start
+        self._bound = max_cross_entropy
+
+    def cross_entropy(self, export: reader.Export) -> float:
+        """Returns nats per token of the batch; from any thread, outside a scope."""
+        return self._read(export)[0]
+
+    def loss(self, export: reader.Export, weights: Mapping[str, np.ndarray]) -> Loss:
+        """Returns what other weights make of an export; as `cross_entropy`."""
+        before, expected = self._read(export)
+        after, found = self._read(dataclasses.replace(export, weights=dict(weights)))
+        return Loss(after - before, float(np.mean(found == expected)))
+
+    def _read(self, export: reader.Export) -> tuple[float, np.ndarray]:
+        """Returns nats per token, and the most likely token of every position.
+
+        Step by step, without a `tf.function`: nothing is traced and nothing is
+        kept. On the host, where there is room for another model.
+        """
+        with tf.device("CPU:0"):
+            model = export.build()
+            state = model.initial_state(len(self._tokens))
+            features, _ = model(self._tokens, self._is_start, state)
+            logits = output_head.logits_of(model.readout(features))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                np.transpose(self._targets).reshape(-1), logits
+            )
+            mean = float(np.mean(losses.numpy(), dtype=np.float64))
+            return mean, tf.argmax(logits, -1).numpy()
+
+    def check(self, export: reader.Export) -> None:
+        """Refuses an export that predicts worse than the bound.
+
+        Raises:
+            SnapshotError: it does.
+        """
+        bound = self._bound
+        if bound is None:
+            bound = math.log(export.vocab_size) + SLACK
+        found = self.cross_entropy(export)
+        if not found <= bound:  # NaN as well.
+            raise errors.SnapshotError(
+                f"{export.source} has a cross entropy of {found:.2f} nats per token on "
+                f"the probe batch; at most {bound:.2f} was expected. Its student "
+                "diverged, or its weights are no language model's. Raise "
+                "Exchange.max_teacher_cross_entropy if it is right after all.",
+                reason="probe",
+            )

@@ -1,0 +1,85 @@
+"""In which type a student's weights travel, and what that costs its peers.
+
+Every export is judged on a little of the student's own text. Where fewer bits lose
+too much, that one is written in full: peers wait for it, and training goes on.
+"""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lmcodistill.exports import probe, reader
+from lmcodistill.model import quantization
+
+log = logging.getLogger("lmcodistill")
+
+
+class Stored(NamedTuple):
+    """What is written of an export.
+
+    Attributes:
+        dtype: How its matrices are stored, see `quantization.table`.
+        tensors: By name.
+        manifest: What its manifest says of the loss.
+    """
+
+    dtype: str
+    tensors: Mapping[str, np.ndarray]
+    manifest: dict[str, Any]
+
+
+class Narrowing:
+    """Stores weights in a narrower type.
+
+    Attributes:
+        dtype: That type.
+        refused: Steps whose export lost too much by it.
+    """
+
+    def __init__(self, dtype: str, judge: probe.Probe, max_loss: float):
+        """Stores nothing yet.
+
+        Args:
+            dtype: `bfloat16` or `int8`.
+            judge: Has the text.
+            max_loss: By how much the cross entropy may rise, nats per token.
+        """
+        self.dtype, self.refused = dtype, set[int]()
+        self._judge, self._max_loss = judge, max_loss
+
+    def __call__(self, export: reader.Export) -> Stored:
+        """Returns what is written of an export; in any thread."""
+        narrow = quantization.narrowed(export.weights, self.dtype)
+        loss = self._judge.loss(
+            export, quantization.widened(narrow, export.config.weight_dtype)
+        )
+        told = {
+            "dtype": self.dtype,
+            "cross_entropy_loss": _number(loss.cross_entropy),
+            "agreement": _number(loss.agreement),
+        }
+        is_small = loss.cross_entropy <= self._max_loss  # Not where it is NaN.
+        if not is_small:
+            self.refused.add(export.step)
+        log.log(
+            logging.INFO if is_small else logging.WARNING,
+            "step=%d event=%s dtype=%s cross_entropy_loss=%.5f agreement=%.4f "
+            "max_quantization_loss=%g refused=%d",
+            export.step,
+            "export_narrowed" if is_small else "export_written_in_full",
+            self.dtype,
+            *loss,
+            self._max_loss,
+            len(self.refused),
+        )
+        if is_small:
+            return Stored(self.dtype, narrow, {"quantization": told})
+        return Stored("float32", export.weights, {"quantization": told})
+
+
+def _number(value: float) -> float | None:
+    """Returns a value as JSON has it, which has no word for what is not finite."""
+    return round(value, 6) if math.isfinite(value) else None

@@ -1,0 +1,122 @@
+"""Exports as readers see them: verified, their tensors read, nothing of them run.
+
+An export is a true SavedModel that any TensorFlow program can serve, with a
+manifest that says what it is. Readers here never load its graph, which would
+run a stranger's code: they check the manifest, verify a copy of the tensors, and
+put those into a model that is built here. `exporter.py` writes them.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from lmcodistill import errors
+from lmcodistill.data import vocabulary as vocabulary_lib
+from lmcodistill.exports import manifest as manifest_lib
+from lmcodistill.model import language_model, quantization
+from lmcodistill.settings import model as model_settings
+from lmcodistill.storage import files, publication, scratch, tensors
+
+_VARIABLES = pathlib.PurePath(manifest_lib.VARIABLES).name
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(manifest_lib.Description):
+    """An export that was read and found whole.
+
+    Attributes:
+        weights: Its tensors by name.
+    """
+
+    weights: dict[str, np.ndarray]
+
+    def build(self) -> language_model.LanguageModel:
+        """Returns the model with these weights, frozen."""
+        return language_model.LanguageModel(
+            self.config, self.vocab_size, self.weights, trainable=False
+        )
+
+
+def blank(header: dict[str, Any]) -> Export:
+    """Returns an export with a header's description and zeros for weights."""
+    config = model_settings.LanguageModel(**header["config"])
+    described = manifest_lib.Description(**{**header, "config": config})
+    return _with_weights(described, zeros(config, described.vocab_size))
+
+
+def zeros(
+    config: model_settings.LanguageModel, vocab_size: int
+) -> dict[str, np.ndarray]:
+    """Returns zeros for weights."""
+    table = manifest_lib.tensors_of(config, vocab_size)
+    return {name: np.zeros(*spec) for name, spec in table.items()}
+
+
+def _with_weights(
+    described: manifest_lib.Description, weights: dict[str, np.ndarray]
+) -> Export:
+    return Export(**vars(described), weights=weights)
+
+
+def read(
+    snapshot: publication.Snapshot, wanted: manifest_lib.Wanted | None = None
+) -> Export:
+    """Reads and verifies one export.
+
+    Args:
+        snapshot: Where it is.
+        wanted: What it must be of use for; None: anything.
+
+    Raises:
+        SnapshotError: it is damaged, forged, of another kind, or not finite;
+            `reason` says which in one word.
+    """
+    manifest = snapshot.manifest()
+    described = manifest_lib.parse(snapshot, manifest, wanted)
+    keys = {key_of(name): spec for name, spec in described.tensors.items()}
+    with scratch.folder() as local:
+        publication.copy_verified(snapshot, manifest, "", local)
+        found = tensors.read(local / _VARIABLES, keys)
+    stored = {name: found[key_of(name)] for name in described.tensors}
+    quantization.refuse_forged(stored, snapshot.path)
+    tensors.refuse_non_finite(stored, snapshot.path)
+    weight_dtype = described.config.weight_dtype
+    return _with_weights(described, quantization.widened(stored, weight_dtype))
+
+
+def key_of(name: str) -> str:
+    """Returns the key in a SavedModel's bundle for a tensor's name."""
+    path = name.replace("/", ".S").replace(":", "/")
+    return f"weights/{path}/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:
+    """Returns the vocabulary that travels with an export.
+
+    Raises:
+        SnapshotError: it is damaged, or not the one of the export's ids.
+        DataError: it is not a vocabulary.
+    """
+    manifest = snapshot.manifest()
+    described = manifest_lib.parse(snapshot, manifest)
+    name = manifest_lib.VOCABULARY
+    with scratch.folder() as local:
+        publication.copy_verified(snapshot, manifest, name, local)
+        copy = local / name
+        digest = files.sha256_of(copy)
+        if digest != described.vocabulary:
+            raise errors.SnapshotError(
+                f"{snapshot.path} holds the vocabulary {digest[:12]}; its ids mean "
+                f"those of {described.vocabulary[:12]}. Use another export.",
+                reason="vocabulary",
+            )
+        vocabulary = vocabulary_lib.Vocabulary.load(copy)
+    if vocabulary.size != described.vocab_size:
+        raise errors.SnapshotError(
+            f"{snapshot.path} predicts {described.vocab_size:,} token ids; its "
+            f"vocabulary has {vocabulary.size:,}.",
+            reason="vocab_size",
+        )
+    return vocabulary

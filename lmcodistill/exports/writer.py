@@ -1,0 +1,210 @@
+"""Writes exports of one student: a SavedModel that anyone can serve.
+
+The serving graph does not change while a student trains, so TensorFlow saves it
+once, of a twin with zeros for weights. An export is that graph with other
+tensors; writing one needs NumPy arrays and touches neither the student nor its
+strategy, so it may happen in another thread.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from lmcodistill import errors
+from lmcodistill.data import vocabulary as vocabulary_lib
+from lmcodistill.exports import manifest, quantized, reader
+from lmcodistill.model import language_model, quantization
+from lmcodistill.settings import model as model_settings
+from lmcodistill.storage import layout, places, publication, scratch, tensors
+
+# Who serves a model does not train it; the backward pass stays out.
+SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+
+Weights = Mapping[str, np.ndarray]
+
+
+def weights_of(model: language_model.LanguageModel) -> dict[str, np.ndarray]:
+    """Returns a copy of a model's weights that training does not change."""
+    return {name: variable.numpy() for name, variable in model.weights.items()}
+
+
+def refuse_non_finite(weights: Mapping[str, Any], step: int) -> None:
+    """Refuses weights that nobody should load, a pupil or the student itself.
+
+    Args:
+        weights: Arrays or variables by name.
+        step: After how many updates.
+
+    Raises:
+        DivergedError: a weight is not finite.
+    """
+    for name, value in weights.items():
+        if not np.isfinite(np.asarray(value)).all():
+            raise errors.DivergedError(
+                f"Weight {name} is not finite after step {step}: training diverged. "
+                "Nothing was saved. Lower LEARNING_RATE or Optimizer.clip_norm and go "
+                "on from the last checkpoint, which is from before."
+            )
+
+
+class Exporter:
+    """What all exports of one student have in common."""
+
+    def __init__(
+        self,
+        config: model_settings.LanguageModel,
+        vocabulary: vocabulary_lib.Vocabulary,
+        *,
+        student: int,
+        reset_at_documents: bool,
+        narrow: quantized.Narrowing | None = None,
+    ):
+        """Saves the serving graph; takes a second or two, so once per run.
+
+        Args:
+            config: The student's model.
+            vocabulary: What its ids mean; a copy goes into every export.
+            student: Index of the publishing student.
+            reset_at_documents: How it is trained; evaluation does the same.
+            narrow: Stores weights in a narrower type; None: as they are.
+        """
+        self._config, self._vocabulary = config, vocabulary
+        self._student, self._reset_at_documents = student, reset_at_documents
+        self._narrow = narrow
+        dtype = narrow.dtype if narrow else "float32"
+        # Another graph is seldom needed: for what would lose too much.
+        self._saved = {dtype: self._save(dtype)}
+
+    def publish(
+        self,
+        folder: places.Place,
+        step: int,
+        weights: Weights,
+        owner: publication.Ownership,
+    ) -> publication.Snapshot:
+        """Publishes weights for the student's peers; in any thread.
+
+        Args:
+            folder: The student's folder of exports.
+            step: After how many updates.
+            weights: By name; nobody may change them meanwhile.
+            owner: By what right.
+
+        Raises:
+            DivergedError: a weight is not finite; nothing is published.
+            GroupLostError: another process took over; nothing is published.
+            OSError: storage failed; nothing is published.
+        """
+        refuse_non_finite(weights, step)
+        described = manifest.Description(
+            source=str(folder),
+            student=self._student,
+            step=step,
+            config=self._config,
+            vocab_size=self._vocabulary.size,
+            vocabulary=self._vocabulary.fingerprint,
+            reset_at_documents=self._reset_at_documents,
+            generation=owner.generation,
+        )
+        stored = quantized.Stored("float32", weights, {})
+        if self._narrow is not None:
+            whole = reader.Export(**vars(described), weights=dict(weights))
+            stored = self._narrow(whole)
+        described = dataclasses.replace(described, dtype=stored.dtype)
+        told = {**described.to_manifest(), **stored.manifest}
+        return publication.publish(
+            folder,
+            layout.EXPORT,
+            step,
+            lambda path: self._write(path, stored),
+            {**told, "tensorflow": tf.__version__},
+            owner,
+        )
+
+    def _write(self, path: pathlib.Path, stored: quantized.Stored) -> None:
+        """Fills a local folder with one export."""
+        if stored.dtype not in self._saved:
+            self._saved[stored.dtype] = self._save(stored.dtype)
+        graph, object_graph = self._saved[stored.dtype]
+        variables = path / manifest.VARIABLES
+        variables.parent.mkdir(parents=True)
+        (path / manifest.VOCABULARY).write_bytes(self._vocabulary.model)
+        (path / manifest.GRAPH).write_bytes(graph)
+        values = {reader.key_of(name): x for name, x in stored.tensors.items()}
+        tensors.write(variables, values | {tensors.OBJECT_GRAPH: object_graph})
+
+    def _save(self, dtype: str) -> tuple[bytes, np.ndarray]:
+        """Returns the files of a SavedModel that do not depend on the weights.
+
+        Its fingerprint.pb would: it has a digest of the tensors' index. Programs
+        do without that file.
+        """
+        size = self._vocabulary.size
+        with scratch.folder() as local:
+            root = local
+            # The host's memory: the twin must take none of the accelerator's.
+            with tf.device("CPU:0"):
+                zeros = reader.zeros(self._config, size)
+                twin = language_model.LanguageModel(self._config, size, zeros)
+                if dtype != "float32":
+                    stored = quantization.narrowed(zeros, dtype)
+                    twin.weights = _narrow_weights(twin, stored)
+                tf.saved_model.save(
+                    twin,
+                    str(root / manifest.SAVED_MODEL),
+                    signatures={"score": _score(twin, self._vocabulary.end_id)},
+                    options=SAVE_OPTIONS,
+                )
+            saved = tf.train.load_checkpoint(str(root / manifest.VARIABLES))
+            return (root / manifest.GRAPH).read_bytes(), saved.get_tensor(
+                tensors.OBJECT_GRAPH
+            )
+
+
+class _NarrowWeight(tf.Module):
+    """A matrix in a narrower type, which becomes a weight where it is used."""
+
+    def __init__(self, dtype: tf.DType, values: np.ndarray, scale: np.ndarray | None):
+        super().__init__()
+        self._dtype = dtype
+        self.values = tf.Variable(values, trainable=False)
+        if scale is not None:
+            self.scale = tf.Variable(scale, trainable=False)
+
+    def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
+        whole = tf.cast(self.values, self._dtype)
+        return whole * self.scale if hasattr(self, "scale") else whole
+
+
+def _narrow_weights(
+    model: language_model.LanguageModel, stored: Weights
+) -> dict[str, Any]:
+    """Returns what takes the place of a model's weights and holds `stored`."""
+
+    def weight(name, variable):
+        values = stored.get(name + quantization.VALUES)
+        if values is None:
+            return variable
+        scale = stored.get(name + quantization.SCALE)
+        return _NarrowWeight(variable.dtype, values, scale)
+
+    return {name: weight(name, variable) for name, variable in model.weights.items()}
+
+
+def _score(model: language_model.LanguageModel, end_id: int):
+    """Returns the serving signature: ids in, nats per token out."""
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None], tf.int32, name="tokens")],
+        autograph=False,
+    )
+    def score(tokens):
+        first = tf.fill([tf.shape(tokens)[0], 1], end_id)
+        inputs = tf.concat([first, tokens[:, :-1]], 1)
+        return {"cross_entropy": language_model.token_losses(model, inputs, tokens)}
+
+    return score

@@ -1,0 +1,1 @@
+"""Models in use: held-out evaluation, sampling, and the model for serving."""

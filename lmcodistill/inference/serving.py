@@ -1,0 +1,135 @@
+"""A model for serving: text in, scores or text out, tokenizer inside.
+
+Uses tensorflow-text's `SentencepieceTokenizer`, which gives the ids that
+training saw. Never its fast sibling, which gives others.
+"""
+
+import pathlib
+import shutil
+import uuid
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from lmcodistill.data import vocabulary as vocabulary_lib
+from lmcodistill.exports import writer
+from lmcodistill.model import language_model, output_head
+
+_TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
+
+
+class ServingModel(tf.Module):
+    """A language model behind its tokenizer."""
+
+    def __init__(
+        self,
+        model: language_model.LanguageModel,
+        vocabulary: vocabulary_lib.Vocabulary,
+        complete_tokens: int,
+    ):
+        """Wraps `model`.
+
+        Args:
+            model: What predicts.
+            vocabulary: Its vocabulary.
+            complete_tokens: Tokens that `complete` adds at most.
+        """
+        super().__init__()
+        self._model, self._end_id = model, vocabulary.end_id
+        self._complete_tokens = complete_tokens
+        self._tokenizer = tf_text.SentencepieceTokenizer(model=vocabulary.model)
+
+    @tf.function(input_signature=_TEXTS, autograph=False)
+    def score(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns how probable texts are.
+
+        Args:
+            texts: [B] UTF-8.
+
+        Returns:
+            `cross_entropy` [B] float32, nats of the whole text, the `</s>` that
+            ends it included; `num_tokens` [B] int32, how many that are.
+        """
+        tokens, lengths = self._tokens(texts)
+        end = tf.fill([tf.shape(tokens)[0], 1], self._end_id)
+        inputs = tf.concat([end, tokens], 1)
+        targets = tf.concat([tokens, end], 1)
+        losses = language_model.token_losses(self._model, inputs, targets)
+        mask = tf.sequence_mask(lengths + 1, tf.shape(targets)[1], losses.dtype)
+        return {
+            "cross_entropy": tf.reduce_sum(losses * mask, 1),
+            "num_tokens": lengths + 1,
+        }
+
+    def _tokens(self, texts):
+        """Returns [B, T] int32 ids, padded with `</s>`, and their lengths."""
+        ragged = self._tokenizer.tokenize(texts)
+        lengths = tf.cast(ragged.row_lengths(), tf.int32)
+        return ragged.to_tensor(self._end_id), lengths
+
+    @tf.function(input_signature=_TEXTS, autograph=False)
+    def complete(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Continues texts by their most likely tokens.
+
+        Args:
+            texts: [B] UTF-8.
+
+        Returns:
+            `texts` [B]: each with at most `complete_tokens` more; it ends early
+            at `</s>`.
+        """
+        return {"texts": tf.map_fn(self._complete_one, texts)}
+
+    def _complete_one(self, text):
+        prompt = self._tokenizer.tokenize(text)
+        read = tf.concat([[self._end_id], prompt], 0)[None]
+        is_start = tf.one_hot(0, tf.shape(read)[1], True, False, dtype=tf.bool)[None]
+
+        def next_token(read, is_start, state):
+            features, state = self._model(read, is_start, state)
+            logits = output_head.logits_of(self._model.readout(features[-1:]))
+            return tf.argmax(logits[0], output_type=tf.int32), state
+
+        token, state = next_token(read, is_start, self._model.initial_state(1))
+        added = tf.TensorArray(tf.int32, 0, dynamic_size=True, element_shape=[])
+
+        def more(count, token, *_):
+            return (count < self._complete_tokens) & (token != self._end_id)
+
+        def body(count, token, added, state):
+            added = added.write(count, token)
+            token, state = next_token(token[None, None], tf.constant([[False]]), state)
+            return count + 1, token, added, state
+
+        _, _, added, _ = tf.while_loop(more, body, (0, token, added, state))
+        return self._tokenizer.detokenize(tf.concat([prompt, added.stack()], 0))
+
+
+def write(
+    model: language_model.LanguageModel,
+    vocabulary: vocabulary_lib.Vocabulary,
+    target: pathlib.Path,
+    *,
+    complete_tokens: int,
+) -> None:
+    """Writes the serving model to `target`, whole or not at all.
+
+    Args:
+        model: What predicts.
+        vocabulary: Its vocabulary.
+        target: A folder that does not exist yet.
+        complete_tokens: See `ServingModel`.
+    """
+    serving = ServingModel(model, vocabulary, complete_tokens)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex}.partial")
+    try:
+        tf.saved_model.save(
+            serving,
+            str(partial),
+            signatures={"score": serving.score, "complete": serving.complete},
+            options=writer.SAVE_OPTIONS,
+        )
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

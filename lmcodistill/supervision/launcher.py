@@ -1,0 +1,94 @@
+"""Starts the worker processes of one attempt of one student.
+
+On this machine that is a whole cluster on ports that are free just now; under
+TF_CONFIG it is the one worker that belongs here.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from lmcodistill import tf_environment
+from lmcodistill.storage import layout
+from lmcodistill.supervision import lifeline, process_group
+
+
+def start_group(
+    command: Sequence[str], student: layout.StudentLayout, count: int, threads: int
+) -> process_group.Attempt:
+    """Starts all workers of a student on this machine.
+
+    Args:
+        command: Of each of them.
+        student: Where the logs go.
+        count: How many.
+        threads: For the arithmetic of each.
+
+    Raises:
+        OSError: one could not be started; then none runs.
+    """
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+    shared = tf_environment.of_threads(threads)
+    workers: list[process_group.Worker] = []
+    try:
+        for index in range(count):
+            task = {"type": "worker", "index": index}
+            cluster = {"cluster": {"worker": addresses}, "task": task}
+            own = {**shared, "TF_CONFIG": json.dumps(cluster)}
+            workers.append(start_worker(command, student, index, own))
+    except OSError:
+        for worker in workers:
+            worker.kill()
+            worker.process.wait()
+        raise
+    return process_group.Attempt(workers, addresses)
+
+
+def start_worker(
+    command: Sequence[str],
+    student: layout.StudentLayout,
+    index: int,
+    environment: Mapping[str, str],
+) -> process_group.Worker:
+    """Starts one worker.
+
+    Args:
+        command: Its command line.
+        student: Where its log goes, after what is there already.
+        index: Its number in the group.
+        environment: Variables beside this process's own.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    log = student.log(index)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    ours, theirs = socket.socketpair()
+    with contextlib.ExitStack() as on_failure, theirs, open(log, "ab") as output:
+        on_failure.callback(ours.close)
+        process = subprocess.Popen(
+            list(command),
+            env={**os.environ, **environment, lifeline.VARIABLE: "1"},
+            stdin=theirs.fileno(),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # The terminal's Ctrl-C reaches the supervisor only, which asks.
+            start_new_session=True,
+        )
+        on_failure.pop_all()
+    return process_group.Worker(index, log, process, lifeline.Pulse(ours))
+
+
+def _free_ports(count: int) -> list[int]:
+    """Returns ports that were free a moment ago, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

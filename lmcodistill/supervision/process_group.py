@@ -1,0 +1,305 @@
+"""One attempt of a group: its processes, watched until all of them are gone.
+
+Finds out that a worker was lost, and which one began it: by a signal, an exit code,
+its silence, or because the group did not come together in time. Never waits, but
+for the seconds in which it asks who is missing.
+"""
+
+import dataclasses
+import math
+import os
+import pathlib
+import signal
+import subprocess
+from collections.abc import Sequence
+
+from lmcodistill.supervision import lifeline, restarts, tf_config
+
+# How long the others may take to leave when one has failed by itself: long enough
+# for each to write its own words into its log.
+LEAVE_SECONDS = 10.0
+_FROZEN, _START_DEADLINE, _STOP_DEADLINE = "frozen", "start deadline", "stop deadline"
+NOT_STARTED = "not started"
+_TAIL_LINES = 12
+_TAIL_BYTES = 1 << 14
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a group may do before it counts as lost, and how often it may be.
+
+    Attributes:
+        max_restarts: Failures in a row, with no newer step reached between them,
+            that are followed by a restart; 0: any failure ends the whole run.
+        start_deadline_seconds: How long a group may take to come together.
+        frozen_seconds: How long a worker may say nothing.
+        is_needed: Whether the other students cannot go on without this one, as in
+            a scheduled exchange.
+    """
+
+    max_restarts: int = 10
+    start_deadline_seconds: float = 300.0
+    frozen_seconds: float = 30.0
+    is_needed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """How a worker was lost.
+
+    Attributes:
+        worker: Its index; None where not even one could be started.
+        code: Its exit code, or the one that says the same.
+        cause: In a word or two: a signal's name, an exit code, `frozen`, ...
+        words: For people.
+    """
+
+    worker: int | None
+    code: int
+    cause: str
+    words: str
+
+    @property
+    def was_judged(self) -> bool:
+        """Whether its supervisor found it lost; then the cause does not say it all."""
+        return self.cause in (_FROZEN, _START_DEADLINE, _STOP_DEADLINE, NOT_STARTED)
+
+    @property
+    def rank(self) -> int:
+        """Sorts what began it before what followed from it."""
+        if self.code == -signal.SIGABRT:
+            return 2  # TensorFlow's farewell where the chief has just left.
+        if self.code < 0 or self.was_judged:
+            return 0
+        ranks = {restarts.LOST: 3, restarts.STOPPED: 4, restarts.INTERRUPTED: 4}
+        return ranks.get(self.code, 1)
+
+
+@dataclasses.dataclass
+class Worker:
+    """One process.
+
+    Attributes:
+        index: Among the workers of its group; 0 is the chief.
+        log: Where its standard output and error go.
+        process: The process.
+        pulse: What is heard of it.
+        was_killed: Whether it was ended from here, not by what else befell it.
+    """
+
+    index: int
+    log: pathlib.Path
+    process: subprocess.Popen
+    pulse: lifeline.Pulse
+    was_killed: bool = False
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code; negative: a signal's number; None while it runs."""
+        code = self.process.poll()
+        if code is not None:
+            self.pulse.listen(0.0)  # Its last word may say that all is well.
+        return 0 if code and self.pulse.is_done else code
+
+    def kill(self) -> None:
+        """Ends it at once, also where it is stopped."""
+        if self.code is None:
+            self.process.kill()
+            self.was_killed = True
+
+    def listen(self, elapsed: float) -> None:
+        """Takes its signs of life of the last `elapsed` seconds."""
+        self.pulse.listen(elapsed)
+        if self.pulse.is_done or not (self.pulse.has_joined or self._is_stopped()):
+            # It cannot speak while it leaves, nor while it joins, when TensorFlow
+            # holds Python's lock.
+            self.pulse.quiet_seconds = 0.0
+
+    def _is_stopped(self) -> bool:
+        """Returns whether a signal has stopped it, where the system tells."""
+        try:
+            status = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
+        except OSError:
+            return False
+        return status.rpartition(")")[2].split()[0] in "Tt"
+
+    def tail(self) -> str:
+        """Returns the last lines of its log."""
+        try:
+            with open(self.log, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _TAIL_BYTES))
+                content = file.read()
+        except OSError as error:
+            return f"(it cannot be read: {error})"
+        lines = content.decode("utf-8", "replace").splitlines()
+        return "\n".join(lines[-_TAIL_LINES:])
+
+
+class Attempt:
+    """The processes that one start of a group made.
+
+    Attributes:
+        workers: Those that run here.
+    """
+
+    def __init__(self, workers: Sequence[Worker], addresses: Sequence[str]):
+        """Takes processes that were just started.
+
+        Args:
+            workers: The processes.
+            addresses: `host:port` of all workers of the group, in order, wherever
+                they run.
+        """
+        self.workers, self._addresses = workers, addresses
+        self._starting_seconds = self._leaving_seconds = 0.0
+        self._condemned: list[Loss] = []
+        self._kill_at = self._save_by = math.inf
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all processes are gone."""
+        return all(worker.code is not None for worker in self.workers)
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether the group has come together."""
+        return all(worker.pulse.has_joined for worker in self.workers)
+
+    @property
+    def step(self) -> int | None:
+        """The newest step that a worker spoke of."""
+        steps = [w.pulse.step for w in self.workers if w.pulse.step is not None]
+        return max(steps, default=None)
+
+    @property
+    def was_saved(self) -> bool:
+        """Whether an attempt that was stopped left nothing undone.
+
+        All leave when they have agreed on it, and saved; one that leaves earlier,
+        because it had not joined yet, loses the others what they had not begun.
+        """
+        codes = {worker.code for worker in self.workers if not worker.was_killed}
+        left = {restarts.STOPPED, restarts.INTERRUPTED}
+        if not codes <= {0, restarts.LOST, *left} or self._condemned:
+            return False
+        return restarts.LOST not in codes or bool(codes & left)
+
+    def look(self, now: float, elapsed: float, limits: Limits) -> None:
+        """Listens, judges, and kills what must not live on.
+
+        Args:
+            now: By the monotonic clock.
+            elapsed: Seconds since the last look.
+            limits: By what is judged.
+        """
+        for worker in self.workers:
+            worker.listen(elapsed)
+            if worker.code is not None:
+                self._kill_at = min(self._kill_at, now + _patience(worker.code))
+            elif worker.pulse.quiet_seconds > limits.frozen_seconds:
+                words = f"gave no sign of life for {limits.frozen_seconds:g} s"
+                self._condemn(worker, _FROZEN, words, now)
+            elif now >= self._save_by:
+                words = f"did not save within {lifeline.GRACE_SECONDS:g} s"
+                self._condemn(worker, _STOP_DEADLINE, words, now)
+        if not self.has_joined:
+            self._starting_seconds += elapsed
+            if self._starting_seconds > limits.start_deadline_seconds:
+                self._condemn_those_that_start(limits.start_deadline_seconds, now)
+        if all(worker.pulse.is_done for worker in self.workers):
+            self._leaving_seconds += elapsed
+        if now >= self._kill_at or self._leaving_seconds > lifeline.GRACE_SECONDS:
+            self.kill()
+
+    def _condemn(self, worker: Worker, cause: str, words: str, now: float) -> None:
+        if any(loss.worker == worker.index for loss in self._condemned):
+            return
+        self._condemned.append(Loss(worker.index, restarts.LOST, cause, words))
+        self._kill_at = now
+
+    def _condemn_those_that_start(self, limit: float, now: float) -> None:
+        if self._condemned:
+            return
+        silent = tf_config.unanswered(self._addresses)
+        reasons = ", ".join(f"{address} ({why})" for address, why in silent.items())
+        hint = (
+            f"no answer from {reasons}. Start the missing workers, or correct their "
+            "addresses in TF_CONFIG; a firewall between the hosts does the same"
+            if silent
+            else "yet there is an answer from all their addresses. Perhaps a worker of "
+            "another run listens there, or their TF_CONFIGs differ"
+        )
+        for worker in self.workers:
+            if not worker.pulse.has_joined:
+                words = f"had not joined its group after {limit:g} s: {hint}"
+                self._condemn(worker, _START_DEADLINE, words, now)
+
+    def stop(self, now: float) -> None:
+        """Asks all processes to save and leave."""
+        for worker in self.workers:
+            worker.listen(0.0)
+        if not self.has_joined:
+            # While they join, TensorFlow swallows the signal. Nothing is trained
+            # before all have joined, so there is nothing to save.
+            self.kill()
+            return
+        for worker in self.workers:
+            if worker.code is None:
+                worker.process.terminate()
+        self._save_by = now + lifeline.GRACE_SECONDS
+
+    def kill(self) -> None:
+        """Ends all processes at once."""
+        for worker in self.workers:
+            worker.kill()
+
+    def first_loss(self) -> Loss | None:
+        """Returns how the group was lost, when it is over; None where it was not."""
+        losses = [*self._condemned]
+        condemned = {loss.worker for loss in losses}
+        losses += [
+            _loss_of(worker)
+            for worker in self.workers
+            if worker.code and not worker.was_killed and worker.index not in condemned
+        ]
+        return min(losses, key=lambda loss: loss.rank, default=None)
+
+    def tell(self, loss: Loss) -> str:
+        """Returns for people how a worker was lost, with what it said last."""
+        worker = next(w for w in self.workers if w.index == loss.worker)
+        return (
+            f"worker {worker.index} {loss.words}. Its log {worker.log} ends:\n"
+            f"{worker.tail()}"
+        )
+
+    def close(self) -> None:
+        """Lets go what belonged to the processes."""
+        for worker in self.workers:
+            worker.pulse.close()
+
+
+def _patience(code: int) -> float:
+    """Returns how long the others may stay when one ended with `code`."""
+    if code == 0:
+        return math.inf
+    if code in (restarts.STOPPED, restarts.INTERRUPTED):
+        return lifeline.GRACE_SECONDS  # All agreed to leave; the chief still saves.
+    if restarts.verdict(code) is restarts.Verdict.RESTART:
+        return 0.0
+    return LEAVE_SECONDS
+
+
+def _loss_of(worker: Worker) -> Loss:
+    code = worker.code or 0
+    if code < 0:
+        name = _signal_name(-code)
+        return Loss(worker.index, code, name, f"was ended by {name}")
+    return Loss(worker.index, code, f"exit code {code}", f"ended with exit code {code}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # One of the real-time signals.
+        return f"signal {number}"

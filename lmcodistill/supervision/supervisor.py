@@ -1,0 +1,269 @@
+"""Keeps groups of processes alive: each is restarted as a whole when it is lost.
+
+TensorFlow cannot take a worker back into a running cluster. So when one process of
+a group dies, freezes or leaves, what is left of the group is killed and all of it
+is started again after a pause; it goes on from its last checkpoint. The other
+groups notice nothing. The same holds for a whole run on this machine and, under
+TF_CONFIG, for the one worker that belongs here: each host starts its own again,
+and the cluster comes together by itself.
+
+All is done by looking, several times a second, in one thread. Nothing here waits
+for a process, and no decision needs storage.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lmcodistill import errors
+from lmcodistill.supervision import journal as journals
+from lmcodistill.supervision import process_group as attempts
+from lmcodistill.supervision import restarts
+
+POLL_SECONDS = 0.2
+_REAP_SECONDS = 10.0
+# A pause of this process itself proves nothing about the others.
+_LONGEST_TICK_SECONDS = 2.0
+
+Start = Callable[[int], attempts.Attempt]
+
+
+class Group:
+    """The processes of one student that run here.
+
+    Attributes:
+        student: Its index.
+        is_over: Whether nothing runs and nothing will be started.
+        was_stopped: Whether it is over because it was asked to stop.
+        failure: Why it failed, if it did.
+        stops_all: Whether that ends the other groups too.
+    """
+
+    def __init__(
+        self,
+        student: int,
+        start: Start,
+        limits: attempts.Limits,
+        journal: journals.Journal,
+    ):
+        """Starts nothing yet.
+
+        Args:
+            student: Its index.
+            start: From the number of an attempt, counted from 1, to its processes;
+                raises LmcodistillError where there is no sense in it.
+            limits: When the group counts as lost, and how often it is restarted.
+            journal: Where events are noted.
+        """
+        self.student = student
+        self._start, self._limits, self._journal = start, limits, journal
+        self.is_over = self.was_stopped = self.stops_all = False
+        self.failure: errors.LmcodistillError | None = None
+        self._restarts = restarts.Restarts(limits.max_restarts)
+        self._first_failure: errors.LmcodistillError | None = None
+        self._number, self._start_at = 0, -math.inf
+        self._attempt: attempts.Attempt | None = None
+        self._is_stopping = False
+
+    def look(self, now: float, elapsed: float) -> None:
+        """Does what is due.
+
+        Args:
+            now: By the monotonic clock.
+            elapsed: Seconds since the last look.
+        """
+        if self.is_over:
+            return
+        if self._attempt is None:
+            if now >= self._start_at:
+                self._begin(now)
+            return
+        self._attempt.look(now, elapsed, self._limits)
+        if self._attempt.step is not None:
+            self._restarts.reached(self._attempt.step)
+        if self._attempt.is_over:
+            self._close(self._attempt, now)
+
+    def stop(self, now: float) -> None:
+        """Asks all processes to save and leave; nothing is started again."""
+        self._is_stopping = True
+        if self._attempt is not None:
+            self._attempt.stop(now)
+        elif not self.is_over:
+            self.was_stopped = True
+            self._end("stopped")
+
+    def kill(self) -> None:
+        """Ends all processes at once."""
+        self._is_stopping = True
+        if self._attempt is not None:
+            self._attempt.kill()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether none of its processes is left."""
+        return self._attempt is None or self._attempt.is_over
+
+    def _begin(self, now: float) -> None:
+        self._number += 1
+        try:
+            self._attempt = self._start(self._number)
+        except errors.LmcodistillError as error:
+            self._fail(error)
+        except OSError as error:
+            words = f"could not be started ({error})"
+            loss = attempts.Loss(None, restarts.LOST, attempts.NOT_STARTED, words)
+            self._lose(loss, f"Student {self.student} {words}.", now)
+        else:
+            pids = [worker.process.pid for worker in self._attempt.workers]
+            self._note("started", pids=pids)
+
+    def _close(self, attempt: attempts.Attempt, now: float) -> None:
+        """Decides what comes after an attempt whose processes are all gone."""
+        self._attempt = None
+        attempt.close()
+        loss = attempt.first_loss()
+        if self._is_stopping and attempt.was_saved:
+            self.was_stopped = any(worker.code for worker in attempt.workers)
+            self._end("stopped" if self.was_stopped else "ended")
+        elif loss is None:
+            self._end("ended")
+        else:
+            self._lose(loss, f"Student {self.student}, {attempt.tell(loss)}", now)
+
+    def _lose(self, loss: attempts.Loss, story: str, now: float) -> None:
+        more = {}
+        if loss.was_judged:
+            more["reason"] = loss.words
+        elif loss.code > 0:  # Its own last words.
+            more["reason"] = story.splitlines()[-1][:300]
+        self._note("lost", worker=loss.worker, cause=loss.cause, **more)
+        failure = errors.LmcodistillError(story)
+        failure.exit_code = loss.code if loss.code > 0 else restarts.LOST
+        if self._is_stopping:
+            self._fail(failure)
+            return
+        if restarts.verdict(loss.code) is not restarts.Verdict.RESTART:
+            self._fail(failure)
+            return
+        delay = self._restarts.after_failure()
+        if self._restarts.failures == 1:
+            self._first_failure = failure
+        if delay is None:
+            self._fail(self._given_up(self._first_failure or failure))
+            return
+        self._start_at = now + delay
+        self._note("restarting", cause=loss.cause, delay=delay)
+
+    def _given_up(self, first: errors.LmcodistillError) -> errors.LmcodistillError:
+        """Returns the first of several failures in a row, as the run's failure."""
+        tries = self._restarts.failures
+        if tries == 1:
+            return first
+        failure = errors.LmcodistillError(
+            f"Student {self.student} failed {tries} times in a row without getting "
+            f"beyond step {self._restarts.newest_step or 0}. The first time: {first}"
+        )
+        failure.exit_code = restarts.LOST
+        return failure
+
+    def _fail(self, failure: errors.LmcodistillError) -> None:
+        self.failure = failure
+        verdict = restarts.verdict(failure.exit_code)
+        self.stops_all = (
+            verdict is restarts.Verdict.STOP_ALL
+            or self._limits.max_restarts == 0
+            or self._limits.is_needed
+        )
+        cause = f"exit code {failure.exit_code}"
+        self._end("gave_up", cause=cause, reason=str(failure).splitlines()[0])
+
+    def _end(self, event: str, **more: Any) -> None:
+        self.is_over = True
+        self._note(event, **more)
+
+    def _note(self, event: str, **more: Any) -> None:
+        self._journal.note(
+            event,
+            student=self.student,
+            attempt=self._number,
+            last_step=self._restarts.newest_step,
+            **more,
+        )
+
+
+class Supervisor:
+    """Runs groups to their end."""
+
+    def __init__(self, groups: Sequence[Group]):
+        self._groups = groups
+        self._asked = 0
+
+    def run(self) -> None:
+        """Runs until every group has ended, failed or stopped.
+
+        SIGINT or SIGTERM once: all save and stop. Twice: all stop now.
+
+        Raises:
+            LmcodistillError: the first failure, with the worker's own words.
+            StoppedError: no failure, but somebody asked to stop.
+        """
+        previous = {
+            number: signal.signal(number, self._ask)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            failures = self._watch()
+        finally:
+            self._kill_all()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        if failures:
+            raise failures[0]
+        if any(group.was_stopped for group in self._groups):
+            raise errors.StoppedError(
+                "Stopped on request after saving; the same command goes on from here."
+                if self._asked == 1
+                else "Stopped at once, without saving; the same command goes on from "
+                "the last checkpoint."
+            )
+
+    def _ask(self, *_: object) -> None:
+        # Only counted: a process may be on its way to being started just now.
+        self._asked += 1
+
+    def _watch(self) -> list[errors.LmcodistillError]:
+        """Looks until all is over; returns the failures, the first one first."""
+        failures: list[errors.LmcodistillError] = []
+        is_stopping, before = False, time.monotonic()
+        while not all(group.is_over for group in self._groups):
+            now = time.monotonic()
+            elapsed, before = min(now - before, _LONGEST_TICK_SECONDS), now
+            for group in self._groups:
+                if group.is_over:
+                    continue
+                group.look(now, elapsed)
+                if group.failure is not None:
+                    failures.append(group.failure)
+            fatal = any(group.stops_all for group in self._groups)
+            if (self._asked or fatal) and not is_stopping:
+                is_stopping = True
+                for group in self._groups:
+                    group.stop(now)
+            if self._asked > 1:
+                for group in self._groups:
+                    group.kill()
+            time.sleep(POLL_SECONDS)
+        return failures
+
+    def _kill_all(self) -> None:
+        """Leaves no process behind; waits until the system has let them go."""
+        give_up = time.monotonic() + _REAP_SECONDS
+        for group in self._groups:
+            group.kill()
+        while not all(group.is_gone for group in self._groups):
+            if time.monotonic() > give_up:
+                return
+            time.sleep(POLL_SECONDS / 10)

@@ -1,0 +1,90 @@
+"""Which export is meant by a path, and which of a peer's are of use."""
+
+import pathlib
+
+import pytest
+
+from lmcodistill import errors
+from lmcodistill.exports import lookup
+from lmcodistill.storage import layout, places, publication
+
+KEY = b"k" * 32
+
+
+def publish(folder, step, generation=1, key=None):
+    return publication.publish(
+        folder,
+        layout.EXPORT,
+        step,
+        lambda path: (path / "file").write_bytes(b"x"),
+        {},
+        publication.Ownership(generation, lambda: None, key),
+    )
+
+
+def versions(found):
+    return [snapshot.version for snapshot in found]
+
+
+@pytest.fixture
+def student(tmp_path) -> pathlib.Path:
+    folder = tmp_path / "students" / "0"
+    for generation, step in ((1, 50), (1, 100), (1, 150), (2, 100)):
+        publish(folder / "exports", step, generation)
+    return folder
+
+
+def test_newest_is_of_the_latest_life(student):
+    assert lookup.find(str(student)).version == (2, 100)
+    assert lookup.find(str(student / "exports")).version == (2, 100)
+
+
+def test_folder_of_one_export_is_that_one(student):
+    found = lookup.find(str(student / "exports" / "export-000000050-i1"))
+
+    assert found.version == (1, 50)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "students", "students/0/exports/x", "/"])
+def test_path_without_exports_is_refused(student, tmp_path, path):
+    with pytest.raises(errors.SnapshotError, match="no committed export") as refusal:
+        lookup.find(str(tmp_path / path))
+
+    assert refusal.value.reason == "missing_file"
+
+
+def test_storage_that_fails_is_said_in_a_sentence(tmp_path):
+    with pytest.raises(errors.SnapshotError, match="cannot be looked at") as refusal:
+        lookup.find(str(tmp_path / ("x" * 300) / "export"))
+
+    assert refusal.value.reason == "storage"
+
+
+def test_url_is_looked_at_too():
+    publish(places.place("memory://lookup/students/0/exports"), 50)
+
+    assert lookup.find("memory://lookup/students/0/").version == (1, 50)
+
+
+def test_key_travels_with_what_was_found(tmp_path):
+    publish(tmp_path / "exports", 50, key=KEY)
+
+    assert lookup.find(str(tmp_path), KEY).manifest()["step"] == 50
+    with pytest.raises(errors.SnapshotError, match="no key was given"):
+        lookup.find(str(tmp_path)).manifest()
+
+
+def test_newer_ones_come_newest_first_and_never_an_older(student):
+    exports = student / "exports"
+
+    assert versions(lookup.newer_than(exports, None))[0] == (2, 100)
+    assert versions(lookup.newer_than(exports, (1, 100))) == [(2, 100), (1, 150)]
+    assert versions(lookup.newer_than(exports, (2, 100))) == []
+    assert versions(lookup.newer_than(exports / "not there", None)) == []
+
+
+def test_step_is_of_the_latest_life_first(student):
+    exports = student / "exports"
+
+    assert versions(lookup.of_step(exports, 100)) == [(2, 100), (1, 100)]
+    assert versions(lookup.of_step(exports, 60)) == []

@@ -1,0 +1,190 @@
+"""What a supervisor does with its groups; shells stand in for the workers.
+
+They are real processes that speak the lifeline's language: `+` means joined.
+"""
+
+import os
+import pathlib
+import signal
+import threading
+import time
+
+import pytest
+
+from lmcodistill import errors
+from lmcodistill.storage import layout
+from lmcodistill.supervision import journal, launcher, process_group, supervisor
+
+LIMITS = process_group.Limits(max_restarts=3)
+JOIN = "echo + >&0;"
+# Saves for a while when it is asked to stop; `wait` returns when it is.
+OBEY = "trap 'sleep 0.5; exit 143' TERM; sleep 9 & wait;"
+
+
+@pytest.fixture
+def a_group(tmp_path):
+    """Makes a group of one shell per script, each with its number in $N."""
+
+    def make(student: int, *scripts: str, limits=LIMITS) -> supervisor.Group:
+        folder = layout.RunLayout(tmp_path).student(student)
+
+        def start(number: int) -> process_group.Attempt:
+            workers = [
+                launcher.start_worker(
+                    ["sh", "-c", script], folder, index, {"N": str(number)}
+                )
+                for index, script in enumerate(scripts)
+            ]
+            return process_group.Attempt(workers, ["127.0.0.1:1"] * len(workers))
+
+        noted = journal.Journal(layout.RunLayout(tmp_path).supervisor)
+        return supervisor.Group(student, start, limits, noted)
+
+    return make
+
+
+def log(tmp_path: pathlib.Path, student: int = 0, worker: int = 0) -> str:
+    """Returns what a shell said."""
+    return layout.RunLayout(tmp_path).student(student).log(worker).read_text()
+
+
+def failure_of(*groups: supervisor.Group) -> errors.LmcodistillError:
+    """Runs groups; returns the failure."""
+    with pytest.raises(errors.LmcodistillError) as failure:
+        supervisor.Supervisor(groups).run()
+    return failure.value
+
+
+def test_a_lost_group_is_started_until_it_succeeds(a_group, tmp_path):
+    script = f"{JOIN} echo start $N; [ $N = 3 ] || exit 75"
+
+    supervisor.Supervisor([a_group(0, script)]).run()
+
+    assert log(tmp_path).split("\n") == ["start 1", "start 2", "start 3", ""]
+    assert journal.restarts(layout.RunLayout(tmp_path), 0) == 2
+
+
+@pytest.mark.parametrize("code", [1, 4, 5])
+def test_what_fails_for_one_student_leaves_the_others_alone(a_group, tmp_path, code):
+    fails = a_group(0, f"{JOIN} echo no use; exit {code}")
+    works = a_group(1, f"{JOIN} sleep 1; echo done")
+
+    failure = failure_of(fails, works)
+
+    assert failure.exit_code == code
+    assert f"Student 0, worker 0 ended with exit code {code}" in str(failure)
+    assert str(failure).endswith("no use")
+    assert log(tmp_path, 1) == "done\n"
+
+
+def test_a_student_that_others_wait_for_takes_them_along(a_group, tmp_path):
+    fails = a_group(
+        0, f"{JOIN} sleep 1; exit 5", limits=process_group.Limits(is_needed=True)
+    )
+    obeys = a_group(1, f"{JOIN} {OBEY}")
+
+    failure = failure_of(fails, obeys)
+
+    assert failure.exit_code == errors.DivergedError.exit_code
+    assert obeys.was_stopped
+
+
+def test_a_mistake_for_all_lets_the_others_save_and_stop(a_group, tmp_path):
+    fails = a_group(0, f"sleep 0.5; {JOIN} exit 3")
+    works = a_group(1, f"{JOIN} {OBEY}")
+
+    failure = failure_of(fails, works)
+
+    assert failure.exit_code == errors.DataError.exit_code
+    assert works.was_stopped
+
+
+def test_the_cause_is_told_from_what_followed(a_group):
+    group = a_group(
+        0,
+        f"{JOIN} sleep 0.5; kill -ABRT $$",
+        f"{JOIN} exit 5",
+        f"{JOIN} sleep 0.5; exit 75",
+    )
+
+    assert "worker 1 ended with exit code 5" in str(failure_of(group))
+
+
+def test_a_group_that_leaves_is_given_time_to_save(a_group, tmp_path):
+    saves = f"{JOIN} [ $N = 2 ] && exit 0; sleep 1; echo saved; exit 143"
+    leaves = f"{JOIN} [ $N = 2 ] && exit 0; exit 143"
+
+    supervisor.Supervisor([a_group(0, saves, leaves)]).run()
+
+    assert log(tmp_path) == "saved\n"
+
+
+def test_what_is_left_of_a_lost_group_is_killed_even_if_it_is_stopped(a_group):
+    limits = process_group.Limits(max_restarts=0)
+    group = a_group(0, f"{JOIN} kill -STOP $$", f"{JOIN} exit 75", limits=limits)
+
+    began = time.monotonic()
+    failure = failure_of(group)
+
+    assert failure.exit_code == errors.GroupLostError.exit_code
+    assert time.monotonic() - began < 3.0
+
+
+def test_a_worker_that_says_nothing_is_frozen(a_group):
+    limits = process_group.Limits(max_restarts=0, frozen_seconds=1.0)
+
+    failure = failure_of(a_group(0, f"{JOIN} sleep 9", limits=limits))
+
+    assert "worker 0 gave no sign of life for 1 s" in str(failure)
+
+
+def test_a_worker_whose_work_is_done_may_leave_as_it_likes(a_group, tmp_path):
+    limits = process_group.Limits(max_restarts=0, frozen_seconds=0.5)
+    scripts = [f"{JOIN} echo . >&0; sleep 1.5; kill -ABRT $$"] * 2
+
+    supervisor.Supervisor([a_group(0, *scripts, limits=limits)]).run()
+
+    lines = (tmp_path / "supervisor.jsonl").read_text().splitlines()
+    assert '"event": "ended"' in lines[-1]
+
+
+def test_a_worker_that_does_not_join_is_not_frozen_but_late(a_group):
+    limits = process_group.Limits(
+        max_restarts=0, frozen_seconds=0.5, start_deadline_seconds=2.0
+    )
+
+    failure = failure_of(a_group(0, "sleep 9", limits=limits))
+
+    assert "had not joined its group after 2 s" in str(failure)
+    assert "no answer from 127.0.0.1:1 (Connection refused)" in str(failure)
+
+
+def test_a_stopped_worker_is_frozen_also_while_it_joins(a_group):
+    limits = process_group.Limits(max_restarts=0, frozen_seconds=1.0)
+
+    failure = failure_of(a_group(0, "kill -STOP $$", limits=limits))
+
+    assert "gave no sign of life" in str(failure)
+
+
+def test_a_request_to_stop_is_passed_on_once_and_waited_for(a_group, tmp_path):
+    group = a_group(0, f"{JOIN} {OBEY}")
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    failure = failure_of(group)
+
+    assert isinstance(failure, errors.StoppedError)
+    assert "after saving" in str(failure)
+
+
+def test_a_command_that_cannot_be_started_is_tried_again_and_given_up(a_group):
+    def start(number: int) -> process_group.Attempt:
+        raise OSError(12, "Cannot allocate memory")
+
+    group = a_group(0, limits=process_group.Limits(max_restarts=1))
+    group._start = start
+
+    failure = failure_of(group)
+
+    assert "failed 2 times in a row" in str(failure)
+    assert "Cannot allocate memory" in str(failure)
