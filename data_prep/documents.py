@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from urllib import parse
 
 # SentencePiece writes a space as this character, so text that has it of its own
 # could not be told apart after decoding.
@@ -52,6 +53,14 @@ def make_id(source: str, name: str) -> str:
     """
     digest = hashlib.sha256(f"{source}\0{name}".encode(errors="replace"))
     return digest.hexdigest()[:32]
+
+
+def host_of(url: str) -> str:
+    """Returns the host of an address, in lower case; empty if it has none."""
+    try:
+        return (parse.urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:  # An address with unbalanced brackets, for one.
+        return ""
 
 
 def clean(text: str) -> str:

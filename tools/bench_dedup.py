@@ -30,9 +30,10 @@ sys.path.insert(0, str(TOOLS.parent))
 import bench_dedup_corpus as corpus  # noqa: E402
 import bench_report  # noqa: E402
 
-from data_prep import documents, progress, stages, work  # noqa: E402
-from data_prep.duplicates import copies, deduplicate, signatures  # noqa: E402
+from data_prep import documents, progress, work  # noqa: E402
+from data_prep.duplicates import copies, signatures  # noqa: E402
 from data_prep.engines import local  # noqa: E402
+from data_prep.run import deduplicate, stages  # noqa: E402
 from lmcodistill import errors  # noqa: E402
 from lmcodistill.settings import deduplication  # noqa: E402
 

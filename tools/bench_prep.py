@@ -33,8 +33,8 @@ sys.path.insert(0, str(TOOLS.parent))
 import bench_prep_crawl as crawls  # noqa: E402
 import bench_report  # noqa: E402
 
+from data_prep import counts as counts_lib  # noqa: E402
 from data_prep.reading import readers  # noqa: E402
-from data_prep.reports import tally  # noqa: E402
 from lmcodistill import errors  # noqa: E402
 from lmcodistill.data import vocabulary  # noqa: E402
 from lmcodistill.settings import prep  # noqa: E402
@@ -249,7 +249,7 @@ def _floor(wet: pathlib.Path, pieces: vocabulary.Vocabulary) -> dict[str, float]
     gunzip = time.process_time() - start
     start = time.process_time()
     found = readers.read_documents(
-        wet, wet.name, prep.Prep(), tally.Tally(), lambda _: None
+        wet, wet.name, prep.Prep(), counts_lib.Counts(), lambda _: None
     )
     pages = list(found)
     reader = time.process_time() - start

@@ -21,7 +21,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import fuzz_prep_giants  # noqa: E402
 import fuzz_prep_inputs  # noqa: E402
 
-from data_prep import extract, work  # noqa: E402
+from data_prep import work  # noqa: E402
+from data_prep.rules import extract  # noqa: E402
 from lmcodistill.settings import filtering, prep  # noqa: E402
 
 MAX_CPU_SECONDS = 10
@@ -121,7 +122,7 @@ def try_file(
     result = extract.read_result(place, 0)
     if result is None:
         raise Violation("no marker was written")
-    counts = result.tally
+    counts = result.counts
     if counts.read != counts.kept + counts.dropped.total():
         raise Violation(f"read {counts.read} != kept and dropped: {counts}")
     if sum(told) != path.stat().st_size:

@@ -20,8 +20,8 @@ import atheris
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 with atheris.instrument_imports(include=["data_prep"]):
+    from data_prep import counts as counts_lib
     from data_prep.reading import archive_bytes, archives, compressed, readers
-    from data_prep.reports import tally
 
 import fuzz_prep_pages  # noqa: E402
 
@@ -52,7 +52,7 @@ def try_one(data: bytes) -> None:
     name, content = wrap(data)
     path = _FOLDER / name
     path.write_bytes(content)
-    counts, kept = tally.Tally(), 0
+    counts, kept = counts_lib.Counts(), 0
     told: list[int] = []
     for document in readers.read_documents(path, name, _SETTINGS, counts, told.append):
         counts.keep(len(document.text), document.language)

@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from data_prep import wet_writer, work  # noqa: E402
+from data_prep import work  # noqa: E402
 from data_prep.reading import readers  # noqa: E402
+from tests.support import wet_writer  # noqa: E402
 
 _ABOUT = "isPartOf: books\r\ndescription: public-domain books as pages\r\n"
 

@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from data_prep import counts as counts_lib  # noqa: E402
 from data_prep import documents  # noqa: E402
 from data_prep.reading import readers  # noqa: E402
-from data_prep.reports import tally as tally_lib  # noqa: E402
 from data_prep.rules import paragraph_ids, paragraph_list  # noqa: E402
 from lmcodistill.settings import paragraphs, prep  # noqa: E402
 
@@ -40,7 +40,7 @@ def numbers_of(
     """Returns the numbers of the paragraphs of a WET file that a rule chooses."""
     split = paragraph_ids.SPLITTERS[settings.paragraphs]
     numbers, number = [], settings.first_id
-    tally = tally_lib.Tally()
+    tally = counts_lib.Counts()
     for page in readers.read_documents(
         path, path.name, prep.Prep(), tally, lambda _: None
     ):

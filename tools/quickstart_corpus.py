@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from data_prep import wet_writer  # noqa: E402
 from lmcodistill.storage import files  # noqa: E402
+from tests.support import wet_writer  # noqa: E402
 
 SITE = "https://docs.python.org/3/"
 # A module whose docstrings say less is no document.

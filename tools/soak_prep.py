@@ -33,7 +33,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from data_prep import wet_writer  # noqa: E402
+from tests.support import wet_writer  # noqa: E402
 from tools import spark_cluster  # noqa: E402
 
 _FILES, _PAGES = 6, 60

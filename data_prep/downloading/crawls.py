@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import lmcodistill
 from data_prep import progress
-from data_prep.downloading import downloads, pace, transfer
+from data_prep.downloading import downloads, rate_limiter, transfer
 from lmcodistill import errors
 from lmcodistill.settings import crawls
 
@@ -37,17 +37,17 @@ def fetch(
         UsageError: the request asks for what is not there.
         DataError: a list is damaged, or the server does not give a file.
     """
-    manners = transfer.Manners(
+    policy = transfer.DownloadPolicy(
         user_agent=f"lmcodistill/{lmcodistill.__version__} ({request.contact})",
         parallel=request.downloads,
     )
-    clock = pace.Pace(request.requests_per_second)
+    limiter = rate_limiter.RateLimiter(request.requests_per_second)
     folder = request.download_dir.absolute()
 
     def get(paths: Sequence[str]) -> None:
         base = request.mirror.rstrip("/")
-        files = [transfer.Wanted(f"{base}/{path}", folder / path) for path in paths]
-        downloads.download(files, folder, manners, clock, display)
+        files = [transfer.RemoteFile(f"{base}/{path}", folder / path) for path in paths]
+        downloads.download(files, folder, policy, limiter, display)
 
     if request.paths_file:
         chosen = _from_file(request)

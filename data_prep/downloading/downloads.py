@@ -12,16 +12,16 @@ from collections.abc import Sequence
 import requests
 
 from data_prep import lock, progress
-from data_prep.downloading import pace, transfer
+from data_prep.downloading import rate_limiter, transfer
 
 _POLL_SECONDS = 0.2
 
 
 def download(
-    wanted: Sequence[transfer.Wanted],
+    wanted: Sequence[transfer.RemoteFile],
     folder: pathlib.Path,
-    manners: transfer.Manners,
-    clock: pace.Pace,
+    policy: transfer.DownloadPolicy,
+    limiter: rate_limiter.RateLimiter,
     display: progress.Display,
 ) -> None:
     """Fetches every file that is not there yet.
@@ -31,8 +31,8 @@ def download(
     Args:
         wanted: What to fetch, into `folder`.
         folder: Held while this runs.
-        manners: How to ask.
-        clock: When; the same for all downloads of a program.
+        policy: How to ask.
+        limiter: When; the same for all downloads of a program.
         display: Shows how far it is.
 
     Raises:
@@ -47,12 +47,12 @@ def download(
         lock.held(folder / ".lock", "downloading to", folder, "--download_dir"),
         display.stage("download", len(missing), "B") as stage,
     ):
-        run = _Run(missing, manners, clock)
+        run = _Run(missing, policy, limiter)
         try:
             while run.is_going():
                 run.show(stage)
         except BaseException:
-            clock.stop()
+            limiter.stop()
             raise
     run.report(display)
 
@@ -62,20 +62,20 @@ class _Run:
 
     def __init__(
         self,
-        wanted: Sequence[transfer.Wanted],
-        manners: transfer.Manners,
-        clock: pace.Pace,
+        wanted: Sequence[transfer.RemoteFile],
+        policy: transfer.DownloadPolicy,
+        limiter: rate_limiter.RateLimiter,
     ):
-        self._clock, self._refused_before = clock, clock.refusals
+        self._limiter, self._refused_before = limiter, limiter.refusals
         self._wanted = wanted
-        self._transfers = [transfer.Transfer(w, manners, self._clock) for w in wanted]
+        self._transfers = [transfer.Transfer(w, policy, self._limiter) for w in wanted]
         self._todo: queue.SimpleQueue[transfer.Transfer] = queue.SimpleQueue()
         for one in self._transfers:
             self._todo.put(one)
         self._error: BaseException | None = None
         # Daemons: a thread that waits for a silent server must not keep the
         # process. What it was writing stays a part, as after a kill.
-        count = min(manners.parallel, len(self._transfers))
+        count = min(policy.parallel, len(self._transfers))
         self._threads = [
             threading.Thread(target=self._work, daemon=True) for _ in range(count)
         ]
@@ -102,7 +102,7 @@ class _Run:
             # Files of a crawl are about equally large.
             stage.expect(sum(lengths) * len(self._transfers) // len(lengths))
         troubles = [one.trouble for one in self._transfers if one.trouble]
-        refusals = self._clock.refusals - self._refused_before
+        refusals = self._limiter.refusals - self._refused_before
         detail = f"refused {refusals} time(s)" if refusals else ""
         if troubles:
             detail = f"{detail} waiting: {troubles[0]}".strip()
@@ -110,7 +110,7 @@ class _Run:
 
     def report(self, display: progress.Display) -> None:
         """Says what is worth knowing when all is there."""
-        if refusals := self._clock.refusals - self._refused_before:
+        if refusals := self._limiter.refusals - self._refused_before:
             display.say(f"the server refused {refusals} request(s)")
         for wanted, one in zip(self._wanted, self._transfers, strict=True):
             if one.warning:
@@ -120,14 +120,14 @@ class _Run:
         try:
             with requests.Session() as session:
                 while True:
-                    self._clock.check()
+                    self._limiter.check()
                     try:
                         one = self._todo.get_nowait()
                     except queue.Empty:
                         return
                     one.run(session)
-        except pace.StoppedError:
+        except rate_limiter.StoppedError:
             pass
         except BaseException as error:  # Whatever it is, the caller's to see.
             self._error = self._error or error
-            self._clock.stop()
+            self._limiter.stop()

@@ -20,7 +20,7 @@ import requests
 import urllib3
 from urllib3.util import retry
 
-from data_prep.downloading import gzip_end, pace
+from data_prep.downloading import gzip_end, rate_limiter
 from lmcodistill import errors
 from lmcodistill.storage import files
 
@@ -32,7 +32,7 @@ _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Manners:
+class DownloadPolicy:
     """How a server is asked.
 
     Attributes:
@@ -54,7 +54,7 @@ class Manners:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class RemoteFile:
     """A gzip file to fetch.
 
     Attributes:
@@ -88,11 +88,11 @@ class Transfer:
 
     def __init__(
         self,
-        wanted: Wanted,
-        manners: Manners,
-        clock: pace.Pace,
+        wanted: RemoteFile,
+        policy: DownloadPolicy,
+        limiter: rate_limiter.RateLimiter,
     ):
-        self._wanted, self._manners, self._clock = wanted, manners, clock
+        self._wanted, self._policy, self._limiter = wanted, policy, limiter
         name = wanted.path.name
         self._partial = wanted.path.with_name(f".{name}.partial")
         self._origin = wanted.path.with_name(f".{name}.partial.json")
@@ -110,7 +110,7 @@ class Transfer:
         self._wanted.path.parent.mkdir(parents=True, exist_ok=True)
         tries, best = 0, 0
         while True:
-            self._clock.wait_for_turn()
+            self._limiter.wait_for_turn()
             try:
                 self._try(session)
                 break
@@ -118,7 +118,7 @@ class Transfer:
                 tries = 0 if self.done > best else tries + 1
                 best = max(best, self.done)
                 self.trouble = str(fault)
-                if tries >= self._manners.max_tries:
+                if tries >= self._policy.max_tries:
                     raise errors.DataError(
                         f"{self._wanted.url} could not be fetched: {fault}, after "
                         f"{tries} tries in a row that brought nothing new. "
@@ -127,8 +127,8 @@ class Transfer:
                     ) from fault
                 wait = max(fault.wait, self._back_off(tries))
                 if fault.refused:
-                    self._clock.refused(wait)
-                self._clock.sleep(wait)
+                    self._limiter.refused(wait)
+                self._limiter.sleep(wait)
         self.trouble = ""
         files.fsync_path(self._partial)
         self._partial.replace(self._wanted.path)
@@ -136,8 +136,8 @@ class Transfer:
         self._origin.unlink(missing_ok=True)
 
     def _back_off(self, tries: int) -> float:
-        base = self._manners.seconds_between_tries
-        grown = min(base * 2.0 ** min(tries, 30), self._manners.max_wait_seconds)
+        base = self._policy.seconds_between_tries
+        grown = min(base * 2.0 ** min(tries, 30), self._policy.max_wait_seconds)
         return max(base, grown) * random.uniform(1.0, 1.5)
 
     def _try(self, session: requests.Session) -> None:
@@ -156,17 +156,17 @@ class Transfer:
                     self._check_range(response, validator)
                 else:
                     self._start_over(response)
-                self._clock.answered()
+                self._limiter.answered()
                 self._take(response)
         self._check_whole()
 
     def _send(self, session: requests.Session, validator: str) -> requests.Response:
         # The file is compressed as it is; another layer would hide its length.
         headers = {"Accept-Encoding": "identity"}
-        headers["User-Agent"] = self._manners.user_agent
+        headers["User-Agent"] = self._policy.user_agent
         if self.done:
             headers |= {"Range": f"bytes={self.done}-", "If-Range": validator}
-        timeout = self._manners.timeout_seconds
+        timeout = self._policy.timeout_seconds
         try:
             return session.get(
                 self._wanted.url, headers=headers, stream=True, timeout=timeout
@@ -247,7 +247,7 @@ class Transfer:
                 self.done += len(chunk)
                 if self.done > self._wanted.max_bytes:
                     raise self._too_large()
-                self._clock.check()
+                self._limiter.check()
 
     def _check_whole(self) -> None:
         if self.length is not None and self.done != self.length:

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from data_prep import exchange, work
+from data_prep import work
+from data_prep.engines import exchange
 
 # The lowest bit of a key is the kind; TOO_SHORT needs no key.
 EXACT, NEAR, TOO_SHORT = 0, 1, 2

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_prep import word_hashes
+from data_prep import words
 
 # Texts are taken together up to this size, which fits the caches; no key depends
 # on what it is taken together with.
@@ -71,7 +71,7 @@ class MinHash:
     def _minima(self, hashes: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Returns [num_bands * rows_per_band, N] uint32 of N texts in a row."""
         n = self._ngram_words
-        ngrams = word_hashes.hash_ngrams(hashes, n)
+        ngrams = words.hash_ngrams(hashes, n)
         values = (ngrams >> np.uint64(32)).astype(np.uint32)
         ends = np.cumsum(counts)
         is_inside = np.ones(len(hashes), bool)
@@ -94,7 +94,7 @@ class MinHash:
         for band, salt in enumerate(self._salts):
             key = np.full(minima.shape[1], salt)
             for row in minima[band * self._rows : (band + 1) * self._rows]:
-                key = word_hashes.mixed(key ^ row)
+                key = words.mixed(key ^ row)
             keys[:, band] = key
         return keys
 
@@ -123,7 +123,7 @@ def _batches(texts: Sequence[str]) -> Iterator[tuple[int, list[bytes]]]:
 
 def _words_of(batch: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the word hashes of all texts, and the number of words of each."""
-    hashes, places = word_hashes.hash_words(b"\n".join(batch))
+    hashes, places = words.hash_words(b"\n".join(batch))
     sizes = np.array([len(text) + 1 for text in batch])
     edges = np.searchsorted(places, np.cumsum(sizes))
     return hashes, np.diff(edges, prepend=0)

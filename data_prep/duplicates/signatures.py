@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from data_prep import documents, exchange, work
+from data_prep import documents, work
 from data_prep.duplicates import copies, line_duplicates, minhash
+from data_prep.engines import exchange
 from lmcodistill.settings import deduplication
 
 _BATCH = 256

@@ -3,8 +3,7 @@
 import os
 import pathlib
 
-from data_prep import engines
-from data_prep.engines import local
+from data_prep.engines import engine, local
 from lmcodistill import errors
 
 NAMES = ("local", "spark")
@@ -16,7 +15,7 @@ def make(
     *,
     spark_master: str = "",
     output: pathlib.Path | None = None,
-) -> engines.Engine:
+) -> engine.Engine:
     """Returns the engine called `name`.
 
     Args:

@@ -9,7 +9,8 @@ from concurrent.futures import process
 from types import TracebackType
 from typing import Any, TypeVar
 
-from data_prep import engines, exchange, lifetime, progress
+from data_prep import lifetime, progress
+from data_prep.engines import engine, exchange
 from lmcodistill import errors
 
 _POLL_SECONDS = 0.2
@@ -53,7 +54,7 @@ class Local:
 
     def run(
         self,
-        function: engines.StageFunction[Task],
+        function: engine.StageFunction[Task],
         tasks: Sequence[Task],
         stage: progress.Stage,
     ) -> None:
@@ -118,7 +119,7 @@ def _start_worker(counter: Any) -> None:
     lifetime.end_with_parent()
 
 
-def _call(function: engines.StageFunction[Task], task: Task) -> None:
+def _call(function: engine.StageFunction[Task], task: Task) -> None:
     function(task, _advance)
 
 

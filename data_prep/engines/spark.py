@@ -19,8 +19,8 @@ import pyspark
 from pyspark import accumulators, sql
 from pyspark.sql import functions
 
-from data_prep import engines, exchange, progress
-from data_prep.engines import spark_rows, spark_session, spark_tasks
+from data_prep import progress
+from data_prep.engines import engine, exchange, spark_rows, spark_session, spark_tasks
 
 _POLL_SECONDS = 0.25
 # Of shuffled rows: small enough to sort mostly in memory, and so large that a
@@ -65,7 +65,7 @@ class Spark:
 
     def run(
         self,
-        function: engines.StageFunction[Task],
+        function: engine.StageFunction[Task],
         tasks: Sequence[Task],
         stage: progress.Stage,
     ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data_prep import exchange
+from data_prep.engines import exchange
 
 SCHEMA = "bucket int, key binary, rest binary, payload binary"
 _FIELDS = pa.schema(

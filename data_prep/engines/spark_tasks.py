@@ -16,8 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyspark
 
-from data_prep import engines, exchange
-from data_prep.engines import spark_rows
+from data_prep.engines import engine, exchange, spark_rows
 from lmcodistill import errors
 
 _TOKEN = re.compile(r"lmcodistill-failure:([\w+/=]+):")
@@ -50,7 +49,7 @@ def failure_in(text: str) -> dict[str, Any] | None:
 
 
 def run_tasks(
-    function: engines.StageFunction[Any],
+    function: engine.StageFunction[Any],
     probe: pathlib.Path,
     advance: Advance,
     report: Callable[[str], None],

@@ -14,8 +14,8 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from data_prep import counts as counts_lib
 from data_prep.reading import archive_bytes
-from data_prep.reports import tally as tally_lib
 
 # Others would fill the report with whatever a file makes up.
 _KINDS = frozenset(
@@ -48,7 +48,7 @@ class Record(NamedTuple):
 
 def read_records(
     path: pathlib.Path,
-    tally: tally_lib.Tally,
+    counts: counts_lib.Counts,
     *,
     max_record_bytes: int,
     wanted: frozenset[str],
@@ -58,7 +58,7 @@ def read_records(
 
     Args:
         path: A WARC or WET file, gzipped or not.
-        tally: Counts records per type, damage and truncation.
+        counts: Counts records per type, damage and truncation.
         max_record_bytes: Records with a longer body are dropped unread.
         wanted: Values of `WARC-Type` to yield; others are only counted.
         advance: Called with the bytes of the file read since the last call.
@@ -70,15 +70,15 @@ def read_records(
             try:
                 if not stream.begin_record():
                     break
-                record = _read_record(stream, tally, max_record_bytes, wanted, number)
+                record = _read_record(stream, counts, max_record_bytes, wanted, number)
             except archive_bytes.DamageError as damage:
                 # A length that reaches beyond the end is no cut file if other
                 # records follow.
                 is_found = stream.find_next_record()
                 if is_found or not damage.at_end:
-                    tally.damaged += 1
+                    counts.damaged += 1
                 else:
-                    tally.truncated = True
+                    counts.truncated = True
                 if not is_found:
                     break
                 continue
@@ -94,7 +94,7 @@ def read_records(
 
 def _read_record(
     stream: archive_bytes.PlainBytes,
-    tally: tally_lib.Tally,
+    counts: counts_lib.Counts,
     max_record_bytes: int,
     wanted: frozenset[str],
     number: int,
@@ -113,11 +113,11 @@ def _read_record(
     else:
         stream.skip(int(length))
     stream.end_body()
-    tally.records[kind if kind in _KINDS else "other"] += 1
+    counts.records[kind if kind in _KINDS else "other"] += 1
     if not is_wanted:
         return None
     if not is_small:
-        tally.drop("record_too_large")
+        counts.drop("record_too_large")
         return None
     return Record(headers, body, number)
 

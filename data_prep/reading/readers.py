@@ -1,6 +1,6 @@
 """From an input file to documents, whatever kind of file it is.
 
-A reader yields documents and counts in the file's tally whatever is none. It
+A reader yields documents and counts in the file's counts whatever is none. It
 raises for no content: a damaged file costs a counter, and the complete records
 before (and, in archives, behind) the damage are yielded.
 """
@@ -11,9 +11,9 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
+from data_prep import counts as counts_lib
 from data_prep import documents, progress
 from data_prep.reading import archives, compressed, page_process
-from data_prep.reports import tally as tally_lib
 from lmcodistill.settings import prep
 
 _ADVANCE_BYTES = 64 << 10
@@ -29,7 +29,7 @@ def read_documents(
     path: pathlib.Path,
     source: str,
     settings: prep.Prep,
-    tally: tally_lib.Tally,
+    counts: counts_lib.Counts,
     advance: Advance,
 ) -> Iterator[documents.Document]:
     """Yields the documents of a file, cleaned.
@@ -38,18 +38,18 @@ def read_documents(
         path: The file.
         source: Its name in ids, manifests and reports.
         settings: What a document of a text file is, field names, size limits.
-        tally: Counts whatever is not yielded.
+        counts: Counts whatever is not yielded.
         advance: Called with the bytes of the file read since the last call.
     """
     kind = kind_of(path)
     if kind == "warc":
-        yield from _archive(path, source, settings, tally, advance)
+        yield from _archive(path, source, settings, counts, advance)
     elif kind == "jsonl":
-        yield from _json_lines(path, source, settings, tally, advance)
+        yield from _json_lines(path, source, settings, counts, advance)
     elif kind == "text":
-        yield from _plain_text(path, source, settings, tally, advance)
+        yield from _plain_text(path, source, settings, counts, advance)
     else:
-        tally.note = _NOTES[kind]
+        counts.note = _NOTES[kind]
         advance(path.stat().st_size)
 
 
@@ -99,7 +99,7 @@ def kind_of(path: pathlib.Path) -> str:
 
 
 def read_lines(
-    path: pathlib.Path, max_bytes: int, tally: tally_lib.Tally, advance: Advance
+    path: pathlib.Path, max_bytes: int, counts: counts_lib.Counts, advance: Advance
 ) -> Iterator[bytes]:
     """Yields the lines of a file without their ends, up to any damage.
 
@@ -117,13 +117,13 @@ def read_lines(
                 if len(line) > max_bytes and not line.endswith(b"\n"):
                     while line and not line.endswith(b"\n"):
                         line = stream.readline(1 << 20)
-                    tally.drop("record_too_large")
+                    counts.drop("record_too_large")
                     continue
                 yield line.rstrip(b"\r\n")
         except EOFError:
-            tally.truncated = True
+            counts.truncated = True
         except compressed.DAMAGE:
-            tally.damaged += 1
+            counts.damaged += 1
     advance(max(0, path.stat().st_size - told))
 
 
@@ -131,14 +131,14 @@ def _archive(
     path: pathlib.Path,
     source: str,
     settings: prep.Prep,
-    tally: tally_lib.Tally,
+    counts: counts_lib.Counts,
     advance: Advance,
 ) -> Iterator[documents.Document]:
     if path.stat().st_size == 0:
         return
     for record in archives.read_records(
         path,
-        tally,
+        counts,
         max_record_bytes=settings.max_record_bytes,
         wanted=_READ_KINDS,
         advance=advance,
@@ -146,7 +146,7 @@ def _archive(
         headers = record.headers
         if headers["warc-type"].lower() == "warcinfo":
             if found := _IS_PART_OF.search(record.body):
-                tally.crawl = progress.printable(found[1].decode("utf-8", "replace"))[
+                counts.crawl = progress.printable(found[1].decode("utf-8", "replace"))[
                     :80
                 ]
             continue
@@ -160,7 +160,7 @@ def _archive(
                 max_bytes=settings.max_record_bytes,
             )
         if reason is not None:
-            tally.drop(reason)
+            counts.drop(reason)
             continue
         name = headers.get("warc-record-id") or f"{url}#{record.number}"
         yield documents.Document(
@@ -171,11 +171,11 @@ def _archive(
             source=source,
             is_web=True,
         )
-    if tally.records and not tally.read:
-        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(tally.records.items()))
-        tally.note = f"has no page: its records are {kinds}"
-        if tally.records["metadata"] and ".wat" in path.name:
-            tally.note = (
+    if counts.records and not counts.read:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.records.items()))
+        counts.note = f"has no page: its records are {kinds}"
+        if counts.records["metadata"] and ".wat" in path.name:
+            counts.note = (
                 "is a WAT file (metadata of pages, no text) and was ignored; give "
                 "the WET or WARC file of the same crawl"
             )
@@ -191,21 +191,21 @@ def _json_lines(
     path: pathlib.Path,
     source: str,
     settings: prep.Prep,
-    tally: tally_lib.Tally,
+    counts: counts_lib.Counts,
     advance: Advance,
 ) -> Iterator[documents.Document]:
-    lines = read_lines(path, settings.max_record_bytes, tally, advance)
+    lines = read_lines(path, settings.max_record_bytes, counts, advance)
     for number, line in enumerate(lines):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
-            tally.drop("bad_json")
+            counts.drop("bad_json")
             continue
         text = value.get(settings.jsonl_text_field) if isinstance(value, dict) else None
         if not isinstance(text, str):
-            tally.drop("no_text_field")
+            counts.drop("no_text_field")
             continue
         url = value.get(settings.jsonl_url_field)
         yield documents.Document(
@@ -224,17 +224,17 @@ def _plain_text(
     path: pathlib.Path,
     source: str,
     settings: prep.Prep,
-    tally: tally_lib.Tally,
+    counts: counts_lib.Counts,
     advance: Advance,
 ) -> Iterator[documents.Document]:
-    raw = read_lines(path, settings.max_record_bytes, tally, advance)
+    raw = read_lines(path, settings.max_record_bytes, counts, advance)
     lines = map(_text_of, raw)
     if settings.text_documents == "sections":
         texts = sections(lines, settings.text_section_bytes)
     elif settings.text_documents == "lines":
         texts = (line for line in lines if line.strip())
     else:
-        texts = _whole(lines, settings.max_record_bytes, tally)
+        texts = _whole(lines, settings.max_record_bytes, counts)
     for number, text in enumerate(texts):
         yield documents.Document(
             id=documents.make_id(source, str(number)),
@@ -247,7 +247,7 @@ def read_pretokenized(
     path: pathlib.Path,
     source: str,
     settings: prep.Prep,
-    tally: tally_lib.Tally,
+    counts: counts_lib.Counts,
     advance: Advance,
 ) -> Iterator[documents.Document]:
     """Yields every line or every article of a text that comes tokenized.
@@ -255,7 +255,7 @@ def read_pretokenized(
     Nothing is dropped, blank lines included: a line end is a token that the
     literature counts.
     """
-    raw = read_lines(path, settings.max_record_bytes, tally, advance)
+    raw = read_lines(path, settings.max_record_bytes, counts, advance)
     lines = (" ".join(_text_of(line).split()) for line in raw)
     as_articles = settings.pretokenized_documents == "articles"
     for number, text in enumerate(_articles(lines) if as_articles else lines):
@@ -302,7 +302,7 @@ def sections(lines: Iterator[str], section_bytes: int) -> Iterator[str]:
 
 
 def _whole(
-    lines: Iterator[str], max_bytes: int, tally: tally_lib.Tally
+    lines: Iterator[str], max_bytes: int, counts: counts_lib.Counts
 ) -> Iterator[str]:
     whole: list[str] = []
     size = 0
@@ -311,6 +311,6 @@ def _whole(
         if size <= max_bytes:
             whole.append(line)
     if size > max_bytes:
-        tally.drop("record_too_large")
+        counts.drop("record_too_large")
     elif whole:
         yield "\n".join(whole)

@@ -4,9 +4,9 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_prep import extract, progress, recipe
-from data_prep.reports import profile
-from data_prep.reports import tally as tally_lib
+from data_prep import counts as counts_lib
+from data_prep import profile, progress
+from data_prep.rules import extract
 from lmcodistill import errors
 from lmcodistill.data import vocabulary
 
@@ -21,7 +21,7 @@ def build(
     counts: Mapping[str, Mapping[str, int]],
     pieces: vocabulary.Vocabulary,
     sampled: Mapping[str, int],
-    settings: recipe.Recipe,
+    settings: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Returns the report: in every line, `read` = `kept` + sum of `dropped`.
 
@@ -31,16 +31,16 @@ def build(
         counts: Documents, tokens, words and bytes of each split.
         pieces: The vocabulary.
         sampled: What it was trained on.
-        settings: What decided.
+        settings: What decided, by class and field.
     """
     lines = [
         file_line(found, copies)
         for found, copies in zip(extracted, duplicates, strict=True)
     ]
-    total, copies = tally_lib.Tally(), collections.Counter[str]()
+    total, copies = counts_lib.Counts(), collections.Counter[str]()
     shape = profile.Profile()
     for found, dropped in zip(extracted, duplicates, strict=True):
-        total.add(found.tally)
+        total.add(found.counts)
         shape.add(found.profile)
         copies.update(dropped)
     return {
@@ -62,31 +62,31 @@ def build(
         "files": lines,
         "splits": {name: _split_line(found) for name, found in counts.items()},
         "vocabulary": {
-            "type": settings.vocabulary.type,
+            "type": settings["PrepVocabulary"]["type"],
             "size": pieces.size,
             "fingerprint": pieces.fingerprint,
             "sample": dict(sampled),
         },
-        "settings": settings.to_json(),
+        "settings": dict(settings),
     }
 
 
 def warnings_of(found: extract.Extracted) -> list[str]:
     """Returns what people should know about an input file: mostly nothing."""
-    tally, warnings = found.tally, []
-    if tally.note:
-        warnings.append(f"{found.source} {tally.note}")
-    kept = f"the {tally.read:,} complete document(s) in it were read"
-    if tally.truncated:
+    counts, warnings = found.counts, []
+    if counts.note:
+        warnings.append(f"{found.source} {counts.note}")
+    kept = f"the {counts.read:,} complete document(s) in it were read"
+    if counts.truncated:
         warnings.append(f"{found.source} ends in the middle of a record; {kept}")
-    if tally.damaged:
+    if counts.damaged:
         warnings.append(
-            f"{found.source} is damaged in {tally.damaged} place(s); {kept}"
+            f"{found.source} is damaged in {counts.damaged} place(s); {kept}"
         )
-    if missing := tally.paragraphs["not_found"]:
+    if missing := counts.paragraphs["not_found"]:
         warnings.append(
             f"{found.source} does not have {missing:,} of the "
-            f"{tally.paragraphs.total():,} paragraphs that the list names in it"
+            f"{counts.paragraphs.total():,} paragraphs that the list names in it"
         )
     return warnings
 
@@ -112,9 +112,9 @@ def refuse_damage(lines: Sequence[Mapping[str, Any]]) -> None:
 
 def nothing_kept(extracted: Sequence[extract.Extracted]) -> str:
     """Returns the message for a run whose every document was dropped."""
-    total = tally_lib.Tally()
+    total = counts_lib.Counts()
     for found in extracted:
-        total.add(found.tally)
+        total.add(found.counts)
     if not total.read:
         kinds = ", ".join(f"{n} {k}" for k, n in sorted(total.records.items()))
         return (
@@ -145,22 +145,22 @@ def file_line(found: extract.Extracted, copies: Mapping[str, int]) -> dict[str, 
     return {
         "name": found.source,
         "bytes": found.bytes,
-        **_kept_and_dropped(found.tally, copies),
-        "records": dict(sorted(found.tally.records.items())),
-        "damaged": found.tally.damaged,
-        "truncated": found.tally.truncated,
-        "paragraphs": dict(found.tally.paragraphs),
-        "note": found.tally.note,
+        **_kept_and_dropped(found.counts, copies),
+        "records": dict(sorted(found.counts.records.items())),
+        "damaged": found.counts.damaged,
+        "truncated": found.counts.truncated,
+        "paragraphs": dict(found.counts.paragraphs),
+        "note": found.counts.note,
     }
 
 
 def _kept_and_dropped(
-    tally: tally_lib.Tally, copies: Mapping[str, int]
+    counts: counts_lib.Counts, copies: Mapping[str, int]
 ) -> dict[str, Any]:
     return {
-        "read": tally.read,
-        "kept": tally.kept - sum(copies.values()),
-        "dropped": _by_count({**tally.dropped, **copies}),
+        "read": counts.read,
+        "kept": counts.kept - sum(copies.values()),
+        "dropped": _by_count({**counts.dropped, **copies}),
     }
 
 

@@ -9,10 +9,10 @@ import functools
 import hashlib
 import pathlib
 from collections.abc import Iterator
-from urllib import parse
 
 import numpy as np
 
+from data_prep import documents
 from data_prep.reading import compressed
 from lmcodistill import errors
 
@@ -30,17 +30,11 @@ def drop_reason(url: str, blocked_hosts: str) -> str | None:
     if not url or not blocked_hosts:
         return None
     listed = _load(blocked_hosts)
-    keys = np.array([_key(name) for name in _with_parents(host_of(url))], np.uint64)
+    keys = np.array(
+        [_key(name) for name in _with_parents(documents.host_of(url))], np.uint64
+    )
     places = np.minimum(np.searchsorted(listed, keys), len(listed) - 1)
     return "blocked_url" if np.any(listed[places] == keys) else None
-
-
-def host_of(url: str) -> str:
-    """Returns the host of an address, in lower case; empty if it has none."""
-    try:
-        return (parse.urlsplit(url).hostname or "").rstrip(".")
-    except ValueError:  # An address with unbalanced brackets, for one.
-        return ""
 
 
 def digest_of(blocked_hosts: str) -> str:

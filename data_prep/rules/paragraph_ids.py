@@ -31,8 +31,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from data_prep import counts as counts_lib
 from data_prep import documents, work
-from data_prep.reports import tally as tally_lib
 from data_prep.rules import filters, paragraph_list
 from lmcodistill import errors
 from lmcodistill.settings import paragraphs
@@ -151,7 +151,7 @@ class Chooser:
         root: The work folder.
         file: Number of the input file.
         settings: How its paragraphs count.
-        tally: Of the file: what the reader lost is seen there, and what of the
+        counts: Of the file: what the reader lost is seen there, and what of the
             list was found is counted.
     """
 
@@ -160,7 +160,7 @@ class Chooser:
         root: pathlib.Path,
         file: int,
         settings: paragraphs.ParagraphList,
-        tally: tally_lib.Tally,
+        counts: counts_lib.Counts,
     ):
         path = root / "paragraphs" / _ids_name(file)
         content = path.read_bytes() if path.exists() else b""
@@ -168,14 +168,14 @@ class Chooser:
         self._split = SPLITTERS[settings.paragraphs]
         self._joint = "\n\n" if settings.paragraphs == "blocks" else "\n"
         self._next = self._dropped = 0
-        self._tally = tally
+        self._tally = counts
         if len(self._ids):
-            tally.paragraphs["not_found"] = len(self._ids)
+            counts.paragraphs["not_found"] = len(self._ids)
 
     def __call__(self, document: documents.Document) -> filters.Verdict:
         """Returns the chosen paragraphs of the next page."""
-        tally = self._tally
-        if tally.damaged or tally.dropped.total() > self._dropped:
+        counts = self._tally
+        if counts.damaged or counts.dropped.total() > self._dropped:
             self._dropped += 1
             return filters.Verdict("paragraph_number_unknown", document.text, "")
         found = self._split(document.text)
@@ -186,8 +186,8 @@ class Chooser:
         if not text.strip():
             self._dropped += 1
             return filters.Verdict("not_in_paragraph_list", document.text, "")
-        tally.paragraphs["found"] += len(chosen)
-        tally.paragraphs["not_found"] -= len(chosen)
+        counts.paragraphs["found"] += len(chosen)
+        counts.paragraphs["not_found"] -= len(chosen)
         return filters.Verdict(None, text, document.language)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from data_prep import word_hashes
+from data_prep import words
 
 _MAX_DUPLICATES = 0.30
 _MAX_DUPLICATE_CHARACTERS = 0.20
@@ -29,10 +29,10 @@ def drop_reason(text: str) -> str | None:
     if reason := _duplicates(paragraphs, "paragraph"):
         return reason
     encoded = text.encode()
-    hashes, places = word_hashes.hash_words(encoded)
+    hashes, places = words.hash_words(encoded)
     # Of every word, with what stands between it and the next one.
     sizes = np.diff(places, append=len(encoded))
-    pairs = word_hashes.hash_ngrams(hashes, 2)
+    pairs = words.hash_ngrams(hashes, 2)
     return _frequent_ngrams(hashes, sizes, pairs) or _duplicate_ngrams(
         hashes, sizes, pairs
     )
@@ -67,7 +67,7 @@ def _frequent_ngrams(
         often = max(1, int(limit * total / int(spans.max())))
         if not np.any(ordered[often:] == ordered[:-often]):
             continue
-        ngrams = pairs if n == 2 else word_hashes.hash_ngrams(hashes, n)
+        ngrams = pairs if n == 2 else words.hash_ngrams(hashes, n)
         found, counts = np.unique(ngrams, return_counts=True)
         most = int(counts.max())
         is_top = np.isin(ngrams, found[counts == most])

@@ -6,7 +6,8 @@ agree is what `lmcodistill inspect --verify` calls complete.
 
 from collections.abc import Sequence
 
-from data_prep import extract, work
+from data_prep import work
+from data_prep.rules import extract
 from lmcodistill.data import documents_index, shards
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_prep import exchange, work
+from data_prep import work
+from data_prep.engines import exchange
 from data_prep.tokens import tokenize_part
 from lmcodistill.data import documents_index, shards
 from lmcodistill.storage import layout

@@ -32,11 +32,12 @@ from typing import Any
 
 from absl import flags
 
-from data_prep import pipeline, progress, recipe
+from data_prep import progress
 from data_prep.downloading import crawls
 from data_prep.engines import choice
 from data_prep.reading import inputs
 from data_prep.rules import paragraph_ids
+from data_prep.run import pipeline, recipe
 from lmcodistill import errors
 from lmcodistill.commands import crawl_flags
 from lmcodistill.config import loading

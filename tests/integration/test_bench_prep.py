@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 
-from data_prep import wet_writer
+from tests.support import wet_writer
 from tests.unit.data_prep.test_vocabulary_training import WORDS
 
 

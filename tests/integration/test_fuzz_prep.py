@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from data_prep import counts as counts_lib
 from data_prep.reading import html_pages, page_process, readers
-from data_prep.reports import tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -55,9 +55,9 @@ def _lose_a_page(body, **_):
     return html_pages.Extracted("", "unreadable_page")
 
 
-def _drop_twice(tally, reason):
-    tally.read += 2
-    tally.dropped[reason] += 1
+def _drop_twice(counts, reason):
+    counts.read += 2
+    counts.dropped[reason] += 1
 
 
 def _raise(*_):
@@ -74,7 +74,7 @@ def _take_memory(line, taken=[]):  # noqa: B006
     [
         (readers, "_first_language", _raise, "KeyError: 'lost'"),
         (readers, "_text_of", _take_memory, "memory: "),
-        (tally.Tally, "drop", _drop_twice, "kept and dropped"),
+        (counts_lib.Counts, "drop", _drop_twice, "kept and dropped"),
         (page_process, "extract_text", _lose_a_page, "missing: "),
     ],
 )

@@ -14,9 +14,10 @@ import time
 
 import pytest
 
-from data_prep import pipeline, progress, recipe
+from data_prep import progress
 from data_prep.engines import choice
 from data_prep.reading import inputs
+from data_prep.run import pipeline, recipe
 from lmcodistill import errors
 from lmcodistill.data import shards
 from lmcodistill.settings import filtering, prep
@@ -157,7 +158,7 @@ def test_number_of_workers_and_size_of_parts_change_no_byte(
     sources = inputs.find([str(crawl_folder)])
     run_pipeline(sources, tmp_path / "one", settings(), num_workers=1)
     run_pipeline(sources, tmp_path / "two", settings(), num_workers=2)
-    monkeypatch.setattr("data_prep.extract.PART_BYTES", 5_000)
+    monkeypatch.setattr("data_prep.rules.extract.PART_BYTES", 5_000)
     monkeypatch.setattr("data_prep.duplicates.copies._BUCKET_BYTES", 200)
     monkeypatch.setattr("data_prep.duplicates.copies._PARTS_PER_FILE", 3)
     small_parts = settings(keep_documents=False)
@@ -362,14 +363,14 @@ def test_penn_treebank_has_the_token_counts_of_the_literature(tmp_path):
 
 @needs_shared
 def test_wet_and_warc_of_one_page_give_nearly_the_same_words():
+    from data_prep import counts as counts_lib
     from data_prep.reading import readers
-    from data_prep.reports import tally
 
     def words(name):
         path = SHARED / "warc-commoncrawl-whirlwind" / name
         chosen = prep.Prep(html_main_content=False)
         [document] = readers.read_documents(
-            path, name, chosen, tally.Tally(), lambda _: None
+            path, name, chosen, counts_lib.Counts(), lambda _: None
         )
         return set(document.text.split())
 

@@ -92,7 +92,7 @@ def test_workers_parts_and_memory_change_no_byte_of_the_shards(
     chosen = dataclasses.replace(NEAR, line_group_files=2)
     prep(copies_folder, tmp_path / "one", chosen)
     prep(copies_folder, tmp_path / "two", chosen, num_workers=2)
-    monkeypatch.setattr("data_prep.extract.PART_BYTES", 5_000)
+    monkeypatch.setattr("data_prep.rules.extract.PART_BYTES", 5_000)
     monkeypatch.setattr("data_prep.duplicates.copies._BUCKET_BYTES", 2_000)
     monkeypatch.setattr("data_prep.duplicates.copies._PARTS_PER_FILE", 2)
     monkeypatch.setattr("data_prep.duplicates.copies._MEMORY_PER_BLOCK_BYTE", 10_000)

@@ -10,8 +10,8 @@ import zlib
 
 import pytest
 
+from data_prep import counts as counts_lib
 from data_prep.reading import readers
-from data_prep.reports import tally
 from lmcodistill.settings import prep
 
 MIN_BYTES_OF_TEXT = 1_500_000
@@ -65,7 +65,7 @@ def test_same_python_writes_the_same_bytes(root, corpus):
 
 
 def test_prep_reads_every_page_as_english(corpus):
-    counted = tally.Tally()
+    counted = counts_lib.Counts()
     found = list(
         readers.read_documents(
             corpus, corpus.name, prep.Prep(), counted, lambda size: None

@@ -2,8 +2,8 @@ import pathlib
 
 import pytest
 
+from data_prep import counts as counts_lib
 from data_prep.reading import archives
-from data_prep.reports import tally
 from tests.unit.data_prep import crawl
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "../shared/data"
@@ -15,7 +15,7 @@ URLS = [f"http://example.org/{n}" for n in range(10)]
 
 
 def read(path, max_record_bytes=1 << 20):
-    counts = tally.Tally()
+    counts = counts_lib.Counts()
     records = archives.read_records(
         path,
         counts,
@@ -50,7 +50,7 @@ def test_body_has_exactly_the_bytes_that_its_header_declares(tmp_path):
 
     [record] = archives.read_records(
         path,
-        tally.Tally(),
+        counts_lib.Counts(),
         max_record_bytes=100,
         wanted=frozenset({"conversion"}),
         advance=lambda _: None,

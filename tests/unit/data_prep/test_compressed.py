@@ -4,8 +4,8 @@ import lzma
 
 import pytest
 
+from data_prep import counts as counts_lib
 from data_prep.reading import compressed, readers
-from data_prep.reports import tally
 from lmcodistill.settings import prep
 
 TEXT = b"\n".join(b"line %d" % i for i in range(50_000))
@@ -50,7 +50,7 @@ def test_flipped_byte_is_damage(tmp_path, compress):
 def test_bomb_is_left_after_its_budget(tmp_path, compress):
     path = tmp_path / "a.txt"
     path.write_bytes(compress((b"x" * 999 + b"\n") * 8_000))
-    chosen, counts = prep.Prep(text_section_bytes=1 << 20), tally.Tally()
+    chosen, counts = prep.Prep(text_section_bytes=1 << 20), counts_lib.Counts()
 
     size = sum(
         len(document.text) + 1
@@ -74,7 +74,7 @@ def test_xz_that_asks_for_a_gigabyte_of_memory_is_damage(tmp_path):
 def test_file_that_is_compressed_twice_is_ignored_with_a_note(tmp_path, inner):
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress(inner(TEXT)))
-    counts = tally.Tally()
+    counts = counts_lib.Counts()
 
     found = list(readers.read_documents(path, "a", prep.Prep(), counts, lambda _: None))
 
@@ -85,7 +85,7 @@ def test_file_that_is_compressed_twice_is_ignored_with_a_note(tmp_path, inner):
 def test_archive_in_bzip2_is_ignored_with_a_note(tmp_path):
     path = tmp_path / "a.warc.bz2"
     path.write_bytes(bz2.compress(b"WARC/1.0\r\n\r\n"))
-    counts = tally.Tally()
+    counts = counts_lib.Counts()
 
     found = list(readers.read_documents(path, "a", prep.Prep(), counts, lambda _: None))
 
@@ -98,6 +98,6 @@ def test_progress_is_told_in_bytes_of_the_file(tmp_path):
     path.write_bytes(gzip.compress(TEXT, 1))
     told = []
 
-    list(readers.read_lines(path, 1_000, tally.Tally(), told.append))
+    list(readers.read_lines(path, 1_000, counts_lib.Counts(), told.append))
 
     assert sum(told) == path.stat().st_size

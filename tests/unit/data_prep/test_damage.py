@@ -4,15 +4,16 @@ import random
 
 import pytest
 
-from data_prep import extract, work
+from data_prep import counts as counts_lib
+from data_prep import work
 from data_prep.reading import archives
-from data_prep.reports import tally
+from data_prep.rules import extract
 from lmcodistill.settings import filtering, prep
 from tests.unit.data_prep import crawl
 
 
 def urls_of(path):
-    counts = tally.Tally()
+    counts = counts_lib.Counts()
     records = archives.read_records(
         path,
         counts,
@@ -152,5 +153,5 @@ def test_types_and_languages_that_a_file_makes_up_do_not_fill_its_report(tmp_pat
     extract.extract(task, lambda _: None)
 
     found = extract.read_result(folder, 0)
-    assert found.tally.records == {"conversion": 20, "other": 50}
-    assert set(found.tally.languages) == {"unknown"}
+    assert found.counts.records == {"conversion": 20, "other": 50}
+    assert set(found.counts.languages) == {"unknown"}

@@ -15,13 +15,13 @@ import time
 import pytest
 
 from data_prep import lock, progress
-from data_prep.downloading import downloads, gzip_end, pace, transfer
+from data_prep.downloading import downloads, gzip_end, rate_limiter, transfer
 from lmcodistill import errors
 from tests.unit.data_prep import crawl, mirror
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PATH = "crawl-data/x/a.warc.wet.gz"
-QUICK = transfer.Manners(
+QUICK = transfer.DownloadPolicy(
     user_agent="test (me@example.org)",
     seconds_between_tries=0.01,
     max_wait_seconds=0.03,
@@ -40,13 +40,13 @@ WHOLE = b"".join(incompressible(60_000, seed) for seed in range(5))
 def download(wanted, folder, manners=QUICK, per_second=500.0):
     """Downloads and returns what was said."""
     said = io.StringIO()
-    clock = pace.Pace(per_second)
+    clock = rate_limiter.RateLimiter(per_second)
     downloads.download(wanted, folder, manners, clock, progress.Display(said))
     return said.getvalue()
 
 
 def fetch(server, folder, paths=(PATH,), manners=QUICK, per_second=500.0):
-    wanted = [transfer.Wanted(f"{server.url}/{p}", folder / p) for p in paths]
+    wanted = [transfer.RemoteFile(f"{server.url}/{p}", folder / p) for p in paths]
     download(wanted, folder, manners, per_second)
     return [one.path.read_bytes() for one in wanted]
 
@@ -173,7 +173,7 @@ def test_a_server_that_never_recovers_is_given_up_with_its_words(server, tmp_pat
 
 
 def test_nobody_at_the_address_is_an_error_that_says_so(tmp_path):
-    wanted = [transfer.Wanted("http://127.0.0.1:9/a.gz", tmp_path / "a.gz")]
+    wanted = [transfer.RemoteFile("http://127.0.0.1:9/a.gz", tmp_path / "a.gz")]
     manners = dataclasses.replace(QUICK, max_tries=1)
 
     with pytest.raises(errors.DataError, match="Connection refused"):
@@ -182,7 +182,7 @@ def test_nobody_at_the_address_is_an_error_that_says_so(tmp_path):
 
 def test_a_file_that_is_cut_on_the_server_too_is_kept_with_a_warning(server, tmp_path):
     server.files[PATH] = WHOLE[:-100]
-    wanted = [transfer.Wanted(f"{server.url}/{PATH}", tmp_path / PATH)]
+    wanted = [transfer.RemoteFile(f"{server.url}/{PATH}", tmp_path / PATH)]
 
     said = download(wanted, tmp_path)
 
@@ -201,7 +201,7 @@ def test_a_page_in_place_of_the_file_is_refused(server, tmp_path):
 
 
 def test_a_file_larger_than_allowed_fills_no_disk(server, tmp_path):
-    wanted = [transfer.Wanted(f"{server.url}/{PATH}", tmp_path / PATH, 1_000)]
+    wanted = [transfer.RemoteFile(f"{server.url}/{PATH}", tmp_path / PATH, 1_000)]
 
     for act in (mirror.serve, mirror.without_length()):
         server.always[PATH] = act

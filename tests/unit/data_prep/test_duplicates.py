@@ -7,8 +7,9 @@ import random
 import numpy as np
 import pytest
 
-from data_prep import documents, exchange, work
+from data_prep import documents, work
 from data_prep.duplicates import copies, line_duplicates, signatures, survivors
+from data_prep.engines import exchange
 from lmcodistill import errors
 from lmcodistill.settings import deduplication
 

@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 
+from data_prep import counts as counts_lib
 from data_prep.reading import readers
-from data_prep.reports import tally
 from data_prep.rules import languages
 from lmcodistill.settings import prep
 
@@ -48,7 +48,7 @@ OUTCOMES = (
 
 def read(name):
     path = SHARED / f"warc-{name}"
-    counts, found = tally.Tally(), []
+    counts, found = counts_lib.Counts(), []
     for document in readers.read_documents(
         path, path.name, prep.Prep(), counts, lambda _: None
     ):

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from data_prep import exchange
+from data_prep.engines import exchange
 
 ROW = np.dtype([("key", "<u8"), ("rank", "<u8"), ("start", "<u8"), ("size", "<u8")])
 ORDER = ("key", "rank")

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from data_prep import word_hashes
+from data_prep import words
 from data_prep.duplicates import minhash
 
 WORDS = [f"word{i}" for i in range(5_000)]
@@ -22,7 +22,7 @@ def keys_of(texts, **changes):
 
 
 def hashes_of(text):
-    return word_hashes.hash_words(text.encode())[0].tolist()
+    return words.hash_words(text.encode())[0].tolist()
 
 
 def test_words_hash_alike_wherever_they_stand():
@@ -47,7 +47,7 @@ def test_punctuation_beyond_ascii_separates_words_and_letters_do_not(text, words
 
 
 def test_places_are_where_words_begin():
-    _, places = word_hashes.hash_words(b" a bc,d")
+    _, places = words.hash_words(b" a bc,d")
 
     assert places.tolist() == [1, 3, 6]
 
@@ -56,7 +56,7 @@ def test_long_text_hashes_as_its_words_do(monkeypatch):
     text = text_of(0)
     whole = hashes_of(text)
 
-    monkeypatch.setattr("data_prep.word_hashes._PIECE_BYTES", 100)
+    monkeypatch.setattr("data_prep.words._PIECE_BYTES", 100)
 
     assert hashes_of(text) == whole
 

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from data_prep import documents, extract, work
+from data_prep import counts as counts_lib
+from data_prep import documents, work
 from data_prep.reading import readers
-from data_prep.reports import tally as tally_lib
-from data_prep.rules import paragraph_ids
+from data_prep.rules import extract, paragraph_ids
 from lmcodistill import errors
 from lmcodistill.settings import filtering, paragraphs, prep
 from tests.unit.data_prep import crawl
@@ -51,7 +51,7 @@ def wet_of(path, bodies, language="eng"):
 
 
 def keep(tmp_path, sources, listed, settings=SETTINGS):
-    """Returns the kept texts and the tally of each source."""
+    """Returns the kept texts and the counts of each source."""
     folder = work.WorkFolder(tmp_path / "work")
     folder.make()
     plan = {"inputs": [{"name": path.name} for path in sources]}
@@ -76,7 +76,7 @@ def keep(tmp_path, sources, listed, settings=SETTINGS):
             for part in done.parts
             for line in work.json_lines(folder.documents(part))
         ]
-        found.append((texts, done.tally))
+        found.append((texts, done.counts))
     return found
 
 
@@ -91,12 +91,12 @@ def test_the_listed_paragraphs_are_kept_and_no_other(tmp_path, ids):
     path = wet_of(tmp_path / "a.warc.wet.gz", BODIES)
     encoded = paragraph_ids.paragraph_list.encode(ids)
 
-    ((texts, tally),) = keep(tmp_path, [path], listed(tmp_path, f"a.wet,{encoded}"))
+    ((texts, counts),) = keep(tmp_path, [path], listed(tmp_path, f"a.wet,{encoded}"))
 
     assert "\n".join(texts).split("\n") == [TEXTS[i] for i in ids]
-    assert tally.paragraphs == {"found": len(ids), "not_found": 0}
-    assert tally.read == 4
-    assert tally.dropped == {"not_in_paragraph_list": 4 - len(texts)}
+    assert counts.paragraphs == {"found": len(ids), "not_found": 0}
+    assert counts.read == 4
+    assert counts.dropped == {"not_in_paragraph_list": 4 - len(texts)}
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_paragraphs_are_counted_as_the_settings_say(
 def test_listed_paragraphs_that_are_not_there_are_counted(tmp_path):
     path = wet_of(tmp_path / "a.warc.wet.gz", BODIES)
 
-    ((texts, tally),) = keep(tmp_path, [path], listed(tmp_path, "a,7 1 100"))
+    ((texts, counts),) = keep(tmp_path, [path], listed(tmp_path, "a,7 1 100"))
 
     assert texts == ["Eight comes behind."]
-    assert tally.paragraphs == {"found": 1, "not_found": 2}
+    assert counts.paragraphs == {"found": 1, "not_found": 2}
 
 
 def test_a_file_without_a_row_keeps_nothing(tmp_path):
@@ -143,10 +143,10 @@ def test_a_file_without_a_row_keeps_nothing(tmp_path):
 def test_rows_of_one_file_come_together(tmp_path):
     path = wet_of(tmp_path / "a.warc.wet.gz", BODIES)
 
-    ((texts, tally),) = keep(tmp_path, [path], listed(tmp_path, "a,7\nb,3\na,0 7"))
+    ((texts, counts),) = keep(tmp_path, [path], listed(tmp_path, "a,7\nb,3\na,0 7"))
 
     assert texts == ["One.", "Eight comes behind."]
-    assert tally.paragraphs["found"] == 2
+    assert counts.paragraphs["found"] == 2
 
 
 @pytest.mark.parametrize(
@@ -171,13 +171,13 @@ def test_behind_a_lost_record_the_numbers_are_unknown(tmp_path):
     rest = wet_of(tmp_path / "rest", BODIES[3:]).read_bytes()
     path.write_bytes(path.read_bytes() + bytes(broken) + rest)
 
-    ((texts, tally),) = keep(
+    ((texts, counts),) = keep(
         tmp_path, [path], listed(tmp_path, "a," + " ".join("0111111"))
     )
 
-    assert tally.damaged == 1
+    assert counts.damaged == 1
     assert texts == ["One.\nTwo is a longer line.\nThree."]
-    assert tally.dropped == {"paragraph_number_unknown": 1}
+    assert counts.dropped == {"paragraph_number_unknown": 1}
 
 
 def test_a_list_for_other_files_is_an_error_that_shows_both_names(tmp_path):
@@ -201,15 +201,15 @@ def test_a_list_made_by_a_rule_gives_what_the_rule_chose(tmp_path):
 
     found = keep(tmp_path, wets, tmp_path / "list.tar.bz2")
 
-    for path, (texts, tally) in zip(wets, found, strict=True):
+    for path, (texts, counts) in zip(wets, found, strict=True):
         pages = readers.read_documents(
-            path, "", prep.Prep(), tally_lib.Tally(), lambda _: None
+            path, "", prep.Prep(), counts_lib.Counts(), lambda _: None
         )
         lines = [line for page in pages for line in page.text.split("\n")]
         chosen = [line for line in lines if len(line.split()) >= 5]
         assert "\n".join(texts).split("\n") == chosen
         assert len(chosen) > 100
-        assert tally.paragraphs == {"found": len(chosen), "not_found": 0}
+        assert counts.paragraphs == {"found": len(chosen), "not_found": 0}
 
 
 @pytest.mark.skipif(not WHIRLWIND.exists(), reason="no ../shared/data here")
@@ -219,11 +219,11 @@ def test_a_list_of_a_real_wet_file_gives_its_paragraphs(tmp_path):
     command += ["--language", "spa", "--min_words", "8"]
     subprocess.run(command, check=True)
 
-    ((texts, tally),) = keep(tmp_path, [WHIRLWIND], tmp_path / "list.tar.bz2")
+    ((texts, counts),) = keep(tmp_path, [WHIRLWIND], tmp_path / "list.tar.bz2")
 
     lines = texts[0].split("\n")
     assert min(len(line.split()) for line in lines) >= 8
-    assert tally.paragraphs == {"found": len(lines), "not_found": 0}
+    assert counts.paragraphs == {"found": len(lines), "not_found": 0}
     assert len(lines) >= 5
 
 
@@ -254,6 +254,6 @@ def test_the_digest_of_the_list_is_part_of_the_settings(tmp_path):
 
 
 def test_counts_of_paragraphs_survive_the_marker():
-    tally = tally_lib.Tally(paragraphs=collections.Counter(found=2, not_found=0))
+    counts = counts_lib.Counts(paragraphs=collections.Counter(found=2, not_found=0))
 
-    assert tally_lib.Tally.from_json(tally.to_json()) == tally
+    assert counts_lib.Counts.from_json(counts.to_json()) == counts

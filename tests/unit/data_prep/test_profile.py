@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from data_prep.reports import profile
+from data_prep import profile
 
 
 def profile_of(*pages):

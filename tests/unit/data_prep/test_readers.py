@@ -5,14 +5,14 @@ import lzma
 
 import pytest
 
+from data_prep import counts as counts_lib
 from data_prep.reading import readers
-from data_prep.reports import tally
 from lmcodistill.settings import prep
 from tests.unit.data_prep import crawl
 
 
 def read(path, **settings):
-    counts = tally.Tally()
+    counts = counts_lib.Counts()
     found = readers.read_documents(
         path, path.name, prep.Prep(**settings), counts, lambda _: None
     )
@@ -161,7 +161,7 @@ def test_ids_depend_on_the_name_and_the_place_and_on_nothing_else(tmp_path):
 def pretokenized(path, unit):
     settings = prep.Prep(pretokenized_documents=unit)
     found = readers.read_pretokenized(
-        path, path.name, settings, tally.Tally(), lambda _: None
+        path, path.name, settings, counts_lib.Counts(), lambda _: None
     )
     return [document.text for document in found]
 

@@ -5,7 +5,7 @@ import html.parser
 
 import pytest
 
-from data_prep.reports import report_html
+from data_prep.reports import page as page_lib
 
 SPLIT = {
     "documents": 4,
@@ -83,7 +83,7 @@ def changed(**total):
 
 
 def test_page_is_well_formed_and_loads_nothing_from_anywhere():
-    page = report_html.render(REPORT)
+    page = page_lib.render(REPORT)
 
     seen = _Page(page)
     assert seen.open == []
@@ -92,7 +92,7 @@ def test_page_is_well_formed_and_loads_nothing_from_anywhere():
 
 
 def test_page_tells_what_was_kept_dropped_and_why():
-    text = _Page(report_html.render(REPORT)).text
+    text = _Page(page_lib.render(REPORT)).text
 
     assert "4 of 10 documents kept (40.0%)" in text
     assert "too_few_words|3|30.0%" in text
@@ -102,7 +102,7 @@ def test_page_tells_what_was_kept_dropped_and_why():
 
 
 def test_page_tells_lengths_languages_hosts_compression_and_time():
-    text = _Page(report_html.render(REPORT)).text
+    text = _Page(page_lib.render(REPORT)).text
 
     assert "7 documents of 64 to 90 bytes" in text
     assert "eng|8|80.0%" in text
@@ -114,14 +114,14 @@ def test_page_tells_lengths_languages_hosts_compression_and_time():
 def test_languages_beyond_the_most_frequent_are_added_up():
     many = {f"l{i:02d}": 100 - i for i in range(20)}
 
-    text = _Page(report_html.render(changed(languages_found=many, read=2_000))).text
+    text = _Page(page_lib.render(changed(languages_found=many, read=2_000))).text
 
     assert "l14|86" in text and "l15" not in text
     assert f"5 others|{sum(100 - i for i in range(15, 20))}" in text
 
 
 def test_files_in_trouble_come_first_and_the_rest_is_limited(monkeypatch):
-    monkeypatch.setattr(report_html, "_MAX_FILES", 2)
+    monkeypatch.setattr(page_lib, "_MAX_FILES", 2)
     report = changed(truncated_files=1)
     report["files"] = [
         {**LINE, "name": "first.gz"},
@@ -129,7 +129,7 @@ def test_files_in_trouble_come_first_and_the_rest_is_limited(monkeypatch):
         {**LINE, "name": "third.gz", "truncated": True, "damaged": 3},
     ]
 
-    text = _Page(report_html.render(report)).text
+    text = _Page(page_lib.render(report)).text
 
     assert "1 truncated file(s): see below." in text
     assert text.index("third.gz") < text.index("first.gz")
@@ -150,11 +150,11 @@ def test_files_in_trouble_come_first_and_the_rest_is_limited(monkeypatch):
 )
 def test_page_escapes_whatever_comes_from_outside(change):
     report = copy.deepcopy(REPORT)
-    before = _Page(report_html.render(report)).tags
+    before = _Page(page_lib.render(report)).tags
 
     change(report, "<script>alert(1)</script><b onclick='x'>&\"")
 
-    page = report_html.render(report)
+    page = page_lib.render(report)
     assert "<script" not in page and "<b" not in page.replace("<body", "")
     assert "script" not in _Page(page).tags and "b" not in before
 
@@ -166,4 +166,4 @@ def test_report_of_nothing_can_be_shown():
     report["splits"] = {"validation": {**SPLIT, "tokens": 0, "bytes_per_token": None}}
     report["timings"] = {"seconds": {}, "cpu_seconds": {}}
 
-    assert "0 of 0 documents kept" in _Page(report_html.render(report)).text
+    assert "0 of 0 documents kept" in _Page(page_lib.render(report)).text

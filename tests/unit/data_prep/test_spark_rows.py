@@ -9,8 +9,7 @@ pytest.importorskip("pyarrow", reason="pyarrow comes with lmcodistill[spark]")
 
 import pyarrow as pa
 
-from data_prep import exchange
-from data_prep.engines import spark_rows, spark_tasks
+from data_prep.engines import exchange, spark_rows, spark_tasks
 from tests.unit.data_prep import test_exchange as runs_of
 
 write_run, Range = runs_of.write_run, runs_of.Range

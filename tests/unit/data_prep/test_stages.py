@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 
+from data_prep import counts as counts_lib
 from data_prep import documents, progress, work
 from data_prep.duplicates import survivors
 from data_prep.reading import inputs
-from data_prep.reports import tally
 from data_prep.tokens import partition, tokenize_part, vocabulary_training
 from lmcodistill import errors
 from lmcodistill.settings import prep
@@ -79,11 +79,11 @@ def test_durations_are_written_as_people_do(seconds, text):
 
 
 def test_counts_come_back_from_their_marker():
-    counts = tally.Tally()
+    counts = counts_lib.Counts()
     counts.drop("empty")
     counts.keep(10, "eng")
 
-    assert tally.Tally.from_json(counts.to_json()) == counts
+    assert counts_lib.Counts.from_json(counts.to_json()) == counts
 
 
 def test_every_unknown_word_is_a_token_of_its_own(tmp_path):

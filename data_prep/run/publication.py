@@ -13,9 +13,10 @@ from typing import Any
 
 import lmcodistill
 from data_prep import documents as documents_lib
-from data_prep import recipe, work
+from data_prep import work
 from data_prep.reading import inputs
-from data_prep.reports import report_html
+from data_prep.reports import page
+from data_prep.run import recipe
 from lmcodistill import errors
 from lmcodistill.data import shards
 from lmcodistill.settings import deduplication, prep
@@ -116,7 +117,7 @@ def publish(
             for path in dropped:
                 file.write(path.read_bytes())
     files.write_text(paths.report_json, files.to_json(report))
-    files.write_text(paths.report_html, report_html.render(report))
+    files.write_text(paths.report_html, page.render(report))
     for partial in output.rglob(".*.partial"):
         partial.unlink()  # Of an attempt that was killed.
     files.write_text(paths.manifest, files.to_json(manifest.to_json()))

@@ -8,7 +8,7 @@ _COUNTERS = ("dropped", "records", "masked", "languages", "paragraphs")
 
 
 @dataclasses.dataclass
-class Tally:
+class Counts:
     """Counts of one input file.
 
     Attributes:
@@ -62,7 +62,7 @@ class Tally:
         self.kept_bytes += num_bytes
         self.languages[language or "unknown"] += 1
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "Counts") -> None:
         """Adds the counts of another file."""
         for field in ("read", "kept", "kept_bytes", "damaged"):
             setattr(self, field, getattr(self, field) + getattr(other, field))
@@ -76,7 +76,7 @@ class Tally:
         return {k: dict(v) if isinstance(v, dict) else v for k, v in value.items()}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Tally":
+    def from_json(cls, value: dict[str, Any]) -> "Counts":
         """Builds counts from `to_json`'s object."""
         value = dict(value)
         for field in _COUNTERS:

@@ -15,7 +15,7 @@ class StoppedError(Exception):
     """The run ends; nothing more is to be sent."""
 
 
-class Pace:
+class RateLimiter:
     """Shared by the threads that download.
 
     Attributes:

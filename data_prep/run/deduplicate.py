@@ -7,8 +7,10 @@ documents and their ids alone.
 
 from collections.abc import Mapping, Sequence
 
-from data_prep import exchange, stages, work
+from data_prep import work
 from data_prep.duplicates import copies, line_duplicates, signatures, survivors
+from data_prep.engines import exchange
+from data_prep.run import stages
 from lmcodistill.settings import deduplication
 
 

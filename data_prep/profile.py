@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
-from data_prep.rules import hosts
+from data_prep import documents
 
 # A host that is seen first when so many others were seen more often is missed.
 _MAX_HOSTS = 50_000
@@ -70,7 +70,7 @@ class Profile:
         """
         # The same on every machine, as a logarithm might not be.
         self.lengths[(num_bytes * num_bytes).bit_length() - 1] += 1
-        if host := hosts.host_of(url):
+        if host := documents.host_of(url):
             self.hosts[host[:_HOST_CHARACTERS]] += 1
             self._limit()
 

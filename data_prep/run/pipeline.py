@@ -13,20 +13,13 @@ from typing import Any
 import sentencepiece
 
 import lmcodistill
-from data_prep import (
-    documents,
-    engines,
-    extract,
-    progress,
-    publish,
-    recipe,
-    stages,
-    work,
-)
-from data_prep.duplicates import deduplicate, signatures
+from data_prep import documents, progress, work
+from data_prep.duplicates import signatures
+from data_prep.engines import engine as engine_lib
 from data_prep.reading import inputs
 from data_prep.reports import report
-from data_prep.rules import languages, paragraph_ids
+from data_prep.rules import extract, languages, paragraph_ids
+from data_prep.run import deduplicate, publication, recipe, stages
 from data_prep.tokens import (
     kept_inputs,
     sampling,
@@ -45,7 +38,7 @@ def run(
     sources: Sequence[inputs.Input],
     output: pathlib.Path,
     settings: recipe.Recipe,
-    engine: engines.Engine,
+    engine: engine_lib.Engine,
     display: progress.Display,
     paragraph_list: pathlib.Path | None = None,
     strict: bool = False,
@@ -66,9 +59,9 @@ def run(
         DataError: nothing is left to train on, or `strict` and damage.
     """
     languages.check_language(settings.rules.language.language)
-    plan = publish.plan_of(sources, settings)
+    plan = publication.plan_of(sources, settings)
     folder = work.WorkFolder(output / ".work")
-    if publish.is_finished(output, plan):
+    if publication.is_finished(output, plan):
         # Killed between the manifest and the last sweep, there is dust left.
         folder.remove()
         display.say(f"{output} is finished already; nothing to do.")
@@ -78,7 +71,7 @@ def run(
         return found
     folder.make()
     with folder.held():
-        if changed := publish.check_plan(folder, plan):
+        if changed := publication.check_plan(folder, plan):
             display.say(f"changed since the last attempt: {', '.join(changed)}")
         run = _Run(sources, output, settings, engine, display, folder, plan)
         return run.run(paragraph_list, strict)
@@ -92,7 +85,7 @@ class _Run:
         sources: Sequence[inputs.Input],
         output: pathlib.Path,
         settings: recipe.Recipe,
-        engine: engines.Engine,
+        engine: engine_lib.Engine,
         display: progress.Display,
         folder: work.WorkFolder,
         plan: dict[str, Any],
@@ -122,7 +115,7 @@ class _Run:
         counts = self._tokenize(kept_splits)
         written = self._shuffle(kept_splits, counts)
         summary = report.build(
-            self._extracted, duplicates, counts, pieces, sampled, self._settings
+            self._extracted, duplicates, counts, pieces, sampled, self._plan["settings"]
         )
         manifest = shards.Manifest(
             vocabulary=pieces.fingerprint,
@@ -137,7 +130,7 @@ class _Run:
             provenance=self._provenance(),
             inputs=kept_inputs.count(self._folder, self._extracted, self._parts),
         )
-        publish.publish(
+        publication.publish(
             self._output,
             self._folder,
             manifest,
@@ -191,7 +184,7 @@ class _Run:
         if not self._deduplication.is_on:
             return dropped
         crawls = [
-            signatures.crawl_of(found.tally.crawl, source.path)
+            signatures.crawl_of(found.counts.crawl, source.path)
             for found, source in zip(self._extracted, self._sources, strict=True)
         ]
         copies = deduplicate.find(
@@ -207,7 +200,7 @@ class _Run:
         """Returns the vocabulary and the size of the sample it was trained on."""
         chosen = self._settings.vocabulary
         total = sum(
-            found.tally.kept_bytes
+            found.counts.kept_bytes
             for found, source in zip(self._extracted, self._sources, strict=True)
             if source.split in (None, "train")
         )

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from data_prep import engines, exchange, progress
+from data_prep import progress
+from data_prep.engines import engine as engine_lib
+from data_prep.engines import exchange
 from data_prep.reading import page_process
 
 
@@ -38,14 +40,14 @@ class Stages:
         cpu_seconds: Of each stage so far, all processes and attempts together.
     """
 
-    def __init__(self, engine: engines.Engine, display: progress.Display):
+    def __init__(self, engine: engine_lib.Engine, display: progress.Display):
         self._engine, self._display = engine, display
         self.cpu_seconds: dict[str, float] = {}
 
     def run(
         self,
         name: str,
-        function: engines.StageFunction[TaskT],
+        function: engine_lib.StageFunction[TaskT],
         tasks: Sequence[TaskT],
         unit: str = "B",
     ) -> None:

@@ -1,7 +1,7 @@
 """Stage 1: from an input file to its kept documents, with every drop counted.
 
 One task reads one input file once: records, language, rules. It leaves the kept
-documents in parts of bounded size, and the file's tally.
+documents in parts of bounded size, and the file's counts.
 """
 
 import collections
@@ -11,10 +11,9 @@ import pathlib
 from collections.abc import Callable
 from typing import IO
 
-from data_prep import documents, work
+from data_prep import counts as counts_lib
+from data_prep import documents, profile, work
 from data_prep.reading import readers
-from data_prep.reports import profile
-from data_prep.reports import tally as tally_lib
 from data_prep.rules import filters, paragraph_ids
 from lmcodistill import errors
 from lmcodistill.settings import filtering, paragraphs, prep
@@ -66,7 +65,7 @@ class Extracted:
         source: Name of the input file.
         bytes: Its size.
         sha256: Its digest.
-        tally: What became of its documents.
+        counts: What became of its documents.
         profile: What those are like that passed the rules.
         parts: Where the kept ones are.
     """
@@ -74,7 +73,7 @@ class Extracted:
     source: str
     bytes: int
     sha256: str
-    tally: tally_lib.Tally
+    counts: counts_lib.Counts
     profile: profile.Profile
     parts: tuple[work.Part, ...]
 
@@ -85,18 +84,18 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
     Raises:
         DataError: the file cannot be opened.
     """
-    tally, shape = tally_lib.Tally(), profile.Profile()
+    counts, shape = counts_lib.Counts(), profile.Profile()
     folder = work.WorkFolder(task.root)
     try:
         if task.rules is None:
             found = readers.read_pretokenized(
-                task.path, task.source, task.settings, tally, advance
+                task.path, task.source, task.settings, counts, advance
             )
         else:
             found = readers.read_documents(
-                task.path, task.source, task.settings, tally, advance
+                task.path, task.source, task.settings, counts, advance
             )
-        judge = _judge_of(task, tally)
+        judge = _judge_of(task, counts)
         writer = _PartWriter(folder, task.file)
         samples = collections.Counter[str]()
         with work.writing(folder.dropped(task.file)) as dropped:
@@ -106,11 +105,11 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
                 shape.find(verdict.language)
                 if verdict.reason is None:
                     size = writer.write(document, verdict)
-                    tally.keep(size, verdict.language)
-                    tally.masked.update(verdict.masked)
+                    counts.keep(size, verdict.language)
+                    counts.masked.update(verdict.masked)
                     shape.keep(size, document.url)
                     continue
-                tally.drop(verdict.reason)
+                counts.drop(verdict.reason)
                 samples[verdict.reason] += 1
                 if samples[verdict.reason] <= task.settings.dropped_samples:
                     _write_sample(dropped, document, verdict)
@@ -126,7 +125,7 @@ def extract(task: Task, advance: Callable[[int], None]) -> None:
         "source": task.source,
         "bytes": task.path.stat().st_size,
         "sha256": sha256,
-        "tally": tally.to_json(),
+        "tally": counts.to_json(),
         "profile": shape.to_json(),
         "parts": [part.documents for part in parts],
     }
@@ -142,18 +141,18 @@ def read_result(folder: work.WorkFolder, file: int) -> Extracted | None:
         source=marker["source"],
         bytes=marker["bytes"],
         sha256=marker["sha256"],
-        tally=tally_lib.Tally.from_json(marker["tally"]),
+        counts=counts_lib.Counts.from_json(marker["tally"]),
         profile=profile.Profile.from_json(marker["profile"]),
         parts=tuple(work.Part(file, i, n) for i, n in enumerate(marker["parts"])),
     )
 
 
 def _judge_of(
-    task: Task, tally: tally_lib.Tally
+    task: Task, counts: counts_lib.Counts
 ) -> Callable[[documents.Document], filters.Verdict]:
     """Returns what decides about the documents of the task, in their order."""
     if task.paragraph_list is not None:
-        return paragraph_ids.Chooser(task.root, task.file, task.paragraph_list, tally)
+        return paragraph_ids.Chooser(task.root, task.file, task.paragraph_list, counts)
     rules = task.rules
     if rules is None:
         return lambda document: filters.Verdict(None, document.text, "")
