@@ -70,6 +70,15 @@ def resolve(
     return _Reader(bound, macros).read(classes)
 
 
+def defaults(cls: Any) -> dict[str, Setting]:
+    """Returns the settings of those fields of a class that have a default."""
+    return {
+        field.name: Setting(field.default, "default")
+        for field in dataclasses.fields(cls)
+        if field.default is not dataclasses.MISSING
+    }
+
+
 def _check_target(
     statement: reader.Statement, read_names: set[str], known: Mapping[str, type]
 ) -> None:
@@ -180,7 +189,7 @@ class _Reader:
 
     def _read_class(self, cls: type) -> dict[str, Setting]:
         annotations = typing.get_type_hints(cls)
-        found = {}
+        found = defaults(cls)
         for field in _fields_of(cls).values():
             target = f"{cls.__name__}.{field.name}"
             binding = self._bound.get(target)
@@ -190,11 +199,7 @@ class _Reader:
                     found[field.name] = _conformed(
                         target, binding, setting, annotations[field.name]
                     )
-            elif field.default is not dataclasses.MISSING:
-                found[field.name] = Setting(field.default, "default")
-            elif field.default_factory is not dataclasses.MISSING:
-                found[field.name] = Setting(field.default_factory(), "default")
-            else:
+            elif field.name not in found:
                 self._blank(target)
         return found
 
