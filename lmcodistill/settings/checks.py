@@ -1,8 +1,20 @@
-"""The two refusals that all settings share."""
+"""What all settings share: two refusals, and which fields may change in a run."""
 
+import dataclasses
 from collections.abc import Collection
 
 from lmcodistill import errors
+
+# Metadata of a field that may differ between two starts of the same run.
+MAY_CHANGE = {"may_change": True}
+
+
+def may_change(cls: type, name: str) -> bool:
+    """Returns whether a run may go on with another value of a dataclass's field."""
+    return any(
+        field.name == name and field.metadata.get("may_change", False)
+        for field in dataclasses.fields(cls)
+    )
 
 
 def require(condition: bool, name: str, found: object, expected: str) -> None:

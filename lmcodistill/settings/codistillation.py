@@ -113,17 +113,25 @@ class Exchange:
     reload_every_steps: int = 50
     mode: str = "freshest"
     delay_steps: int = 0
-    deadline_seconds: float = 600.0
+    deadline_seconds: float = dataclasses.field(
+        default=600.0, metadata=checks.MAY_CHANGE
+    )
     topology: str = "all"
     state_on_swap: str = "carry"
     recompute_windows: int = 4
     max_staleness_steps: int = 0
-    read_deadline_seconds: float = 600.0
-    max_teacher_cross_entropy: float | None = None
+    read_deadline_seconds: float = dataclasses.field(
+        default=600.0, metadata=checks.MAY_CHANGE
+    )
+    max_teacher_cross_entropy: float | None = dataclasses.field(
+        default=None, metadata=checks.MAY_CHANGE
+    )
     export_dtype: str = "float32"
     max_quantization_loss: float = 0.02
-    keep_exports: int = 5
-    keep_export_seconds: float = 60.0
+    keep_exports: int = dataclasses.field(default=5, metadata=checks.MAY_CHANGE)
+    keep_export_seconds: float = dataclasses.field(
+        default=60.0, metadata=checks.MAY_CHANGE
+    )
 
     def __post_init__(self):
         for name in (

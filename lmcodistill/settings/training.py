@@ -114,20 +114,26 @@ class Training:
         rollback_rate_factor: Multiplies the learning rate from each rollback on.
     """
 
-    num_train_steps: int
+    num_train_steps: int = dataclasses.field(metadata=checks.MAY_CHANGE)
     seed: int = 0
     shared_start: bool = False
     xla: str = "auto"
-    report_every_steps: int = 100
-    checkpoint_every_steps: int = 1_000
-    keep_checkpoints: int = 2
-    keep_best_checkpoints: int = 1
-    max_failed_saves: int = 10
-    evaluate_every_steps: int = 1_000
-    evaluation_tokens: int = 0
-    evaluation_lanes: int = 32
-    max_skipped_updates: int = 10
-    max_rollbacks: int = 2
+    report_every_steps: int = dataclasses.field(default=100, metadata=checks.MAY_CHANGE)
+    checkpoint_every_steps: int = dataclasses.field(
+        default=1_000, metadata=checks.MAY_CHANGE
+    )
+    keep_checkpoints: int = dataclasses.field(default=2, metadata=checks.MAY_CHANGE)
+    keep_best_checkpoints: int = dataclasses.field(
+        default=1, metadata=checks.MAY_CHANGE
+    )
+    max_failed_saves: int = dataclasses.field(default=10, metadata=checks.MAY_CHANGE)
+    evaluate_every_steps: int = dataclasses.field(
+        default=1_000, metadata=checks.MAY_CHANGE
+    )
+    evaluation_tokens: int = dataclasses.field(default=0, metadata=checks.MAY_CHANGE)
+    evaluation_lanes: int = dataclasses.field(default=32, metadata=checks.MAY_CHANGE)
+    max_skipped_updates: int = dataclasses.field(default=10, metadata=checks.MAY_CHANGE)
+    max_rollbacks: int = dataclasses.field(default=2, metadata=checks.MAY_CHANGE)
     rollback_rate_factor: float = 0.5
 
     def __post_init__(self):

@@ -81,6 +81,11 @@ class StudentLayout:
         """Returns the log file of one worker of the student; 0 is the chief."""
         return self.root / ("log.txt" if worker == 0 else f"log-worker-{worker}.txt")
 
+    def result(self, worker: int) -> pathlib.Path:
+        """Returns what one worker leaves at its end, see `reports.write_result`."""
+        name = "result.json" if worker == 0 else f"result-worker-{worker}.json"
+        return self.root / name
+
     def supervisor(self, worker: int) -> pathlib.Path:
         """Returns what the supervisor of one worker did, where each has its own."""
         return self.root / f"supervisor-worker-{worker}.jsonl"

@@ -2,7 +2,8 @@
 
 `metrics.jsonl` has one JSON object per report, of kind `train` (means over the
 steps since the last) or `validation`; each has `schema`, `kind` and `step`.
-`progress.json` is the latest step, rewritten every second or so.
+`progress.json` is the latest step, rewritten every second or so. `result.json` is
+how it ended the last time.
 """
 
 import contextlib
@@ -56,6 +57,16 @@ class Heartbeat:
         # the run where the disk is full.
         with contextlib.suppress(OSError):
             files.write_bytes(self._path, json.dumps(content).encode(), durable=False)
+
+
+def write_result(path: pathlib.Path, result: dict[str, Any]) -> None:
+    """Writes how a worker ended, in place of what an earlier start left there.
+
+    The result has `outcome`, `step`, `weights` (their digest), `traces` and
+    `peak_memory_mb`.
+    """
+    with contextlib.suppress(OSError):  # Not worth the run where the disk is full.
+        files.write_bytes(path, json.dumps(result).encode(), durable=False)
 
 
 def read_progress(path: pathlib.Path) -> dict[str, Any] | None:

@@ -100,7 +100,7 @@ def run(job: job_lib.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> 
                 _metrics(job, group, first) as writer,
                 _publishing(job, inputs, student, own) as publish,
             ):
-                outcome = _train(
+                outcome, step = _train(
                     job, inputs, group, student, writer, publish, stop, watch, first
                 )
             if outcome is not Outcome.ROLLED_BACK:
@@ -108,21 +108,26 @@ def run(job: job_lib.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> 
             student.rollbacks += 1
             if own is not None:
                 own.renew()  # What was published beyond the checkpoint is void.
-        log.info(
-            "event=ended outcome=%s traces=%d peak_memory_mb=%d weights=%s",
-            outcome.value,
-            student.num_traces,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            student.digest(),
-        )
+        result = {
+            "outcome": outcome.value,
+            "traces": student.num_traces,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            // 1024,
+            "weights": student.digest(),
+        }
+        log.info("event=ended %s", " ".join(f"{n}={x}" for n, x in result.items()))
+        path = job.layout.result(group.worker_index)
+        reports.write_result(path, {**result, "step": step})
     if outcome is Outcome.STOPPED:
         raise errors.StoppedError(
             "Stopped on request after saving; the same command goes on from here."
         )
 
 
-def _train(job, inputs, group, student, writer, publish, stop, watch, first) -> Outcome:
-    """Makes the updates from step `first` on."""
+def _train(
+    job, inputs, group, student, writer, publish, stop, watch, first
+) -> tuple[Outcome, int]:
+    """Makes the updates from step `first` on; returns the step reached."""
     read = lessons.Reader(job, inputs)
     reload = lessons.Reload(job, group, student, read, stop)
     report = actions.Report(job, student, writer, first, reload, publish)
@@ -142,7 +147,7 @@ def _train(job, inputs, group, student, writer, publish, stop, watch, first) -> 
             publish(step)
         if not reload(step):
             checkpoint(step, force=True)
-            return Outcome.STOPPED
+            return Outcome.STOPPED, step
         told.append((step + 1, student.update(step, stop(), reload.announce())))
         report(*told[-1])
         evaluate(step + 1)
@@ -152,7 +157,7 @@ def _train(job, inputs, group, student, writer, publish, stop, watch, first) -> 
             at, totals = told.popleft()
             verdict = guard.look(at, totals)
             if verdict is divergence.Verdict.ROLL_BACK:
-                return _rolled_back(job, group, guard)
+                return _rolled_back(job, group, guard), step + 1
             if verdict is divergence.Verdict.DROP_TEACHERS:
                 reload.drop_all(step + 1)
             if float(totals.announced):
@@ -164,16 +169,16 @@ def _train(job, inputs, group, student, writer, publish, stop, watch, first) -> 
                 checkpoint(step + 1, force=is_last)
             except errors.DivergedError:
                 guard.roll_back(step + 1, "a weight is not finite")
-                return _rolled_back(job, group, guard)
+                return _rolled_back(job, group, guard), step + 1
         if is_stopped:
-            return Outcome.STOPPED
+            return Outcome.STOPPED, step + 1
         if group.is_chief:
             heartbeat.beat(step + 1)
     watch.reached(job.training.num_train_steps)
     if publish:
         publish(job.training.num_train_steps)
         heartbeat.beat(job.training.num_train_steps, force=True)
-    return Outcome.DONE
+    return Outcome.DONE, job.training.num_train_steps
 
 
 def _rolled_back(

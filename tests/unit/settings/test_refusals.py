@@ -5,7 +5,15 @@ import dataclasses
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.settings import codistillation, model, planning, schedules, training
+from lmcodistill.settings import (
+    checks,
+    codistillation,
+    model,
+    planning,
+    schedules,
+    training,
+)
+from lmcodistill.training import job
 
 # Class, what is given, and the field that the refusal begins with.
 REFUSED = [
@@ -92,3 +100,32 @@ def test_every_field_is_explained(cls):
 
     for field in dataclasses.fields(cls):
         assert f"        {field.name}: " in attributes
+
+
+def test_only_lengths_periods_and_patience_may_change_in_a_run():
+    free = {
+        f"{cls.__name__}.{field.name}"
+        for cls in job.SETTINGS.values()
+        for field in dataclasses.fields(cls)
+        if checks.may_change(cls, field.name)
+    }
+
+    assert free == {
+        "Training.num_train_steps",
+        "Training.report_every_steps",
+        "Training.checkpoint_every_steps",
+        "Training.keep_checkpoints",
+        "Training.keep_best_checkpoints",
+        "Training.max_failed_saves",
+        "Training.max_skipped_updates",
+        "Training.max_rollbacks",
+        "Training.evaluate_every_steps",
+        "Training.evaluation_tokens",
+        "Training.evaluation_lanes",
+        "Exchange.deadline_seconds",
+        "Exchange.read_deadline_seconds",
+        "Exchange.max_teacher_cross_entropy",
+        "Exchange.keep_exports",
+        "Exchange.keep_export_seconds",
+    }
+    assert not checks.may_change(job.SETTINGS["exchange"], "deadline")
