@@ -13,9 +13,11 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.config import loading
+from lmcodistill.settings import classes as settings_classes
 
 MAX_LINES = 6
 MAX_SECONDS = 1.0  # Of this process's own time.
@@ -323,7 +325,7 @@ def faults_of(given: str, canary: pathlib.Path) -> list[str]:
 
 
 def _state_of_gin() -> str:
-    inside = loading.gin.config  # Only that package imports gin.
+    inside: Any = sys.modules["gin.config"]  # Only lmcodistill.config imports gin.
     return f"{inside._REGISTRY} {inside._CONFIG} {inside._CONSTANTS}"
 
 
@@ -337,7 +339,7 @@ def _refusal(given: str) -> str | None:
         loading.load(
             [given],
             ["NUM_TRAIN_STEPS=10"],
-            loading.TRAIN_SETTINGS,
+            tuple(settings_classes.TRAIN.values()),
             "defaults/train.gin",
         )
     except errors.UsageError as error:

@@ -19,6 +19,7 @@ import soak_harness
 from lmcodistill import cli, errors
 from lmcodistill.commands import train
 from lmcodistill.config import loading
+from lmcodistill.settings import classes as settings_classes
 from lmcodistill.settings import codistillation, model, schedules, training
 
 # Ordinary lines, so that a trap stands anywhere in a file.
@@ -106,9 +107,10 @@ def r24(
 
 def _change(rng: random.Random, bindings: list[str]) -> tuple[str, Any, Any]:
     """Returns a field, its value, and another that its class accepts."""
-    loaded = loading.load([], bindings, loading.TRAIN_SETTINGS, "defaults/train.gin")
+    classes = tuple(settings_classes.TRAIN.values())
+    loaded = loading.load([], bindings, classes, "defaults/train.gin")
     while True:
-        settings: Any = loaded.get(rng.choice(loading.TRAIN_SETTINGS))
+        settings: Any = loaded.get(rng.choice(classes))
         field = rng.choice(dataclasses.fields(settings))
         old = getattr(settings, field.name)
         new = _another(rng, old)

@@ -193,7 +193,9 @@ def _check_config(job: job_lib.Job, accept: bool) -> None:
         return
     changed = [
         difference
-        for difference in loading.differences(path.read_text(), job.config_text)
+        for difference in loading.differences(
+            path.read_text(), job.config_text, tuple(job_lib.SETTINGS.values())
+        )
         if difference.name not in FREE_TO_CHANGE
     ]
     if changed:

@@ -3,46 +3,17 @@
     settings = loading.load(gin_files, bindings, classes, "defaults/train.gin")
     batches = settings.get(training.Batches)
 
-`reader` turns files into statements, `resolve` statements into values; gin
-itself then reads the flat text of the result, the same that a run keeps as its
-`config.gin`, and fills the dataclasses from it.
+`reader` turns files into statements with gin's parser, `resolve` statements into
+values, and each dataclass is built from its values, once. A run keeps the same
+values as its `config.gin`.
 """
 
-# gin 0.5.0 uses importlib.util without importing it.
-import importlib.util  # noqa: F401
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
-
-import gin
 
 from lmcodistill import errors
 from lmcodistill.config import reader, resolve, shipped
-from lmcodistill.settings import (
-    codistillation,
-    model,
-    planning,
-    prep,
-    schedules,
-    training,
-)
-
-TRAIN_SETTINGS = (
-    model.LanguageModel,
-    schedules.LearningRate,
-    schedules.DistillationWeight,
-    training.Batches,
-    training.Optimizer,
-    training.Training,
-    codistillation.Distillation,
-    codistillation.Exchange,
-)
-
-_KNOWN = {
-    cls.__name__: cls
-    for cls in (*TRAIN_SETTINGS, *prep.PREP_SETTINGS, *planning.PLAN_SETTINGS)
-}
-for _cls in _KNOWN.values():
-    gin.external_configurable(_cls, name=_cls.__name__)
+from lmcodistill.settings import classes as settings_classes
 
 _HEAD = """\
 # Every setting of a run, with all includes and knobs resolved. Written by
@@ -57,7 +28,7 @@ class Difference(NamedTuple):
 
     Attributes:
         name: `Class.field`.
-        old: None where the old text does not set it.
+        old: None where the old text does not set it and it has no default.
         new: None where the new text does not set it.
     """
 
@@ -75,36 +46,36 @@ class Config:
             `--gin.SEED=3` or `default`.
     """
 
-    def __init__(self, found: dict[type, dict[str, resolve.Setting]]):
-        """Fills the dataclasses.
+    def __init__(self, fields_by_class: Mapping[type, Mapping[str, resolve.Setting]]):
+        """Builds the dataclasses.
 
         Args:
-            found: The setting of every field of every class.
+            fields_by_class: The setting of every field of every class.
 
         Raises:
             UsageError: a class refuses its values.
         """
         settings = {
             f"{cls.__name__}.{name}": setting
-            for cls, fields in found.items()
+            for cls, fields in fields_by_class.items()
             for name, setting in fields.items()
         }
         self.origins = {name: settings[name].where for name in sorted(settings)}
         lines = [f"{name} = {settings[name].value!r}\n" for name in self.origins]
         self.text = _HEAD + "".join(lines)
-        for cls, fields in found.items():
-            self._refuse_what_cannot_work(cls, fields)
-        self._instances = _filled_by_gin(self.text, list(found))
+        self._instances: dict[type, Any] = {
+            cls: self._build(cls, fields) for cls, fields in fields_by_class.items()
+        }
 
     def get(self, cls: type[Settings]) -> Settings:
         """Returns the filled dataclass `cls`, one of those given to `load`."""
         return self._instances[cls]
 
-    def _refuse_what_cannot_work(
-        self, cls: type, fields: dict[str, resolve.Setting]
-    ) -> None:
+    def _build(
+        self, cls: type[Settings], fields: Mapping[str, resolve.Setting]
+    ) -> Settings:
         try:
-            cls(**{name: setting.value for name, setting in fields.items()})
+            return cls(**{name: setting.value for name, setting in fields.items()})
         except errors.UsageError as error:
             # The refusal begins with the field; the operator also needs the place.
             where = self.origins.get(str(error).partition(" ")[0], "default")
@@ -135,28 +106,34 @@ def load(
     for name in gin_files:
         statements.extend(reader.read_file(reader.find_file(name), first))
     statements.extend(reader.read_binding(binding) for binding in bindings)
-    return Config(resolve.resolve(statements, classes, _KNOWN))
+    known = {cls.__name__: cls for cls in (*settings_classes.ALL, *classes)}
+    return Config(resolve.resolve(statements, classes, known))
 
 
-def differences(old_text: str, new_text: str) -> list[Difference]:
+def differences(
+    old_text: str, new_text: str, classes: Sequence[type]
+) -> list[Difference]:
     """Returns the settings that differ between two texts of `Config.text`.
+
+    A setting that the old text lacks had its default: an older version, which did
+    not know it yet, wrote that text.
+
+    Args:
+        old_text: Kept by a run.
+        new_text: Of now.
+        classes: Those that the command reads.
 
     Raises:
         UsageError: a text is damaged.
     """
-    old, new = reader.read_flat(old_text), reader.read_flat(new_text)
+    old = {
+        f"{cls.__name__}.{name}": repr(setting.value)
+        for cls in classes
+        for name, setting in resolve.defaults(cls).items()
+    }
+    old, new = old | reader.read_flat(old_text), reader.read_flat(new_text)
     return [
         Difference(name, old.get(name), new.get(name))
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-
-
-def _filled_by_gin(text: str, classes: Sequence[type]) -> dict[type, Any]:
-    # gin's configuration is global; nothing of one load may reach the next.
-    gin.clear_config()
-    try:
-        gin.parse_config(text)
-        return {cls: gin.get_configurable(cls.__name__)() for cls in classes}
-    finally:
-        gin.clear_config()

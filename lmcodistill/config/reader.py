@@ -30,14 +30,6 @@ MAX_PIECES = 100
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
 _TOO_DEEP = "the value nests too deeply."
-_TOO_LONG = (
-    f"a word or number has more than {MAX_NAME} characters, or a string more than "
-    f"{MAX_STRING:,}."
-)
-_IMPORT_REFUSED = (
-    "imports are refused, because a gin file describes and runs no code. Remove "
-    "the line; every settings class is known by its bare name."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,22 +38,19 @@ class Macro:
 
     name: str
 
+    def __repr__(self) -> str:
+        return f"%{self.name}"
+
+
+# A blank that the operator must fill.
+REQUIRED = Macro("gin.REQUIRED")
+
 
 @dataclasses.dataclass(frozen=True)
 class BareWord:
     """A command-line value that is no literal; a string if one is wanted."""
 
     text: str
-
-
-class Required:
-    """`%gin.REQUIRED`: a blank that the operator must fill."""
-
-    def __repr__(self) -> str:
-        return "%gin.REQUIRED"
-
-
-REQUIRED = Required()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +81,8 @@ class _Delegate(config_parser.ParserDelegate):
     ) -> None:
         self.callables.append(scoped_configurable_name)
 
-    def macro(self, macro_name: str) -> Macro | Required:
-        return REQUIRED if macro_name == "gin.REQUIRED" else Macro(macro_name)
+    def macro(self, macro_name: str) -> Macro:
+        return Macro(macro_name)
 
 
 def find_file(name: str) -> pathlib.Path:
@@ -102,16 +91,15 @@ def find_file(name: str) -> pathlib.Path:
     Raises:
         UsageError: there is no such file.
     """
-    path = pathlib.Path(name)
-    if os.path.isfile(path):  # False, not an error, for impossible names.
-        return path
-    found = shipped.find(name)
-    if found is None:
+    if os.path.isfile(name):  # False, not an error, for impossible names.
+        return pathlib.Path(name)
+    path = shipped.find(name)
+    if path is None:
         raise errors.UsageError(
             f"--gin_file={name}: no such file, and no shipped file of that "
             f"name{shipped.nearest(name)}. `lmcodistill configs list` lists them."
         )
-    return found
+    return path
 
 
 def read_file(path: pathlib.Path, default: pathlib.Path) -> list[Statement]:
@@ -137,25 +125,26 @@ def read_binding(binding: str) -> Statement:
     """
     target, equals, text = (part.strip() for part in binding.partition("="))
     where = shortened(f"--gin.{target}={text}")
+    fault = ""
     if not _NAME.match(target) or not equals:
-        raise errors.UsageError(
-            f"{where}: expected --gin.NAME=VALUE or --gin.Class.field=VALUE."
-        )
-    if not text:
-        raise errors.UsageError(
-            f"{where}: the value is missing; an empty string is --gin.{target}=\"''\"."
-        )
-    if len(text) > MAX_BYTES:
-        raise errors.UsageError(f"{where}: has more than {MAX_BYTES:,} characters.")
+        fault = "expected --gin.NAME=VALUE or --gin.Class.field=VALUE."
+    elif not text:
+        fault = f"the value is missing; an empty string is --gin.{target}=\"''\"."
+    elif len(text) > MAX_BYTES:
+        fault = f"has more than {MAX_BYTES:,} characters."
+    if fault:
+        raise errors.UsageError(f"{where}: {fault}")
     try:
-        found = list(_parse(f"{target} = {text}", where, ""))
+        statements = list(_parse(f"{target} = {text}", where))
     except errors.UsageError:
         if text[0] in "'\"([{%@" or "\n" in text:
             raise
         return Statement(target, BareWord(text), where)
-    if len(found) != 1 or not isinstance(found[0], config_parser.BindingStatement):
+    if [type(statement) for statement in statements] != [
+        config_parser.BindingStatement
+    ]:
         raise errors.UsageError(f"{where}: expected one value and nothing else.")
-    return Statement(target, found[0].value, where)
+    return Statement(target, statements[0].value, where)
 
 
 def read_flat(text: str) -> dict[str, str]:
@@ -165,12 +154,13 @@ def read_flat(text: str) -> dict[str, str]:
         UsageError: the text is damaged.
     """
     literals = {}
-    for found in _parse(text, "config.gin", "config.gin"):
-        if not isinstance(found, config_parser.BindingStatement):
+    for statement in _parse(text, "config.gin", "config.gin"):
+        if not isinstance(statement, config_parser.BindingStatement):
+            line = statement.location.line_num
             raise errors.UsageError(
-                f"config.gin:{found.location.line_num}: expected Class.field = literal."
+                f"config.gin:{line}: expected Class.field = literal."
             )
-        literals[f"{found.selector}.{found.arg_name}"] = repr(found.value)
+        literals[f"{statement.selector}.{statement.arg_name}"] = repr(statement.value)
     return literals
 
 
@@ -187,14 +177,14 @@ class _Files:
         self._roots = [shipped.root().resolve()]
         if not path.resolve().is_relative_to(self._roots[0]):
             self._roots.insert(0, path.resolve().parent)
-        self._default = default
+        self._default = default.resolve()
         self._count = 0
         self._bytes_left = MAX_BYTES
 
     def statements(
         self, path: pathlib.Path, including: Sequence[pathlib.Path]
     ) -> Iterator[Statement]:
-        is_default = path.resolve() == self._default.resolve()
+        is_default = path.resolve() == self._default
         if including and is_default:
             return
         name = shipped.label(path)
@@ -204,18 +194,18 @@ class _Files:
                 f"{name}: included too often or too deep; at most {MAX_FILES} files, "
                 f"{MAX_INCLUDE_DEPTH} deep."
             )
-        for found in _parse(self._read_text(path, name), name, name):
-            where = f"{name}:{found.location.line_num}"
-            if isinstance(found, config_parser.IncludeStatement):
-                target = self._included(found.filename, where)
-                if target.resolve() in (p.resolve() for p in (*including, path)):
-                    raise errors.UsageError(
-                        f"{where}: {shortened(repr(found.filename))} includes itself."
-                    )
-                yield from self.statements(target, (*including, path))
-            elif isinstance(found, config_parser.BindingStatement):
-                target_name = ".".join(filter(None, (found.selector, found.arg_name)))
-                yield Statement(target_name, found.value, where, is_default)
+        for statement in _parse(self._read_text(path, name), name, name):
+            where = f"{name}:{statement.location.line_num}"
+            if isinstance(statement, config_parser.IncludeStatement):
+                files = (*including, path)
+                included = self._included(statement.filename, where)
+                if included.resolve() in (file.resolve() for file in files):
+                    shown = shortened(repr(statement.filename))
+                    raise errors.UsageError(f"{where}: {shown} includes itself.")
+                yield from self.statements(included, files)
+            elif isinstance(statement, config_parser.BindingStatement):
+                parts = filter(None, (statement.selector, statement.arg_name))
+                yield Statement(".".join(parts), statement.value, where, is_default)
 
     def _read_text(self, path: pathlib.Path, name: str) -> str:
         try:
@@ -236,91 +226,94 @@ class _Files:
         return text
 
     def _included(self, name: str, where: str) -> pathlib.Path:
-        relative, shown = pathlib.PurePath(name), shortened(repr(name))
+        relative, home = pathlib.PurePath(name), self._roots[0]
         if relative.is_absolute() or ".." in relative.parts:
-            raise errors.UsageError(
-                f"{where}: include {shown} leaves its folder. Name a file below "
-                f"{self._roots[0]} or a shipped one."
-            )
-        for folder in self._roots:
-            path = folder / relative
-            if not os.path.isfile(path):
-                continue
-            if not path.resolve().is_relative_to(folder):
-                raise errors.UsageError(
-                    f"{where}: include {shown} is a link that leaves {folder}."
-                )
-            return path
-        raise errors.UsageError(
-            f"{where}: include {shown} is neither below {self._roots[0]} nor a "
-            f"shipped file{_with_suffix(shipped.nearest(name))}."
-        )
-
-
-def _with_suffix(hint: str) -> str:
-    return hint.replace("?)", ".gin?)")
+            fault = f"leaves its folder. Name a file below {home} or a shipped one."
+        else:
+            near = shipped.nearest(name).replace("?)", ".gin?)")
+            fault = f"is neither below {home} nor a shipped file{near}."
+            for folder in self._roots:
+                path = folder / relative
+                if os.path.isfile(path):
+                    if path.resolve().is_relative_to(folder):
+                        return path
+                    fault = f"is a link that leaves {folder}."
+                    break
+        raise errors.UsageError(f"{where}: include {shortened(repr(name))} {fault}")
 
 
 def _parse(
-    text: str, where: str, file: str
+    text: str, where: str, file: str = ""
 ) -> Iterator[config_parser.BindingStatement]:
     """Yields gin's own statements; `where` or `file`:line begins every refusal."""
 
-    def refuse(line: int | None, message: str) -> errors.UsageError:
+    def refusal(line: int | None, message: str) -> errors.UsageError:
         place = f"{file}:{line}" if file and line else where
         return errors.UsageError(f"{place}: {message}")
 
     if "\0" in text:
         # Python 3.12 and 3.13 fall over themselves when they meet one.
-        raise refuse(text[: text.index("\0")].count("\n") + 1, "holds a NUL byte.")
+        raise refusal(text[: text.index("\0")].count("\n") + 1, "holds a NUL byte.")
     delegate = _Delegate()
     line = 1
     try:
-        bomb = next(_bombs(text), None)
-        if bomb:
-            raise refuse(*bomb)
+        for bomb in _bombs(text):
+            raise refusal(*bomb)
         parser = config_parser.ConfigParser(text, delegate)
         # Not iteration: gin's parser leaks StopIteration from the tokenizer,
         # which would end a loop quietly in the middle of a file.
         while (statement := parser.parse_statement()) is not None:
-            line = statement.location.line_num
+            line, fault = statement.location.line_num, ""
             if isinstance(statement, config_parser.ImportStatement):
-                raise refuse(line, _IMPORT_REFUSED)
-            if delegate.callables:
-                raise refuse(
-                    line,
-                    f"@{delegate.callables[0]} refers to something to call; values "
-                    "here are literals and %NAMES.",
+                fault = (
+                    "imports are refused, because a gin file describes and runs no "
+                    "code. Remove the line; every settings class is known by its bare "
+                    "name."
                 )
-            if getattr(statement, "scope", ""):
-                raise refuse(line, f"scopes ({statement.scope}/...) are not used here.")
+            elif delegate.callables:
+                fault = (
+                    f"@{delegate.callables[0]} refers to something to call; values "
+                    "here are literals and %NAMES."
+                )
+            elif getattr(statement, "scope", ""):
+                fault = f"scopes ({statement.scope}/...) are not used here."
+            if fault:
+                raise refusal(line, fault)
             yield statement
     except errors.UsageError:
         raise
     except RecursionError:
-        raise refuse(line, _TOO_DEEP) from None
+        raise refusal(line, _TOO_DEEP) from None
     # gin's parser raises whatever Python's tokenizer does, and that changes from
     # one Python to the next.
     except Exception as error:
-        raise refuse(*_explained(error, line, text)) from error
+        raise refusal(*_explained(error, line, text)) from error
+
+
+def _tokens(text: str) -> Iterator[tokenize.TokenInfo]:
+    """Yields tokens as long as there are any; the parser explains better why not."""
+    with contextlib.suppress(SyntaxError, tokenize.TokenError):
+        yield from tokenize.generate_tokens(io.StringIO(text).readline)
 
 
 def _bombs(text: str) -> Iterator[tuple[int, str]]:
     """Yields the line and the kind of whatever is too long to be meant."""
     pieces = name = 0
-    # What cannot be tokenized, the parser refuses with a better word.
-    with contextlib.suppress(SyntaxError, tokenize.TokenError):
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type in (tokenize.NL, tokenize.COMMENT):
-                continue
-            length = len(token.string.strip())
-            pieces = pieces + 1 if token.type == tokenize.STRING else 0
-            is_part = token.type == tokenize.NAME or token.string in (".", "/")
-            name = name + length if is_part else 0
-            if length > (MAX_STRING if pieces else MAX_NAME) or name > MAX_NAME:
-                yield token.start[0], _TOO_LONG
-            if pieces > MAX_PIECES:
-                yield token.start[0], "a string of too many pieces."
+    for token in _tokens(text):
+        if token.type in (tokenize.NL, tokenize.COMMENT):
+            continue
+        length = len(token.string.strip())
+        pieces = pieces + 1 if token.type == tokenize.STRING else 0
+        is_part = token.type == tokenize.NAME or token.string in (".", "/")
+        name = name + length if is_part else 0
+        if length > (MAX_STRING if pieces else MAX_NAME) or name > MAX_NAME:
+            yield (
+                token.start[0],
+                f"a word or number has more than {MAX_NAME} characters, or a string "
+                f"more than {MAX_STRING:,}.",
+            )
+        if pieces > MAX_PIECES:
+            yield token.start[0], "a string of too many pieces."
 
 
 def _explained(error: Exception, line: int, text: str) -> tuple[int, str]:
@@ -334,22 +327,14 @@ def _explained(error: Exception, line: int, text: str) -> tuple[int, str]:
             if word[1].lower() in ("true", "false", "none"):
                 cause += f"; otherwise write {word[1].capitalize()}"
         return error.lineno or line, f"{cause.rstrip('.')}."
-    opened = _open_brackets(text)
+    opened: list[int] = []  # The lines of brackets that are not closed.
+    for token in _tokens(text):
+        if token.string in ("(", "[", "{"):
+            opened.append(token.start[0])
+        elif token.string in (")", "]", "}") and opened:
+            opened.pop()
     if len(opened) > MAX_NESTING:
         return opened[0], _TOO_DEEP
     if opened:
         return opened[0], "the bracket that opens here is never closed."
     return line, f"cannot be read: {error}"
-
-
-def _open_brackets(text: str) -> list[int]:
-    """Returns the lines of the brackets that a text opens and never closes."""
-    opened: list[int] = []
-    # The end of the text inside a bracket is itself one of these errors.
-    with contextlib.suppress(SyntaxError, tokenize.TokenError):
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.string in ("(", "[", "{"):
-                opened.append(token.start[0])
-            elif token.string in (")", "]", "}") and opened:
-                opened.pop()
-    return opened

@@ -76,8 +76,7 @@ def did_you_mean(name: str, candidates: list[str]) -> str:
     Case is ignored, and so is the path before a last part that fits exactly.
     """
     by_key = {candidate.lower(): candidate for candidate in sorted(candidates)}
-    found = difflib.get_close_matches(name.lower(), by_key, n=1, cutoff=0.6)
-    if not found:
-        last = name.lower().rpartition("/")[2]
-        found = [key for key in by_key if key.rpartition("/")[2] == last][:1]
-    return f" (did you mean {by_key[found[0]]}?)" if found else ""
+    near = difflib.get_close_matches(name.lower(), by_key, n=1, cutoff=0.6)
+    last = name.lower().rpartition("/")[2]
+    near += [key for key in by_key if key.rpartition("/")[2] == last]
+    return f" (did you mean {by_key[near[0]]}?)" if near else ""

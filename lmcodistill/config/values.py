@@ -5,6 +5,7 @@ float, a list is a tuple, and a bare word from the command line is a string
 where a string is wanted.
 """
 
+import contextlib
 import math
 import types
 import typing
@@ -21,6 +22,7 @@ _IN_WORDS = {
     float: "a number",
     bool: "True or False",
 }
+_TUPLES = {str: "('a', 'b')", int: "(1, 2)", float: "(0.1, 0.2)"}
 
 
 class MismatchError(Exception):
@@ -33,15 +35,11 @@ def conform(value: object, annotation: typing.Any) -> object:
     Raises:
         MismatchError: it cannot be that type.
     """
-    if isinstance(value, reader.BareWord):
-        if str in _arms(annotation):
-            return value.text
-        raise MismatchError
+    if isinstance(value, reader.BareWord) and str in _arms(annotation):
+        return value.text
     for arm in _arms(annotation):
-        try:
+        with contextlib.suppress(MismatchError):
             return _conform_one(value, arm)
-        except MismatchError:
-            continue
     raise MismatchError
 
 
@@ -50,15 +48,14 @@ def describe(annotation: typing.Any) -> str:
     words = []
     for arm in _arms(annotation):
         if typing.get_origin(arm) is tuple:
-            inner = typing.get_args(arm)
-            example = {str: "('a', 'b')", int: "(1, 2)", float: "(0.1, 0.2)"}
-            words.append(f"a tuple such as {example.get(inner[0], '(a, b)')}")
+            inner = typing.get_args(arm)[0]
+            words.append(f"a tuple such as {_TUPLES.get(inner, '(a, b)')}")
         else:
             words.append(_IN_WORDS.get(arm, arm.__name__))
     return " or ".join(words)
 
 
-def found(value: object) -> str:
+def in_words(value: object) -> str:
     """Returns a value and its type in words, for the end of a refusal."""
     if isinstance(value, reader.BareWord):
         return f"the word {reader.shortened(repr(value.text))}"
@@ -73,16 +70,16 @@ def _arms(annotation: typing.Any) -> tuple[typing.Any, ...]:
     return (annotation,)
 
 
-def _conform_one(value: object, wanted: typing.Any) -> object:
-    if typing.get_origin(wanted) is tuple:
-        return _conform_tuple(value, typing.get_args(wanted))
-    if wanted is float and type(value) is int and abs(value) < _MAX_INT:
-        return float(value)
-    if type(value) is not wanted:
-        raise MismatchError
-    if isinstance(value, float) and not math.isfinite(value):
-        raise MismatchError
+def _conform_one(value: object, arm: typing.Any) -> object:
+    if typing.get_origin(arm) is tuple:
+        return _conform_tuple(value, typing.get_args(arm))
     if isinstance(value, int) and abs(value) >= _MAX_INT:
+        raise MismatchError
+    if arm is float and type(value) is int:
+        return float(value)
+    if type(value) is not arm or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
         raise MismatchError
     return value
 

@@ -38,7 +38,7 @@ class Machine:
     step_overhead_seconds: float = 0.0
     teacher_speedup: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require_none_negative(self)
         checks.require(
             self.teacher_speedup > 0.0,
@@ -61,7 +61,7 @@ class Network:
     bandwidth: float = 0.0
     latency_seconds: float = 50e-6
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require_none_negative(self)
 
 
@@ -77,7 +77,7 @@ class Storage:
     bandwidth: float = 0.0
     latency_seconds: float = 0.01
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require_none_negative(self)
 
 

@@ -53,7 +53,7 @@ class Prep:
     jsonl_url_field: str = "url"
     max_record_bytes: int = 8 << 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in (
             "num_partitions",
             "shard_tokens",
@@ -114,7 +114,7 @@ class PrepVocabulary:
     marks: str = "none"
     num_threads: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.require_choice("PrepVocabulary.type", self.type, VOCAB_TYPES)
         checks.require(
             self.size >= 3 or (self.type == "word" and self.size == 0),

@@ -14,21 +14,11 @@ from lmcodistill import errors
 from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
 from lmcodistill.model import weights
-from lmcodistill.settings import codistillation, model, schedules, training
+from lmcodistill.settings import classes, codistillation, model, schedules, training
 from lmcodistill.storage import layout as layouts
 from lmcodistill.storage import places, publication
 
-# What gin sets of a job, by field.
-SETTINGS: dict[str, type] = {
-    "model": model.LanguageModel,
-    "batches": training.Batches,
-    "optimizer": training.Optimizer,
-    "training": training.Training,
-    "learning_rate": schedules.LearningRate,
-    "weight": schedules.DistillationWeight,
-    "distillation": codistillation.Distillation,
-    "exchange": codistillation.Exchange,
-}
+SETTINGS = classes.TRAIN  # What gin sets of a job, by field.
 
 
 def settings(get: Callable[[type], Any]) -> dict[str, Any]:

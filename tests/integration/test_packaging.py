@@ -97,7 +97,8 @@ def test_installed_program_lists_and_shows_its_own_files(root, installed, tmp_pa
 def test_installed_program_resolves_includes_among_its_own_files(installed, tmp_path):
     program = (
         "from lmcodistill.config import loading\n"
-        "c = loading.load(['runs/quickstart'], [], loading.TRAIN_SETTINGS, "
+        "from lmcodistill.settings import classes\n"
+        "c = loading.load(['runs/quickstart'], [], tuple(classes.TRAIN.values()), "
         "'defaults/train.gin')\n"
         "print(c.origins['LanguageModel.hidden_size'].split(':')[0])"
     )

@@ -6,6 +6,7 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.config import loading, shipped
+from lmcodistill.settings import classes as settings_classes
 from lmcodistill.settings import (
     codistillation,
     model,
@@ -16,10 +17,11 @@ from lmcodistill.settings import (
 )
 
 DEFAULT = "defaults/train.gin"
+TRAIN = tuple(settings_classes.TRAIN.values())
 STEPS = "NUM_TRAIN_STEPS=10"
 
 
-def load(gin_files=(), bindings=(STEPS,), classes=loading.TRAIN_SETTINGS):
+def load(gin_files=(), bindings=(STEPS,), classes=TRAIN):
     return loading.load(gin_files, bindings, classes, DEFAULT)
 
 
@@ -39,7 +41,7 @@ def write(tmp_path):
 def test_defaults_are_those_of_the_dataclasses():
     settings = load()
 
-    for cls in loading.TRAIN_SETTINGS:
+    for cls in TRAIN:
         required = {"num_train_steps": 10} if cls is training.Training else {}
         assert settings.get(cls) == cls(**required)
 
@@ -151,11 +153,24 @@ def test_differences_name_what_changed_and_nothing_else():
     old = load().text
     new = load(bindings=[STEPS, "SEED=3"]).text
 
-    assert loading.differences(old, old) == []
-    assert loading.differences(old, new) == [("Training.seed", "0", "3")]
-    assert loading.differences("", "Training.seed = 3\n") == [
-        ("Training.seed", None, "3")
+    assert loading.differences(old, old, TRAIN) == []
+    assert loading.differences(old, new, TRAIN) == [("Training.seed", "0", "3")]
+
+
+def test_setting_that_an_older_version_did_not_know_had_its_default():
+    whole = load().text
+    older = "".join(
+        line
+        for line in whole.splitlines(keepends=True)
+        if not line.startswith(("Training.seed ", "Training.num_train_steps "))
+    )
+    changed = load(bindings=[STEPS, "SEED=3"]).text
+
+    assert loading.differences(older, whole, TRAIN) == [
+        ("Training.num_train_steps", None, "10")
     ]
+    assert ("Training.seed", "0", "3") in loading.differences(older, changed, TRAIN)
+    assert ("Training.seed", "0", None) in loading.differences(whole, older, TRAIN)
 
 
 def test_command_that_reads_less_needs_no_more():
@@ -237,7 +252,7 @@ def test_every_shipped_file_says_what_it_is_and_how_to_run_it(name):
 
 def test_every_knob_of_the_defaults_is_read():
     for name, classes in (
-        ("train", loading.TRAIN_SETTINGS),
+        ("train", TRAIN),
         ("prep", prep.PREP_SETTINGS),
     ):
         text = (shipped.root() / f"defaults/{name}.gin").read_text()

@@ -7,13 +7,15 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.config import loading
+from lmcodistill.settings import classes as settings_classes
 from lmcodistill.settings import training
 
 DEFAULT = "defaults/train.gin"
+TRAIN = tuple(settings_classes.TRAIN.values())
 STEPS = "NUM_TRAIN_STEPS=10"
 
 
-def refusal(gin_files=(), bindings=(), classes=loading.TRAIN_SETTINGS):
+def refusal(gin_files=(), bindings=(), classes=TRAIN):
     """Returns the message that `loading.load` refuses with."""
     with pytest.raises(errors.UsageError) as caught:
         loading.load(gin_files, bindings, classes, DEFAULT)
@@ -415,7 +417,7 @@ def test_damaged_text_is_refused_and_never_a_bug(tmp_path):
             damaged[at] = chooser.choice("\0\n\t \"'()[]{}%@/\\=:.,-#é0aT")
         path.write_text("".join(damaged))
         try:
-            loading.load([str(path)], [], loading.TRAIN_SETTINGS, DEFAULT)
+            loading.load([str(path)], [], TRAIN, DEFAULT)
         except errors.UsageError as error:
             refused += 1
             assert len(str(error).splitlines()) <= 4

@@ -1,0 +1,28 @@
+"""Which classes gin files can bind: those of a training run, and all there are."""
+
+from lmcodistill.settings import (
+    codistillation,
+    model,
+    planning,
+    prep,
+    schedules,
+    training,
+)
+
+# Of a training run, by the field of `training.job.Job` that holds them.
+TRAIN: dict[str, type] = {
+    "model": model.LanguageModel,
+    "batches": training.Batches,
+    "optimizer": training.Optimizer,
+    "training": training.Training,
+    "learning_rate": schedules.LearningRate,
+    "weight": schedules.DistillationWeight,
+    "distillation": codistillation.Distillation,
+    "exchange": codistillation.Exchange,
+}
+
+ALL: tuple[type, ...] = (
+    *TRAIN.values(),
+    *prep.PREP_SETTINGS,
+    *planning.PLAN_SETTINGS,
+)
