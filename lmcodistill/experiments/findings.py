@@ -7,7 +7,7 @@ from typing import Any
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import intervals, measures, runs
 from lmcodistill.settings import training
-from lmcodistill.storage import reports
+from lmcodistill.storage import files
 
 HEAD = (
     "arm",
@@ -123,7 +123,7 @@ def _trial(
     run = runs.Run(plan, known[arm.run], seed)
     size = dict(arm.bindings).get("GLOBAL_BATCH_SIZE")
     points = measures.curve(
-        reports.read(run.student(0).metrics),
+        files.read_json_lines(run.student(0).metrics),
         tokens_per_step=int(size or batches.global_batch_size) * batches.window,
         processes=arm.students * plan.workers_per_student,
     )

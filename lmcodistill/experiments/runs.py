@@ -23,7 +23,7 @@ from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.storage import files, layout, reports
+from lmcodistill.storage import files, layout, progress_file
 from lmcodistill.supervision import lifeline
 
 
@@ -99,7 +99,7 @@ class Run:
     @property
     def progress(self) -> float:
         """How much of the training is done, 0.0 to 1.0, by what student 0 says."""
-        found = reports.read_progress(self.student(0).progress)
+        found = progress_file.read(self.student(0).progress)
         return found["step"] / found["num_train_steps"] if found else 0.0
 
     def outcome(self) -> Outcome | None:

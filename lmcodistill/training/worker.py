@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.storage import faults, files, places, publication, reports
+from lmcodistill.storage import faults, files, places, progress_file, publication
 from lmcodistill.supervision import lease, tf_config, watchdog
 from lmcodistill.training import (
     actions,
@@ -131,7 +131,7 @@ def _train(job, inputs, group, student, writer, publish, stop, watch, first) -> 
     evaluate = actions.Evaluate(
         job, inputs, group, student, writer, checkpoint, watch.goes_on
     )
-    heartbeat = reports.Heartbeat(
+    heartbeat = progress_file.Heartbeat(
         job.layout.progress, job.training.num_train_steps, first
     )
     told: collections.deque[tuple[int, step_lib.Totals]] = collections.deque()
