@@ -97,7 +97,7 @@ class Comparer:
         return _gathered(rows, streams)
 
 
-def _gathered(rows: list[tuple[np.ndarray, ...]], streams: int) -> churn.ChurnSums:
+def _gathered(rows: Sequence[tuple[np.ndarray, ...]], streams: int) -> churn.ChurnSums:
     stream, document, position, occurrences, measured = (
         np.concatenate(column) for column in zip(*rows, strict=True)
     )

@@ -11,7 +11,7 @@ import lmcodistill
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import curves as curves_lib
 from lmcodistill.experiments import results
-from lmcodistill.report import charts, pages, png
+from lmcodistill.report import charts, pages
 from lmcodistill.storage import files
 
 _AXES = (
@@ -100,7 +100,7 @@ def write(
     files.write_text(folder / "arms.csv", _csv([results.HEAD, *rows]))
     files.write_text(folder / "curves.csv", _csv([head, *points]))
     for name, series, labels in drawn:
-        files.write_bytes(folder / f"{name}.png", png.line_chart(series, **labels))
+        files.write_bytes(folder / f"{name}.png", charts.line_png(series, **labels))
 
 
 def _charts(
