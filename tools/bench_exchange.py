@@ -162,7 +162,7 @@ class Trial:
         inputs, group = job_lib.open_inputs(job), cluster.Group()
         self._period = job.exchange.publish_every_steps
         self.student = student_lib.Student(job, inputs, group)
-        owner = publication.Ownership(1, lambda: None)
+        owner = publication.Owner(1, lambda: None)
         self._publish = publishing.Publish(job, inputs, self.student, owner)
         peer = dataclasses.replace(job, student=1)
         self._publish_peer = publishing.Publish(peer, inputs, self.student, owner)

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import quickstart_results as results  # noqa: E402
 
 import lmcodistill  # noqa: E402
-from lmcodistill.storage import files, layout, reports  # noqa: E402
+from lmcodistill.storage import files, layout  # noqa: E402
 
 PROMPT = "If the argument is"
 
@@ -197,8 +197,8 @@ def _run(
         plain=json.loads(scored_plain)["results"][0],
         two_cost=costs["train_two_students"],
         plain_cost=costs["train_one_plain_student"],
-        two_reports=[reports.read(student.metrics) for student in students],
-        plain_reports=reports.read(alone.metrics),
+        two_reports=[files.read_json_lines(student.metrics) for student in students],
+        plain_reports=files.read_json_lines(alone.metrics),
     )
     report = files.read_json(layout.DataLayout(data).report_json)
     return outcome, sample.strip(), report

@@ -20,7 +20,7 @@ STEPS = (10, 20, 30)
 def r23(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     """The newest checkpoint is damaged; the one before it serves, whole."""
     rng, row = random.Random(seed), Row("R23")
-    owner = publication.Ownership(1, lambda: None)
+    owner = publication.Owner(1, lambda: None)
     settings = training.Training(num_train_steps=100, keep_checkpoints=len(STEPS))
     for number in range(trials):
         folder = work / f"R23-{number}"

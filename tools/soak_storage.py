@@ -230,7 +230,7 @@ def r16(seed: int, trials: int) -> dict[str, Any]:
     return {"row": "R16", "trials": trials, "survived": survived, "how": how}
 
 
-def _publishes(root: pathlib.Path, step: int, owner: publication.Ownership) -> bool:
+def _publishes(root: pathlib.Path, step: int, owner: publication.Owner) -> bool:
     try:
         children.publish(root / "exports", "export", step, owner)
     except OSError:
@@ -295,7 +295,7 @@ def r19(seed: int, trials: int) -> dict[str, Any]:
                     own.renew()
                     generation, step = own.generation, max(step - 3, 0)
                 step += 1
-                owner = publication.Ownership(generation, own.check)
+                owner = publication.Owner(generation, own.check)
                 children.publish(exports, "export", step, owner)
                 publication.keep_newest(exports, "export", children.KEPT)
             stager.begin([prefetch.Request(1, exports, held=held)])

@@ -41,7 +41,7 @@ def pages_of(version: tuple[int, int]) -> int:
 
 
 def publish(
-    folder: places.Place, prefix: str, step: int, owner: publication.Ownership
+    folder: places.Place, prefix: str, step: int, owner: publication.Owner
 ) -> None:
     """Publishes a snapshot whose files say whose they are."""
 
@@ -90,7 +90,7 @@ def writer(folder: str, seed: str) -> None:
     lot = random.Random(int(seed))
     where, step = places.place(folder), 0
     for generation in range(1, 1_000_000):
-        owner = publication.Ownership(generation, lambda: None)
+        owner = publication.Owner(generation, lambda: None)
         step = max(step - lot.randrange(3), 0)  # From an older checkpoint.
         for _ in range(lot.randrange(1, 20)):
             step += 1

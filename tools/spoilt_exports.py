@@ -27,7 +27,7 @@ from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import files, layout, publication, tensors
 
 STUDENT, STEP = 1, 50
-OWNER = publication.Ownership(generation=2, check=lambda: None)
+OWNER = publication.Owner(generation=2, check=lambda: None)
 CONFIG = model_settings.LanguageModel(embedding_size=3, num_layers=2, hidden_size=4)
 VOCAB_SIZE = 12
 _WORDS = "one two three four five six seven eight nine"
@@ -143,7 +143,7 @@ class Bench:
             content = files.to_json(content).encode()
         (self.spoilt / publication.MANIFEST).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
-        (self.spoilt / publication.MARKER).write_text(digest)
+        (self.spoilt / publication.COMMIT_FILE).write_text(digest)
 
     def change(self, **values: Any) -> None:
         """Signs a manifest with other values; `...` removes one."""
@@ -243,7 +243,7 @@ DAMAGES: dict[str, Callable[[pathlib.Path, random.Random], None]] = {
 def _other_file(bench: Bench) -> None:
     # The one file of two exports of a student that is alike is the graph.
     name = bench.random.choice(
-        [publication.MANIFEST, publication.MARKER]
+        [publication.MANIFEST, publication.COMMIT_FILE]
         + [manifest_lib.VARIABLES + suffix for suffix in tensors.SUFFIXES]
     )
     shutil.copyfile(bench.other / name, bench.spoilt / name)

@@ -6,7 +6,7 @@ Everything that comes from outside is escaped, in `lmcodistill.report`.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lmcodistill.report import columns, pages
+from lmcodistill.report import charts, pages
 
 # A crawl has 70,000 files, and its text comes from a million hosts.
 _MAX_FILES, _MAX_HOSTS, _MAX_LANGUAGES = 500, 25, 15
@@ -121,9 +121,9 @@ def _splits(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _lengths(ranges: Sequence[Mapping[str, int]]) -> str:
-    return columns.column_chart(
+    return charts.column_chart(
         [
-            columns.Column(
+            charts.Column(
                 label=_size(found["least"]),
                 height=found["documents"],
                 tip=f"{found['documents']:,} documents of {found['least']:,} to "

@@ -29,7 +29,7 @@ from lmcodistill import errors
 from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import findings, page, runs, schedule, verdicts
+from lmcodistill.experiments import conclusions, page, results, runs, schedule
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import files
 from lmcodistill.training import job
@@ -121,43 +121,45 @@ def run(flag_values: flags.FlagValues) -> None:
     loaded = _load(flag_values, flag_values.gin_bindings)
     signal.signal(signal.SIGTERM, _stop)
     known, chosen = _arms(flag_values, loaded)
-    plan = _plan(flag_values, loaded)
+    settings = _settings(flag_values, loaded)
     trained = arms_lib.needed_runs(chosen, known)
-    wanted = [
-        runs.Run(plan, arm, seed)
+    needed = [
+        runs.ArmRun(settings, arm, seed)
         for seed in range(flag_values.seeds)
         for arm in trained
     ]
     # A mistake in the last arm must not cost the hours of those before.
-    for one in wanted[: len(trained)]:
-        _load(flag_values, one.bindings)
-    made = schedule.make_all(wanted, flag_values.at_once)
-    found = findings.collect(
-        chosen,
-        known,
-        made,
-        plan,
-        seeds=flag_values.seeds,
-        batches=loaded.get(training.Batches),
-    )
-    sentences = verdicts.verdicts(found.lines)
-    page.write(plan.root, found, sentences, loaded.text)
-    summary = found.to_json() | {"verdicts": sentences}
-    files.write_text(plan.root / "results.json", files.to_json(summary))
+    batches = {
+        run.arm.name: _load(flag_values, run.bindings).get(training.Batches)
+        for run in needed[: len(trained)]
+    }
+    made = schedule.make_all(needed, flag_values.at_once)
+    tokens_per_step = {
+        name: one.global_batch_size * one.window for name, one in batches.items()
+    }
+    arm_results = results.collect(chosen, made, tokens_per_step)
+    sentences = conclusions.conclusions(arm_results)
+    commands = [text for outcome in made.values() for text in outcome.commands]
+    page.write(settings.root, arm_results, commands, sentences, loaded.text)
+    summary = {
+        "arms": [result.to_json() for result in arm_results],
+        "commands": commands,
+        "verdicts": sentences,
+    }
+    files.write_text(settings.root / "results.json", files.to_json(summary))
     if flag_values.json:
         print(json.dumps(summary))
         return
     console = rich.console.Console()
     # A name that is cut off could be another arm's.
     table = rich.table.Table(
-        *(rich.table.Column(h, overflow="fold") for h in findings.HEAD)
+        *(rich.table.Column(h, overflow="fold") for h in results.HEAD)
     )
-    for row in found.rows:
-        table.add_row(*row)
+    for result in arm_results:
+        table.add_row(*result.row)
     console.print(table)
-    for sentence in sentences:
-        console.print(sentence, markup=False, highlight=False)
-    console.print(f"Wrote {plan.root / 'report.html'}", markup=False, highlight=False)
+    for line in (*sentences, f"Wrote {settings.root / 'report.html'}"):
+        console.print(line, markup=False, highlight=False)
 
 
 def _load(flag_values: flags.FlagValues, bindings: Sequence[str]) -> loading.Config:
@@ -213,7 +215,9 @@ def _numbers(flag_values: flags.FlagValues, name: str) -> list[int]:
     return [int(value) for value in values]
 
 
-def _plan(flag_values: flags.FlagValues, loaded: loading.Config) -> runs.Plan:
+def _settings(
+    flag_values: flags.FlagValues, loaded: loading.Config
+) -> runs.ComparisonSettings:
     root = pathlib.Path(flag_values.output_dir).expanduser().resolve()
     if root.exists() and not root.is_dir():
         raise errors.UsageError(f"--output_dir {root} is a file; give a folder.")
@@ -222,7 +226,7 @@ def _plan(flag_values: flags.FlagValues, loaded: loading.Config) -> runs.Plan:
     data.held_out_split("validation")
     for partition in range(flag_values.students):
         data.train_split(partition)
-    return runs.Plan(
+    return runs.ComparisonSettings(
         root=root,
         data_dir=data_dir,
         gin_files=tuple(flag_values.gin_file),

@@ -1,6 +1,8 @@
-"""Comparisons of ways to train, run as people would run them, and what they show.
+"""Comparisons of ways to train, run as people would run them, and their results.
 
-`arms` says what is compared, `runs` trains and scores it, `measures` and
-`intervals` turn reports into numbers, `verdicts` into sentences, `page` into a
-page. Nothing here trains: every run is a `lmcodistill train` of its own.
+`arms` lists the ways, `runs` and `schedule` train and score them, `curves` and
+`intervals` turn reports into numbers, `results` compares arms, `conclusions` puts
+that into sentences and `page` on a page. `churn` and `comparer` compare the
+predictions of models. Nothing here trains: every run is a `lmcodistill train` of
+its own.
 """

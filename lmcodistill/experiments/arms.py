@@ -19,6 +19,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BINDING = re.compile(r"[A-Za-z_.]+=\S+")
 
 Bindings = tuple[tuple[str, str], ...]
+_NO_BURN_IN: Bindings = (("DistillationWeight.burn_in_steps", "0"),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Arm:
 
     Attributes:
         name: In tables and folders.
-        what: One line for people.
+        description: One line for people.
         students: Students of its run.
         bindings: Settings that make it different, by gin name, as gin text.
         is_ensemble: Whether the students' mean prediction is scored, not
@@ -38,7 +39,7 @@ class Arm:
     """
 
     name: str
-    what: str
+    description: str
     students: int = 1
     bindings: Bindings = ()
     is_ensemble: bool = False
@@ -73,89 +74,73 @@ class Base:
 
 def standard(base: Base) -> dict[str, Arm]:
     """Returns the arms by name, the baseline first."""
-    alone: Bindings = (("Distillation.targets", "'none'"),)
-    peers: Bindings = (("Distillation.targets", "'peers'"),)
-
-    def smoothing(kind: str) -> Bindings:
-        return (
-            ("Distillation.targets", f"'{kind}'"),
-            ("DistillationWeight.weight", str(base.smoothing_weight)),
-            ("DistillationWeight.burn_in_steps", "0"),
-        )
-
-    count = base.students
+    alone, peers, n = _targets("none"), _targets("peers"), base.students
+    weight = ("DistillationWeight.weight", str(base.smoothing_weight))
     arms = [
-        Arm(BASELINE, "one group, labels alone", bindings=alone),
+        Arm(BASELINE, "one group, labels alone", 1, alone),
         batches(base, 2),
+        # By the capital name, which schedules that end with training follow.
         Arm(
             "double_steps",
             "one group, twice the steps",
-            # By its knob, which schedules that end with training follow.
-            bindings=(*alone, ("NUM_TRAIN_STEPS", str(2 * base.num_train_steps))),
+            1,
+            (*alone, ("NUM_TRAIN_STEPS", str(2 * base.num_train_steps))),
         ),
-        Arm(
-            "independent",
-            f"one of {count} groups that never meet",
-            count,
-            alone,
-        ),
+        Arm("independent", f"one of {n} groups that never meet", n, alone),
         Arm(
             "ensemble",
-            f"the mean prediction of {count} groups that never meet",
-            count,
+            f"the mean prediction of {n} groups that never meet",
+            n,
             is_ensemble=True,
             run_of="independent",
         ),
         Arm(
             "codistilled",
-            f"one of {count} groups that teach each other, each on text of its own",
-            count,
+            f"one of {n} groups that teach each other, each on text of its own",
+            n,
             peers,
         ),
         Arm(
             "codistilled_ensemble",
-            f"the mean prediction of {count} groups that teach each other",
-            count,
+            f"the mean prediction of {n} groups that teach each other",
+            n,
             is_ensemble=True,
             run_of="codistilled",
         ),
         Arm(
             "codistilled_same_data",
-            f"one of {count} groups that teach each other on the same text",
-            count,
+            f"one of {n} groups that teach each other on the same text",
+            n,
             (*peers, ("Batches.same_data", "True")),
         ),
         Arm(
             "uniform_smoothing",
             "one group, labels smoothed towards all pieces alike",
-            bindings=smoothing("uniform"),
+            1,
+            (*_targets("uniform"), weight, *_NO_BURN_IN),
         ),
         Arm(
             "unigram_smoothing",
             "one group, labels smoothed towards the pieces' frequencies",
-            bindings=smoothing("unigram"),
+            1,
+            (*_targets("unigram"), weight, *_NO_BURN_IN),
         ),
         Arm(
             "two_phase",
-            f"one group taught by {count} groups that were trained before",
-            bindings=(
-                ("Distillation.targets", "'offline'"),
-                ("DistillationWeight.burn_in_steps", "0"),
-            ),
+            f"one group taught by {n} groups that were trained before",
+            1,
+            (*_targets("offline"), *_NO_BURN_IN),
             taught_by="independent",
-            num_teachers=count,
+            num_teachers=n,
         ),
         Arm(
             "weight_averaging",
-            f"one of {count} groups of one start whose weights are averaged",
-            count,
+            f"one of {n} groups of one start whose weights are averaged",
+            n,
             (
-                ("Distillation.targets", "'weights'"),
+                *_targets("weights"),
                 ("Training.shared_start", "True"),
-                ("Exchange.mode", "'scheduled'"),
-                ("Exchange.delay_steps", "0"),
-                ("Exchange.publish_every_steps", str(base.period)),
-                ("Exchange.reload_every_steps", str(base.period)),
+                *_scheduled(0, base.period),
             ),
         ),
     ]
@@ -164,12 +149,12 @@ def standard(base: Base) -> dict[str, Arm]:
 
 def batches(base: Base, factor: int) -> Arm:
     """Returns one group with a batch `factor` times as large."""
-    name = "double_batch" if factor == 2 else f"batch_x{factor}"
     return Arm(
-        name,
+        "double_batch" if factor == 2 else f"batch_x{factor}",
         f"one group, {factor} times the batch",
-        bindings=(
-            ("Distillation.targets", "'none'"),
+        1,
+        (
+            *_targets("none"),
             ("GLOBAL_BATCH_SIZE", str(factor * base.global_batch_size)),
         ),
     )
@@ -181,13 +166,7 @@ def delayed(base: Base, steps: int) -> Arm:
         f"delay_{steps}",
         f"codistilled, teachers {steps} steps old when they come",
         base.students,
-        (
-            ("Distillation.targets", "'peers'"),
-            ("Exchange.mode", "'scheduled'"),
-            ("Exchange.delay_steps", str(steps)),
-            ("Exchange.publish_every_steps", str(base.period)),
-            ("Exchange.reload_every_steps", str(base.period)),
-        ),
+        (*_targets("peers"), *_scheduled(steps, base.period)),
     )
 
 
@@ -197,13 +176,20 @@ def reloading(base: Base, steps: int) -> Arm:
         f"reload_{steps}",
         f"codistilled, an exchange every {steps} steps",
         base.students,
-        (
-            ("Distillation.targets", "'peers'"),
-            ("Exchange.mode", "'scheduled'"),
-            ("Exchange.delay_steps", "0"),
-            ("Exchange.publish_every_steps", str(steps)),
-            ("Exchange.reload_every_steps", str(steps)),
-        ),
+        (*_targets("peers"), *_scheduled(0, steps)),
+    )
+
+
+def _targets(kind: str) -> Bindings:
+    return (("Distillation.targets", f"'{kind}'"),)
+
+
+def _scheduled(delay_steps: int, period: int) -> Bindings:
+    return (
+        ("Exchange.mode", "'scheduled'"),
+        ("Exchange.delay_steps", str(delay_steps)),
+        ("Exchange.publish_every_steps", str(period)),
+        ("Exchange.reload_every_steps", str(period)),
     )
 
 
@@ -230,7 +216,7 @@ def variant(text: str, known: Mapping[str, Arm]) -> Arm:
     return dataclasses.replace(
         arm,
         name=name,
-        what=f"{arm.what}; {', '.join(settings)}",
+        description=f"{arm.description}; {', '.join(settings)}",
         bindings=(*arm.bindings, *pairs),
         run_of="",
     )
@@ -251,10 +237,6 @@ def chosen(names: Sequence[str], known: Mapping[str, Arm]) -> list[Arm]:
 
 
 def needed_runs(arms: Sequence[Arm], known: Mapping[str, Arm]) -> list[Arm]:
-    """Returns the arms whose runs are trained, teachers before their pupils."""
-    runs: dict[str, Arm] = {}
-    for arm in arms:
-        for name in (arm.taught_by, arm.run):
-            if name:
-                runs.setdefault(name, known[name])
-    return list(runs.values())
+    """Returns the arms whose runs are trained, teachers before their students."""
+    names = [name for arm in arms for name in (arm.taught_by, arm.run) if name]
+    return [known[name] for name in dict.fromkeys(names)]

@@ -8,7 +8,7 @@ and by kinds of tokens. Documents are drawn again and again for the intervals
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +22,10 @@ _COUNTS = (100, 1_000, 10_000, 100_000)
 _DRAWS = 1_000
 
 
-def _kinds(what: str, ends: Sequence[int]) -> list[str]:
-    starts = (0, *ends)
-    names = [f"{what} {a:,} to {b - 1:,}" for a, b in itertools.pairwise(starts)]
-    return [*names, f"{what} {ends[-1]:,} and more"]
+def _kinds(quantity: str, ends: Sequence[int]) -> list[str]:
+    pairs = itertools.pairwise((0, *ends))
+    names = [f"{quantity} {a:,} to {b - 1:,}" for a, b in pairs]
+    return [*names, f"{quantity} {ends[-1]:,} and more"]
 
 
 ALL = "all tokens"
@@ -45,7 +45,7 @@ class Estimate(NamedTuple):
 
 
 @dataclasses.dataclass
-class Sums:
+class ChurnSums:
     """Sums over the tokens of each document, by kind.
 
     Attributes:
@@ -57,7 +57,7 @@ class Sums:
     sums: np.ndarray
 
     @classmethod
-    def empty(cls, documents: int) -> "Sums":
+    def empty(cls, documents: int) -> "ChurnSums":
         """Returns zeros for so many documents."""
         shape = (documents, len(KINDS))
         return cls(np.zeros(shape), np.zeros((*shape, len(MEASURES))))
@@ -87,61 +87,67 @@ class Sums:
             np.add.at(self.sums, (documents, kinds), measured)
 
 
-def estimates(found: Sums, seed: int = 0) -> dict[str, dict[str, Estimate]]:
+def estimates(sums: ChurnSums, seed: int = 0) -> dict[str, dict[str, Estimate]]:
     """Returns means by kind and measure; kinds without a token are left out."""
-    present = [k for k in range(len(KINDS)) if found.counts[:, k].any()]
-    found = Sums(found.counts[:, present], found.sums[:, present])
-    means = _means(found, _weights(len(found.counts), seed))
-    mean = _means(found, np.ones((1, len(found.counts))))[0]
-    # A draw may leave out all documents with a rare kind.
-    low, high = np.nanpercentile(means, [2.5, 97.5], axis=0)
-    return {
-        KINDS[k]: {
-            measure: Estimate(float(mean[i, m]), float(low[i, m]), float(high[i, m]))
-            for m, measure in enumerate(MEASURES)
-        }
-        for i, k in enumerate(present)
-    }
+    present = [k for k in range(len(KINDS)) if sums.counts[:, k].any()]
+    sums = ChurnSums(sums.counts[:, present], sums.sums[:, present])
+    rows = _estimates(lambda weights: _means(sums, weights), len(sums.counts), seed)
+    return dict(zip((KINDS[k] for k in present), rows, strict=True))
 
 
-def ratios(found: Sums, reference: Sums, seed: int = 0) -> dict[str, Estimate]:
+def ratios(sums: ChurnSums, reference: ChurnSums, seed: int = 0) -> dict[str, Estimate]:
     """Returns how many times the reference's churn this is, over all tokens.
 
     Documents are drawn for both alike: the two are compared on the same text.
     """
-    weights = _weights(len(found.counts), seed)
-    once = np.ones((1, len(found.counts)))
 
-    def ratio(drawn: np.ndarray) -> np.ndarray:
+    def ratio(weights: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return (_means(found, drawn) / _means(reference, drawn))[:, 0]
+            return (_means(sums, weights) / _means(reference, weights))[:, :1]
 
-    mean, drawn = ratio(once)[0], ratio(weights)
-    low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
-    return {
-        measure: Estimate(float(mean[m]), float(low[m]), float(high[m]))
-        for m, measure in enumerate(MEASURES)
-    }
+    return _estimates(ratio, len(sums.counts), seed)[0]
 
 
-def to_json(found: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict]:
+def to_json(
+    kinds: Mapping[str, Mapping[str, Estimate]],
+) -> dict[str, dict[str, dict[str, float]]]:
     """Returns estimates as JSON objects."""
     return {
         kind: {name: estimate._asdict() for name, estimate in row.items()}
-        for kind, row in found.items()
+        for kind, row in kinds.items()
     }
 
 
-def _weights(documents: int, seed: int) -> np.ndarray:
-    """Returns how often each document is in each draw: [draws, documents]."""
-    generator = np.random.default_rng(seed)
+def _estimates(
+    statistic: Callable[[np.ndarray], np.ndarray], documents: int, seed: int
+) -> list[dict[str, Estimate]]:
+    """Returns estimates by kind, then by measure.
+
+    Args:
+        statistic: From how often each document counts, [draws, documents], to
+            [draws, kinds, measures].
+        documents: How many there are.
+        seed: Of the draws.
+    """
     even = np.full(documents, 1.0 / documents)
-    return generator.multinomial(documents, even, size=_DRAWS).astype(np.float64)
+    draws = np.random.default_rng(seed).multinomial(documents, even, size=_DRAWS)
+    mean = statistic(np.ones((1, documents)))[0]
+    # A draw may leave out all documents with a rare kind.
+    low, high = np.nanpercentile(
+        statistic(draws.astype(np.float64)), [2.5, 97.5], axis=0
+    )
+    return [
+        {
+            measure: Estimate(float(mean[k, m]), float(low[k, m]), float(high[k, m]))
+            for m, measure in enumerate(MEASURES)
+        }
+        for k in range(len(mean))
+    ]
 
 
-def _means(found: Sums, weights: np.ndarray) -> np.ndarray:
+def _means(sums: ChurnSums, weights: np.ndarray) -> np.ndarray:
     """Returns [draws, kinds, measures]."""
-    counts = weights @ found.counts
-    sums = np.tensordot(weights, found.sums, axes=1)
+    counts = weights @ sums.counts
+    totals = np.tensordot(weights, sums.sums, axes=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return sums / counts[..., None]
+        return totals / counts[..., None]

@@ -19,18 +19,25 @@ class Comparer:
     def __init__(self, models: Sequence[Model]):
         """Takes at least two; a member that several share is read once."""
         self._members = list({id(m): m for model in models for m in model}.values())
-        place = {id(m): i for i, m in enumerate(self._members)}
-        self._models = [[place[id(m)] for m in model] for model in models]
+        index = {id(m): i for i, m in enumerate(self._members)}
+        self._models = [[index[id(m)] for m in model] for model in models]
         self._pairs = list(itertools.combinations(range(len(models)), 2))
         self._compare = tf.function(self._compare_window, autograph=False)
 
-    def _compare_window(self, tokens, targets, is_start, states):
+    def _compare_window(
+        self,
+        tokens: tf.Tensor,
+        targets: tf.Tensor,
+        is_start: tf.Tensor,
+        states: tuple[language_model.ModelState, ...],
+    ) -> tuple[tf.Tensor, tuple[language_model.ModelState, ...]]:
+        """Returns [pairs, N, measures], positions time-major, and the states after."""
         readouts, new_states = [], []
         for member, state in zip(self._members, states, strict=True):
             features, state = member(tokens, is_start, state)
             readouts.append(member.readout(features))
             new_states.append(state)
-        found = [
+        differences = [
             tf.stack(
                 scoring.disagreement(
                     [readouts[i] for i in self._models[a]],
@@ -41,14 +48,14 @@ class Comparer:
             )
             for a, b in self._pairs
         ]
-        return tf.stack(found), tuple(new_states)
+        return tf.stack(differences), tuple(new_states)
 
     def sums(
         self,
         windows: windows_lib.EvaluationWindows,
         occurrences: np.ndarray,
         on_window: Callable[[int], None] = lambda index: None,
-    ) -> churn.Sums:
+    ) -> churn.ChurnSums:
         """Returns the mean over all pairs, by document and kind of token.
 
         What a stream begins with is counted as a document of its own, although the
@@ -67,11 +74,11 @@ class Comparer:
         rows = []
         for index in range(windows.num_windows):
             window = windows.at(index, 0, streams)
-            found, states = self._compare(
+            differences, states = self._compare(
                 window.inputs, window.flat_targets, window.is_start, states
             )
             length = window.targets.shape[1]
-            by_stream = found.numpy().mean(0).reshape(length, streams, -1)
+            by_stream = differences.numpy().mean(0).reshape(length, streams, -1)
             for t in range(length):
                 starts = window.is_start[:, t]
                 document = document + starts
@@ -90,12 +97,12 @@ class Comparer:
         return _gathered(rows, streams)
 
 
-def _gathered(rows, streams: int) -> churn.Sums:
+def _gathered(rows: Sequence[tuple[np.ndarray, ...]], streams: int) -> churn.ChurnSums:
     stream, document, position, occurrences, measured = (
         np.concatenate(column) for column in zip(*rows, strict=True)
     )
     # One number for each document of each stream, without gaps.
     _, numbers = np.unique(document * streams + stream, return_inverse=True)
-    sums = churn.Sums.empty(int(numbers.max()) + 1)
+    sums = churn.ChurnSums.empty(int(numbers.max()) + 1)
     sums.add(numbers, position, occurrences, measured.astype(np.float64))
     return sums

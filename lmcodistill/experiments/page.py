@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import lmcodistill
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import findings as findings_lib
-from lmcodistill.experiments import measures
-from lmcodistill.report import charts, pages, png
+from lmcodistill.experiments import curves as curves_lib
+from lmcodistill.experiments import results
+from lmcodistill.report import charts, pages
 from lmcodistill.storage import files
 
 _AXES = (
@@ -21,11 +21,22 @@ _AXES = (
     ("device_seconds", "the same, times the processes of the run"),
 )
 _Y_LABEL = "validation, nats per token"
+_EXPLANATION = (
+    "Cross entropy of the last export over all held-out text; mean of {} "
+    "seed(s). Of several students that train together, student 0 is shown: it "
+    "begins with the baseline's weights and reads the baseline's text. "
+    "Differences are taken seed by seed; the interval is Student's, at 95 %. "
+    "Steps are those to the baseline's best, and how many times fewer that is. "
+    "Where teachers were trained before, their steps and CPU seconds count. "
+    "Curves leave out the first quarter, in which all arms fall alike; curves.csv "
+    "has it."
+)
 
 
 def write(
     folder: pathlib.Path,
-    found: findings_lib.Findings,
+    arm_results: Sequence[results.ArmResult],
+    commands: Sequence[str],
     sentences: Sequence[str],
     config_text: str,
 ) -> None:
@@ -33,18 +44,22 @@ def write(
 
     Args:
         folder: Of the comparison.
-        found: What is reported.
-        sentences: The verdicts.
+        arm_results: The baseline first.
+        commands: Of all runs, for people to run again.
+        sentences: The conclusions.
         config_text: The user's whole configuration.
     """
-    drawn = list(_charts(found))
+    drawn = list(_charts(arm_results))
+    rows = [result.row for result in arm_results]
+    trials = [
+        (result.arm.name, seed, trial)
+        for result in arm_results
+        for seed, trial in enumerate(result.trials)
+    ]
     parts = [
-        *(
-            pages.paragraph(s, "lead" if i == 0 else "")
-            for i, s in enumerate(sentences)
-        ),
-        pages.table(findings_lib.HEAD, found.rows),
-        pages.paragraph(_reading(found), "quiet"),
+        *(pages.paragraph(s, "" if i else "lead") for i, s in enumerate(sentences)),
+        pages.table(results.HEAD, rows),
+        pages.paragraph(_EXPLANATION.format(len(arm_results[0].trials)), "quiet"),
         pages.heading("Curves"),
         *(charts.line_chart(series, **labels) for _, series, labels in drawn),
         pages.heading("The arms"),
@@ -52,11 +67,11 @@ def write(
             ("arm", "what", "settings"),
             [
                 (
-                    line.arm.name,
-                    line.arm.what,
-                    " ".join(f"{k}={v}" for k, v in line.arm.bindings),
+                    arm.name,
+                    arm.description,
+                    " ".join(f"{k}={v}" for k, v in arm.bindings),
                 )
-                for line in found.lines
+                for arm, *_ in arm_results
             ],
         ),
         pages.heading("Every run"),
@@ -70,45 +85,32 @@ def write(
                     f"{trial.wall_seconds:,.0f}",
                     f"{trial.cpu_seconds:,.0f}",
                 )
-                for name, trials in found.trials.items()
-                for seed, trial in enumerate(trials)
+                for name, seed, trial in trials
             ],
         ),
         pages.heading("Again"),
-        pages.preformatted("\n\n".join(found.commands)),
+        pages.preformatted("\n\n".join(commands)),
         pages.preformatted(config_text),
         pages.paragraph(_versions(), "quiet"),
     ]
     title = "Ways to train, compared with one group on the labels alone"
+    points = [(name, seed, *p) for name, seed, trial in trials for p in trial.points]
+    head = ("arm", "seed", *curves_lib.Point._fields)
     files.write_text(folder / "report.html", pages.page(title, parts))
-    files.write_text(folder / "arms.csv", _csv([findings_lib.HEAD, *found.rows]))
-    files.write_text(folder / "curves.csv", _csv(_curve_rows(found)))
+    files.write_text(folder / "arms.csv", _csv([results.HEAD, *rows]))
+    files.write_text(folder / "curves.csv", _csv([head, *points]))
     for name, series, labels in drawn:
-        files.write_bytes(folder / f"{name}.png", png.line_chart(series, **labels))
-
-
-def _reading(found: findings_lib.Findings) -> str:
-    seeds = len(found.trials[arms_lib.BASELINE])
-    return (
-        f"Cross entropy of the last export over all held-out text; mean of {seeds} "
-        "seed(s). Of several students that train together, student 0 is shown: it "
-        "begins with the baseline's weights and reads the baseline's text. "
-        "Differences are taken seed by seed; the interval is Student's, at 95 %. "
-        "Steps are those to the baseline's best, and how many times fewer that is. "
-        "Where teachers were trained before, their steps and CPU seconds count. "
-        "Curves leave out the first quarter, in which all arms fall alike; curves.csv "
-        "has it."
-    )
+        files.write_bytes(folder / f"{name}.png", charts.line_png(series, **labels))
 
 
 def _charts(
-    found: findings_lib.Findings,
+    arm_results: Sequence[results.ArmResult],
 ) -> Iterable[tuple[str, list[charts.Series], dict[str, str]]]:
     """Yields name, lines and labels of every chart."""
     curves = {
-        line.arm.name: [t.points for t in found.trials[line.arm.name]]
-        for line in found.lines
-        if not line.arm.is_ensemble
+        result.arm.name: [trial.points for trial in result.trials]
+        for result in arm_results
+        if not result.arm.is_ensemble
     }
     others = [name for name in curves if name != arms_lib.BASELINE]
     size = charts.MAX_SERIES - 1
@@ -128,23 +130,15 @@ def _charts(
 
 
 def _series(
-    name: str, curves: Sequence[Sequence[measures.Point]], field: str
+    name: str, curves: Sequence[Sequence[curves_lib.Point]], field: str
 ) -> charts.Series:
-    rows = measures.after_the_fall(measures.band(curves, field))
+    rows = curves_lib.without_first_quarter(curves_lib.band(curves, field))
     return charts.Series(
         name,
         [(row[0], row[1]) for row in rows],
         dashed=name == arms_lib.BASELINE,
         band=[(row[0], row[2], row[3]) for row in rows] if len(curves) > 1 else (),
     )
-
-
-def _curve_rows(found: findings_lib.Findings) -> Iterable[Sequence[object]]:
-    yield ("arm", "seed", *measures.Point._fields)
-    for name, trials in found.trials.items():
-        for seed, trial in enumerate(trials):
-            for point in trial.points:
-                yield (name, seed, *point)
 
 
 def _csv(rows: Iterable[Sequence[object]]) -> str:
@@ -155,8 +149,8 @@ def _csv(rows: Iterable[Sequence[object]]) -> str:
 
 def _versions() -> str:
     names = ("tensorflow", "numpy", "sentencepiece")
-    found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     return (
-        f"lmcodistill {lmcodistill.__version__}, {found}, "
+        f"lmcodistill {lmcodistill.__version__}, {versions}, "
         f"Python {platform.python_version()}, {platform.machine()}."
     )

@@ -23,12 +23,12 @@ from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.storage import files, layout, reports
+from lmcodistill.storage import files, layout, progress_file
 from lmcodistill.supervision import lifeline
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class ComparisonSettings:
     """What all runs of a comparison share.
 
     Attributes:
@@ -49,10 +49,14 @@ class Plan:
     streams: int
     window: int
 
+    def run_of(self, arm: str, seed: int) -> layout.RunLayout:
+        """Returns where the run of an arm with one seed is."""
+        return layout.RunLayout(self.root / "runs" / arm / f"seed-{seed}" / "run")
+
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a run left.
+class RunOutcome:
+    """The results of a run that ended; `outcome.json` is this as JSON.
 
     Attributes:
         commands: What was run, for people to run again.
@@ -69,40 +73,37 @@ class Outcome:
     ensemble: dict[str, Any] | None
 
 
-class Run:
+class ArmRun:
     """One run: an arm with one seed.
 
     Attributes:
         arm: Whose run it is.
         seed: Which repetition, from 0.
+        name: What people call it.
+        processes: How many it has while it trains.
         folder: Where it is.
     """
 
-    def __init__(self, plan: Plan, arm: arms_lib.Arm, seed: int):
-        self._plan, self.arm, self.seed = plan, arm, seed
-        self.folder = _folder(plan, arm.name, seed)
+    def __init__(
+        self, settings: ComparisonSettings, arm: arms_lib.Arm, seed: int
+    ) -> None:
+        self._settings, self.arm, self.seed = settings, arm, seed
+        self.name = f"{arm.name}, seed {seed}"
+        self.processes = arm.students * settings.workers_per_student
+        self._run = settings.run_of(arm.name, seed)
+        self.folder = self._run.root.parent
 
     def student(self, number: int) -> layout.StudentLayout:
         """Returns where a student of the run is."""
-        return layout.RunLayout(self.folder / "run").student(number)
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return f"{self.arm.name}, seed {self.seed}"
-
-    @property
-    def processes(self) -> int:
-        """How many it has while it trains."""
-        return self.arm.students * self._plan.workers_per_student
+        return self._run.student(number)
 
     @property
     def progress(self) -> float:
-        """How much of the training is done, 0.0 to 1.0, by what student 0 says."""
-        found = reports.read_progress(self.student(0).progress)
-        return found["step"] / found["num_train_steps"] if found else 0.0
+        """How much of the training is done, 0.0 to 1.0, by student 0's heartbeat."""
+        beat = progress_file.read(self.student(0).progress)
+        return beat["step"] / beat["num_train_steps"] if beat else 0.0
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> RunOutcome | None:
         """Returns what the run left, or None if it has not ended.
 
         Raises:
@@ -111,39 +112,37 @@ class Run:
         path = self.folder / "outcome.json"
         if not path.exists():
             return None
-        found = Outcome(**files.read_json(path))
-        if found.commands != [shlex.join(c) for c in self._commands()]:
+        outcome = RunOutcome(**files.read_json(path))
+        if outcome.commands != [shlex.join(c) for c in self._commands()]:
             raise errors.UsageError(
                 f"{self.folder} holds a run of other settings or data. Remove that "
                 "folder to make the run anew, or give another --output_dir."
             )
-        return found
+        return outcome
 
-    def make(self, cores: Collection[int]) -> Outcome:
+    def make(self, cores: Collection[int]) -> RunOutcome:
         """Trains and scores; goes on where an earlier attempt stopped.
 
         Args:
-            cores: That the processes may run on, for the calling thread as well.
+            cores: That the processes may run on.
 
         Raises:
             LmcodistillError: training or scoring failed; its own message is in
                 the log that this one names.
         """
-        # On Linux a thread's own; what it starts inherits it.
-        os.sched_setaffinity(0, cores)
         self.folder.mkdir(parents=True, exist_ok=True)
         train, evaluate = self._commands()
         spent = self.folder / "spent.json"
         wall, cpu = files.read_json(spent)["seconds"] if spent.exists() else (0.0, 0.0)
         began = time.monotonic()
-        code, used, _ = _call(train, self.folder / "train.log")
-        wall, cpu = wall + time.monotonic() - began, cpu + used
+        code, cpu_seconds, _ = call(train, self.folder / "train.log", cores)
+        wall, cpu = wall + time.monotonic() - began, cpu + cpu_seconds
         files.write_text(spent, files.to_json({"seconds": [wall, cpu]}))
         self._check(code, train, "train.log")
-        code, _, output = _call(evaluate, self.folder / "evaluate.log")
+        code, _, output = call(evaluate, self.folder / "evaluate.log", cores)
         self._check(code, evaluate, "evaluate.log")
         results = json.loads(output)["results"]
-        outcome = Outcome(
+        outcome = RunOutcome(
             commands=[shlex.join(train), shlex.join(evaluate)],
             wall_seconds=round(wall, 2),
             cpu_seconds=round(cpu, 2),
@@ -157,30 +156,28 @@ class Run:
     @property
     def bindings(self) -> list[str]:
         """`NAME=VALUE` of every setting beside the gin files."""
-        plan, arm = self._plan, self.arm
-        bindings = [*plan.bindings, *(f"{k}={v}" for k, v in arm.bindings)]
+        settings, arm = self._settings, self.arm
+        bindings = [*settings.bindings, *(f"{k}={v}" for k, v in arm.bindings)]
         bindings.append(f"Training.seed={arms_lib.SEED_STRIDE * self.seed}")
         if arm.taught_by:
-            teachers = layout.RunLayout(_folder(plan, arm.taught_by, self.seed) / "run")
-            paths = tuple(
-                str(teachers.student(i).root) for i in range(arm.num_teachers)
-            )
-            bindings.append(f"Distillation.offline_exports={paths!r}")
+            teachers = settings.run_of(arm.taught_by, self.seed)
+            paths = [str(teachers.student(i).root) for i in range(arm.num_teachers)]
+            bindings.append(f"Distillation.offline_exports={tuple(paths)!r}")
         return bindings
 
     def _commands(self) -> tuple[list[str], list[str]]:
-        plan, arm = self._plan, self.arm
-        program = ["lmcodistill"]
+        settings, arm = self._settings, self.arm
+        data_dir = ("--data_dir", str(settings.data_dir))
         train = [
-            *(*program, "train", "--students", str(arm.students)),
-            *("--workers_per_student", str(plan.workers_per_student)),
-            *("--data_dir", str(plan.data_dir), "--run_dir", str(self.folder / "run")),
-            *(f"--gin_file={path}" for path in plan.gin_files),
+            *("lmcodistill", "train", "--students", str(arm.students)),
+            *("--workers_per_student", str(settings.workers_per_student)),
+            *(*data_dir, "--run_dir", str(self._run.root)),
+            *(f"--gin_file={path}" for path in settings.gin_files),
             *(f"--gin.{binding}" for binding in self.bindings),
         ]
         evaluate = [
-            *(*program, "evaluate", "--data_dir", str(plan.data_dir), "--json"),
-            *("--lanes", str(plan.streams), "--window", str(plan.window)),
+            *("lmcodistill", "evaluate", *data_dir, "--json"),
+            *("--lanes", str(settings.streams), "--window", str(settings.window)),
             *(f"--export={self.student(i).root}" for i in range(arm.students)),
         ]
         return train, evaluate
@@ -208,22 +205,36 @@ _KINDS = {
         errors.DivergedError,
     )
 }
+# Python that takes its place on some cores and becomes another command. Affinity
+# belongs to a thread: set here, it would outlast the run in a pool's thread.
+_ON_CORES = (
+    "import os, sys; os.sched_setaffinity(0, map(int, sys.argv[1].split(','))); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+)
+_running: set[int] = set()
 
 
-def _folder(plan: Plan, arm: str, seed: int) -> pathlib.Path:
-    return plan.root / "runs" / arm / f"seed-{seed}"
+def call(
+    command: Sequence[str], log: pathlib.Path, cores: Collection[int]
+) -> tuple[int, float, str]:
+    """Runs a module of Python on some cores, in a process of its own.
 
+    Args:
+        command: The module's name, and its arguments.
+        log: What its standard error is appended to.
+        cores: That it, and all that it starts, may run on.
 
-def _call(command: Sequence[str], log: pathlib.Path) -> tuple[int, float, str]:
-    """Runs a command; returns its exit code, CPU seconds and standard output."""
-    # As a module: the same program, wherever this one was found.
-    arguments = [sys.executable, "-m", *command]
+    Returns:
+        Its exit code, its CPU seconds and its standard output.
+    """
+    on_cores = [sys.executable, "-c", _ON_CORES, ",".join(map(str, sorted(cores)))]
     # Our end is open as long as we live; training stops when it closes.
     ours, theirs = socket.socketpair()
     with ours, open(log, "ab") as stderr, tempfile.TemporaryFile() as stdout:
         with theirs:
             process = subprocess.Popen(
-                arguments,
+                # As a module: the same program, wherever this one was found.
+                [*on_cores, "-m", *command],
                 stdin=theirs.fileno(),
                 stdout=stdout,
                 stderr=stderr,
@@ -231,16 +242,13 @@ def _call(command: Sequence[str], log: pathlib.Path) -> tuple[int, float, str]:
             )
         _running.add(process.pid)
         try:
-            _, status, used = os.wait4(process.pid, 0)
+            _, status, usage = os.wait4(process.pid, 0)
         finally:
             _running.discard(process.pid)
         process.returncode = os.waitstatus_to_exitcode(status)
         stdout.seek(0)
         output = stdout.read().decode(errors="replace")
-    return process.returncode, used.ru_utime + used.ru_stime, output
-
-
-_running: set[int] = set()
+    return process.returncode, usage.ru_utime + usage.ru_stime, output
 
 
 def stop_all() -> None:

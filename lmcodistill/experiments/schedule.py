@@ -17,9 +17,9 @@ _SAY_EVERY_SECONDS = 30.0
 
 
 def make_all(
-    runs: Sequence[runs_lib.Run], at_once: int
-) -> dict[tuple[str, int], runs_lib.Outcome]:
-    """Makes every run that has not ended; returns all outcomes by arm and seed.
+    runs: Sequence[runs_lib.ArmRun], at_once: int
+) -> dict[runs_lib.ArmRun, runs_lib.RunOutcome]:
+    """Makes every run that has not ended; returns the outcomes of all.
 
     Args:
         runs: In order; a run's teachers come before it.
@@ -29,32 +29,26 @@ def make_all(
     Raises:
         LmcodistillError: one failed; the others were asked to save and stop.
     """
-    outcomes = {}
-    waiting = []
-    for run in runs:
-        if (found := run.outcome()) is None:
-            waiting.append(run)
-        else:
-            outcomes[run.arm.name, run.seed] = found
+    outcomes = {run: outcome for run in runs if (outcome := run.outcome())}
+    waiting = [run for run in runs if run not in outcomes]
     display = _Display(waiting, len(runs))
-    free = places(max(at_once, *(run.processes for run in runs)))
-    running: dict[concurrent.futures.Future[runs_lib.Outcome], runs_lib.Run] = {}
-    taken: dict[runs_lib.Run, list[set[int]]] = {}
+    free = core_sets(max(at_once, *(run.processes for run in runs)))
+    running: dict[concurrent.futures.Future[runs_lib.RunOutcome], runs_lib.ArmRun] = {}
+    taken: dict[runs_lib.ArmRun, list[set[int]]] = {}
     with concurrent.futures.ThreadPoolExecutor(len(free)) as pool:
         try:
             while waiting or running:
-                while starting := startable(waiting, running.values(), len(free)):
-                    waiting.remove(starting)
-                    taken[starting] = [free.pop() for _ in range(starting.processes)]
-                    cores = set.union(*taken[starting])
-                    running[pool.submit(starting.make, cores)] = starting
+                while run := startable(waiting, running.values(), len(free)):
+                    waiting.remove(run)
+                    taken[run] = [free.pop() for _ in range(run.processes)]
+                    running[pool.submit(run.make, set.union(*taken[run]))] = run
                 done, _ = concurrent.futures.wait(
                     running, _POLL_SECONDS, concurrent.futures.FIRST_COMPLETED
                 )
                 for future in done:
-                    ended = running.pop(future)
-                    outcomes[ended.arm.name, ended.seed] = future.result()
-                    free += taken.pop(ended)
+                    run = running.pop(future)
+                    outcomes[run] = future.result()
+                    free += taken.pop(run)
                 display.show(len(outcomes))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -64,8 +58,10 @@ def make_all(
 
 
 def startable(
-    waiting: Sequence[runs_lib.Run], running: Collection[runs_lib.Run], num_free: int
-) -> runs_lib.Run | None:
+    waiting: Sequence[runs_lib.ArmRun],
+    running: Collection[runs_lib.ArmRun],
+    num_free: int,
+) -> runs_lib.ArmRun | None:
     """Returns the first run that can start now, or None.
 
     Args:
@@ -75,27 +71,26 @@ def startable(
     """
     unfinished = {(run.arm.name, run.seed) for run in (*waiting, *running)}
     for run in waiting:
-        if (run.arm.taught_by, run.seed) in unfinished:
-            continue
-        if run.processes <= num_free:
+        teachers_are_done = (run.arm.taught_by, run.seed) not in unfinished
+        if teachers_are_done and run.processes <= num_free:
             return run
     return None
 
 
-def places(count: int) -> list[set[int]]:
+def core_sets(count: int) -> list[set[int]]:
     """Returns the cores of each of `count` processes, as many for all."""
     cores = sorted(os.sched_getaffinity(0))
     share = max(1, len(cores) // count)
     return [
-        {cores[(place * share + core) % len(cores)] for core in range(share)}
-        for place in range(count)
+        {cores[(process * share + core) % len(cores)] for core in range(share)}
+        for process in range(count)
     ]
 
 
 class _Display:
     """Says on standard error how far the comparison is."""
 
-    def __init__(self, todo: Sequence[runs_lib.Run], total: int):
+    def __init__(self, todo: Sequence[runs_lib.ArmRun], total: int) -> None:
         self._todo, self._total = list(todo), total
         self._before = sum(run.progress for run in todo)
         self._began = self._said = time.monotonic()
@@ -106,15 +101,11 @@ class _Display:
         if now - self._said < _SAY_EVERY_SECONDS and ended < self._total:
             return
         self._said = now
-        progress = [run.progress for run in self._todo]
-        gained = sum(progress) - self._before
-        under_way = ", ".join(
-            f"{run.name}: {share:.0%}"
-            for run, share in zip(self._todo, progress, strict=True)
-            if 0.0 < share < 1.0
-        )
+        progress = {run.name: run.progress for run in self._todo}
+        gained = sum(progress.values()) - self._before
         text = f"{ended} of {self._total} runs"
         if gained > 0.0:
-            left = (now - self._began) / gained * (len(self._todo) - sum(progress))
-            text += f", ETA {left / 60:.0f} min"
-        print(f"{text}; {under_way}", file=sys.stderr, flush=True)
+            left = len(progress) - sum(progress.values())
+            text += f", ETA {(now - self._began) / gained * left / 60:.0f} min"
+        under_way = [f"{n}: {p:.0%}" for n, p in progress.items() if 0.0 < p < 1.0]
+        print(f"{text}; {', '.join(under_way)}", file=sys.stderr, flush=True)

@@ -84,7 +84,7 @@ class Exporter:
         folder: places.Place,
         step: int,
         weights: Weights,
-        owner: publication.Ownership,
+        owner: publication.Owner,
     ) -> publication.Snapshot:
         """Publishes weights for the student's peers; in any thread.
 

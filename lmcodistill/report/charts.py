@@ -1,10 +1,11 @@
-"""Line charts as inline SVG, with axes and a legend, on light and dark paper.
+"""Line charts and histograms as inline SVG, on light and dark paper; lines as PNG.
 
 Colours are CSS classes, so that one drawing serves both; `STYLE` defines them
 and `pages.page` carries it. Every point tells its values when pointed at.
 """
 
 import html
+import io
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,6 +16,8 @@ MAX_SERIES = len(COLORS)
 
 _WIDTH, _HEIGHT = 720, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 50
+# Histograms: the space between columns, and how many show their label.
+_GAP, _LABELS = 2.0, 12
 _LEGEND_LINE, _LEGEND_SWATCH, _LETTER = 22, 34, 7.2
 
 
@@ -33,6 +36,7 @@ STYLE = f"""
 .chart .line {{ fill: none; stroke-width: 2; stroke-linejoin: round; }}
 .chart .dashed {{ stroke-dasharray: 7 4; }}
 .chart .band {{ stroke: none; opacity: .16; }}
+.chart .column {{ fill: var(--bar); }}
 {_rules(COLORS)}
 @media (prefers-color-scheme: dark) {{
 {_rules(_DARK)}
@@ -56,6 +60,20 @@ class Series(NamedTuple):
     band: Sequence[tuple[float, float, float]] = ()
 
 
+class Column(NamedTuple):
+    """One column.
+
+    Attributes:
+        label: Below it; of many columns only every second or third shows its own.
+        height: How many it stands for.
+        tip: What it tells when pointed at.
+    """
+
+    label: str
+    height: int
+    tip: str
+
+
 def line_chart(
     series: Sequence[Series], *, title: str, x_label: str, y_label: str
 ) -> str:
@@ -76,20 +94,78 @@ def line_chart(
         )
         for one in series
     ]
-    caption = f"<figcaption>{html.escape(title)}</figcaption>"
     if not any(one.points for one in finite):
-        return f"<figure>{caption}<p>No point was reported.</p></figure>"
+        return _empty(title, "No point was reported.")
     legend, top = _legend(finite)
     plot = _Plot(finite, top)
-    drawn = [
-        f"<svg class='chart' viewBox='0 0 {_WIDTH} {_HEIGHT + top}' role='img' "
-        f"aria-label='{html.escape(title, quote=True)}'>",
-        *legend,
-        *plot.axes(x_label, y_label),
-        *(part for i, one in enumerate(finite) for part in plot.line(i, one)),
-        "</svg>",
-    ]
-    return f"<figure>{caption}{''.join(drawn)}</figure>"
+    lines = [part for i, one in enumerate(finite) for part in plot.line(i, one)]
+    return _figure(
+        title, _HEIGHT + top, [*legend, *plot.axes(x_label, y_label), *lines]
+    )
+
+
+def line_png(
+    series: Sequence[Series], *, title: str, x_label: str, y_label: str
+) -> bytes:
+    """Returns what `line_chart` shows as a PNG of 1,440 x 810 pixels, on white."""
+    # Slow to import, and only ever needed here.
+    from matplotlib.backends import backend_agg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 5.4), dpi=150, layout="constrained")
+    backend_agg.FigureCanvasAgg(figure)
+    axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
+    for one, color in zip(series, COLORS, strict=False):
+        style = "--" if one.dashed else "-"
+        xs, ys = zip(*one.points, strict=True) if one.points else ((), ())
+        axes.plot(xs, ys, style, color=color, label=one.name, marker=".")
+        if one.band:
+            xs, low, high = (list(column) for column in zip(*one.band, strict=True))
+            axes.fill_between(xs, low, high, color=color, alpha=0.16)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    content = io.BytesIO()
+    # No date and no version inside: equal numbers, equal files.
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def column_chart(
+    columns: Sequence[Column], *, title: str, x_label: str, y_label: str
+) -> str:
+    """Returns a figure.
+
+    Args:
+        columns: From left to right.
+        title: Above the figure.
+        x_label: With the unit.
+        y_label: With the unit.
+    """
+    highest = max((column.height for column in columns), default=0)
+    if not highest:
+        return _empty(title, "There is nothing to count.")
+    marks = ticks(0, highest)
+    # Counts are wider than losses, and need less height.
+    left, height = _LEFT + 8, _HEIGHT - 60
+    bottom, right = height - _BOTTOM - 2, _WIDTH - _RIGHT
+    unit = (bottom - _TOP) / marks[-1]
+    y_marks = [(bottom - unit * mark, f"{mark:,.10g}") for mark in marks]
+    parts = _frame(left, _TOP, bottom, y_marks, (x_label, y_label))
+    step = (right - left) / len(columns)
+    every = -(-len(columns) // _LABELS)
+    for i, column in enumerate(columns):
+        size, x = unit * column.height, left + i * step
+        parts.append(
+            f"<rect class='column' x='{x + _GAP / 2:.1f}' y='{bottom - size:.1f}' "
+            f"width='{max(1.0, step - _GAP):.1f}' height='{size:.1f}'>"
+            f"<title>{html.escape(column.tip)}</title></rect>"
+        )
+        if i % every == 0:
+            parts.append(
+                f"<text x='{x + step / 2:.1f}' y='{bottom + 18}' text-anchor='middle'>"
+                f"{html.escape(column.label)}</text>"
+            )
+    return _figure(title, height, parts)
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:
@@ -112,10 +188,50 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
+def _figure(title: str, height: float, parts: Sequence[str]) -> str:
+    """Returns parts of a drawing under their title."""
+    return (
+        f"<figure><figcaption>{html.escape(title)}</figcaption>"
+        f"<svg class='chart' viewBox='0 0 {_WIDTH} {height}' role='img' "
+        f"aria-label='{html.escape(title, quote=True)}'>{''.join(parts)}</svg></figure>"
+    )
+
+
+def _empty(title: str, text: str) -> str:
+    return (
+        f"<figure><figcaption>{html.escape(title)}</figcaption><p>{text}</p></figure>"
+    )
+
+
+def _frame(
+    left: int,
+    top: float,
+    bottom: float,
+    marks: Sequence[tuple[float, str]],
+    labels: tuple[str, str],
+) -> list[str]:
+    """Returns the lines of a plot at the marks of y, and the names of both axes."""
+    right = _WIDTH - _RIGHT
+    parts = [
+        f"<line class='grid' x1='{left}' x2='{right}' y1='{y:.1f}' y2='{y:.1f}'/>"
+        f"<text x='{left - 8}' y='{y + 4:.1f}' text-anchor='end'>{number}</text>"
+        for y, number in marks
+    ]
+    middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
+    x_label, y_label = map(html.escape, labels)
+    parts.append(
+        f"<text x='{middle_x:.1f}' y='{bottom + 40:.1f}' "
+        f"text-anchor='middle'>{x_label}</text>"
+        f"<text transform='translate(14 {middle_y:.1f}) rotate(-90)' "
+        f"text-anchor='middle'>{y_label}</text>"
+    )
+    return parts
+
+
 class _Plot:
     """From values to positions."""
 
-    def __init__(self, series: Sequence[Series], top: float):
+    def __init__(self, series: Sequence[Series], top: float) -> None:
         xs, ys = zip(*(p for one in series for p in one.points), strict=True)
         ys += tuple(y for one in series for _, *ends in one.band for y in ends)
         self._x_ticks = ticks(min(xs), max(xs), 8)
@@ -129,15 +245,8 @@ class _Plot:
         return _between(value, self._y_ticks, self._bottom, self._top)
 
     def axes(self, x_label: str, y_label: str) -> list[str]:
-        parts = []
-        for value in self._y_ticks:
-            y, label = self.y(value), _number(value, self._y_ticks)
-            parts.append(
-                f"<line class='grid' x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' "
-                f"y1='{y:.1f}' y2='{y:.1f}'/>"
-                f"<text x='{_LEFT - 8}' y='{y + 4:.1f}' text-anchor='end'>"
-                f"{label}</text>"
-            )
+        marks = [(self.y(v), _number(v, self._y_ticks)) for v in self._y_ticks]
+        parts = _frame(_LEFT, self._top, self._bottom, marks, (x_label, y_label))
         for value in self._x_ticks:
             x, label = self.x(value), _number(value, self._x_ticks)
             parts.append(
@@ -146,32 +255,28 @@ class _Plot:
                 f"<text x='{x:.1f}' y='{self._bottom + 19:.1f}' "
                 f"text-anchor='middle'>{label}</text>"
             )
-        middle_x = (_LEFT + _WIDTH - _RIGHT) / 2
-        middle_y = (self._top + self._bottom) / 2
-        parts.append(
-            f"<text x='{middle_x:.1f}' y='{self._bottom + 40:.1f}' "
-            f"text-anchor='middle'>{html.escape(x_label)}</text>"
-            f"<text transform='translate(14 {middle_y:.1f}) rotate(-90)' "
-            f"text-anchor='middle'>{html.escape(y_label)}</text>"
-        )
         return parts
 
     def line(self, index: int, one: Series) -> list[str]:
-        places = [(self.x(x), self.y(y)) for x, y in one.points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        parts = [f"<polyline class='{_look(index, one)}' points='{path}'/>"]
-        if one.band:
-            edge = [(x, low) for x, low, _ in one.band]
-            edge += [(x, high) for x, _, high in reversed(one.band)]
-            area = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in edge)
-            parts.insert(0, f"<polygon class='band s{index}' points='{area}'/>")
-        for (x, y), (at, value) in zip(places, one.points, strict=True):
-            tip = f"{one.name}: {value:.4f} at {at:,.6g}"
+        edge = [(x, low) for x, low, _ in one.band]
+        edge += [(x, high) for x, _, high in reversed(one.band)]
+        parts = [
+            f"<polyline class='{_look(index, one)}' points='{self._path(one.points)}'/>"
+        ]
+        if edge:
+            parts.insert(
+                0, f"<polygon class='band s{index}' points='{self._path(edge)}'/>"
+            )
+        for x, y in one.points:
+            tip = f"{one.name}: {y:.4f} at {x:,.6g}"
             parts.append(
-                f"<circle class='s{index}' cx='{x:.1f}' cy='{y:.1f}' r='2.6'>"
-                f"<title>{html.escape(tip)}</title></circle>"
+                f"<circle class='s{index}' cx='{self.x(x):.1f}' cy='{self.y(y):.1f}' "
+                f"r='2.6'><title>{html.escape(tip)}</title></circle>"
             )
         return parts
+
+    def _path(self, points: Sequence[tuple[float, float]]) -> str:
+        return " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
 
 
 def _legend(series: Sequence[Series]) -> tuple[list[str], float]:

@@ -8,7 +8,7 @@ import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from lmcodistill.report import charts, columns
+from lmcodistill.report import charts
 
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+( ?%| s)?|-")
 _STYLE = """
@@ -51,7 +51,7 @@ def page(title: str, parts: Iterable[str]) -> str:
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width'>\n"
         f"<title>{html.escape(title)}</title>\n"
-        f"<style>{_STYLE}{charts.STYLE}{columns.STYLE}</style></head>\n"
+        f"<style>{_STYLE}{charts.STYLE}</style></head>\n"
         f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>\n"
     )
 

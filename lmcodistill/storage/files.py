@@ -4,6 +4,7 @@ Text and JSON of manifests, reports and markers. Large arrays live in shards
 (`data/shards.py`) and tensor bundles (`storage/tensors.py`).
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -134,6 +135,21 @@ def read_json(path: places.Place, max_bytes: int = MAX_JSON_BYTES) -> dict[str, 
         DataError: the file is missing, too large, or not a JSON object.
     """
     return parse_json(read_limited(path, max_bytes), path)
+
+
+def read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the objects of a file that is appended to, one a line.
+
+    A missing file has none. A line that a dying process left half is skipped.
+    """
+    if not path.is_file():
+        return []
+    values = []
+    # By bytes: a half-written line may end within a character.
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            values.append(json.loads(line))
+    return values
 
 
 def sha256_of(path: pathlib.Path) -> str:

@@ -32,16 +32,16 @@ from lmcodistill import errors
 from lmcodistill.storage import contents, faults, files, places, scratch
 
 MANIFEST = "manifest.json"
-MARKER = "COMMITTED"
+COMMIT_FILE = "COMMITTED"
 _PARTIAL = ".partial-"
 _SIGNED = "hmac-sha256:"
-_MAX_MARKER_BYTES = 128
+_MAX_COMMIT_FILE_BYTES = 128
 # Each number in one way only: two names are never of one version.
 _NAME = re.compile(r"([a-z]+)-(\d{9}|[1-9]\d{9,17})-i(0|[1-9]\d{0,8})")
 
 
 @dataclasses.dataclass(frozen=True)
-class Ownership:
+class Owner:
     """By what right a process publishes.
 
     Attributes:
@@ -84,7 +84,7 @@ class Snapshot:
         """
         # Read once, so that what was hashed is what is returned.
         content = contents.read_small(self.path / MANIFEST, files.MAX_JSON_BYTES)
-        marker = contents.read_small(self.path / MARKER, _MAX_MARKER_BYTES)
+        marker = contents.read_small(self.path / COMMIT_FILE, _MAX_COMMIT_FILE_BYTES)
         self._check_marker(content, marker.strip())
         try:
             manifest = files.parse_json(content, self.path / MANIFEST)
@@ -103,7 +103,7 @@ class Snapshot:
         return manifest
 
     def _check_marker(self, manifest: bytes, marker: bytes) -> None:
-        if hmac.compare_digest(_marker_of(manifest, self.key), marker):
+        if hmac.compare_digest(commit_text(manifest, self.key), marker):
             return
         is_signed = marker.startswith(_SIGNED.encode())
         if is_signed and self.key is None:
@@ -120,13 +120,13 @@ class Snapshot:
                 reason="signature",
             )
         raise errors.SnapshotError(
-            f"{self.path / MANIFEST} does not match the digest in {MARKER}: it was "
-            "changed after it was committed; another snapshot must serve.",
+            f"{self.path / MANIFEST} does not match the digest in {COMMIT_FILE}: it "
+            "was changed after it was committed; another snapshot must serve.",
             reason="marker",
         )
 
 
-def _marker_of(manifest: bytes, key: bytes | None) -> bytes:
+def commit_text(manifest: bytes, key: bytes | None) -> bytes:
     """Returns what the marker of a manifest holds."""
     if key is None:
         return hashlib.sha256(manifest).hexdigest().encode()
@@ -144,7 +144,7 @@ def publish(
     step: int,
     write: Callable[[pathlib.Path], None],
     manifest: dict[str, Any],
-    owner: Ownership,
+    owner: Owner,
 ) -> Snapshot:
     """Writes one snapshot and makes it visible.
 
@@ -162,7 +162,7 @@ def publish(
     """
     final = folder / name_of(prefix, step, owner.generation)
     committed_one = Snapshot(final, step, owner.generation, owner.key)
-    if places.is_file(final / MARKER):
+    if places.is_file(final / COMMIT_FILE):
         return committed_one  # By this very life of its owner.
     with _staged(folder, final.name) as partial, _withdrawn_on_failure(final):
         write(partial)
@@ -176,7 +176,7 @@ def publish(
         _move(partial, final)
         owner.check()
         faults.point(f"{prefix}.before_marker")
-        files.write_bytes(final / MARKER, _marker_of(content, owner.key) + b"\n")
+        files.write_bytes(final / COMMIT_FILE, commit_text(content, owner.key) + b"\n")
     faults.point(f"{prefix}.after_marker")
     return committed_one
 
@@ -221,7 +221,7 @@ def _move(partial: pathlib.Path, final: places.Place) -> None:
 
 def _remove(path: places.Place) -> None:
     # The marker goes first: a reader never sees half a snapshot as whole.
-    places.remove_file(path / MARKER)
+    places.remove_file(path / COMMIT_FILE)
     places.remove_tree(path)
 
 
@@ -251,7 +251,9 @@ def committed(
     found = [
         Snapshot(folder / match[0], int(match[2]), int(match[3]), key)
         for match in matches
-        if match and match[1] == prefix and places.is_file(folder / match[0] / MARKER)
+        if match
+        and match[1] == prefix
+        and places.is_file(folder / match[0] / COMMIT_FILE)
     ]
     return sorted(found, key=lambda snapshot: snapshot.version)
 
@@ -312,7 +314,7 @@ def sweep(folder: places.Place) -> None:
     for name in places.names_in(folder):
         where = folder / name
         is_attempt = name.startswith(_PARTIAL)
-        is_half = _NAME.fullmatch(name) and not places.is_file(where / MARKER)
+        is_half = _NAME.fullmatch(name) and not places.is_file(where / COMMIT_FILE)
         if is_attempt or is_half:
             places.remove_tree(where)
         elif files.is_partial(name):

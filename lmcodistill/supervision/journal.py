@@ -7,7 +7,7 @@ import pathlib
 import sys
 import time
 
-from lmcodistill.storage import layout, reports
+from lmcodistill.storage import files, layout
 
 SCHEMA = 1
 # What people want to know of while a run goes well otherwise.
@@ -79,12 +79,12 @@ def restarts(run: layout.RunLayout, student: int) -> int:
 
     Under TF_CONFIG each host counts for itself; the one that counted most is right.
     """
-    files = [run.supervisor, *run.student(student).supervisors()]
-    return max(_restarts_in(path, student) for path in files)
+    journals = [run.supervisor, *run.student(student).supervisors()]
+    return max(_restarts_in(path, student) for path in journals)
 
 
 def _restarts_in(path: pathlib.Path, student: int) -> int:
     return sum(
         line.get("event") == "restarting" and line.get("student") == student
-        for line in reports.read(path)
+        for line in files.read_json_lines(path)
     )

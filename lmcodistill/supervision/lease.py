@@ -172,13 +172,13 @@ class Lease:
         fields = {"incarnation": fields.pop("generation"), **fields}
         return json.dumps(fields).encode()
 
-    def ownership(self, key: bytes | None) -> publication.Ownership:
+    def ownership(self, key: bytes | None) -> publication.Owner:
         """Returns the right to publish as this generation.
 
         Args:
             key: Signs what is published; None signs nothing.
         """
-        return publication.Ownership(self.generation, self.check, key)
+        return publication.Owner(self.generation, self.check, key)
 
     def keep(self, when_lost: Callable[[errors.GroupLostError], Any]) -> None:
         """Keeps the lease alive from now on, in a thread.

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from lmcodistill.storage import layout, places, publication, reports
+from lmcodistill.storage import files, layout, places, progress_file, publication
 from lmcodistill.supervision import journal
 
 
@@ -62,11 +62,11 @@ def read(
 
 def _read_one(run: layout.RunLayout, index: int) -> StudentStatus:
     student = run.student(index)
-    found = reports.read(student.metrics)
+    found = files.read_json_lines(student.metrics)
     train = [r for r in found if r["kind"] == "train"]
     validation = [r for r in found if r["kind"] == "validation"]
     last = train[-1] if train else {}
-    progress = reports.read_progress(student.progress) or {}
+    progress = progress_file.read(student.progress) or {}
     total = progress.get("num_train_steps")
     step = max(progress.get("step", 0), last.get("step", 0))
     pace = progress.get("steps_per_second") or 0.0

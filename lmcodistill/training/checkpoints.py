@@ -68,7 +68,7 @@ def save(
     manifest: dict[str, Any],
     settings: training.Training,
     *,
-    owner: publication.Ownership,
+    owner: publication.Owner,
     validation: float | None = None,
 ) -> None:
     """Writes a checkpoint and removes those that need not stay.

@@ -9,9 +9,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from lmcodistill.storage import files, reports
+from lmcodistill.storage import files
 
 log = logging.getLogger("lmcodistill")
+# Of a report: each has `schema`, `kind` (`train`: means over the steps since the
+# last, or `validation`) and `step`.
+SCHEMA = 1
 
 
 class MetricsWriter:
@@ -25,7 +28,11 @@ class MetricsWriter:
             events: TensorBoard's folder.
             restored_step: The step that training goes on from.
         """
-        kept = [line for line in reports.read(path) if line["step"] <= restored_step]
+        kept = [
+            line
+            for line in files.read_json_lines(path)
+            if line["step"] <= restored_step
+        ]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         files.write_text(path, text)
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115, see close
@@ -39,7 +46,7 @@ class MetricsWriter:
             n: None if isinstance(v, float) and not math.isfinite(v) else v
             for n, v in values.items()
         }
-        report = {"schema": reports.SCHEMA, "kind": kind, "step": step, **values}
+        report = {"schema": SCHEMA, "kind": kind, "step": step, **values}
         self._append(json.dumps(report).encode() + b"\n")
         # The same numbers in another form: not worth a run whose disk is full.
         with contextlib.suppress(OSError, tf.errors.OpError):

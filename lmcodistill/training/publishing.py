@@ -29,7 +29,7 @@ class Publish:
         job: job_lib.Job,
         inputs: job_lib.Inputs,
         student: student_lib.Student,
-        owner: publication.Ownership,
+        owner: publication.Owner,
     ):
         """Makes what all exports have in common."""
         self._job, self._student, self.owner = job, student, owner

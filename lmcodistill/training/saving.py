@@ -125,7 +125,7 @@ class Checkpoint:
             )
 
     def _save(
-        self, at: int, values: Any, tries: int, owner: publication.Ownership
+        self, at: int, values: Any, tries: int, owner: publication.Owner
     ) -> str | None:
         """Saves; returns why it could not."""
         failure = None

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.storage import faults, files, places, publication, reports
+from lmcodistill.storage import faults, files, places, progress_file, publication
 from lmcodistill.supervision import lease, tf_config, watchdog
 from lmcodistill.training import (
     actions,
@@ -117,7 +117,7 @@ def run(job: job_lib.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> 
         }
         log.info("event=ended %s", " ".join(f"{n}={x}" for n, x in result.items()))
         path = job.layout.result(group.worker_index)
-        reports.write_result(path, {**result, "step": step})
+        progress_file.write_result(path, {**result, "step": step})
     if outcome is Outcome.STOPPED:
         raise errors.StoppedError(
             "Stopped on request after saving; the same command goes on from here."
@@ -136,7 +136,7 @@ def _train(
     evaluate = actions.Evaluate(
         job, inputs, group, student, writer, checkpoint, watch.goes_on
     )
-    heartbeat = reports.Heartbeat(
+    heartbeat = progress_file.Heartbeat(
         job.layout.progress, job.training.num_train_steps, first
     )
     told: collections.deque[tuple[int, step_lib.Totals]] = collections.deque()

@@ -95,7 +95,7 @@ def test_nothing_is_visible_before_the_marker_and_failures_leave_nothing(where):
 def test_what_a_killed_writer_left_is_invisible_and_swept(where):
     snapshot = publish(where, 50)
     publish(where, 100)
-    places.remove_file(snapshot.path / publication.MARKER)
+    places.remove_file(snapshot.path / publication.COMMIT_FILE)
 
     visible = versions_in(where)
     publication.sweep(where)
@@ -203,7 +203,7 @@ WRITER = """
 import sys
 from lmcodistill.storage import places, publication
 folder = places.place(sys.argv[1])
-own = publication.Ownership(int(sys.argv[2]), lambda: None)
+own = publication.Owner(int(sys.argv[2]), lambda: None)
 step = 0
 while True:
     step += 1

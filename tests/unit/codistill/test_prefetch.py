@@ -24,7 +24,7 @@ def publish(folder, step, generation=1, files=2):
         step,
         write,
         {},
-        publication.Ownership(generation, lambda: None),
+        publication.Owner(generation, lambda: None),
     )
 
 

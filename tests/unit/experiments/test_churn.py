@@ -92,7 +92,7 @@ def test_every_token_is_in_one_kind_of_each_sort():
 
 def sums_of(*values):
     """Returns documents of ten tokens each, with these mean differences."""
-    found = churn.Sums.empty(len(values))
+    found = churn.ChurnSums.empty(len(values))
     for number, value in enumerate(values):
         found.add(
             np.full(10, number),

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.experiments import arms, findings, intervals, measures, verdicts
+from lmcodistill.experiments import arms, conclusions, curves, intervals, results
 
 BASE = arms.Base(global_batch_size=32, num_train_steps=600)
 KNOWN = arms.standard(BASE)
@@ -21,17 +21,15 @@ def reports_of(*values, seconds=2.0):
 
 
 def trial(*values, processes=1, prior_steps=0):
-    points = measures.curve(
-        reports_of(*values), tokens_per_step=100, processes=processes
-    )
-    return measures.Trial(values[-1], points, 1.0, 5.0, prior_steps, 0.0)
+    points = curves.curve(reports_of(*values), tokens_per_step=100, processes=processes)
+    return results.Trial(values[-1], points, 1.0, 5.0, prior_steps, 0.0)
 
 
-def line(arm="codistilled", trials=(), baseline=()):
-    return measures.line(KNOWN[arm], trials, baseline)
+def compared(arm="codistilled", trials=(), baseline=()):
+    return results.compare(KNOWN[arm], trials, baseline)
 
 
-def test_a_pupil_is_trained_after_its_teachers():
+def test_a_student_is_trained_after_its_teachers():
     chosen = arms.chosen(["two_phase"], KNOWN)
 
     runs = [arm.name for arm in arms.needed_runs(chosen, KNOWN)]
@@ -99,9 +97,9 @@ def test_one_value_says_nothing_of_chance():
 
 
 def test_curve_adds_up_seconds_and_counts_every_process():
-    points = measures.curve(reports_of(5.0, 4.0), tokens_per_step=100, processes=4)
+    points = curves.curve(reports_of(5.0, 4.0), tokens_per_step=100, processes=4)
 
-    assert points[-1] == measures.Point(20, 2_000, 4.0, 16.0, 4.0)
+    assert points[-1] == curves.Point(20, 2_000, 4.0, 16.0, 4.0)
 
 
 def test_time_between_two_reports_of_training_is_shared_out():
@@ -110,7 +108,7 @@ def test_time_between_two_reports_of_training_is_shared_out():
         {"kind": "validation", "step": 10, "cross_entropy": 5.0},
     ]
 
-    (point,) = measures.curve(found, tokens_per_step=1, processes=1)
+    (point,) = curves.curve(found, tokens_per_step=1, processes=1)
 
     assert point.seconds == 2.0
 
@@ -118,7 +116,7 @@ def test_time_between_two_reports_of_training_is_shared_out():
 def test_steps_to_the_baselines_best_are_counted_with_the_teachers_own():
     baseline = [trial(5.0, 4.0, 3.5, 3.6)]
 
-    found = line("two_phase", [trial(4.0, 3.4, prior_steps=40)], baseline)
+    found = compared("two_phase", [trial(4.0, 3.4, prior_steps=40)], baseline)
 
     assert found.steps_to_target == 20 + 40
     assert found.step_ratio == pytest.approx(30 / 60)
@@ -128,7 +126,7 @@ def test_steps_to_the_baselines_best_are_counted_with_the_teachers_own():
 def test_an_arm_that_never_comes_down_has_no_steps():
     baseline = [trial(5.0, 4.0), trial(5.0, 4.0)]
 
-    found = line(trials=[trial(5.0, 3.0), trial(5.0, 4.1)], baseline=baseline)
+    found = compared(trials=[trial(5.0, 3.0), trial(5.0, 4.1)], baseline=baseline)
 
     assert found.steps_to_target is None
     assert found.step_ratio is None
@@ -137,16 +135,16 @@ def test_an_arm_that_never_comes_down_has_no_steps():
 def test_device_seconds_count_every_group():
     baseline = [trial(5.0, 4.0)]
 
-    found = line(trials=[trial(4.0, 3.0, processes=2)], baseline=baseline)
+    found = compared(trials=[trial(4.0, 3.0, processes=2)], baseline=baseline)
 
     assert found.step_ratio == 2.0
     assert found.device_ratio == 1.0
 
 
 def test_band_is_lowest_and_highest_of_the_seeds():
-    curves = [trial(5.0, 4.0).points, trial(6.0, 3.0).points]
+    by_seed = [trial(5.0, 4.0).points, trial(6.0, 3.0).points]
 
-    assert measures.band(curves, "step") == [
+    assert curves.band(by_seed, "step") == [
         (10, 5.5, 5.0, 6.0),
         (20, 3.5, 3.0, 4.0),
     ]
@@ -165,35 +163,33 @@ def same(value, spread=0.0):
         (3.999, 0.0, "no difference that matters"),
     ],
 )
-def test_verdict_follows_from_the_interval(value, spread, words):
-    found = line(trials=same(value, spread), baseline=same(4.0))
+def test_conclusion_follows_from_the_interval(value, spread, words):
+    found = compared(trials=same(value, spread), baseline=same(4.0))
 
-    assert words in verdicts.verdict(found)
+    assert words in conclusions.conclusion(found)
 
 
-def test_verdict_of_one_seed_asks_for_more():
-    found = line(trials=[trial(3.0)], baseline=[trial(4.0)])
+def test_conclusion_of_one_seed_asks_for_more():
+    found = compared(trials=[trial(3.0)], baseline=[trial(4.0)])
 
-    assert "give more --seeds" in verdicts.verdict(found)
+    assert "give more --seeds" in conclusions.conclusion(found)
 
 
 def test_every_row_of_the_table_has_every_column():
-    lines = [
-        line("baseline", same(4.0), same(4.0)),
-        line(trials=same(3.9), baseline=same(4.0)),
+    arm_results = [
+        compared("baseline", same(4.0), same(4.0)),
+        compared(trials=same(3.9), baseline=same(4.0)),
     ]
-    found = findings.Findings(
-        lines, {"baseline": same(4.0), "codistilled": same(3.9)}, []
-    )
 
-    assert [len(row) for row in found.rows] == [len(findings.HEAD)] * 2
-    assert found.to_json()["arms"][1]["difference"]["mean"] == pytest.approx(-0.1)
+    assert [len(r.row) for r in arm_results] == [len(results.HEAD)] * 2
+    difference = arm_results[1].to_json()["difference"]
+    assert difference["mean"] == pytest.approx(-0.1)
 
 
 def test_curves_are_drawn_from_where_arms_differ_by_hundredths():
-    rows = measures.band([trial(*range(8, 0, -1)).points], "step")
+    rows = curves.band([trial(*range(8, 0, -1)).points], "step")
 
-    drawn = measures.after_the_fall(rows)
+    drawn = curves.without_first_quarter(rows)
 
     assert [row[0] for row in drawn] == [30, 40, 50, 60, 70, 80]
-    assert measures.after_the_fall(rows[:1]) == rows[:1]
+    assert curves.without_first_quarter(rows[:1]) == rows[:1]

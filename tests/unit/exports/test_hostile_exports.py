@@ -124,7 +124,7 @@ def test_what_is_no_file_of_its_size_is_refused_within_a_second(bench, name, thi
     assert time.monotonic() - began < 1.0
 
 
-@pytest.mark.parametrize("name", [publication.MANIFEST, publication.MARKER])
+@pytest.mark.parametrize("name", [publication.MANIFEST, publication.COMMIT_FILE])
 @pytest.mark.parametrize(
     "thing", [pipe, link_to_a_device, device, huge_file_of_nothing]
 )

@@ -18,7 +18,7 @@ def publish(folder, step, generation=1, key=None):
         step,
         lambda path: (path / "file").write_bytes(b"x"),
         {},
-        publication.Ownership(generation, lambda: None, key),
+        publication.Owner(generation, lambda: None, key),
     )
 
 

@@ -185,7 +185,7 @@ def test_exports_written_beside_training_are_whole_and_of_their_step(
     # The step as a trainer runs it: variables change while an export is written.
     model = language_model.LanguageModel(config, 12, weights.initial(config, 12, 1))
     writer = writer_lib.Exporter(config, vocabulary, student=0, reset_at_documents=True)
-    owner = publication.Ownership(1, lambda: None)
+    owner = publication.Owner(1, lambda: None)
 
     def publish(step, given):
         writer.publish(tmp_path, step, given, owner)

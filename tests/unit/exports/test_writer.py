@@ -45,7 +45,7 @@ def narrow_writer(config, vocabulary):
 
 @pytest.fixture
 def owner():
-    return publication.Ownership(1, lambda: None)
+    return publication.Owner(1, lambda: None)
 
 
 def values(config, seed):
@@ -245,7 +245,7 @@ def test_process_that_was_replaced_publishes_nothing(writer, tmp_path, config):
 
     with pytest.raises(errors.GroupLostError):
         given = values(config, seed=1)
-        writer.publish(tmp_path, 50, given, publication.Ownership(1, check))
+        writer.publish(tmp_path, 50, given, publication.Owner(1, check))
 
     assert publication.committed(tmp_path, "export") == []
     assert list(tmp_path.iterdir()) == []

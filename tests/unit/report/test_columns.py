@@ -2,15 +2,12 @@
 
 import xml.etree.ElementTree
 
-from lmcodistill.report import columns
+from lmcodistill.report import charts
 
 
 def draw(*heights):
-    return columns.column_chart(
-        [
-            columns.Column(f"from {i}", h, f"{h} of <{i}>")
-            for i, h in enumerate(heights)
-        ],
+    return charts.column_chart(
+        [charts.Column(f"from {i}", h, f"{h} of <{i}>") for i, h in enumerate(heights)],
         title="Lengths",
         x_label="bytes",
         y_label="documents",

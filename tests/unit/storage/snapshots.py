@@ -15,9 +15,9 @@ def write_two_files(path: pathlib.Path) -> None:
     (path / "below" / "second.txt").write_bytes(SECOND)
 
 
-def owner(generation=1, key=None, check=lambda: None) -> publication.Ownership:
+def owner(generation=1, key=None, check=lambda: None) -> publication.Owner:
     """Returns the right to publish of somebody who never loses it, if not told so."""
-    return publication.Ownership(generation, check, key)
+    return publication.Owner(generation, check, key)
 
 
 def loses_at(call: int):
@@ -52,8 +52,8 @@ def forge(snapshot, **changes):
     """Changes a manifest as its writer could: the marker fits it."""
     content = files.to_json({**snapshot.manifest(), **changes}).encode()
     (snapshot.path / publication.MANIFEST).write_bytes(content)
-    marker = publication._marker_of(content, snapshot.key)
-    (snapshot.path / publication.MARKER).write_bytes(marker)
+    marker = publication.commit_text(content, snapshot.key)
+    (snapshot.path / publication.COMMIT_FILE).write_bytes(marker)
 
 
 def flip_a_bit(path: pathlib.Path) -> None:

@@ -78,7 +78,7 @@ SMALL_DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("name", [publication.MANIFEST, publication.MARKER])
+@pytest.mark.parametrize("name", [publication.MANIFEST, publication.COMMIT_FILE])
 @pytest.mark.parametrize("damage", SMALL_DAMAGES)
 def test_damaged_manifest_or_marker_is_refused_by_its_reason_at_once(
     tmp_path, name, damage

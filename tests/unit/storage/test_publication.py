@@ -94,7 +94,7 @@ def test_storage_that_fails_at_any_point_leaves_nothing(tmp_path, monkeypatch, p
 def test_folder_without_marker_is_invisible_and_swept(tmp_path):
     publish(tmp_path, 50)
     snapshot = publish(tmp_path, 100)
-    (snapshot.path / publication.MARKER).unlink()  # Died just before it.
+    (snapshot.path / publication.COMMIT_FILE).unlink()  # Died just before it.
 
     visible = versions_in(tmp_path)
     publication.sweep(tmp_path)
@@ -105,7 +105,7 @@ def test_folder_without_marker_is_invisible_and_swept(tmp_path):
 
 def test_folder_without_marker_is_replaced_by_a_new_attempt(tmp_path):
     snapshot = publish(tmp_path, 50, lambda path: (path / "old").write_text("x"))
-    (snapshot.path / publication.MARKER).unlink()
+    (snapshot.path / publication.COMMIT_FILE).unlink()
 
     check(publish(tmp_path, 50))
 
@@ -259,14 +259,14 @@ def test_whoever_lacks_the_key_cannot_forge_a_manifest(tmp_path):
     """Whatever is changed, and whatever marker is put there, is refused."""
     snapshot = publish(tmp_path, 50, key=KEY)
     path = snapshot.path / publication.MANIFEST
-    marker = (snapshot.path / publication.MARKER).read_bytes()
+    marker = (snapshot.path / publication.COMMIT_FILE).read_bytes()
     content = path.read_bytes()
     forged = content.replace(b'"a": 1', b'"a": 2')
     markers = [
         marker,
         hashlib.sha256(forged).hexdigest().encode(),
         b"hmac-sha256:" + hashlib.sha256(forged).hexdigest().encode(),
-        publication._marker_of(forged, OTHER),
+        publication.commit_text(forged, OTHER),
         b"",
         b"hmac-sha256:",
     ]
@@ -278,14 +278,14 @@ def test_whoever_lacks_the_key_cannot_forge_a_manifest(tmp_path):
     tries = [(forged, one) for one in markers] + [(one, marker) for one in flipped]
     for manifest, put in tries:
         path.write_bytes(manifest)
-        (snapshot.path / publication.MARKER).write_bytes(put)
+        (snapshot.path / publication.COMMIT_FILE).write_bytes(put)
         with pytest.raises(errors.SnapshotError) as refusal:
             snapshot.manifest()
         assert refusal.value.reason == "signature"
 
 
 def test_key_is_not_shown():
-    assert b"kkk".decode() not in repr(publication.Ownership(1, lambda: None, KEY))
+    assert b"kkk".decode() not in repr(publication.Owner(1, lambda: None, KEY))
     assert "kkk" not in repr(publication.Snapshot(ROOT, 1, 1, KEY))
 
 
@@ -332,7 +332,7 @@ def write(path):
     for index in range(20):
         (path / f"file-{index}.txt").write_bytes(b"x" * 1000)
 
-own = publication.Ownership(1, lambda: None)
+own = publication.Owner(1, lambda: None)
 for step in range(1, 1_000_000):
     publication.publish(pathlib.Path(sys.argv[1]), "export", step, write, {}, own)
 """

@@ -101,9 +101,9 @@ def group() -> cluster.Group:
 
 
 @pytest.fixture
-def owner() -> publication.Ownership:
+def owner() -> publication.Owner:
     """The right to publish, which nobody disputes."""
-    return publication.Ownership(1, lambda: None)
+    return publication.Owner(1, lambda: None)
 
 
 @pytest.fixture

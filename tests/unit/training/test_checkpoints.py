@@ -34,7 +34,7 @@ def save(tmp_path):
             training.Training(
                 num_train_steps=1, keep_checkpoints=keep, keep_best_checkpoints=best
             ),
-            owner=publication.Ownership(generation, lambda: None),
+            owner=publication.Owner(generation, lambda: None),
             validation=validation,
         )
 
@@ -145,7 +145,7 @@ def test_step_of_a_damaged_checkpoint_is_saved_again(save, tmp_path):
 def test_unfinished_newest_does_not_count(save, tmp_path):
     for step in (100, 200):
         save(step)
-    os.unlink(tmp_path / "ckpt-000000200-i1" / publication.MARKER)
+    os.unlink(tmp_path / "ckpt-000000200-i1" / publication.COMMIT_FILE)
 
     assert checkpoints.newest(tmp_path).step == 100
 
@@ -181,7 +181,7 @@ def test_storage_that_fails_is_no_reason_to_go_back_further(tmp_path, monkeypatc
         raise errors.SnapshotError("no answer", reason="storage")
 
     settings = training.Training(num_train_steps=9)
-    owner = publication.Ownership(1, lambda: None)
+    owner = publication.Owner(1, lambda: None)
     values = {"a": np.zeros(1, np.float32)}
     checkpoints.save(tmp_path, 5, values, {}, settings, owner=owner)
     monkeypatch.setattr(publication, "check_files", fails)

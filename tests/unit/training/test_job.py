@@ -19,7 +19,7 @@ def save(job, step, vocabulary):
         {"a": np.zeros(1)},
         {"vocabulary": vocabulary},
         job.training,
-        owner=publication.Ownership(1, lambda: None),
+        owner=publication.Owner(1, lambda: None),
     )
 
 

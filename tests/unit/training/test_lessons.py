@@ -33,7 +33,7 @@ def publish_peer(a_job):
             job.peer_layout(1).exports,
             at,
             {n: np.asarray(scale * v, dtype) for n, v in values.items()},
-            publication.Ownership(generation, lambda: None),
+            publication.Owner(generation, lambda: None),
         )
 
     return publish

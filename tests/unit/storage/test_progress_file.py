@@ -2,7 +2,7 @@
 
 import json
 
-from lmcodistill.storage import reports
+from lmcodistill.storage import files, progress_file
 
 
 def test_reports_come_back_in_order(tmp_path):
@@ -10,21 +10,21 @@ def test_reports_come_back_in_order(tmp_path):
     lines = [{"kind": "train", "step": 1}, {"kind": "train", "step": 2}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-    assert reports.read(path) == lines
+    assert files.read_json_lines(path) == lines
 
 
 def test_half_written_last_line_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2, "cross_ent')
 
-    assert reports.read(path) == [{"step": 1}]
+    assert files.read_json_lines(path) == [{"step": 1}]
 
 
 def test_line_cut_within_a_character_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes('{"step": 1}\n{"text": "ü'.encode()[:-1])
 
-    assert reports.read(path) == [{"step": 1}]
+    assert files.read_json_lines(path) == [{"step": 1}]
 
 
 def test_half_written_line_between_others_is_left_out(tmp_path):
@@ -32,22 +32,22 @@ def test_half_written_line_between_others_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step"\n{"step": 2}\n')
 
-    assert reports.read(path) == [{"step": 1}, {"step": 2}]
+    assert files.read_json_lines(path) == [{"step": 1}, {"step": 2}]
 
 
 def test_no_file_has_no_reports(tmp_path):
-    assert reports.read(tmp_path / "metrics.jsonl") == []
-    assert reports.read_progress(tmp_path / "progress.json") is None
+    assert files.read_json_lines(tmp_path / "metrics.jsonl") == []
+    assert progress_file.read(tmp_path / "progress.json") is None
 
 
 def test_heartbeat_tells_the_latest_step(tmp_path):
     path = tmp_path / "progress.json"
-    heartbeat = reports.Heartbeat(path, num_train_steps=100, first_step=10)
+    heartbeat = progress_file.Heartbeat(path, num_train_steps=100, first_step=10)
 
     heartbeat.beat(20, force=True)
     heartbeat.beat(30, force=True)
 
-    progress = reports.read_progress(path)
+    progress = progress_file.read(path)
     assert (progress["step"], progress["num_train_steps"]) == (30, 100)
     assert progress["steps_per_second"] > 0.0
     assert list(tmp_path.iterdir()) == [path]
@@ -55,15 +55,15 @@ def test_heartbeat_tells_the_latest_step(tmp_path):
 
 def test_heartbeat_is_written_once_a_second_at_most(tmp_path):
     path = tmp_path / "progress.json"
-    heartbeat = reports.Heartbeat(path, num_train_steps=100, first_step=0)
+    heartbeat = progress_file.Heartbeat(path, num_train_steps=100, first_step=0)
 
     heartbeat.beat(1, force=True)
     heartbeat.beat(2)
 
-    assert reports.read_progress(path)["step"] == 1
+    assert progress_file.read(path)["step"] == 1
 
 
 def test_progress_that_is_half_written_counts_as_none(tmp_path):
     (tmp_path / "progress.json").write_text('{"step": 1')
 
-    assert reports.read_progress(tmp_path / "progress.json") is None
+    assert progress_file.read(tmp_path / "progress.json") is None

@@ -1,9 +1,7 @@
-"""What a student says of itself while it runs: reports and a heartbeat.
+"""How far a worker is, and how it ended: `progress.json` and `result.json`.
 
-`metrics.jsonl` has one JSON object per report, of kind `train` (means over the
-steps since the last) or `validation`; each has `schema`, `kind` and `step`.
-`progress.json` is the latest step, rewritten every second or so. `result.json` is
-how it ended the last time.
+The first has the latest step, rewritten every second or so while the student
+trains; the second is written when a worker ends.
 """
 
 import contextlib
@@ -15,27 +13,13 @@ from typing import Any
 
 from lmcodistill.storage import files
 
-SCHEMA = 1
-
-
-def read(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the reports in a metrics file; a half-written line is left out."""
-    if not path.is_file():
-        return []
-    reports = []
-    # By bytes: the half-written line may end within a character.
-    for line in path.read_bytes().splitlines():
-        try:
-            reports.append(json.loads(line))
-        except ValueError:  # A process died while writing it.
-            continue
-    return reports
-
 
 class Heartbeat:
     """Rewrites a small file with the latest step, at most once a second."""
 
-    def __init__(self, path: pathlib.Path, num_train_steps: int, first_step: int):
+    def __init__(
+        self, path: pathlib.Path, num_train_steps: int, first_step: int
+    ) -> None:
         self._path, self._num_train_steps = path, num_train_steps
         self._first = (first_step, time.monotonic())
         self._last_write = 0.0
@@ -69,7 +53,7 @@ def write_result(path: pathlib.Path, result: dict[str, Any]) -> None:
         files.write_bytes(path, json.dumps(result).encode(), durable=False)
 
 
-def read_progress(path: pathlib.Path) -> dict[str, Any] | None:
+def read(path: pathlib.Path) -> dict[str, Any] | None:
     """Returns the latest heartbeat, or None before the first."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
