@@ -46,7 +46,7 @@ class Deduplication:
     min_words_left: int = 50
     memory_bytes: int = 256 << 20
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.require_choice("Deduplication.scope", self.scope, SCOPES)
         for name in ("num_bands", "rows_per_band", "ngram_words"):
             value = getattr(self, name)

@@ -62,7 +62,7 @@ class LanguageRule:
     min_score: float = 0.5
     check_declared: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_shares(self, "min_score")
 
 
@@ -89,7 +89,7 @@ class LengthRules:
     min_long_paragraphs: int = 1
     only_long_paragraphs: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_scope(self)
         _check_counts(
             self,
@@ -122,7 +122,7 @@ class C4Rules:
     max_word_characters: int = 1_000
     min_sentences: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_scope(self)
         _check_counts(self, "min_words_per_line", "min_sentences")
 
@@ -168,7 +168,7 @@ class GopherRules:
     min_stop_words: int = 2
     repetition: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_scope(self)
         _check_counts(self, "min_words", "max_words")
         _check_shares(
@@ -206,7 +206,7 @@ class FineWebRules:
     max_duplicate_line_characters: float = 0.01
     max_line_ends_per_word: float = 0.3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_scope(self)
         _check_shares(
             self,

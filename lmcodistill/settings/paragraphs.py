@@ -27,7 +27,7 @@ class ParagraphList:
     first_id: int = 0
     paragraphs: str = "non_blank_lines"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.require(
             re.fullmatch(r"[0-9a-f]{64}|", self.sha256) is not None,
             "ParagraphList.sha256",
