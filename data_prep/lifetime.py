@@ -1,4 +1,4 @@
-"""Ends a helper process when the program that it works for is gone.
+"""Helper processes: they end with the program that they work for, and are counted.
 
 A worker that outlives its killed parent would go on burning cores, and writing
 into a folder that a second attempt has taken over.
@@ -11,8 +11,10 @@ import os
 import signal
 import sys
 import threading
+import time
 
 _PR_SET_PDEATHSIG = 1
+_helper_seconds = 0.0
 
 
 def end_with_parent() -> None:
@@ -27,6 +29,17 @@ def end_with_parent() -> None:
         if os.getppid() != parent.pid:
             os._exit(1)
     threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
+
+
+def cpu_seconds() -> float:
+    """Returns the CPU seconds of this process, and of its helpers so far."""
+    return time.process_time() + _helper_seconds
+
+
+def add_helper_seconds(seconds: float) -> None:
+    """Counts CPU seconds that a helper of this process spent."""
+    global _helper_seconds
+    _helper_seconds += seconds
 
 
 def _watch(sentinel: int) -> None:

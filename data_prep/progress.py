@@ -7,11 +7,13 @@ come from outside are printed with their control characters escaped.
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from rich import console, progress
 
+# Called with the units of work, mostly bytes, that were done since the last call.
+Advance = Callable[[int], None]
 _PERIOD_SECONDS = 10.0
 
 

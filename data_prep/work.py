@@ -44,6 +44,29 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
+class PartTask:
+    """One part to work on; a stage adds what else its tasks know.
+
+    Attributes:
+        number: Number of the part in the run.
+        part: The part.
+        root: The work folder.
+    """
+
+    number: int
+    part: Part
+    root: pathlib.Path
+
+    @property
+    def folder(self) -> "WorkFolder":
+        return WorkFolder(self.root)
+
+    @property
+    def size(self) -> int:
+        return self.folder.documents(self.part).stat().st_size
+
+
+@dataclasses.dataclass(frozen=True)
 class WorkFolder:
     """Where each stage writes: path arithmetic, and the folders themselves."""
 

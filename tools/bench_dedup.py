@@ -283,7 +283,7 @@ def _speed(
 def _sign(root: pathlib.Path, *, exact: bool) -> float:
     start = time.process_time()
     for number, part in enumerate(work.WorkFolder(root).read_parts()):
-        task = signatures.Task(number, part, root, "", _settings(exact=exact))
+        task = signatures.SignTask(number, part, root, "", _settings(exact=exact))
         signatures.sign(task, lambda _: None)
     return time.process_time() - start
 

@@ -109,7 +109,7 @@ def try_file(
         shutil.rmtree(folder)
     place = work.WorkFolder(folder / "work")
     place.make()
-    task = extract.Task(
+    task = extract.ReadTask(
         file=0,
         path=path,
         source=path.name,

@@ -67,76 +67,32 @@ class Search:
     def rows_marker(self, part: work.Part) -> pathlib.Path:
         return self.root / "rows" / f"{part.name}.json"
 
-    def found(self, bucket: int, block: int) -> pathlib.Path:
-        return self.root / "found" / f"{bucket:06d}-{block:06d}.rows"
+    def key_range(self, number: int, low: int, high: int) -> exchange.Bucket:
+        """Returns the bucket that compares the keys from `low` to below `high`."""
+        stem = self.root / "found" / f"{number:06d}"
+        return exchange.Bucket((low,), (high,), stem, stem.with_suffix(".json"))
 
-    def found_marker(self, bucket: int) -> pathlib.Path:
-        return self.root / "found" / f"{bucket:06d}.json"
-
-    def copies(self, bucket: int) -> pathlib.Path:
-        return self.root / "parts" / f"{bucket:06d}.rows"
-
-    def copies_marker(self, bucket: int) -> pathlib.Path:
-        return self.root / "parts" / f"{bucket:06d}.json"
+    def part_range(self, number: int, low: int, high: int) -> exchange.Bucket:
+        """Returns the bucket that gathers the copies of consecutive parts."""
+        path = self.root / "parts" / f"{number:06d}.rows"
+        return exchange.Bucket((low,), (high,), path, path.with_suffix(".json"))
 
     def count(self, num_parts: int) -> Mapping[int, Mapping[str, int]]:
         """Returns, of every part that has copies, how many per reason."""
         counts: dict[int, dict[str, int]] = {}
-        for bucket in range(-(-num_parts // _PARTS_PER_FILE)):
-            marker = work.read_marker(self.copies_marker(bucket)) or {}
-            counts.update((int(part), found) for part, found in marker.items())
+        for bucket in part_ranges(self, num_parts):
+            of_parts = work.read_marker(bucket.marker) or {}
+            counts.update((int(part), reasons) for part, reasons in of_parts.items())
         return counts
 
     def load(self, number: int) -> np.ndarray:
         """Returns the numbers of the items of one part that are copies, sorted."""
-        path = self.copies(number // _PARTS_PER_FILE)
+        path = self.part_range(number // _PARTS_PER_FILE, 0, 0).output
         if not path.stat().st_size:
             return np.zeros(0, np.uint32)
         rows = np.memmap(path, COPY, "r")
         start, stop = np.searchsorted(rows["part"], [number, number + 1])
         return np.array(rows["number"][start:stop])
-
-
-@dataclasses.dataclass(frozen=True)
-class KeyRange:
-    """One range of keys to compare.
-
-    Attributes:
-        search: Where to write.
-        number: Of the range.
-        low: The lowest key.
-        high: One above the highest.
-    """
-
-    search: Search
-    number: int
-    low: tuple[int]
-    high: tuple[int]
-
-    @property
-    def marker(self) -> pathlib.Path:
-        return self.search.found_marker(self.number)
-
-
-@dataclasses.dataclass(frozen=True)
-class PartRange:
-    """Consecutive parts whose copies lie in one file.
-
-    Attributes:
-        search: Where to write.
-        number: Of the range.
-        low: Number of the first part.
-        high: One above the number of the last.
-    """
-
-    search: Search
-    number: int
-    low: tuple[int]
-    high: tuple[int]
-
-    @property
-    def marker(self) -> pathlib.Path:
-        return self.search.copies_marker(self.number)
 
 
 def of_documents(root: pathlib.Path) -> Search:
@@ -160,7 +116,7 @@ def write_rows(search: Search, part: work.Part, rows: np.ndarray) -> None:
         exchange.write_rows(file, rows, ORDER)
 
 
-def find_step(search: Search, memory_bytes: int) -> exchange.Step[KeyRange]:
+def find_step(search: Search, memory_bytes: int) -> exchange.Step:
     """Returns the all-to-all step by key."""
     return exchange.Step(
         find_runs=functools.partial(_row_runs, search),
@@ -171,14 +127,14 @@ def find_step(search: Search, memory_bytes: int) -> exchange.Step[KeyRange]:
     )
 
 
-def key_ranges(search: Search, num_bytes: int) -> list[KeyRange]:
+def key_ranges(search: Search, num_bytes: int) -> list[exchange.Bucket]:
     """Returns the buckets for so many bytes of rows."""
     count = min(_MAX_BUCKETS, max(1, -(-num_bytes // _BUCKET_BYTES)))
     edges = [(i << 64) // count for i in range(count + 1)]
-    return [KeyRange(search, i, (edges[i],), (edges[i + 1],)) for i in range(count)]
+    return [search.key_range(i, edges[i], edges[i + 1]) for i in range(count)]
 
 
-def find(bucket: KeyRange, blocks: Iterator[exchange.Block]) -> None:
+def find(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
     """Writes which items share a key with one of lower rank."""
     num_runs = num_copies = 0
     last_key: np.uint64 | None = None
@@ -188,13 +144,13 @@ def find(bucket: KeyRange, blocks: Iterator[exchange.Block]) -> None:
         is_copy[0] = keys[0] == last_key
         is_copy[1:] = keys[1:] == keys[:-1]
         last_key = keys[-1]
-        found = block.rows[is_copy]
-        if not len(found):
+        rows = block.rows[is_copy]
+        if not len(rows):
             continue
-        copies = np.zeros(len(found), COPY)
-        copies["part"], copies["number"] = found["part"], found["number"]
-        copies["kind"] = found["key"] & np.uint64(1)
-        with work.writing(bucket.search.found(bucket.number, num_runs)) as file:
+        copies = np.zeros(len(rows), COPY)
+        copies["part"], copies["number"] = rows["part"], rows["number"]
+        copies["kind"] = rows["key"] & np.uint64(1)
+        with work.writing(_copies_path(bucket, num_runs)) as file:
             exchange.write_rows(file, copies, COPY_ORDER)
         num_runs, num_copies = num_runs + 1, num_copies + len(copies)
     work.write_marker(bucket.marker, {"runs": num_runs, "copies": num_copies})
@@ -202,7 +158,7 @@ def find(bucket: KeyRange, blocks: Iterator[exchange.Block]) -> None:
 
 def gather_step(
     search: Search, num_ranges: int, memory_bytes: int, *, with_short: bool
-) -> exchange.Step[PartRange]:
+) -> exchange.Step:
     """Returns the all-to-all step by part.
 
     Args:
@@ -220,22 +176,22 @@ def gather_step(
     )
 
 
-def part_ranges(search: Search, num_parts: int) -> list[PartRange]:
+def part_ranges(search: Search, num_parts: int) -> list[exchange.Bucket]:
     """Returns the buckets for so many parts."""
     edges = [*range(0, num_parts, _PARTS_PER_FILE), num_parts]
     return [
-        PartRange(search, i, (low,), (high,))
+        search.part_range(i, low, high)
         for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
     ]
 
 
-def gather(bucket: PartRange, blocks: Iterator[exchange.Block]) -> None:
+def gather(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
     """Writes every copy once, by its lowest kind, and counts them."""
     counts: collections.defaultdict[int, list[int]] = collections.defaultdict(
         lambda: [0] * len(REASONS)
     )
     last: np.uint64 | None = None
-    with work.writing(bucket.search.copies(bucket.number)) as file:
+    with work.writing(bucket.output) as file:
         for block in blocks:
             items = block.rows["part"].astype(np.uint64) << np.uint64(32)
             items |= block.rows["number"]
@@ -250,10 +206,14 @@ def gather(bucket: PartRange, blocks: Iterator[exchange.Block]) -> None:
                 part, kind = divmod(int(pair), len(REASONS))
                 counts[part][kind] += int(count)
     marker = {
-        str(part): {r: n for r, n in zip(REASONS, found, strict=True) if n}
-        for part, found in sorted(counts.items())
+        str(part): {r: n for r, n in zip(REASONS, numbers, strict=True) if n}
+        for part, numbers in sorted(counts.items())
     }
     work.write_marker(bucket.marker, marker)
+
+
+def _copies_path(bucket: exchange.Bucket, block: int) -> pathlib.Path:
+    return bucket.output.with_name(f"{bucket.output.name}-{block:06d}.rows")
 
 
 def _row_runs(search: Search) -> Sequence[exchange.Run]:
@@ -265,9 +225,10 @@ def _copy_runs(
     search: Search, num_ranges: int, with_short: bool
 ) -> Sequence[exchange.Run]:
     runs = []
-    for bucket in range(num_ranges):
-        marker = work.read_marker(search.found_marker(bucket)) or {}
-        runs += [exchange.Run(search.found(bucket, i)) for i in range(marker["runs"])]
+    for number in range(num_ranges):
+        bucket = search.key_range(number, 0, 0)
+        count = (work.read_marker(bucket.marker) or {})["runs"]
+        runs += [exchange.Run(_copies_path(bucket, i)) for i in range(count)]
     if with_short:
         parts = work.WorkFolder(search.work_root).read_parts()
         runs += [exchange.Run(search.too_short(part)) for part in parts]

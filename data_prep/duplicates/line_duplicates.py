@@ -8,44 +8,33 @@ left of a document is made when it is read; nothing is written twice.
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 
-from data_prep import documents, work
+from data_prep import documents, progress, work
 from data_prep.duplicates import copies
 
 _KEY_MASK = (1 << 64) - 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class LineTask(work.PartTask):
     """One part whose lines are to be hashed.
 
     Attributes:
-        number: Number of the part in the run.
-        part: The part.
-        root: The work folder.
         group: Number of the group of input files that it belongs to.
     """
 
-    number: int
-    part: work.Part
-    root: pathlib.Path
     group: int
 
     @property
     def marker(self) -> pathlib.Path:
         return copies.of_lines(self.root).rows_marker(self.part)
 
-    @property
-    def size(self) -> int:
-        return work.WorkFolder(self.root).documents(self.part).stat().st_size
 
-
-def hash_lines(task: Task, advance: Callable[[int], None]) -> None:
+def hash_lines(task: LineTask, advance: progress.Advance) -> None:
     """Writes a row for every line that is new in its document, and a marker."""
-    folder = work.WorkFolder(task.root)
+    folder = task.folder
     scope = f"{task.group}\0".encode()
     arrays: list[np.ndarray] = []
     first = 0

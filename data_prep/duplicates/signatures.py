@@ -11,11 +11,11 @@ import hashlib
 import itertools
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from data_prep import documents, work
+from data_prep import documents, progress, work
 from data_prep.duplicates import copies, line_duplicates, minhash
 from data_prep.engines import exchange
 from lmcodistill.settings import deduplication
@@ -25,30 +25,20 @@ _CRAWL = re.compile(r"CC-MAIN-\d{4}-\d{2}")
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class SignTask(work.PartTask):
     """One part to sign.
 
     Attributes:
-        number: Number of the part in the run.
-        part: The part.
-        root: The work folder.
         scope: Documents of other scopes are no copies.
         settings: Which keys to make.
     """
 
-    number: int
-    part: work.Part
-    root: pathlib.Path
     scope: str
     settings: deduplication.Deduplication
 
     @property
     def marker(self) -> pathlib.Path:
         return copies.of_documents(self.root).rows_marker(self.part)
-
-    @property
-    def size(self) -> int:
-        return work.WorkFolder(self.root).documents(self.part).stat().st_size
 
 
 def crawl_of(declared: str, path: pathlib.Path) -> str:
@@ -62,7 +52,7 @@ def crawl_of(declared: str, path: pathlib.Path) -> str:
     return declared or (named[-1] if named else "")
 
 
-def sign(task: Task, advance: Callable[[int], None]) -> None:
+def sign(task: SignTask, advance: progress.Advance) -> None:
     """Writes the rows of the part, and a marker.
 
     Documents that are too short without the lines they share with others are
@@ -104,10 +94,10 @@ def sign(task: Task, advance: Callable[[int], None]) -> None:
 
 
 def _documents(
-    task: Task, short: list[int], advance: Callable[[int], None]
+    task: SignTask, short: list[int], advance: progress.Advance
 ) -> Iterator[tuple[int, documents.Document]]:
     """Yields numbered documents without shared lines; the others go to `short`."""
-    folder = work.WorkFolder(task.root)
+    folder = task.folder
     cutter = None
     if task.settings.line_group_files:
         cutter = line_duplicates.Cutter(copies.of_lines(task.root).load(task.number))

@@ -2,9 +2,9 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from data_prep import documents, work
+from data_prep import documents, progress, work
 from data_prep.duplicates import copies, line_duplicates
 
 
@@ -23,7 +23,7 @@ class Survivors:
     without_lines: bool
 
     def read(
-        self, number: int, part: work.Part, advance: Callable[[int], None]
+        self, number: int, part: work.Part, advance: progress.Advance
     ) -> Iterator[tuple[int, documents.Document]]:
         """Yields the documents of a part that stay, with their numbers in it.
 

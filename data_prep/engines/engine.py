@@ -1,45 +1,84 @@
-"""Where the stages run: an engine decides that, and nothing else.
+"""The contract of an engine: it decides where stages run, and nothing else.
 
-Stages are functions from files to files that return nothing, so that no output
-depends on the engine.
+A stage is a function from files to files that returns nothing, so no output can
+depend on the engine.
 """
 
+import abc
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Self, TypeVar
 
 from data_prep import progress
 from data_prep.engines import exchange
 
-Task = TypeVar("Task")
-BucketT = TypeVar("BucketT", bound=exchange.Bucket)
-StageFunction = Callable[[Task, Callable[[int], None]], None]
+TaskT = TypeVar("TaskT")
+StageFunction = Callable[[TaskT, progress.Advance], None]
 
 
-class Engine(Protocol):
-    """What the pipeline asks of an engine."""
+class Engine(abc.ABC):
+    """Runs stages; used as a context manager, closed with the run.
 
-    def __enter__(self) -> "Engine": ...
+    Functions, tasks and steps must be picklable. They may run in any order, in
+    any process and, after a failure, twice at once: what they write depends on
+    the task alone and appears under its name only when it is whole. An error of
+    `lmcodistill.errors` or an OSError reaches the caller with its message; tasks
+    that were not begun are then left out.
+    """
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close(failed=error is not None)
 
+    @abc.abstractmethod
+    def close(self, *, failed: bool) -> None:
+        """Ends all processes, without waiting for their tasks if the run failed."""
+
+    @abc.abstractmethod
     def run(
         self,
-        function: StageFunction[Task],
-        tasks: Sequence[Task],
+        function: StageFunction[TaskT],
+        tasks: Sequence[TaskT],
         stage: progress.Stage,
     ) -> None:
-        """Runs `function` on every task, in any order, and returns when all ended."""
+        """Calls `function(task, advance)` for every task; returns when all ended.
 
+        Args:
+            function: The stage.
+            tasks: Those without a commit file.
+            stage: Shows the sum of what the tasks report to `advance`.
+
+        Raises:
+            DataError: a process was lost, or the cluster gave up.
+            UsageError: the machines cannot run it as they are set up.
+        """
+
+    @abc.abstractmethod
     def exchange(
         self,
-        step: exchange.Step[BucketT],
-        buckets: Sequence[BucketT],
+        step: exchange.Step,
+        buckets: Sequence[exchange.Bucket],
         stage: progress.Stage,
     ) -> None:
-        """Lets every bucket collect its rows, in any order of buckets."""
+        """Calls `step.collect(bucket, blocks)` for every bucket, empty ones too.
+
+        The blocks of a bucket hold exactly the rows of all runs from `bucket.low`
+        to below `bucket.high`, in the step's order. How rows are cut into blocks
+        is the engine's choice.
+
+        Args:
+            step: The runs, their order, and what collects.
+            buckets: Ranges that do not overlap, those without a commit file.
+            stage: Shows bytes of rows and payloads.
+
+        Raises:
+            DataError: a process was lost, or the cluster gave up.
+            UsageError: the machines cannot run it as they are set up.
+        """

@@ -12,32 +12,29 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import IO, NamedTuple
 
 import numpy as np
 
-Advance = Callable[[int], None]
+from data_prep import progress
+
 Bound = tuple[int, ...]
 
 
-class Bucket(Protocol):
-    """A range of the order, and what its collector needs to know.
+class Bucket(NamedTuple):
+    """A range of the order, and where what it collects goes.
 
     Attributes:
         low: Lowest values of the first order fields.
         high: Values that the rows stay below.
-        marker: The file that says that the bucket is collected.
+        output: The file that the collector writes, or the stem of several.
+        marker: The commit file, written once the bucket is collected.
     """
 
-    @property
-    def low(self) -> Bound: ...
-    @property
-    def high(self) -> Bound: ...
-    @property
-    def marker(self) -> pathlib.Path: ...
-
-
-BucketT = TypeVar("BucketT", bound=Bucket)
+    low: Bound
+    high: Bound
+    output: pathlib.Path
+    marker: pathlib.Path
 
 
 class Run(NamedTuple):
@@ -66,7 +63,7 @@ class Block(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Step(Generic[BucketT]):
+class Step:
     """An all-to-all step.
 
     Attributes:
@@ -74,7 +71,7 @@ class Step(Generic[BucketT]):
             than the description of a task should carry.
         dtype: Of a row.
         order: Fields that rows are sorted by, unsigned integers all.
-        collect: Writes what becomes of a bucket's blocks, then its marker.
+        collect: Writes what becomes of a bucket's blocks, then its commit file.
         block_bytes: Bytes of rows and payloads that a block holds at most, which
             bounds the memory of a bucket however large it is.
     """
@@ -82,30 +79,32 @@ class Step(Generic[BucketT]):
     find_runs: Callable[[], Sequence[Run]]
     dtype: np.dtype
     order: tuple[str, ...]
-    collect: Callable[[BucketT, Iterator[Block]], None]
+    collect: Callable[[Bucket, Iterator[Block]], None]
     block_bytes: int = 256 << 20
 
 
-def write_rows(file: Any, rows: np.ndarray, step_order: tuple[str, ...]) -> np.ndarray:
+def write_rows(
+    file: IO[bytes], rows: np.ndarray, step_order: tuple[str, ...]
+) -> np.ndarray:
     """Writes rows in order into an open file, and returns them so."""
     ordered = rows[_sorting(rows, step_order)]
     file.write(ordered.tobytes())
     return ordered
 
 
-def total_bytes(step: Step[BucketT]) -> int:
+def total_bytes(step: Step) -> int:
     """Returns the bytes of all runs together."""
     files = (path for run in step.find_runs() for path in run if path is not None)
     return sum(path.stat().st_size for path in files)
 
 
-def collect_from_runs(step: Step[BucketT], bucket: BucketT, advance: Advance) -> None:
+def collect_from_runs(step: Step, bucket: Bucket, advance: progress.Advance) -> None:
     """Collects a bucket from the files of all runs."""
     step.collect(bucket, merge(step, bucket.low, bucket.high, advance))
 
 
 def merge(
-    step: Step[BucketT], low: Bound, high: Bound, advance: Advance
+    step: Step, low: Bound, high: Bound, advance: progress.Advance
 ) -> Iterator[Block]:
     """Yields the rows from `low` to below `high` of all runs, in order.
 
@@ -116,10 +115,10 @@ def merge(
         advance: Called with the bytes read since the last call.
     """
     slices = [_Slice.find(step, run, low, high) for run in step.find_runs()]
-    stack = [[found for found in slices if found.stop > found.start]]
+    stack = [[part for part in slices if part.stop > part.start]]
     while stack:
         slices = stack.pop()
-        size = sum(found.size for found in slices)
+        size = sum(part.size for part in slices)
         halves = _halves(slices) if size > step.block_bytes else None
         if halves is not None:
             stack += reversed(halves)
@@ -128,20 +127,20 @@ def merge(
             advance(size)
 
 
-def read_run(step: Step[BucketT], run: Run) -> Iterator[Block]:
+def read_run(step: Step, run: Run) -> Iterator[Block]:
     """Yields all rows of one run in order, for engines that move rows themselves."""
     stack = [_Slice.whole(step, run)]
     while stack:
-        found = stack.pop()
-        length = found.stop - found.start
-        if length > 1 and found.size > step.block_bytes:
-            middle = found.start + length // 2
-            stack += [found.cut(middle, found.stop), found.cut(found.start, middle)]
+        rows = stack.pop()
+        length = rows.stop - rows.start
+        if length > 1 and rows.size > step.block_bytes:
+            middle = rows.start + length // 2
+            stack += [rows.cut(middle, rows.stop), rows.cut(rows.start, middle)]
         elif length:
-            yield _load(step, [found])
+            yield _load(step, [rows])
 
 
-def sort_keys(step: Step[BucketT], rows: np.ndarray) -> np.ndarray:
+def sort_keys(step: Step, rows: np.ndarray) -> np.ndarray:
     """Returns bytes that sort as the rows do: shape [N, width], uint8."""
     fields = [(name, step.dtype[name].newbyteorder(">")) for name in step.order]
     keys = np.zeros(len(rows), fields)
@@ -154,17 +153,17 @@ def sort_keys(step: Step[BucketT], rows: np.ndarray) -> np.ndarray:
 class _Slice:
     """The rows `start` to below `stop` of a run."""
 
-    step: Step[Any]
+    step: Step
     run: Run
     start: int
     stop: int
 
     @classmethod
-    def whole(cls, step: Step[Any], run: Run) -> "_Slice":
+    def whole(cls, step: Step, run: Run) -> "_Slice":
         return cls(step, run, 0, run.rows.stat().st_size // step.dtype.itemsize)
 
     @classmethod
-    def find(cls, step: Step[Any], run: Run, low: Bound, high: Bound) -> "_Slice":
+    def find(cls, step: Step, run: Run, low: Bound, high: Bound) -> "_Slice":
         whole = cls.whole(step, run)
         return whole.cut(whole.place(low), whole.place(high))
 
@@ -184,8 +183,8 @@ class _Slice:
         """Returns single rows."""
         width = self.step.dtype.itemsize
         with open(self.run.rows, "rb", buffering=0) as file:
-            found = [os.pread(file.fileno(), width, n * width) for n in numbers]
-        return [np.frombuffer(row, self.step.dtype)[0] for row in found]
+            rows = [os.pread(file.fileno(), width, n * width) for n in numbers]
+        return [np.frombuffer(row, self.step.dtype)[0] for row in rows]
 
     def place(self, bound: Bound) -> int:
         """Returns the number of the first row that is not below `bound`."""
@@ -214,9 +213,9 @@ def _values(row: np.void, names: Sequence[str]) -> Bound:
 
 def _halves(slices: list[_Slice]) -> list[list[_Slice]] | None:
     """Cuts all slices at one place of the order; None if nothing can be cut."""
-    middles = sorted(found.middle for found in slices)
+    middles = sorted(part.middle for part in slices)
     for pivot in (middles[len(middles) // 2], middles[-1]):
-        edges = [found.place(pivot) for found in slices]
+        edges = [part.place(pivot) for part in slices]
         lower = [s.cut(s.start, e) for s, e in zip(slices, edges, strict=True)]
         upper = [s.cut(e, s.stop) for s, e in zip(slices, edges, strict=True)]
         halves = [[s for s in half if s.stop > s.start] for half in (lower, upper)]
@@ -225,29 +224,19 @@ def _halves(slices: list[_Slice]) -> list[list[_Slice]] | None:
     return None
 
 
-def _load(step: Step[Any], slices: list[_Slice]) -> Block:
+def _load(step: Step, slices: list[_Slice]) -> Block:
     arrays: list[np.ndarray] = []
     payloads: list[bytes] = []
-    for found in slices:
-        width = step.dtype.itemsize
-        rows = np.fromfile(
-            found.run.rows,
-            step.dtype,
-            found.stop - found.start,
-            offset=found.start * width,
-        )
+    for part in slices:
+        offset = part.start * step.dtype.itemsize
+        count = part.stop - part.start
+        rows = np.fromfile(part.run.rows, step.dtype, count, offset=offset)
         arrays.append(rows)
-        if found.run.payload is not None:
-            first = int(rows["start"][0])
-            with open(found.run.payload, "rb") as file:
-                file.seek(first)
-                content = file.read(int(rows["size"].sum()))
-            starts = (rows["start"] - np.uint64(first)).tolist()
-            sizes = rows["size"].tolist()
-            payloads += [
-                content[start : start + size]
-                for start, size in zip(starts, sizes, strict=True)
-            ]
+        if part.run.payload is not None:
+            # The payloads of consecutive rows have no gaps.
+            with open(part.run.payload, "rb", buffering=1 << 20) as file:
+                file.seek(int(rows["start"][0]))
+                payloads += [file.read(size) for size in rows["size"].tolist()]
     rows = np.concatenate(arrays)
     if len(arrays) == 1:
         return Block(rows, payloads)

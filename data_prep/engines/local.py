@@ -6,8 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Sequence
 from concurrent.futures import process
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from data_prep import lifetime, progress
 from data_prep.engines import engine, exchange
@@ -15,11 +14,8 @@ from lmcodistill import errors
 
 _POLL_SECONDS = 0.2
 
-Task = TypeVar("Task")
-BucketT = TypeVar("BucketT", bound=exchange.Bucket)
 
-
-class Local:
+class Local(engine.Engine):
     """A pool of processes; with one worker, this process itself."""
 
     def __init__(self, num_workers: int):
@@ -35,18 +31,10 @@ class Local:
                 initargs=(self._counter,),
             )
 
-    def __enter__(self) -> "Local":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self, *, failed: bool) -> None:
         if self._pool is None:
             return
-        if error is not None:
+        if failed:
             # Unfinished tasks leave nothing behind; there is no need to wait.
             for worker in list(getattr(self._pool, "_processes", {}).values()):
                 worker.terminate()
@@ -54,20 +42,14 @@ class Local:
 
     def run(
         self,
-        function: engine.StageFunction[Task],
-        tasks: Sequence[Task],
+        function: engine.StageFunction[engine.TaskT],
+        tasks: Sequence[engine.TaskT],
         stage: progress.Stage,
     ) -> None:
-        """Runs `function` on every task.
-
-        Raises:
-            DataError: a worker process died.
-        """
         before = stage.done
         if self._pool is None:
-            counter = _Count(stage)
             for task in tasks:
-                function(task, counter.advance)
+                function(task, lambda units: stage.update(stage.done + units))
             return
         self._counter.value = 0
         pending = {self._pool.submit(_call, function, task) for task in tasks}
@@ -90,22 +72,11 @@ class Local:
 
     def exchange(
         self,
-        step: exchange.Step[BucketT],
-        buckets: Sequence[BucketT],
+        step: exchange.Step,
+        buckets: Sequence[exchange.Bucket],
         stage: progress.Stage,
     ) -> None:
-        """Lets every bucket merge its rows from the files of all runs."""
         self.run(functools.partial(exchange.collect_from_runs, step), buckets, stage)
-
-
-class _Count:
-    """Counts in this process."""
-
-    def __init__(self, stage: progress.Stage):
-        self._stage = stage
-
-    def advance(self, units: int) -> None:
-        self._stage.update(self._stage.done + units)
 
 
 _shared_counter: Any = None
@@ -119,7 +90,7 @@ def _start_worker(counter: Any) -> None:
     lifetime.end_with_parent()
 
 
-def _call(function: engine.StageFunction[Task], task: Task) -> None:
+def _call(function: engine.StageFunction[engine.TaskT], task: engine.TaskT) -> None:
     function(task, _advance)
 
 

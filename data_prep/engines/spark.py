@@ -12,8 +12,7 @@ import pathlib
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import pyspark
 from pyspark import accumulators, sql
@@ -27,11 +26,8 @@ _POLL_SECONDS = 0.25
 # crawl has thousands of partitions and not millions of transfers between them.
 _PARTITION_BYTES = 256 << 20
 
-Task = TypeVar("Task")
-BucketT = TypeVar("BucketT", bound=exchange.Bucket)
 
-
-class Spark:
+class Spark(engine.Engine):
     """A Spark application, from the first stage to the last."""
 
     def __init__(self, master: str, output: pathlib.Path):
@@ -48,16 +44,8 @@ class Spark:
         self._session: sql.SparkSession | None = None
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
 
-    def __enter__(self) -> "Spark":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._thread.shutdown(wait=error is None, cancel_futures=True)
+    def close(self, *, failed: bool) -> None:
+        self._thread.shutdown(wait=not failed, cancel_futures=True)
         if self._session is not None:
             self._session.stop()
         self._probe.unlink(missing_ok=True)
@@ -65,16 +53,10 @@ class Spark:
 
     def run(
         self,
-        function: engine.StageFunction[Task],
-        tasks: Sequence[Task],
+        function: engine.StageFunction[engine.TaskT],
+        tasks: Sequence[engine.TaskT],
         stage: progress.Stage,
     ) -> None:
-        """Runs `function` on every task, each a task of Spark.
-
-        Raises:
-            UsageError: the cluster cannot run it as it is set up.
-            DataError: the cluster gave up.
-        """
         if not tasks:
             return
         context = self._start(stage).sparkContext
@@ -92,27 +74,22 @@ class Spark:
 
     def exchange(
         self,
-        step: exchange.Step[BucketT],
-        buckets: Sequence[BucketT],
+        step: exchange.Step,
+        buckets: Sequence[exchange.Bucket],
         stage: progress.Stage,
     ) -> None:
-        """Lets every bucket collect its rows out of Spark's shuffle.
-
-        Raises:
-            UsageError: the cluster cannot run it as it is set up.
-            DataError: the cluster gave up.
-        """
         if not buckets:
             return
         session = self._start(stage)
         context = session.sparkContext
         buckets = sorted(buckets, key=lambda bucket: bucket.low)
         num_runs, size = len(step.find_runs()), exchange.total_bytes(step)
-        wanted = max(context.defaultParallelism, -(-size // _PARTITION_BYTES))
-        num_partitions = min(wanted, len(buckets))
+        parallelism = max(context.defaultParallelism, -(-size // _PARTITION_BYTES))
+        num_partitions = min(parallelism, len(buckets))
         read, written = context.accumulator(0), context.accumulator(0)
         edges = spark_rows.Edges.of(step, buckets)
-        rows = session.range(0, num_runs, 1, max(1, min(wanted, num_runs))).mapInArrow(
+        readers = max(1, min(parallelism, num_runs))
+        rows = session.range(0, num_runs, 1, readers).mapInArrow(
             functools.partial(
                 spark_tasks.deal_runs, step, edges, self._probe, _adder(read)
             ),

@@ -9,11 +9,11 @@ import bisect
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from data_prep import progress
 from data_prep.engines import exchange
 
 SCHEMA = "bucket int, key binary, rest binary, payload binary"
@@ -42,9 +42,7 @@ class Edges:
     highs: list[bytes]
 
     @classmethod
-    def of(
-        cls, step: exchange.Step[Any], buckets: Sequence[exchange.Bucket]
-    ) -> "Edges":
+    def of(cls, step: exchange.Step, buckets: Sequence[exchange.Bucket]) -> "Edges":
         """Returns the edges of buckets in ascending order that do not overlap."""
         return cls(
             [_edge(step, bucket.low) for bucket in buckets],
@@ -58,7 +56,7 @@ class Edges:
 
 
 def deal(
-    step: exchange.Step[Any], run: exchange.Run, edges: Edges
+    step: exchange.Step, run: exchange.Run, edges: Edges
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
     """Yields the rows of a run that belong to a bucket, and the bytes read."""
     small = dataclasses.replace(step, block_bytes=min(step.block_bytes, _BATCH_BYTES))
@@ -78,9 +76,9 @@ def deal(
 
 
 def by_bucket(
-    step: exchange.Step[Any],
+    step: exchange.Step,
     batches: Iterable[pa.RecordBatch],
-    advance: exchange.Advance,
+    advance: progress.Advance,
 ) -> Iterator[tuple[int, Iterator[exchange.Block]]]:
     """Yields the buckets that sorted rows belong to, each with its blocks.
 
@@ -97,7 +95,7 @@ def by_bucket(
 
 
 def _counted(
-    blocks: Iterator[exchange.Block], advance: exchange.Advance
+    blocks: Iterator[exchange.Block], advance: progress.Advance
 ) -> Iterator[exchange.Block]:
     for block in blocks:
         yield block
@@ -109,7 +107,7 @@ def _size(block: exchange.Block) -> int:
 
 
 def _blocks(
-    step: exchange.Step[Any], batch: pa.RecordBatch
+    step: exchange.Step, batch: pa.RecordBatch
 ) -> Iterator[tuple[int, exchange.Block]]:
     numbers = batch.column("bucket").to_numpy(zero_copy_only=False)
     rows = _rows_of(
@@ -124,22 +122,20 @@ def _blocks(
             yield int(numbers[first]), block
 
 
-def _rest(step: exchange.Step[Any]) -> np.dtype:
+def _rest(step: exchange.Step) -> np.dtype:
     """Returns the type of what a row holds besides its key."""
     names = [name for name in step.dtype.names or () if name not in step.order]
     return np.dtype([(name, step.dtype[name]) for name in names])
 
 
-def _rest_of(step: exchange.Step[Any], rows: np.ndarray) -> np.ndarray:
+def _rest_of(step: exchange.Step, rows: np.ndarray) -> np.ndarray:
     rest = np.empty(len(rows), _rest(step))
     for name in rest.dtype.names or ():
         rest[name] = rows[name]
     return np.frombuffer(rest.tobytes(), np.uint8).reshape(len(rows), -1)
 
 
-def _rows_of(
-    step: exchange.Step[Any], keys: list[bytes], rest: list[bytes]
-) -> np.ndarray:
+def _rows_of(step: exchange.Step, keys: list[bytes], rest: list[bytes]) -> np.ndarray:
     rows = np.empty(len(keys), step.dtype)
     sorted_by = [(name, step.dtype[name].newbyteorder(">")) for name in step.order]
     for source, dtype in ((keys, np.dtype(sorted_by)), (rest, _rest(step))):
@@ -156,7 +152,7 @@ def _split(matrix: np.ndarray) -> list[bytes]:
     return [content[i * width : (i + 1) * width] for i in range(len(matrix))]
 
 
-def _edge(step: exchange.Step[Any], bound: exchange.Bound) -> bytes:
+def _edge(step: exchange.Step, bound: exchange.Bound) -> bytes:
     edge = b""
     for name, value in zip(step.order, bound, strict=False):
         width = step.dtype[name].itemsize

@@ -16,11 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyspark
 
+from data_prep import progress
 from data_prep.engines import engine, exchange, spark_rows
 from lmcodistill import errors
 
 _TOKEN = re.compile(r"lmcodistill-failure:([\w+/=]+):")
-Advance = Callable[[int], None]
 
 
 class Failure(Exception):
@@ -51,7 +51,7 @@ def failure_in(text: str) -> dict[str, Any] | None:
 def run_tasks(
     function: engine.StageFunction[Any],
     probe: pathlib.Path,
-    advance: Advance,
+    advance: progress.Advance,
     report: Callable[[str], None],
     tasks: Iterable[Any],
 ) -> Iterator[None]:
@@ -70,10 +70,10 @@ def run_tasks(
 
 
 def deal_runs(
-    step: exchange.Step[Any],
+    step: exchange.Step,
     edges: spark_rows.Edges,
     probe: pathlib.Path,
-    advance: Advance,
+    advance: progress.Advance,
     batches: Iterable[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
     """Yields the rows of the runs whose numbers come in."""
@@ -87,11 +87,11 @@ def deal_runs(
 
 
 def collect_buckets(
-    step: exchange.Step[Any],
+    step: exchange.Step,
     buckets: Sequence[Any],
     num_partitions: int,
     probe: pathlib.Path,
-    advance: Advance,
+    advance: progress.Advance,
     batches: Iterable[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
     """Lets the buckets of this partition collect their rows, which come sorted."""

@@ -48,8 +48,8 @@ def open_bytes(file: IO[bytes]) -> PlainBytes:
 class DamageError(Exception):
     """Reading cannot go on here; `at_end` says that the file simply stops."""
 
-    def __init__(self, at_end: bool = False):
-        super().__init__()
+    def __init__(self, words: str = "", *, at_end: bool = False):
+        super().__init__(words)
         self.at_end = at_end
 
 
@@ -274,7 +274,7 @@ class GzipBytes(PlainBytes):
 
     def _fail(self, at_end: bool = False) -> NoReturn:
         self._is_broken = True
-        raise DamageError(at_end)
+        raise DamageError(at_end=at_end)
 
     def _find_next_member(self) -> bool:
         self._buffer, self._offset, self._is_broken = b"", 0, False

@@ -11,25 +11,18 @@ looks whole; only whoever downloads it can know its length.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from data_prep import counts as counts_lib
+from data_prep import progress
 from data_prep.reading import archive_bytes
 
 # Others would fill the report with whatever a file makes up.
-_KINDS = frozenset(
-    (
-        "warcinfo",
-        "response",
-        "resource",
-        "request",
-        "metadata",
-        "revisit",
-        "conversion",
-        "continuation",
-    )
-)
+_KINDS = {
+    *("warcinfo", "response", "resource", "request", "metadata", "revisit"),
+    *("conversion", "continuation"),
+}
 
 
 class Record(NamedTuple):
@@ -51,26 +44,26 @@ def read_records(
     counts: counts_lib.Counts,
     *,
     max_record_bytes: int,
-    wanted: frozenset[str],
-    advance: Callable[[int], None],
+    kinds: frozenset[str],
+    advance: progress.Advance,
 ) -> Iterator[Record]:
-    """Yields the complete records of the wanted types.
+    """Yields the complete records of some kinds.
 
     Args:
         path: A WARC or WET file, gzipped or not.
         counts: Counts records per type, damage and truncation.
         max_record_bytes: Records with a longer body are dropped unread.
-        wanted: Values of `WARC-Type` to yield; others are only counted.
+        kinds: Values of `WARC-Type` to yield; others are only counted.
         advance: Called with the bytes of the file read since the last call.
     """
     with open(path, "rb") as file:
         stream = archive_bytes.open_bytes(file)
-        number, told = 0, 0
+        number, advanced = 0, 0
         while True:
             try:
                 if not stream.begin_record():
                     break
-                record = _read_record(stream, counts, max_record_bytes, wanted, number)
+                record = _read_record(stream, counts, max_record_bytes, kinds, number)
             except archive_bytes.DamageError as damage:
                 # A length that reaches beyond the end is no cut file if other
                 # records follow.
@@ -86,35 +79,34 @@ def read_records(
             if record is not None:
                 yield record
             position = stream.position
-            if position - told >= archive_bytes.CHUNK_BYTES:
-                advance(position - told)
-                told = position
-        advance(max(0, path.stat().st_size - told))
+            if position - advanced >= archive_bytes.CHUNK_BYTES:
+                advance(position - advanced)
+                advanced = position
+        advance(max(0, path.stat().st_size - advanced))
 
 
 def _read_record(
     stream: archive_bytes.PlainBytes,
     counts: counts_lib.Counts,
     max_record_bytes: int,
-    wanted: frozenset[str],
+    kinds: frozenset[str],
     number: int,
 ) -> Record | None:
-    """Reads the record that begins here; returns it if it is wanted."""
+    """Reads the record that begins here; returns it if it is of `kinds`."""
     headers = _fields(stream.header())
     length = headers.get("content-length", "")
     if not (length.isascii() and length.isdigit() and len(length) < 20):
         raise archive_bytes.DamageError
     kind = headers.get("warc-type", "").lower()
-    is_wanted = kind in wanted
     is_small = int(length) <= max_record_bytes
     body = b""
-    if is_wanted and is_small:
+    if kind in kinds and is_small:
         body = stream.read(int(length))
     else:
         stream.skip(int(length))
     stream.end_body()
     counts.records[kind if kind in _KINDS else "other"] += 1
-    if not is_wanted:
+    if kind not in kinds:
         return None
     if not is_small:
         counts.drop("record_too_large")

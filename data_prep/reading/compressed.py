@@ -22,12 +22,8 @@ _CHUNK = 64 << 10
 _MAX_OUTPUT = 256 << 10
 
 
-class DamageError(Exception):
-    """The compressed data is damaged, or a bomb."""
-
-
-# What reading a damaged file raises; EOFError means that it is cut.
-DAMAGE = (EOFError, DamageError)
+# What reading a damaged file, or a bomb, raises; EOFError means that it is cut.
+DAMAGE = (EOFError, archive_bytes.DamageError)
 
 
 class _Gunzip:
@@ -105,7 +101,8 @@ class Reader(io.RawIOBase):
             block = self._decompress(min(len(buffer), _MAX_OUTPUT))
             self._budget -= len(block)
             if self._budget < 0:
-                raise DamageError(f"over {archive_bytes.MAX_FILE_RATIO} times the file")
+                ratio = archive_bytes.MAX_FILE_RATIO
+                raise archive_bytes.DamageError(f"over {ratio} times the file")
         buffer[: len(block)] = block
         return len(block)
 
@@ -122,7 +119,7 @@ class Reader(io.RawIOBase):
             try:
                 block = self._inner.decompress(given, max_length)
             except (OSError, zlib.error, lzma.LZMAError) as error:
-                raise DamageError(str(error)) from error
+                raise archive_bytes.DamageError(str(error)) from error
             if self._inner.eof:
                 self._input, self._inner = self._inner.unused_data, None
         return block

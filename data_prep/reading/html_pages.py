@@ -20,7 +20,7 @@ _HEADER = (
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 
 
-class Extracted(NamedTuple):
+class PageText(NamedTuple):
     """The text, or why there is none.
 
     Attributes:
@@ -32,7 +32,7 @@ class Extracted(NamedTuple):
     reason: str | None
 
 
-def extract_text(body: bytes, *, main_content: bool, max_bytes: int) -> Extracted:
+def extract_text(body: bytes, *, main_content: bool, max_bytes: int) -> PageText:
     """Returns the text of a `response` record.
 
     Args:
@@ -41,7 +41,7 @@ def extract_text(body: bytes, *, main_content: bool, max_bytes: int) -> Extracte
         max_bytes: Pages that are longer once decoded are dropped.
     """
     if not body.startswith(b"HTTP/"):
-        return Extracted("", "not_http")
+        return PageText("", "not_http")
     try:
         return _extract_text(body, main_content, max_bytes, decode="all")
     except OSError:
@@ -50,7 +50,7 @@ def extract_text(body: bytes, *, main_content: bool, max_bytes: int) -> Extracte
     try:
         return _extract_text(body, main_content, max_bytes, decode="none")
     except OSError:
-        return Extracted("", "unreadable_page")
+        return PageText("", "unreadable_page")
 
 
 def _extract_text(
@@ -59,18 +59,18 @@ def _extract_text(
     max_bytes: int,
     *,
     decode: Literal["all", "none"],
-) -> Extracted:
+) -> PageText:
     # A header of our own: the record's may lack what FastWARC goes by.
     stream = io.BytesIO(_HEADER % len(body) + body + b"\r\n\r\n")
     for response in warc.ArchiveIterator(stream, parse_http=True, auto_decode=decode):
         if response.http_headers.status_code != 200:
-            return Extracted("", "not_status_200")
+            return PageText("", "not_status_200")
         kind = (response.http_content_type or "").lower()
         if kind not in (*_HTML_TYPES, "text/plain"):
-            return Extracted("", "not_html")
+            return PageText("", "not_html")
         content = response.reader.read(max_bytes + 1)
         if len(content) > max_bytes:
-            return Extracted("", "record_too_large")
+            return PageText("", "record_too_large")
         if decode == "none" and not content.lstrip().startswith(b"<"):
             break
         charset = response.http_charset or encoding.detect_encoding(
@@ -79,5 +79,5 @@ def _extract_text(
         text = encoding.bytes_to_str(content, charset or "utf-8")
         if kind in _HTML_TYPES:
             text = html2text.extract_plain_text(text, main_content=main_content)
-        return Extracted(text, None)
-    return Extracted("", "unreadable_page")
+        return PageText(text, None)
+    return PageText("", "unreadable_page")

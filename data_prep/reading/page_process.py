@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 
+from data_prep import lifetime
 from data_prep.reading import html_pages
 from lmcodistill import errors
 
@@ -40,13 +41,7 @@ _CRASHES = {
 }
 
 # By process id: a forked process must not talk to its parent's.
-_readers: dict[int, "_Reader"] = {}
-_spent_seconds = 0.0
-
-
-def cpu_seconds() -> float:
-    """Returns the CPU seconds that pages took so far, in the processes of this one."""
-    return _spent_seconds
+_processes: dict[int, "_PageProcess"] = {}
 
 
 def extract_text(
@@ -55,7 +50,7 @@ def extract_text(
     main_content: bool,
     max_bytes: int,
     max_seconds: float = MAX_SECONDS,
-) -> html_pages.Extracted:
+) -> html_pages.PageText:
     """Does what `html_pages.extract_text` does, whatever the page holds.
 
     Args:
@@ -67,29 +62,28 @@ def extract_text(
     Raises:
         DataError: the process was killed from outside, twice.
     """
-    global _spent_seconds
     request = _REQUEST.pack(main_content, max_bytes, max_seconds, len(body)) + body
     for _ in range(2):
-        reader = _readers.get(os.getpid())
+        reader = _processes.get(os.getpid())
         if reader is None:
-            reader = _readers[os.getpid()] = _Reader()
+            reader = _processes[os.getpid()] = _PageProcess()
         try:
             answer = reader.ask(request)
         except BaseException:
             # Its answer would be taken for that of the next page.
-            del _readers[os.getpid()]
+            del _processes[os.getpid()]
             raise
         if answer is not None:
-            _spent_seconds += answer[0]
+            lifetime.add_helper_seconds(answer[0])
             reason, _, text = answer[1].partition(b"\n")
-            return html_pages.Extracted(text.decode(), reason.decode() or None)
-        del _readers[os.getpid()]
+            return html_pages.PageText(text.decode(), reason.decode() or None)
+        del _processes[os.getpid()]
         status = reader.wait()
         if status == -signal.SIGPROF:
-            _spent_seconds += max_seconds
-            return html_pages.Extracted("", "slow_page")
+            lifetime.add_helper_seconds(max_seconds)
+            return html_pages.PageText("", "slow_page")
         if status > 0 or -status in _CRASHES:
-            return html_pages.Extracted("", "unreadable_page")
+            return html_pages.PageText("", "unreadable_page")
     raise errors.DataError(
         f"The process that reads HTML pages was killed twice (signal {-status}), "
         "probably for want of memory. Run the same command again with a lower "
@@ -97,7 +91,7 @@ def extract_text(
     )
 
 
-class _Reader:
+class _PageProcess:
     """The process, as seen from outside."""
 
     def __init__(self) -> None:
@@ -143,7 +137,7 @@ class _Reader:
 
 @atexit.register
 def _end() -> None:
-    reader = _readers.pop(os.getpid(), None)
+    reader = _processes.pop(os.getpid(), None)
     if reader is not None:
         reader.wait()
 

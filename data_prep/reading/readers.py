@@ -1,15 +1,17 @@
 """From an input file to documents, whatever kind of file it is.
 
-A reader yields documents and counts in the file's counts whatever is none. It
-raises for no content: a damaged file costs a counter, and the complete records
-before (and, in archives, behind) the damage are yielded.
+A reader yields documents and counts whatever is none. It raises for no content:
+a damaged file costs a counter, and the complete records before (and, in archives,
+behind) the damage are yielded. The tables at the end name the readers.
 """
 
+import dataclasses
 import io
 import json
 import pathlib
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from data_prep import counts as counts_lib
 from data_prep import documents, progress
@@ -22,7 +24,50 @@ _TITLE = re.compile(r"= [^=].* =$")
 _READ_KINDS = frozenset({"response", "conversion", "warcinfo"})
 _IS_PART_OF = re.compile(rb"^isPartOf:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
-Advance = Callable[[int], None]
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """An input file that is being read.
+
+    Attributes:
+        path: Where it is.
+        name: What ids, manifests and reports call it.
+        settings: What a document of a text file is, field names, size limits.
+        counts: Counts whatever is not yielded.
+        advance: Called with the bytes of the file read since the last call.
+    """
+
+    path: pathlib.Path
+    name: str
+    settings: prep.Prep
+    counts: counts_lib.Counts
+    advance: progress.Advance
+
+    def document(self, name: str, text: str, **fields: Any) -> documents.Document:
+        """Returns a document of this file, cleaned.
+
+        Args:
+            name: Tells it from the other documents of the file.
+            text: Its text.
+            **fields: Other fields of `Document`.
+        """
+        return documents.Document(
+            id=documents.make_id(self.name, name),
+            text=documents.clean(text),
+            source=self.name,
+            **fields,
+        )
+
+    def lines(self) -> Iterator[bytes]:
+        """Yields the lines of the file; see `read_lines`."""
+        return read_lines(
+            self.path, self.settings.max_record_bytes, self.counts, self.advance
+        )
+
+    def text_lines(self) -> Iterator[str]:
+        """Yields the lines of the file as text."""
+        for line in self.lines():
+            yield line.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
 def read_documents(
@@ -30,27 +75,34 @@ def read_documents(
     source: str,
     settings: prep.Prep,
     counts: counts_lib.Counts,
-    advance: Advance,
+    advance: progress.Advance,
 ) -> Iterator[documents.Document]:
-    """Yields the documents of a file, cleaned.
-
-    Args:
-        path: The file.
-        source: Its name in ids, manifests and reports.
-        settings: What a document of a text file is, field names, size limits.
-        counts: Counts whatever is not yielded.
-        advance: Called with the bytes of the file read since the last call.
-    """
+    """Yields the documents of a file, cleaned; see `Source` for the arguments."""
     kind = kind_of(path)
-    if kind == "warc":
-        yield from _archive(path, source, settings, counts, advance)
-    elif kind == "jsonl":
-        yield from _json_lines(path, source, settings, counts, advance)
-    elif kind == "text":
-        yield from _plain_text(path, source, settings, counts, advance)
-    else:
+    if kind in _NOTES:
         counts.note = _NOTES[kind]
         advance(path.stat().st_size)
+        return
+    yield from READERS[kind](Source(path, source, settings, counts, advance))
+
+
+def read_pretokenized(
+    path: pathlib.Path,
+    source: str,
+    settings: prep.Prep,
+    counts: counts_lib.Counts,
+    advance: progress.Advance,
+) -> Iterator[documents.Document]:
+    """Yields every line or every article of a text that comes tokenized.
+
+    Nothing is dropped, blank lines included: a line end is a token that the
+    literature counts. See `Source` for the arguments.
+    """
+    file = Source(path, source, settings, counts, advance)
+    lines = (" ".join(line.split()) for line in file.text_lines())
+    cut = PRETOKENIZED_CUTTERS[settings.pretokenized_documents]
+    for number, text in enumerate(cut(lines)):
+        yield file.document(str(number), text)
 
 
 _NOTES = {
@@ -99,21 +151,24 @@ def kind_of(path: pathlib.Path) -> str:
 
 
 def read_lines(
-    path: pathlib.Path, max_bytes: int, counts: counts_lib.Counts, advance: Advance
+    path: pathlib.Path,
+    max_bytes: int,
+    counts: counts_lib.Counts,
+    advance: progress.Advance,
 ) -> Iterator[bytes]:
     """Yields the lines of a file without their ends, up to any damage.
 
     A line over `max_bytes` is dropped and counted.
     """
-    told, unseen = 0, 0
+    advanced, unseen = 0, 0
     with compressed.Reader(path) as raw, io.BufferedReader(raw) as stream:
         try:
             while line := stream.readline(max_bytes + 1):
                 unseen += len(line)
                 if unseen > _ADVANCE_BYTES:
                     position, unseen = raw.position(), 0
-                    advance(position - told)
-                    told = position
+                    advance(position - advanced)
+                    advanced = position
                 if len(line) > max_bytes and not line.endswith(b"\n"):
                     while line and not line.endswith(b"\n"):
                         line = stream.readline(1 << 20)
@@ -124,34 +179,29 @@ def read_lines(
             counts.truncated = True
         except compressed.DAMAGE:
             counts.damaged += 1
-    advance(max(0, path.stat().st_size - told))
+    advance(max(0, path.stat().st_size - advanced))
 
 
-def _archive(
-    path: pathlib.Path,
-    source: str,
-    settings: prep.Prep,
-    counts: counts_lib.Counts,
-    advance: Advance,
-) -> Iterator[documents.Document]:
-    if path.stat().st_size == 0:
+def _archive(source: Source) -> Iterator[documents.Document]:
+    counts, settings = source.counts, source.settings
+    if source.path.stat().st_size == 0:
         return
     for record in archives.read_records(
-        path,
+        source.path,
         counts,
         max_record_bytes=settings.max_record_bytes,
-        wanted=_READ_KINDS,
-        advance=advance,
+        kinds=_READ_KINDS,
+        advance=source.advance,
     ):
         headers = record.headers
-        if headers["warc-type"].lower() == "warcinfo":
-            if found := _IS_PART_OF.search(record.body):
-                counts.crawl = progress.printable(found[1].decode("utf-8", "replace"))[
-                    :80
-                ]
+        kind = headers["warc-type"].lower()
+        if kind == "warcinfo":
+            if declared := _IS_PART_OF.search(record.body):
+                crawl = declared[1].decode("utf-8", "replace")
+                counts.crawl = progress.printable(crawl)[:80]
             continue
         url = headers.get("warc-target-uri", "").strip("<> ")
-        if headers["warc-type"].lower() == "conversion":
+        if kind == "conversion":
             text, reason = record.body.decode("utf-8", "replace"), None
         else:
             text, reason = page_process.extract_text(
@@ -162,19 +212,17 @@ def _archive(
         if reason is not None:
             counts.drop(reason)
             continue
-        name = headers.get("warc-record-id") or f"{url}#{record.number}"
-        yield documents.Document(
-            id=documents.make_id(source, name),
-            text=documents.clean(text).strip("\n"),
+        yield source.document(
+            headers.get("warc-record-id") or f"{url}#{record.number}",
+            text.strip("\r\n"),
             url=progress.printable(url),
             language=_first_language(headers),
-            source=source,
             is_web=True,
         )
     if counts.records and not counts.read:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.records.items()))
         counts.note = f"has no page: its records are {kinds}"
-        if counts.records["metadata"] and ".wat" in path.name:
+        if counts.records["metadata"] and ".wat" in source.path.name:
             counts.note = (
                 "is a WAT file (metadata of pages, no text) and was ignored; give "
                 "the WET or WARC file of the same crawl"
@@ -187,83 +235,29 @@ def _first_language(headers: dict[str, str]) -> str:
     return first if _LANGUAGE_TAG.fullmatch(first) else ""
 
 
-def _json_lines(
-    path: pathlib.Path,
-    source: str,
-    settings: prep.Prep,
-    counts: counts_lib.Counts,
-    advance: Advance,
-) -> Iterator[documents.Document]:
-    lines = read_lines(path, settings.max_record_bytes, counts, advance)
-    for number, line in enumerate(lines):
+def _json_lines(source: Source) -> Iterator[documents.Document]:
+    settings = source.settings
+    for number, line in enumerate(source.lines()):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
-            counts.drop("bad_json")
+            source.counts.drop("bad_json")
             continue
         text = value.get(settings.jsonl_text_field) if isinstance(value, dict) else None
         if not isinstance(text, str):
-            counts.drop("no_text_field")
+            source.counts.drop("no_text_field")
             continue
         url = value.get(settings.jsonl_url_field)
-        yield documents.Document(
-            id=documents.make_id(source, str(number)),
-            text=documents.clean(text),
-            url=progress.printable(url) if isinstance(url, str) else "",
-            source=source,
-        )
+        url = progress.printable(url) if isinstance(url, str) else ""
+        yield source.document(str(number), text, url=url)
 
 
-def _text_of(line: bytes) -> str:
-    return line.decode("utf-8", "replace").removeprefix("\ufeff")
-
-
-def _plain_text(
-    path: pathlib.Path,
-    source: str,
-    settings: prep.Prep,
-    counts: counts_lib.Counts,
-    advance: Advance,
-) -> Iterator[documents.Document]:
-    raw = read_lines(path, settings.max_record_bytes, counts, advance)
-    lines = map(_text_of, raw)
-    if settings.text_documents == "sections":
-        texts = sections(lines, settings.text_section_bytes)
-    elif settings.text_documents == "lines":
-        texts = (line for line in lines if line.strip())
-    else:
-        texts = _whole(lines, settings.max_record_bytes, counts)
-    for number, text in enumerate(texts):
-        yield documents.Document(
-            id=documents.make_id(source, str(number)),
-            text=documents.clean(text),
-            source=source,
-        )
-
-
-def read_pretokenized(
-    path: pathlib.Path,
-    source: str,
-    settings: prep.Prep,
-    counts: counts_lib.Counts,
-    advance: Advance,
-) -> Iterator[documents.Document]:
-    """Yields every line or every article of a text that comes tokenized.
-
-    Nothing is dropped, blank lines included: a line end is a token that the
-    literature counts.
-    """
-    raw = read_lines(path, settings.max_record_bytes, counts, advance)
-    lines = (" ".join(_text_of(line).split()) for line in raw)
-    as_articles = settings.pretokenized_documents == "articles"
-    for number, text in enumerate(_articles(lines) if as_articles else lines):
-        yield documents.Document(
-            id=documents.make_id(source, str(number)),
-            text=documents.clean(text),
-            source=source,
-        )
+def _plain_text(source: Source) -> Iterator[documents.Document]:
+    cut = TEXT_CUTTERS[source.settings.text_documents]
+    for number, text in enumerate(cut(source)):
+        yield source.document(str(number), text)
 
 
 def _articles(lines: Iterator[str]) -> Iterator[str]:
@@ -301,16 +295,39 @@ def sections(lines: Iterator[str], section_bytes: int) -> Iterator[str]:
         yield text
 
 
-def _whole(
-    lines: Iterator[str], max_bytes: int, counts: counts_lib.Counts
-) -> Iterator[str]:
+def _sections(source: Source) -> Iterator[str]:
+    return sections(source.text_lines(), source.settings.text_section_bytes)
+
+
+def _full_lines(source: Source) -> Iterator[str]:
+    return (line for line in source.text_lines() if line.strip())
+
+
+def _whole_file(source: Source) -> Iterator[str]:
     whole: list[str] = []
-    size = 0
-    for line in lines:
+    size, max_bytes = 0, source.settings.max_record_bytes
+    for line in source.text_lines():
         size += len(line) + 1
         if size <= max_bytes:
             whole.append(line)
     if size > max_bytes:
-        counts.drop("record_too_large")
+        source.counts.drop("record_too_large")
     elif whole:
         yield "\n".join(whole)
+
+
+READERS: dict[str, Callable[[Source], Iterator[documents.Document]]] = {
+    "warc": _archive,
+    "jsonl": _json_lines,
+    "text": _plain_text,
+}
+# What `Prep.text_documents` and `Prep.pretokenized_documents` name.
+TEXT_CUTTERS: dict[str, Callable[[Source], Iterator[str]]] = {
+    "sections": _sections,
+    "lines": _full_lines,
+    "files": _whole_file,
+}
+PRETOKENIZED_CUTTERS: dict[str, Callable[[Iterator[str]], Iterator[str]]] = {
+    "lines": iter,
+    "articles": _articles,
+}

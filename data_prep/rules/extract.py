@@ -6,17 +6,19 @@ documents in parts of bounded size, and the file's counts.
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import pathlib
-from collections.abc import Callable
-from typing import IO
+from collections.abc import Callable, Iterator
+from typing import IO, NamedTuple
 
 from data_prep import counts as counts_lib
-from data_prep import documents, profile, work
+from data_prep import documents, profile, progress, work
 from data_prep.reading import readers
 from data_prep.rules import filters, paragraph_ids
 from lmcodistill import errors
-from lmcodistill.settings import filtering, paragraphs, prep
+from lmcodistill.settings import filtering, prep
+from lmcodistill.settings import paragraphs as paragraph_settings
 
 # Bounds the memory of every later stage; no output depends on it.
 PART_BYTES = 32 << 20
@@ -25,7 +27,7 @@ _SAMPLE_CHARACTERS = 2_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class ReadTask:
     """One input file to read.
 
     Attributes:
@@ -34,10 +36,9 @@ class Task:
         source: Its name in ids, manifests and reports.
         root: The work folder.
         settings: How to cut documents out of it.
-        rules: What to keep; None keeps everything, one document per line or
-            article, as pre-tokenized text wants it.
-        paragraph_list: How the list of paragraphs counts that is kept in place of
-            what the rules let pass; None where there is no list.
+        rules: What to keep of it, if its kind is `documents`.
+        kind: What its documents are and which of them are kept: see `KINDS`.
+        paragraphs: How a list's paragraphs count, if its kind is `paragraph_list`.
     """
 
     file: int
@@ -45,8 +46,9 @@ class Task:
     source: str
     root: pathlib.Path
     settings: prep.Prep
-    rules: filtering.Rules | None
-    paragraph_list: paragraphs.ParagraphList | None = None
+    rules: filtering.Rules
+    kind: str = "documents"
+    paragraphs: paragraph_settings.ParagraphList = paragraph_settings.ParagraphList()
 
     @property
     def marker(self) -> pathlib.Path:
@@ -55,6 +57,39 @@ class Task:
     @property
     def size(self) -> int:
         return self.path.stat().st_size
+
+
+Judge = Callable[[documents.Document], filters.Decision]
+
+
+class Kind(NamedTuple):
+    """How a file is read.
+
+    Attributes:
+        read: Yields its documents.
+        judge: Returns what decides about them, in their order.
+    """
+
+    read: Callable[..., Iterator[documents.Document]]
+    judge: Callable[[ReadTask, counts_lib.Counts], Judge]
+
+
+KINDS = {
+    "documents": Kind(
+        readers.read_documents,
+        lambda task, _: functools.partial(filters.judge, rules=task.rules),
+    ),
+    "paragraph_list": Kind(
+        readers.read_documents,
+        lambda task, counts: paragraph_ids.Chooser(
+            task.root, task.file, task.paragraphs, counts
+        ),
+    ),
+    "pretokenized": Kind(
+        readers.read_pretokenized,
+        lambda *_: lambda document: filters.Decision(None, document.text, ""),
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,49 +113,43 @@ class Extracted:
     parts: tuple[work.Part, ...]
 
 
-def extract(task: Task, advance: Callable[[int], None]) -> None:
-    """Runs the task and writes its marker.
+def extract(task: ReadTask, advance: progress.Advance) -> None:
+    """Runs the task and writes its commit file.
 
     Raises:
         DataError: the file cannot be opened.
     """
     counts, shape = counts_lib.Counts(), profile.Profile()
-    folder = work.WorkFolder(task.root)
+    folder, kind = work.WorkFolder(task.root), KINDS[task.kind]
+    judge = kind.judge(task, counts)
+    writer = _PartWriter(folder, task.file)
+    samples = collections.Counter[str]()
     try:
-        if task.rules is None:
-            found = readers.read_pretokenized(
-                task.path, task.source, task.settings, counts, advance
-            )
-        else:
-            found = readers.read_documents(
-                task.path, task.source, task.settings, counts, advance
-            )
-        judge = _judge_of(task, counts)
-        writer = _PartWriter(folder, task.file)
-        samples = collections.Counter[str]()
+        file = kind.read(task.path, task.source, task.settings, counts, advance)
         with work.writing(folder.dropped(task.file)) as dropped:
-            for number, document in enumerate(found):
+            for number, document in enumerate(file):
                 document = dataclasses.replace(document, number=number)
-                verdict = judge(document)
-                shape.find(verdict.language)
-                if verdict.reason is None:
-                    size = writer.write(document, verdict)
-                    counts.keep(size, verdict.language)
-                    counts.masked.update(verdict.masked)
+                decision = judge(document)
+                shape.find(decision.language)
+                if decision.reason is None:
+                    size = writer.write(document, decision)
+                    counts.keep(size, decision.language)
+                    counts.masked.update(decision.masked)
                     shape.keep(size, document.url)
                     continue
-                counts.drop(verdict.reason)
-                samples[verdict.reason] += 1
-                if samples[verdict.reason] <= task.settings.dropped_samples:
-                    _write_sample(dropped, document, verdict)
+                counts.drop(decision.reason)
+                samples[decision.reason] += 1
+                if samples[decision.reason] <= task.settings.dropped_samples:
+                    _write_sample(dropped, document, decision)
         parts = writer.close()
-        with open(task.path, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with open(task.path, "rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     except PermissionError as error:
         raise errors.DataError(
             f"{task.path} cannot be read: {error.strerror}. Make it readable, or "
             "leave it out of --input."
         ) from error
+    # `tally` is the older name of the counts.
     marker = {
         "source": task.source,
         "bytes": task.path.stat().st_size,
@@ -147,26 +176,14 @@ def read_result(folder: work.WorkFolder, file: int) -> Extracted | None:
     )
 
 
-def _judge_of(
-    task: Task, counts: counts_lib.Counts
-) -> Callable[[documents.Document], filters.Verdict]:
-    """Returns what decides about the documents of the task, in their order."""
-    if task.paragraph_list is not None:
-        return paragraph_ids.Chooser(task.root, task.file, task.paragraph_list, counts)
-    rules = task.rules
-    if rules is None:
-        return lambda document: filters.Verdict(None, document.text, "")
-    return lambda document: filters.judge(document, rules)
-
-
 def _write_sample(
-    file: IO[bytes], document: documents.Document, verdict: filters.Verdict
+    file: IO[bytes], document: documents.Document, decision: filters.Decision
 ) -> None:
     sample = {
-        "reason": verdict.reason,
+        "reason": decision.reason,
         "source": document.source,
         "url": document.url,
-        "text": verdict.text[:_SAMPLE_CHARACTERS],
+        "text": decision.text[:_SAMPLE_CHARACTERS],
     }
     file.write(work.dump(sample).encode() + b"\n")
 
@@ -180,10 +197,10 @@ class _PartWriter:
         self._lines: list[bytes] = []
         self._size = 0
 
-    def write(self, document: documents.Document, verdict: filters.Verdict) -> int:
+    def write(self, document: documents.Document, decision: filters.Decision) -> int:
         """Keeps a document; returns the bytes of its text."""
         kept = dataclasses.replace(
-            document, text=verdict.text, language=verdict.language
+            document, text=decision.text, language=decision.language
         )
         line = kept.to_json().encode() + b"\n"
         self._lines.append(line)

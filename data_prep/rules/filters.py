@@ -1,13 +1,14 @@
-"""Decides which documents are worth training on.
+"""Decides which documents are worth training on: `RULES` has the rules in order.
 
-A rule is a pure function of a document that returns why the document must go,
-or None to let it stay. The reason is a stable snake_case word: it is a counter
-in `report.json`. Rules are ordered cheap to dear; each has a module.
+A rule looks at a page, may change its text, and returns why the page must go, or
+None to let it stay. The reason is a stable snake_case word: it is a counter in
+`report.json`. Cheap rules come first; each has a module.
 """
 
 import collections
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from data_prep import documents
 from data_prep.rules import (
@@ -23,8 +24,8 @@ from data_prep.rules import (
 from lmcodistill.settings import filtering
 
 
-class Verdict(NamedTuple):
-    """What became of a document.
+class Decision(NamedTuple):
+    """What becomes of a document.
 
     Attributes:
         reason: Why it must go, or None.
@@ -40,7 +41,19 @@ class Verdict(NamedTuple):
     masked: collections.Counter[str] = collections.Counter()
 
 
-def judge(document: documents.Document, rules: filtering.Rules) -> Verdict:
+@dataclasses.dataclass
+class Page:
+    """A document on its way through the rules; see `Decision`."""
+
+    document: documents.Document
+    text: str
+    language: str = ""
+    masked: collections.Counter[str] = dataclasses.field(
+        default_factory=collections.Counter
+    )
+
+
+def judge(document: documents.Document, rules: filtering.Rules) -> Decision:
     """Applies every rule that is meant for this document.
 
     Raises:
@@ -48,47 +61,62 @@ def judge(document: documents.Document, rules: filtering.Rules) -> Verdict:
         UsageError: a language must be identified and the packages are missing.
     """
     if not document.text or document.text.isspace():
-        return Verdict("empty", document.text, "")
-    reason = hosts.drop_reason(document.url, rules.urls.blocked_hosts)
-    if reason is not None:
-        return Verdict(reason, document.text, "")
+        return Decision("empty", document.text, "")
+    page = Page(document, document.text)
+    for name, rule in RULES:
+        settings = getattr(rules, name)
+        scope = getattr(settings, "apply_to", "all")
+        if scope == "all" or (scope == "web" and document.is_web):
+            reason = rule(page, settings)
+            if reason is not None:
+                return Decision(reason, page.text, page.language)
+    return Decision(None, page.text, page.language, page.masked)
+
+
+def _declared_language(page: Page, rule: filtering.LanguageRule) -> str | None:
     # What the source declares costs nothing to look at; the model comes late.
-    language = ""
-    if document.language:
-        reason, language = languages.drop_reason(document, rules.language)
-        if reason is not None:
-            return Verdict(reason, document.text, language)
-    text, reason = _clean(document, rules)
-    if reason is not None:
-        return Verdict(reason, text, language)
-    if not document.language or rules.language.check_declared:
-        rest = dataclasses.replace(document, text=text, language="")
-        reason, language = languages.drop_reason(rest, rules.language)
-        if reason is not None:
-            return Verdict(reason, text, language)
-    if rules.gopher.repetition and _applies(rules.gopher.apply_to, document):
-        reason = repetition.drop_reason(text)
-        if reason is not None:
-            return Verdict(reason, text, language)
-    text, masked = masking.mask(text, rules.masking)
-    return Verdict(None, text, language, masked)
+    if not page.document.language:
+        return None
+    reason, page.language = languages.drop_reason(page.document, rule)
+    return reason
 
 
-def _clean(
-    document: documents.Document, rules: filtering.Rules
-) -> tuple[str, str | None]:
-    """Applies the rules of length and form; returns what is left, and why not."""
-    text, reason = document.text, None
-    if _applies(rules.lengths.apply_to, document):
-        text, reason = lengths.clean(text, rules.lengths, is_web=document.is_web)
-    if reason is None and _applies(rules.c4.apply_to, document):
-        text, reason = c4.clean(text, rules.c4)
-    if reason is None and _applies(rules.gopher.apply_to, document):
-        reason = gopher.drop_reason(text, rules.gopher)
-    if reason is None and _applies(rules.fineweb.apply_to, document):
-        reason = fineweb.drop_reason(text, rules.fineweb)
-    return text, reason
+def _identified_language(page: Page, rule: filtering.LanguageRule) -> str | None:
+    if page.document.language and not rule.check_declared:
+        return None
+    rest = dataclasses.replace(page.document, text=page.text, language="")
+    reason, page.language = languages.drop_reason(rest, rule)
+    return reason
 
 
-def _applies(scope: str, document: documents.Document) -> bool:
-    return scope == "all" or (scope == "web" and document.is_web)
+def _lengths(page: Page, rules: filtering.LengthRules) -> str | None:
+    page.text, reason = lengths.clean(page.text, rules, is_web=page.document.is_web)
+    return reason
+
+
+def _c4(page: Page, rules: filtering.C4Rules) -> str | None:
+    page.text, reason = c4.clean(page.text, rules)
+    return reason
+
+
+def _repetition(page: Page, rules: filtering.GopherRules) -> str | None:
+    return repetition.drop_reason(page.text) if rules.repetition else None
+
+
+def _masking(page: Page, settings: filtering.Masking) -> None:
+    page.text, page.masked = masking.mask(page.text, settings)
+
+
+# In order, by the field of `filtering.Rules` that has their settings. Settings
+# with `apply_to` say which documents the rule is meant for.
+RULES: tuple[tuple[str, Callable[[Page, Any], str | None]], ...] = (
+    ("urls", lambda page, rules: hosts.drop_reason(page.document.url, rules)),
+    ("language", _declared_language),
+    ("lengths", _lengths),
+    ("c4", _c4),
+    ("gopher", lambda page, rules: gopher.drop_reason(page.text, rules)),
+    ("fineweb", lambda page, rules: fineweb.drop_reason(page.text, rules)),
+    ("language", _identified_language),
+    ("gopher", _repetition),
+    ("masking", _masking),
+)

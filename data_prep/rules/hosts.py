@@ -15,21 +15,22 @@ import numpy as np
 from data_prep import documents
 from data_prep.reading import compressed
 from lmcodistill import errors
+from lmcodistill.settings import filtering
 
 
-def drop_reason(url: str, blocked_hosts: str) -> str | None:
+def drop_reason(url: str, rules: filtering.UrlRules) -> str | None:
     """Returns `blocked_url` if the page's host, or one above it, is on the list.
 
     Args:
         url: The page's address; empty for what is no page.
-        blocked_hosts: The list's file; empty for none.
+        rules: Which list; it may be none.
 
     Raises:
         DataError: the list cannot be read.
     """
-    if not url or not blocked_hosts:
+    if not url or not rules.blocked_hosts:
         return None
-    listed = _load(blocked_hosts)
+    listed = _load(rules.blocked_hosts)
     keys = np.array(
         [_key(name) for name in _with_parents(documents.host_of(url))], np.uint64
     )

@@ -82,16 +82,15 @@ def drop_reason(
     """Returns why the document must go, or None, and the language it is in."""
     if not rule.language:
         return None, to_iso_639_3(document.language)
-    wanted = to_iso_639_3(rule.language)
     if document.language:
-        found, score = to_iso_639_3(document.language), 1.0
+        language, score = to_iso_639_3(document.language), 1.0
     else:
-        found, score = identify(document.text)
-    if found != wanted:
-        return "other_language", found
+        language, score = identify(document.text)
+    if language != to_iso_639_3(rule.language):
+        return "other_language", language
     if score < rule.min_score:
-        return "uncertain_language", found
-    return None, found
+        return "uncertain_language", language
+    return None, language
 
 
 @functools.cache

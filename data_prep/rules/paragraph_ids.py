@@ -27,12 +27,11 @@ import pathlib
 import re
 import shutil
 import uuid
-from collections.abc import Callable
 
 import numpy as np
 
 from data_prep import counts as counts_lib
-from data_prep import documents, work
+from data_prep import documents, progress, work
 from data_prep.rules import filters, paragraph_list
 from lmcodistill import errors
 from lmcodistill.settings import paragraphs
@@ -92,7 +91,7 @@ class IndexTask:
         return self.path.stat().st_size
 
 
-def index(task: IndexTask, advance: Callable[[int], None]) -> None:
+def index(task: IndexTask, advance: progress.Advance) -> None:
     """Writes the numbers of each input file and the marker.
 
     Raises:
@@ -111,28 +110,28 @@ def index(task: IndexTask, advance: Callable[[int], None]) -> None:
 
 
 def _take_apart(
-    task: IndexTask, folder: pathlib.Path, advance: Callable[[int], None]
+    task: IndexTask, folder: pathlib.Path, advance: progress.Advance
 ) -> dict[str, int]:
     plan = files.read_json(work.WorkFolder(task.root).plan, max_bytes=1 << 30)
     numbers: dict[str, list[int]] = {}
     for number, source in enumerate(plan["inputs"]):
         numbers.setdefault(key_of(source["name"]), []).append(number)
     rows, first = 0, ""
-    found: set[int] = set()
+    named: set[int] = set()
     for row in paragraph_list.read_rows(task.path, advance):
         rows, first = rows + 1, first or row.name
         for number in numbers.get(key_of(row.name), ()):
             # A file may have several rows, anywhere in the list.
             with open(folder / _ids_name(number), "ab") as file:
                 paragraph_list.decode(row).tofile(file)
-            found.add(number)
-    if not found:
+            named.add(number)
+    if not named:
         raise errors.DataError(
             f"{task.path} names none of the {len(plan['inputs'])} input file(s), such "
             f"as {plan['inputs'][0]['name']!r}; its {rows:,} row(s) name files such "
             f"as {first[:100]!r}. Give the files of that crawl."
         )
-    return {"rows": rows, "files": len(found)}
+    return {"rows": rows, "files": len(named)}
 
 
 def key_of(name: str) -> str:
@@ -168,27 +167,27 @@ class Chooser:
         self._split = SPLITTERS[settings.paragraphs]
         self._joint = "\n\n" if settings.paragraphs == "blocks" else "\n"
         self._next = self._dropped = 0
-        self._tally = counts
+        self._counts = counts
         if len(self._ids):
             counts.paragraphs["not_found"] = len(self._ids)
 
-    def __call__(self, document: documents.Document) -> filters.Verdict:
+    def __call__(self, document: documents.Document) -> filters.Decision:
         """Returns the chosen paragraphs of the next page."""
-        counts = self._tally
+        counts = self._counts
         if counts.damaged or counts.dropped.total() > self._dropped:
             self._dropped += 1
-            return filters.Verdict("paragraph_number_unknown", document.text, "")
-        found = self._split(document.text)
-        start, self._next = self._next, self._next + len(found)
+            return filters.Decision("paragraph_number_unknown", document.text, "")
+        split = self._split(document.text)
+        start, self._next = self._next, self._next + len(split)
         low, high = np.searchsorted(self._ids, (start, self._next))
-        chosen = [found[i - start] for i in self._ids[low:high].tolist()]
+        chosen = [split[i - start] for i in self._ids[low:high].tolist()]
         text = self._joint.join(chosen)
         if not text.strip():
             self._dropped += 1
-            return filters.Verdict("not_in_paragraph_list", document.text, "")
+            return filters.Decision("not_in_paragraph_list", document.text, "")
         counts.paragraphs["found"] += len(chosen)
         counts.paragraphs["not_found"] -= len(chosen)
-        return filters.Verdict(None, text, document.language)
+        return filters.Decision(None, text, document.language)
 
 
 def split_non_blank_lines(text: str) -> list[str]:

@@ -19,11 +19,12 @@ import pathlib
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from data_prep import progress
 from lmcodistill import errors
 
 COLUMNS = ("file name", "encoded_paragraph_list")
@@ -57,7 +58,7 @@ class Row(NamedTuple):
     where: str
 
 
-def read_rows(path: pathlib.Path, advance: Callable[[int], None]) -> Iterator[Row]:
+def read_rows(path: pathlib.Path, advance: progress.Advance) -> Iterator[Row]:
     """Yields the rows of a list.
 
     Args:
@@ -139,9 +140,7 @@ def write(file: IO[str], rows: Iterable[tuple[str, Iterable[int]]]) -> None:
 class _Content(io.RawIOBase):
     """What a file holds uncompressed; an error where no list is that large."""
 
-    def __init__(
-        self, file: IO[bytes], path: pathlib.Path, advance: Callable[[int], None]
-    ):
+    def __init__(self, file: IO[bytes], path: pathlib.Path, advance: progress.Advance):
         magic = file.read(6)
         file.seek(0)
         self._file, self._content, self._path = file, file, path
@@ -149,12 +148,12 @@ class _Content(io.RawIOBase):
             if magic.startswith(start):
                 self._content = unpack(file)
         self._limit = self._left = _FREE_BYTES + _MAX_RATIO * path.stat().st_size
-        self._advance, self._said = advance, 0
+        self._advance, self._advanced = advance, 0
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         content = self._content.read(len(buffer))
         buffer[: len(content)] = content
         self._left -= len(content)
@@ -164,8 +163,8 @@ class _Content(io.RawIOBase):
                 f"{_MAX_RATIO} times its size. No list of paragraphs does; fetch it "
                 "again."
             )
-        self._advance(self._file.tell() - self._said)
-        self._said = self._file.tell()
+        self._advance(self._file.tell() - self._advanced)
+        self._advanced = self._file.tell()
         return len(content)
 
 
@@ -178,14 +177,14 @@ class _Member(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
-        wanted = min(len(buffer), self.left)
-        content = self._stream.read(wanted)
-        if len(content) < wanted:
+    def readinto(self, buffer: Any) -> int:
+        size = min(len(buffer), self.left)
+        content = self._stream.read(size)
+        if len(content) < size:
             raise EOFError("the tar ends in the middle of a file")
-        buffer[:wanted] = content
-        self.left -= wanted
-        return wanted
+        buffer[:size] = content
+        self.left -= size
+        return size
 
 
 def _is_tar(head: bytes) -> bool:

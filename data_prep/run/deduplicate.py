@@ -8,7 +8,7 @@ documents and their ids alone.
 from collections.abc import Mapping, Sequence
 
 from data_prep import work
-from data_prep.duplicates import copies, line_duplicates, signatures, survivors
+from data_prep.duplicates import copies, line_duplicates, signatures
 from data_prep.engines import exchange
 from data_prep.run import stages
 from lmcodistill.settings import deduplication
@@ -34,7 +34,7 @@ def find(
         search = copies.of_lines(folder.root)
         search.make()
         lines = [
-            line_duplicates.Task(
+            line_duplicates.LineTask(
                 number, part, folder.root, part.file // settings.line_group_files
             )
             for number, part in enumerate(parts)
@@ -44,7 +44,7 @@ def find(
     search = copies.of_documents(folder.root)
     search.make()
     documents = [
-        signatures.Task(
+        signatures.SignTask(
             number,
             part,
             folder.root,
@@ -57,17 +57,6 @@ def find(
     with_short = settings.line_group_files > 0
     _search(run, search, len(parts), settings, with_short=with_short)
     return search.count(len(parts))
-
-
-def survivors_of(
-    folder: work.WorkFolder, settings: deduplication.Deduplication
-) -> survivors.Survivors:
-    """Returns the reader of what `find` leaves."""
-    return survivors.Survivors(
-        folder.root,
-        without_copies=settings.is_on,
-        without_lines=settings.line_group_files > 0,
-    )
 
 
 def _search(

@@ -5,21 +5,19 @@ import dataclasses
 import functools
 import os
 import pathlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from data_prep import progress
+from data_prep import lifetime, progress
 from data_prep.engines import engine as engine_lib
 from data_prep.engines import exchange
-from data_prep.reading import page_process
 
 
 class Task(Protocol):
-    """A piece of work over files.
+    """A piece of work over files: a picklable value, the same at every attempt.
 
     Attributes:
-        marker: The file that says that it is done.
+        marker: The commit file, which the stage's function writes last.
         size: Units of work in it, for the display.
     """
 
@@ -30,7 +28,6 @@ class Task(Protocol):
 
 
 TaskT = TypeVar("TaskT", bound=Task)
-BucketT = TypeVar("BucketT", bound=exchange.Bucket)
 
 
 class Stages:
@@ -51,7 +48,7 @@ class Stages:
         tasks: Sequence[TaskT],
         unit: str = "B",
     ) -> None:
-        """Runs `function` on every task without a marker."""
+        """Runs `function` on every task without a commit file."""
         sizes = [task.size for task in tasks]
         is_done = [task.marker.exists() for task in tasks]
         todo = [t for t, done in zip(tasks, is_done, strict=True) if not done]
@@ -61,9 +58,9 @@ class Stages:
         self._count_cpu(name, [task.marker for task in tasks])
 
     def exchange(
-        self, name: str, step: exchange.Step[BucketT], buckets: Sequence[BucketT]
+        self, name: str, step: exchange.Step, buckets: Sequence[exchange.Bucket]
     ) -> None:
-        """Lets every bucket without a marker collect its rows."""
+        """Lets every bucket without a commit file collect its rows."""
         total = exchange.total_bytes(step)
         todo = [bucket for bucket in buckets if not bucket.marker.exists()]
         timed = dataclasses.replace(
@@ -85,21 +82,17 @@ class Stages:
     def _count_cpu(self, name: str, markers: Sequence[pathlib.Path]) -> None:
         spent = 0.0
         for marker in markers:
-            # Killed between a marker and its time, a task has none.
+            # Killed between a commit file and its time, a task has none.
             with contextlib.suppress(OSError, ValueError):
                 spent += float(_time_file(marker).read_text())
         self.cpu_seconds[name] = round(self.cpu_seconds.get(name, 0.0) + spent, 3)
 
 
 def _timed(function: Callable[[Any, Any], None], task: Any, argument: Any) -> None:
-    """Calls a stage's function, and notes the CPU seconds beside its marker."""
-    start = _own_cpu_seconds()
+    """Calls a stage's function, and notes the CPU seconds beside its commit file."""
+    start = lifetime.cpu_seconds()
     function(task, argument)
-    _time_file(task.marker).write_text(f"{_own_cpu_seconds() - start:.3f}")
-
-
-def _own_cpu_seconds() -> float:
-    return time.process_time() + page_process.cpu_seconds()
+    _time_file(task.marker).write_text(f"{lifetime.cpu_seconds() - start:.3f}")
 
 
 def _time_file(marker: pathlib.Path) -> pathlib.Path:

@@ -7,10 +7,15 @@ the file decides.
 """
 
 import dataclasses
+import functools
 import hashlib
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from data_prep import work
+from data_prep.reading import inputs
+from lmcodistill.settings import prep
 from lmcodistill.storage import layout
 
 KEY_END = 1 << 64
@@ -65,9 +70,7 @@ class ByHash:
         if drawn.validation < self.validation_fraction:
             return Place(VALIDATION, drawn.key)
         partition = drawn.partition % self.num_partitions
-        return Place(
-            layout.DataLayout.train_name(partition, self.num_partitions), drawn.key
-        )
+        return Place(train_names(self.num_partitions)[partition], drawn.key)
 
     def key_range(self, split: str) -> tuple[int, int]:
         """Returns the lowest key a split can have, and one above the highest."""
@@ -96,18 +99,70 @@ class ByOrder:
         if self.split != "train":
             return Place(self.split, key)
         partition = key * self.num_partitions // self.num_documents
-        return Place(layout.DataLayout.train_name(partition, self.num_partitions), key)
+        return Place(train_names(self.num_partitions)[partition], key)
 
     def key_range(self, split: str) -> tuple[int, int]:
         """Returns the lowest key of a split, and one above the highest."""
         if self.split != "train":
             return 0, self.num_documents
-        for partition in range(self.num_partitions):
-            if layout.DataLayout.train_name(partition, self.num_partitions) == split:
-                low = -(-partition * self.num_documents // self.num_partitions)
-                high = -(-(partition + 1) * self.num_documents // self.num_partitions)
-                return low, high
-        raise KeyError(split)
+        partition = train_names(self.num_partitions).index(split)
+        low = -(-partition * self.num_documents // self.num_partitions)
+        high = -(-(partition + 1) * self.num_documents // self.num_partitions)
+        return low, high
+
+
+class Splits:
+    """What decides where documents go, known once everything is read.
+
+    Attributes:
+        names: All splits; a split's number is its position here.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[inputs.Input],
+        parts: Sequence[work.Part],
+        settings: prep.Prep,
+    ):
+        self._sources, self._parts, self._settings = sources, parts, settings
+        has_test = any(source.split == TEST for source in sources)
+        train = train_names(settings.num_partitions)
+        self.names = (*train, VALIDATION, *((TEST,) if has_test else ()))
+
+    def place(self, part: work.Part) -> ByHash | ByOrder:
+        """Returns how the documents of a part find their places."""
+        settings = self._settings
+        split = self._sources[part.file].split
+        if split is None:
+            return ByHash(
+                settings.seed, settings.validation_fraction, settings.num_partitions
+            )
+        parts = [other for other in self._parts if other.file == part.file]
+        return ByOrder(
+            split=split,
+            first=sum(other.documents for other in parts[: part.index]),
+            num_documents=sum(other.documents for other in parts),
+            num_partitions=settings.num_partitions,
+        )
+
+    def shard_ranges(self, split: str, tokens: int) -> list[tuple[int, int]]:
+        """Returns the range of places of each shard of a split, in order."""
+        name = "train" if split.startswith("train-") else split
+        part = next(
+            part
+            for part in self._parts
+            if self._sources[part.file].split in (None, name)
+        )
+        low, high = self.place(part).key_range(split)
+        count = -(-tokens // self._settings.shard_tokens)
+        return equal_ranges(low, high, count)
+
+
+@functools.cache
+def train_names(num_partitions: int) -> tuple[str, ...]:
+    """Returns the names of the training splits, in order."""
+    numbers = range(num_partitions)
+    return tuple(layout.DataLayout.train_name(i, num_partitions) for i in numbers)
 
 
 def equal_ranges(low: int, high: int, count: int) -> list[tuple[int, int]]:

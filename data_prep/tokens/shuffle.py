@@ -21,32 +21,34 @@ from lmcodistill.data import documents_index, shards
 from lmcodistill.storage import layout
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One shard to write.
+def bucket(
+    root: pathlib.Path,
+    output: pathlib.Path,
+    splits: Sequence[str],
+    split: str,
+    shard: int,
+    places: tuple[int, int],
+) -> exchange.Bucket:
+    """Returns the bucket of one shard.
 
-    Attributes:
+    Args:
         root: The work folder.
         output: The data folder.
+        splits: Names of all splits.
         split: Name of the split.
         shard: Number of the shard in the split.
-        low: Number of the split, and the lowest place of its documents.
-        high: Number of the split, and one above the highest.
+        places: The lowest place of its documents, and one above the highest.
     """
-
-    root: pathlib.Path
-    output: pathlib.Path
-    split: str
-    shard: int
-    low: tuple[int, int]
-    high: tuple[int, int]
-
-    @property
-    def marker(self) -> pathlib.Path:
-        return work.WorkFolder(self.root).shard_marker(self.split, self.shard)
+    number, (low, high) = splits.index(split), places
+    return exchange.Bucket(
+        low=(number, low),
+        high=(number, high),
+        output=output / split / layout.DataLayout.shard_name(shard),
+        marker=work.WorkFolder(root).shard_marker(split, shard),
+    )
 
 
-def step(root: pathlib.Path) -> exchange.Step[Task]:
+def step(root: pathlib.Path) -> exchange.Step:
     """Returns the all-to-all step."""
     return exchange.Step(
         find_runs=functools.partial(_runs, root),
@@ -56,9 +58,9 @@ def step(root: pathlib.Path) -> exchange.Step[Task]:
     )
 
 
-def write_shard(task: Task, blocks: Iterator[exchange.Block]) -> None:
-    """Writes the shard, its index, and a marker with its line of the manifest."""
-    path = task.output / task.split / layout.DataLayout.shard_name(task.shard)
+def write_shard(target: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
+    """Writes the shard, its index, and a commit file with its manifest line."""
+    path = target.output
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, index_digest = hashlib.sha256(), hashlib.sha256()
     num_tokens = num_documents = 0
@@ -80,16 +82,16 @@ def write_shard(task: Task, blocks: Iterator[exchange.Block]) -> None:
         sha256=digest.hexdigest(),
         index_sha256=index_digest.hexdigest(),
     )
-    work.write_marker(task.marker, dataclasses.asdict(shard))
+    work.write_marker(target.marker, dataclasses.asdict(shard))
 
 
-def read_shards(tasks: Sequence[Task]) -> tuple[shards.Shard, ...]:
+def read_shards(buckets: Sequence[exchange.Bucket]) -> tuple[shards.Shard, ...]:
     """Returns the manifest's lines about the shards of a split, all written."""
-    found = [shards.Shard(**(work.read_marker(task.marker) or {})) for task in tasks]
-    starts = itertools.accumulate((shard.tokens for shard in found), initial=0)
+    written = [shards.Shard(**(work.read_marker(b.marker) or {})) for b in buckets]
+    starts = itertools.accumulate((shard.tokens for shard in written), initial=0)
     return tuple(
         dataclasses.replace(shard, first_token=start)
-        for shard, start in zip(found, starts, strict=False)
+        for shard, start in zip(written, starts, strict=False)
     )
 
 

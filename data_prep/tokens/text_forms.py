@@ -40,10 +40,8 @@ def marked(text: str, marks: str) -> str:
     return _PARAGRAPH.sub(rf"{start}\g<0>{end}", text)
 
 
-def tokenizer_form(text: str, settings: prep.PrepVocabulary) -> str:
-    """Returns the text whose encoding decodes to itself exactly."""
-    if settings.type == "word":
-        return word_level(text)
+def piece_form(text: str, settings: prep.PrepVocabulary) -> str:
+    """Returns the text that pieces encode and that they decode to exactly."""
     if settings.digits == "generic":
         text = text.translate(_GENERIC_DIGITS)
     return marked(text, settings.marks)

@@ -9,14 +9,13 @@ import collections
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep import work
+from data_prep import progress, work
 from data_prep.duplicates import survivors
-from data_prep.tokens import partition, text_forms
+from data_prep.tokens import partition, vocabulary_types
 from lmcodistill.data import documents_index, shards, vocabulary
 from lmcodistill.settings import prep
 
@@ -44,22 +43,16 @@ COUNTS = ("documents", "tokens", "words", "bytes", "unknown", "inexact")
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class TokenizeTask(work.PartTask):
     """One part to tokenize.
 
     Attributes:
-        number: Number of the part in the run.
-        part: The part.
-        root: The work folder.
         survivors: Reads the documents that stay.
         place: Which split each document goes to, and where in it.
         splits: Names of all splits.
         settings: Of the vocabulary.
     """
 
-    number: int
-    part: work.Part
-    root: pathlib.Path
     survivors: survivors.Survivors
     place: partition.ByHash | partition.ByOrder
     splits: tuple[str, ...]
@@ -67,16 +60,12 @@ class Task:
 
     @property
     def marker(self) -> pathlib.Path:
-        return work.WorkFolder(self.root).tokens_marker(self.part)
-
-    @property
-    def size(self) -> int:
-        return work.WorkFolder(self.root).documents(self.part).stat().st_size
+        return self.folder.tokens_marker(self.part)
 
 
-def tokenize(task: Task, advance: Callable[[int], None]) -> None:
+def tokenize(task: TokenizeTask, advance: progress.Advance) -> None:
     """Writes tokens in order of split and place, their index, and a marker."""
-    folder = work.WorkFolder(task.root)
+    folder = task.folder
     pieces = vocabulary.Vocabulary.load(folder.vocabulary_model)
     dtype = shards.token_dtype(pieces.size)
     rows: list[tuple[int, ...]] = []
@@ -84,11 +73,12 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
     unknown, inexact = collections.Counter[str](), collections.Counter[str]()
     num_kept = ids_kept = 0
     split_numbers = {name: i for i, name in enumerate(task.splits)}
-    found = task.survivors.read(task.number, task.part, advance)
-    while kept := list(itertools.islice(found, _BATCH)):
+    form = vocabulary_types.TYPES[task.settings.type].form
+    survivors_left = task.survivors.read(task.number, task.part, advance)
+    while kept := list(itertools.islice(survivors_left, _BATCH)):
         num_kept += len(kept)
         ids_kept += sum(int(document.id, 16) for _, document in kept)
-        texts = [text_forms.tokenizer_form(d.text, task.settings) for _, d in kept]
+        texts = [form(d.text, task.settings) for _, d in kept]
         encoded = pieces.encode_many(texts)
         for (number, document), text, ids in zip(kept, texts, encoded, strict=True):
             place = task.place.place(document.id, number)
@@ -121,14 +111,45 @@ def tokenize(task: Task, advance: Callable[[int], None]) -> None:
             file.write(arrays[i].tobytes())
     with work.writing(folder.index(task.part)) as file:
         file.write(index.tobytes())
-    marker: dict[str, Any] = _counts(task, index, unknown, inexact)
-    total = documents_index.sum_of_ids(ids_kept)
-    marker["kept"] = {"documents": num_kept, "ids": total}
+    kept_ids = documents_index.sum_of_ids(ids_kept)
+    marker = {
+        **_counts(task, index, unknown, inexact),
+        "kept": {"documents": num_kept, "ids": kept_ids},
+    }
     work.write_marker(task.marker, marker)
 
 
+def count(
+    folder: work.WorkFolder, parts: Sequence[work.Part], splits: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """Returns what `COUNTS` names of every split, all parts together."""
+    counts = {split: dict.fromkeys(COUNTS, 0) for split in splits}
+    for part in parts:
+        marker = work.read_marker(folder.tokens_marker(part)) or {}
+        for split, total in counts.items():
+            for name in COUNTS:
+                total[name] += marker[split][name]
+    return counts
+
+
+def count_kept(
+    folder: work.WorkFolder, parts: Sequence[work.Part], num_files: int
+) -> list[tuple[int, str]]:
+    """Returns the documents kept of each input file, and the sum of their ids.
+
+    The shuffle writes the index of documents later and elsewhere: that both agree
+    is what `lmcodistill inspect --verify` calls complete.
+    """
+    documents, ids = [0] * num_files, [0] * num_files
+    for part in parts:
+        kept = (work.read_marker(folder.tokens_marker(part)) or {})["kept"]
+        documents[part.file] += kept["documents"]
+        ids[part.file] += int(kept["ids"], 16)
+    return list(zip(documents, map(documents_index.sum_of_ids, ids), strict=True))
+
+
 def _counts(
-    task: Task,
+    task: TokenizeTask,
     index: np.ndarray,
     unknown: collections.Counter[str],
     inexact: collections.Counter[str],
@@ -136,11 +157,12 @@ def _counts(
     counts = {}
     for i, name in enumerate(task.splits):
         rows = index[index["split"] == i]
+        sums = {
+            column: int(rows[column].sum()) for column in ("tokens", "words", "bytes")
+        }
         counts[name] = {
             "documents": len(rows),
-            "tokens": int(rows["tokens"].sum()),
-            "words": int(rows["words"].sum()),
-            "bytes": int(rows["bytes"].sum()),
+            **sums,
             "unknown": unknown[name],
             "inexact": inexact[name],
         }

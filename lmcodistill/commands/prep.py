@@ -37,7 +37,8 @@ from data_prep.downloading import crawls
 from data_prep.engines import choice
 from data_prep.reading import inputs
 from data_prep.rules import paragraph_ids
-from data_prep.run import pipeline, recipe
+from data_prep.run import pipeline
+from data_prep.run import plan as plan_lib
 from lmcodistill import errors
 from lmcodistill.commands import crawl_flags
 from lmcodistill.config import loading
@@ -119,39 +120,37 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
         classes=prep.PREP_SETTINGS,
         default="defaults/prep.gin",
     )
-    settings = recipe.Recipe(
-        prep=loaded.get(prep.Prep),
-        vocabulary=loaded.get(prep.PrepVocabulary),
-        rules=filtering.Rules(
-            **{name: loaded.get(kind) for name, kind in filtering.RULES.items()}
-        ),
-        deduplication=loaded.get(deduplication.Deduplication),
-        paragraphs=paragraph_ids.with_digest(
-            loaded.get(paragraphs.ParagraphList), flag_values.paragraph_ids
-        ),
+    list_settings = paragraph_ids.with_digest(
+        loaded.get(paragraphs.ParagraphList), flag_values.paragraph_ids
     )
     display = progress.Display(sys.stderr)
     signal.signal(signal.SIGTERM, _stop)
     try:
         downloaded = crawls.fetch(request, display) if request else []
-        sources = _sources(flag_values, [*arguments, *map(str, downloaded)])
+        kind, sources = _sources(flag_values, [*arguments, *map(str, downloaded)])
+        # Executors of Spark start in folders of their own: every path is absolute.
+        plan = plan_lib.Plan(
+            sources=tuple(x._replace(path=x.path.absolute()) for x in sources),
+            prep=loaded.get(prep.Prep),
+            vocabulary=loaded.get(prep.PrepVocabulary),
+            rules=filtering.Rules(
+                **{name: loaded.get(cls) for name, cls in filtering.RULES.items()}
+            ),
+            deduplication=loaded.get(deduplication.Deduplication),
+            paragraphs=list_settings,
+            kind=kind,
+            paragraph_list=pathlib.Path(flag_values.paragraph_ids).absolute()
+            if kind == "paragraph_list"
+            else None,
+        )
         with choice.make(
             flag_values.engine,
             num_workers,
             spark_master=flag_values.spark_master,
             output=output,
         ) as engine:
-            # Executors of Spark start in folders of their own.
             report = pipeline.run(
-                [x._replace(path=x.path.absolute()) for x in sources],
-                output.absolute(),
-                settings,
-                engine,
-                display,
-                paragraph_list=pathlib.Path(flag_values.paragraph_ids).absolute()
-                if flag_values.paragraph_ids
-                else None,
-                strict=flag_values.strict,
+                plan, output.absolute(), engine, display, strict=flag_values.strict
             )
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
@@ -161,11 +160,14 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
             "some space or give another --output_dir; the same command goes on where "
             "it stopped."
         ) from error
-    _tell(report, output, display, as_json=flag_values.json)
+    _report(report, output, display, as_json=flag_values.json)
     return 0
 
 
-def _sources(flag_values: flags.FlagValues, arguments: list[str]) -> list[inputs.Input]:
+def _sources(
+    flag_values: flags.FlagValues, arguments: list[str]
+) -> tuple[str, list[inputs.Input]]:
+    """Returns the kind of the run, see `Plan`, and its input files."""
     patterns = [*flag_values.input, *arguments]
     texts = (
         flag_values.train_text,
@@ -183,14 +185,15 @@ def _sources(flag_values: flags.FlagValues, arguments: list[str]) -> list[inputs
             "files. Give those as --input, or leave --paragraph_ids out."
         )
     if any(texts):
-        return inputs.pretokenized(*texts)
+        return "pretokenized", inputs.pretokenized(*texts)
     if not patterns:
         raise errors.UsageError(
             "there is nothing to read. Give --input FILES, --crawl NAME to download "
             "some, or --train_text and --validation_text for text that comes with "
             "its own splits."
         )
-    return inputs.find(patterns)
+    kind = "paragraph_list" if flag_values.paragraph_ids else "documents"
+    return kind, inputs.find(patterns)
 
 
 def _output(flag_values: flags.FlagValues) -> pathlib.Path:
@@ -201,8 +204,8 @@ def _output(flag_values: flags.FlagValues) -> pathlib.Path:
         raise errors.UsageError(
             f"--output_dir {output} is a file; a folder was wanted."
         )
-    found = {path.name for path in output.iterdir()} if output.exists() else set()
-    if found and not found & {"manifest.json", ".work"}:
+    names = {path.name for path in output.iterdir()} if output.exists() else set()
+    if names and not names & {"manifest.json", ".work"}:
         raise errors.UsageError(
             f"--output_dir {output} holds other files and no data folder begun by "
             "prep. Give an empty or a new folder."
@@ -226,14 +229,14 @@ def _stop(signum: int, frame: types.FrameType | None) -> None:
     )
 
 
-def _tell(
+def _report(
     report: dict[str, Any],
     output: pathlib.Path,
     display: progress.Display,
     *,
     as_json: bool,
 ) -> None:
-    """Says what was kept: to people, or as one JSON object."""
+    """Writes what was kept: for people, and as one JSON object if asked for."""
     if as_json:
         print(json.dumps({"data_dir": str(output), **report}))
     total = report["total"]
@@ -244,9 +247,9 @@ def _tell(
         display.say(
             f"  {name}: {split['documents']:,} documents, {split['tokens']:,} tokens"
         )
-        for what in ("unknown", "inexact"):
-            if split[what]:
-                display.say(f"warning: {name}: {split[what]:,} {_FAULTS[what]}")
+        for fault, words in _FAULTS.items():
+            if split[fault]:
+                display.say(f"warning: {name}: {split[fault]:,} {words}")
     display.say(f"Wrote {output}; report.html there shows what was kept and why not.")
 
 

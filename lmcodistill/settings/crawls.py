@@ -39,7 +39,7 @@ class CrawlRequest:
     downloads: int
     requests_per_second: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for crawl in self.crawls:
             checks.require(
                 _NAME.fullmatch(crawl) is not None,

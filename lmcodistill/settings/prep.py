@@ -9,6 +9,9 @@ PRETOKENIZED_DOCUMENTS = ("lines", "articles")
 VOCAB_TYPES = ("unigram", "bpe", "word")
 DIGITS = ("keep", "split", "generic")
 MARKS = ("none", "paragraphs", "sentences")
+# Of a field: reading the inputs does not depend on it, so a run that is resumed may
+# change it without reading them again.
+_LATER = {"later": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +42,11 @@ class Prep:
             times this for text made to fill it. Common Crawl cuts pages at 5 MB.
     """
 
-    num_partitions: int = 1
-    validation_fraction: float = 0.01
-    seed: int = 0
-    shard_tokens: int = 1 << 24
-    keep_documents: bool = False
+    num_partitions: int = dataclasses.field(default=1, metadata=_LATER)
+    validation_fraction: float = dataclasses.field(default=0.01, metadata=_LATER)
+    seed: int = dataclasses.field(default=0, metadata=_LATER)
+    shard_tokens: int = dataclasses.field(default=1 << 24, metadata=_LATER)
+    keep_documents: bool = dataclasses.field(default=False, metadata=_LATER)
     dropped_samples: int = 0
     html_main_content: bool = True
     text_documents: str = "sections"
@@ -149,3 +152,17 @@ PREP_SETTINGS = (
     paragraphs.ParagraphList,
     *filtering.RULES.values(),
 )
+
+
+def later_settings() -> frozenset[str]:
+    """Returns the settings that a resumed run may change, as `Class.field`.
+
+    Those are what the stages after the reading of the inputs use: all of the
+    vocabulary and of the search for copies, and the marked fields of `Prep`.
+    """
+    names = {
+        f"Prep.{f.name}" for f in dataclasses.fields(Prep) if f.metadata.get("later")
+    }
+    for later in (PrepVocabulary, deduplication.Deduplication):
+        names |= {f"{later.__name__}.{f.name}" for f in dataclasses.fields(later)}
+    return frozenset(names)

@@ -52,7 +52,7 @@ def test_large_hostile_input_does_no_harm(tmp_path):
 
 
 def _lose_a_page(body, **_):
-    return html_pages.Extracted("", "unreadable_page")
+    return html_pages.PageText("", "unreadable_page")
 
 
 def _drop_twice(counts, reason):

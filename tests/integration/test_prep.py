@@ -17,7 +17,8 @@ import pytest
 from data_prep import progress
 from data_prep.engines import choice
 from data_prep.reading import inputs
-from data_prep.run import pipeline, recipe
+from data_prep.run import pipeline
+from data_prep.run import plan as plan_lib
 from lmcodistill import errors
 from lmcodistill.data import shards
 from lmcodistill.settings import filtering, prep
@@ -54,7 +55,8 @@ def crawl_folder(tmp_path):
 
 
 def settings(**changes):
-    return recipe.Recipe(
+    return plan_lib.Plan(
+        sources=(),
         prep=prep.Prep(
             **{
                 "num_partitions": 2,
@@ -72,7 +74,8 @@ def settings(**changes):
 def run_pipeline(sources, output, chosen, num_workers=1):
     display = progress.Display(io.StringIO())
     with choice.make("local", num_workers) as engine:
-        return pipeline.run(sources, output, chosen, engine, display)
+        plan = dataclasses.replace(chosen, sources=tuple(sources))
+        return pipeline.run(plan, output, engine, display)
 
 
 def digests(folder):
@@ -387,7 +390,8 @@ def test_real_pages_come_back_exactly_from_their_tokens(tmp_path):
             str(SHARED / "warc-dolma-2024" / "sample-0000.warc.gz"),
         ]
     )
-    every_page = recipe.Recipe(
+    every_page = plan_lib.Plan(
+        sources=(),
         prep=prep.Prep(validation_fraction=0.1),
         vocabulary=prep.PrepVocabulary(type="bpe", size=3_000),
         rules=filtering.Rules(

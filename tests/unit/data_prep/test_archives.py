@@ -20,7 +20,7 @@ def read(path, max_record_bytes=1 << 20):
         path,
         counts,
         max_record_bytes=max_record_bytes,
-        wanted=frozenset({"conversion", "response"}),
+        kinds=frozenset({"conversion", "response"}),
         advance=lambda _: None,
     )
     return [record.headers["warc-target-uri"] for record in records], counts
@@ -52,7 +52,7 @@ def test_body_has_exactly_the_bytes_that_its_header_declares(tmp_path):
         path,
         counts_lib.Counts(),
         max_record_bytes=100,
-        wanted=frozenset({"conversion"}),
+        kinds=frozenset({"conversion"}),
         advance=lambda _: None,
     )
 

@@ -5,7 +5,7 @@ import lzma
 import pytest
 
 from data_prep import counts as counts_lib
-from data_prep.reading import compressed, readers
+from data_prep.reading import archive_bytes, compressed, readers
 from lmcodistill.settings import prep
 
 TEXT = b"\n".join(b"line %d" % i for i in range(50_000))
@@ -66,7 +66,7 @@ def test_bomb_is_left_after_its_budget(tmp_path, compress):
 def test_xz_that_asks_for_a_gigabyte_of_memory_is_damage(tmp_path):
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]
 
-    with pytest.raises(compressed.DamageError, match="[Mm]emory"):
+    with pytest.raises(archive_bytes.DamageError, match="[Mm]emory"):
         read(tmp_path, lzma.compress(b"text", filters=filters))
 
 

@@ -18,7 +18,7 @@ def urls_of(path):
         path,
         counts,
         max_record_bytes=1 << 20,
-        wanted=frozenset({"conversion"}),
+        kinds=frozenset({"conversion"}),
         advance=lambda _: None,
     )
     return [record.headers["warc-target-uri"] for record in records], counts
@@ -148,7 +148,7 @@ def test_types_and_languages_that_a_file_makes_up_do_not_fill_its_report(tmp_pat
     odd = [crawl.record(f"type-{i}", b"") for i in range(50)]
     path.write_bytes(b"".join(pages + odd))
     rules = filtering.Rules(language=filtering.LanguageRule(language=""))
-    task = extract.Task(0, path, "a", folder.root, prep.Prep(), rules)
+    task = extract.ReadTask(0, path, "a", folder.root, prep.Prep(), rules)
 
     extract.extract(task, lambda _: None)
 

@@ -41,7 +41,7 @@ def found_copies(tmp_path, rows, size):
     found.sort(order=copies.COPY_ORDER)
     [parts] = copies.part_ranges(search, 3)
     copies.gather(parts, blocks_of(found, size))
-    kept = np.fromfile(search.copies(0), copies.COPY).tolist()
+    kept = np.fromfile(parts.output, copies.COPY).tolist()
     return kept, search.count(3)
 
 
@@ -95,7 +95,7 @@ def test_ranges_of_keys_and_of_parts_leave_nothing_out(tmp_path):
     parts = copies.part_ranges(search, 2 * copies._PARTS_PER_FILE + 1)
 
     for ranges, end in ((keys, 1 << 64), (parts, 2 * copies._PARTS_PER_FILE + 1)):
-        assert [r.number for r in ranges] == [0, 1, 2]
+        assert [r.marker.stem for r in ranges] == ["000000", "000001", "000002"]
         assert [ranges[0].low, ranges[-1].high] == [(0,), (end,)]
         assert [r.high for r in ranges[:-1]] == [r.low for r in ranges[1:]]
 
@@ -118,7 +118,7 @@ def sign(root, number, part, scope="", settings=SETTINGS):
     """Returns the keys of every document of the part."""
     search = copies.of_documents(root)
     search.make()
-    task = signatures.Task(number, part, root, scope, settings)
+    task = signatures.SignTask(number, part, root, scope, settings)
     signatures.sign(task, ignore)
     rows = np.fromfile(search.rows(part), copies.ROW)
     assert rows.tolist() == sorted(rows.tolist())
@@ -183,7 +183,7 @@ def search_lines(root, parts, groups):
     search = copies.of_lines(root)
     search.make()
     for number, part in enumerate(parts):
-        task = line_duplicates.Task(number, part, root, groups[number])
+        task = line_duplicates.LineTask(number, part, root, groups[number])
         line_duplicates.hash_lines(task, ignore)
     work.WorkFolder(root).write_parts(parts)
     step = copies.find_step(search, 1 << 20)

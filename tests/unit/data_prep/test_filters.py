@@ -134,5 +134,6 @@ def test_missing_and_empty_block_lists_are_errors_that_name_the_knob(tmp_path):
 
     with pytest.raises(errors.DataError, match="BLOCKED_HOSTS.*No such file"):
         hosts.digest_of(str(tmp_path / "absent"))
+    rules = filtering.UrlRules(blocked_hosts=str(empty))
     with pytest.raises(errors.DataError, match="BLOCKED_HOSTS.*names no host"):
-        hosts.drop_reason("https://a.example/", str(empty))
+        hosts.drop_reason("https://a.example/", rules)

@@ -8,6 +8,7 @@ import zlib
 
 import pytest
 
+from data_prep import lifetime
 from data_prep.reading import page_process
 from lmcodistill import errors
 
@@ -107,8 +108,8 @@ def test_reader_that_is_killed_from_outside_is_replaced_and_no_page_is_lost():
 
 
 def test_reader_that_is_killed_again_and_again_ends_the_run(monkeypatch):
-    monkeypatch.setattr(page_process, "_readers", {})
-    monkeypatch.setattr(page_process._Reader, "ask", _killed)
+    monkeypatch.setattr(page_process, "_processes", {})
+    monkeypatch.setattr(page_process._PageProcess, "ask", _killed)
 
     with pytest.raises(errors.DataError, match="num_workers"):
         extract(PAGE)
@@ -130,11 +131,11 @@ def test_signals_that_stop_a_run_do_not_cost_the_page_at_hand():
 def test_answer_that_nobody_waited_for_is_not_taken_for_that_of_the_next_page(
     monkeypatch,
 ):
-    ask = page_process._Reader.ask
-    monkeypatch.setattr(page_process._Reader, "ask", _interrupted)
+    ask = page_process._PageProcess.ask
+    monkeypatch.setattr(page_process._PageProcess, "ask", _interrupted)
     with pytest.raises(KeyboardInterrupt):
         extract(b"<p>one</p>")
-    monkeypatch.setattr(page_process._Reader, "ask", ask)
+    monkeypatch.setattr(page_process._PageProcess, "ask", ask)
 
     assert extract(b"<p>two</p>").text == "two"
 
@@ -146,8 +147,8 @@ def _interrupted(reader, request):
 
 
 def test_time_of_the_reader_counts():
-    before = page_process.cpu_seconds()
+    before = lifetime._helper_seconds
 
     extract(b"<p>some words</p>" * 20_000)
 
-    assert page_process.cpu_seconds() > before
+    assert lifetime._helper_seconds > before

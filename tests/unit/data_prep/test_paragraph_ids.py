@@ -60,14 +60,15 @@ def keep(tmp_path, sources, listed, settings=SETTINGS):
     paragraph_ids.index(index, lambda _: None)
     found = []
     for number, path in enumerate(sources):
-        task = extract.Task(
+        task = extract.ReadTask(
             file=number,
             path=path,
             source=path.name,
             root=folder.root,
             settings=prep.Prep(),
             rules=filtering.Rules(),
-            paragraph_list=settings,
+            kind="paragraph_list",
+            paragraphs=settings,
         )
         extract.extract(task, lambda _: None)
         done = extract.read_result(folder, number)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from data_prep.engines import exchange, spark_rows, spark_tasks
 from tests.unit.data_prep import test_exchange as runs_of
 
-write_run, Range = runs_of.write_run, runs_of.Range
+write_run, bucket = runs_of.write_run, runs_of.bucket
 TOP = 1 << 64
 
 
@@ -47,7 +47,7 @@ def runs(tmp_path):
 
 
 def test_every_bucket_gets_the_rows_that_merging_gives_it(runs):
-    buckets = [Range((0,), (7,)), Range((7,), (8,)), Range((8,), (TOP,))]
+    buckets = [bucket((0,), (7,)), bucket((7,), (8,)), bucket((8,), (TOP,))]
     step = step_of(runs)
 
     found = {
@@ -58,8 +58,8 @@ def test_every_bucket_gets_the_rows_that_merging_gives_it(runs):
     }
 
     assert list(found) == [0, 1, 2]
-    for number, bucket in enumerate(buckets):
-        merged = list(exchange.merge(step, bucket.low, bucket.high, lambda _: None))
+    for number, of_rows in enumerate(buckets):
+        merged = list(exchange.merge(step, of_rows.low, of_rows.high, lambda _: None))
         np.testing.assert_array_equal(
             np.concatenate([block.rows for block in found[number]]),
             np.concatenate([block.rows for block in merged]),
@@ -68,7 +68,7 @@ def test_every_bucket_gets_the_rows_that_merging_gives_it(runs):
 
 
 def test_rows_of_buckets_that_are_collected_already_are_not_sent(runs):
-    buckets = [Range((0,), (3,)), Range((8,), (9,))]
+    buckets = [bucket((0,), (3,)), bucket((8,), (9,))]
     step = step_of(runs)
 
     rows = [
@@ -93,7 +93,7 @@ def test_rows_without_payload_or_rest_arrive(tmp_path):
     number, blocks = next(
         spark_rows.by_bucket(
             step,
-            shuffled(step, step.find_runs(), [Range((0,), (TOP,))]),
+            shuffled(step, step.find_runs(), [bucket((0,), (TOP,))]),
             lambda _: None,
         )
     )
@@ -105,7 +105,7 @@ def test_rows_without_payload_or_rest_arrive(tmp_path):
 
 def test_bytes_are_counted_once_when_read_and_once_when_collected(runs):
     step = step_of(runs)
-    edges = spark_rows.Edges.of(step, [Range((0,), (TOP,))])
+    edges = spark_rows.Edges.of(step, [bucket((0,), (TOP,))])
     dealt = [pair for run in runs for pair in spark_rows.deal(step, run, edges)]
     collected = []
 

@@ -94,7 +94,7 @@ def test_every_unknown_word_is_a_token_of_its_own(tmp_path):
     part = work.Part(0, 0, 2)
     lines = [documents.Document("0" * 32, text) for text in ("a x y <unk> </s>", "")]
     folder.documents(part).write_text("".join(d.to_json() + "\n" for d in lines))
-    task = tokenize_part.Task(
+    task = tokenize_part.TokenizeTask(
         number=0,
         part=part,
         root=tmp_path,

@@ -126,7 +126,7 @@ def test_generic_digits_are_one_piece_for_whoever_encodes(tmp_path):
     ids = pieces.encode("in 1984")
 
     assert [pieces.pieces[i] for i in ids[-4:]] == ["0"] * 4
-    assert pieces.decode(ids) == text_forms.tokenizer_form("in 1984", settings)
+    assert pieces.decode(ids) == text_forms.piece_form("in 1984", settings)
     assert pieces.decode(ids) == "in 0000"
 
 
@@ -135,7 +135,7 @@ def test_marks_are_pieces_and_the_text_between_them_comes_back(tmp_path):
     pieces, _ = train(tmp_path, type="unigram", size=340, marks="sentences")
     text = "The captain. The river?\n\n \nHouse\ue001s."
 
-    form = text_forms.tokenizer_form(text, settings)
+    form = text_forms.piece_form(text, settings)
 
     assert form == (
         "\ue000\ue002The captain.\ue003\ue002 The river?\ue003\ue001\n\n \n"
