@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lmcodistill import tf_environment
-from tests import object_store as object_store_lib
+from tests.support import object_store as object_store_lib
 
 # Before any test imports TensorFlow, as the program does.
 tf_environment.prepare()

@@ -13,4 +13,6 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 source "$root/tools/environment.sh"
 make_environment
-exec "$root/.venv/bin/python" "$root/tools/quickstart.py" --install_seconds "$SECONDS" "$@"
+# The checkout alone is searched, wherever this was started.
+export PYTHONPATH="$root" PYTHONSAFEPATH=1
+exec "$root/.venv/bin/python" -m tools.quickstart --install_seconds "$SECONDS" "$@"

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.distributed
 
 def test_nothing_on_the_list_of_faults_gets_through(root):
     done = subprocess.run(
-        [sys.executable, root / "tools" / "soak.py", "--fast", "--json"],
+        [sys.executable, "-m", "tools.soak", "--fast", "--json"],
+        cwd=root,
         capture_output=True,
         text=True,
         timeout=900,

@@ -10,8 +10,9 @@ def test_benchmark_finds_what_is_most_alike_and_reports_memory_and_speed(root):
     sizes |= {"rounds": 1, "speed_documents": 50}
 
     done = subprocess.run(
-        [sys.executable, root / "tools" / "bench_dedup.py", "--json"]
+        [sys.executable, "-m", "tools.bench", "dedup", "--json"]
         + [f"--{name}={value}" for name, value in sizes.items()],
+        cwd=root,
         capture_output=True,
         text=True,
         timeout=120,

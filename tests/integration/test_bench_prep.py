@@ -23,8 +23,9 @@ def test_benchmark_reports_every_stage_the_floor_and_a_crawl(root, tmp_path):
     )
 
     done = subprocess.run(
-        [sys.executable, root / "tools" / "bench_prep.py", f"--wet={wet}", "--json"]
+        [sys.executable, "-m", "tools.bench", "prep", f"--wet={wet}", "--json"]
         + ["--rounds=1", "--vocab_size=340", "--crawl_files=1000"],
+        cwd=root,
         capture_output=True,
         text=True,
         timeout=120,

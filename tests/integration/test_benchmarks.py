@@ -1,12 +1,13 @@
 """The benchmarks as people run them, at sizes that take no time."""
 
-import importlib
 import json
 import shlex
 import subprocess
 import sys
 
 import pytest
+
+from tools.bench import exchange
 
 SIZE = "40x8x8x1"
 BATCHES = ("--batch", "2", "--window", "4")
@@ -21,12 +22,12 @@ PRINTED = {
 
 @pytest.fixture
 def bench(root):
-    """Runs `tools/bench_NAME.py ARGUMENTS... --json`."""
+    """Runs `python -m tools.bench NAME ARGUMENTS... --json`."""
 
     def run(name, *arguments):
-        program = root / "tools" / f"bench_{name}.py"
         return subprocess.run(
-            [sys.executable, program, *arguments, "--json"],
+            [sys.executable, "-m", "tools.bench", name, *arguments, "--json"],
+            cwd=root,
             capture_output=True,
             text=True,
             timeout=300,
@@ -115,21 +116,17 @@ def test_exchange_is_measured_quietly_and_in_training_and_traces_nothing(bench):
     assert found["resident_mb"]["at_the_end"] <= found["peak_rss_mb"] + 1
 
 
-def test_cost_of_an_exchange_is_what_its_period_took_beyond_plain_steps(
-    root, monkeypatch
-):
-    monkeypatch.syspath_prepend(root / "tools")
-    bench_exchange = importlib.import_module("bench_exchange")
+def test_cost_of_an_exchange_is_what_its_period_took_beyond_plain_steps():
     due = {"publish": 0.5, "look": 0.25}
     none = {"publish": 0.0, "look": 0.0}
     first = [
-        bench_exchange.Step(due, wall=5.0, cpu=6.0, is_plain=False),
-        bench_exchange.Step({**none, "swap": 1.25}, 3.0, 4.0, is_plain=False),
-        bench_exchange.Step(none, wall=2.0, cpu=4.0),
+        exchange.Step(due, wall=5.0, cpu=6.0, is_plain=False),
+        exchange.Step({**none, "swap": 1.25}, 3.0, 4.0, is_plain=False),
+        exchange.Step(none, wall=2.0, cpu=4.0),
     ]
-    not_whole = [bench_exchange.Step(due, wall=99.0, cpu=99.0, is_plain=False)]
+    not_whole = [exchange.Step(due, wall=99.0, cpu=99.0, is_plain=False)]
 
-    found = bench_exchange.in_training(first + not_whole, period=3, every=8)
+    found = exchange.in_training(first + not_whole, period=3, every=8)
 
     assert found["stall_seconds"]["publish"]["median"] == 0.5
     assert found["plain_step_seconds"]["median"] == 2.0

@@ -1,6 +1,5 @@
 """The fuzzer of prep's input, for a few seconds; and that it would find something."""
 
-import importlib
 import json
 import pathlib
 import subprocess
@@ -10,6 +9,7 @@ import pytest
 
 from data_prep import counts as counts_lib
 from data_prep.reading import html_pages, page_process, readers
+from tools.fuzz import child
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -18,12 +18,13 @@ def fuzz(tmp_path, *arguments):
     return subprocess.run(
         [
             sys.executable,
-            str(ROOT / "tools" / "fuzz_prep.py"),
+            *("-m", "tools.fuzz"),
             "--json",
             "--workers=1",
             f"--failures={tmp_path / 'found'}",
             *arguments,
         ],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
@@ -81,8 +82,6 @@ def _take_memory(line, taken=[]):  # noqa: B006
 def test_fuzzer_finds_a_fault_that_is_there(
     tmp_path, monkeypatch, module, name, fault, words
 ):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    child = importlib.import_module("fuzz_prep_child")
     monkeypatch.setattr(module, name, fault)
     tried = child._Trials(7, tmp_path, "", str(tmp_path / "found"))
 

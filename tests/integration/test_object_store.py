@@ -16,8 +16,8 @@ from lmcodistill.codistill import prefetch
 from lmcodistill.exports import lookup
 from lmcodistill.storage import files, places, publication
 from lmcodistill.supervision import lease
-from tests.unit.storage import snapshots
-from tests.unit.storage.snapshots import check, publish, versions_in
+from tests.support import snapshots
+from tests.support.snapshots import check, publish, versions_in
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

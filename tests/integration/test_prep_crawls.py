@@ -13,7 +13,7 @@ import pytest
 
 from lmcodistill.settings import paragraphs
 from tests.unit.data_prep import crawl, mirror
-from tools import make_paragraph_list
+from tools.corpora import paragraph_list
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAME = "CC-MAIN-2024-22"
@@ -106,7 +106,7 @@ def test_a_paragraph_list_keeps_its_paragraphs_and_counts_the_rest(server, tmp_p
     for path in PATHS[:2]:
         wets.append(tmp_path / pathlib.PurePath(path).name)
         wets[-1].write_bytes(server.files[path])
-    make_paragraph_list.write(
+    paragraph_list.write(
         tmp_path / "list.tar.bz2",
         wets,
         lambda page, text: "visit 3 " in text and "/1" in page.url,

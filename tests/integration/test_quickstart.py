@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import importlib.util
 import re
 import subprocess
 import sys
@@ -13,23 +12,17 @@ import pytest
 from data_prep import counts as counts_lib
 from data_prep.reading import readers
 from lmcodistill.settings import prep
+from tools.quickstart import corpus as corpus_maker
+from tools.quickstart import results
 
 MIN_BYTES_OF_TEXT = 1_500_000
-
-
-def load(root, name):
-    """Imports a program of tools/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, root / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
 def corpus(root, tmp_path_factory):
     path = tmp_path_factory.mktemp("corpus") / "corpus.warc.wet.gz"
-    program = str(root / "tools" / "quickstart_corpus.py")
-    subprocess.run([sys.executable, program, "--output", str(path)], check=True)
+    command = [sys.executable, "-m", "tools.quickstart.corpus", "--output", str(path)]
+    subprocess.run(command, check=True, cwd=root)
     return path
 
 
@@ -54,9 +47,8 @@ def test_corpus_is_one_gzip_member_per_record_with_true_lengths(corpus):
         assert rest[length:] == b"\r\n\r\n"
 
 
-def test_same_python_writes_the_same_bytes(root, corpus):
-    maker = load(root, "quickstart_corpus")
-    again = maker.wet_file(list(maker.pages()), corpus.name)
+def test_same_python_writes_the_same_bytes(corpus):
+    again = corpus_maker.wet_file(list(corpus_maker.pages()), corpus.name)
 
     assert (
         hashlib.sha256(again).hexdigest()
@@ -80,8 +72,7 @@ def test_prep_reads_every_page_as_english(corpus):
     assert sum(len(page.text.encode()) for page in found) > MIN_BYTES_OF_TEXT
 
 
-def test_docstrings_are_those_of_module_classes_and_functions(root):
-    maker = load(root, "quickstart_corpus")
+def test_docstrings_are_those_of_module_classes_and_functions():
     source = b'''"""A module."""
 class Box:
     """Holds things."""
@@ -92,22 +83,20 @@ class Box:
     def undocumented(self): pass
 '''
 
-    assert maker.docstrings("boxes", source) == (
+    assert corpus_maker.docstrings("boxes", source) == (
         "boxes\n\nA module.\n\nBox: Holds things.\n\nBox.open: Opens it.\n\n"
         "Box.open.inner: Not an interface, but text."
     )
-    assert maker.docstrings("broken", b"def (:") == ""
+    assert corpus_maker.docstrings("broken", b"def (:") == ""
 
 
-def test_tables_and_indentation_become_lines_of_words(root):
-    maker = load(root, "quickstart_corpus")
+def test_tables_and_indentation_become_lines_of_words():
+    assert (
+        corpus_maker.as_fetched("\n  a   b\n  +----+\n\n   | c |  \n") == "a b\n\n| c |"
+    )
 
-    assert maker.as_fetched("\n  a   b\n  +----+\n\n   | c |  \n") == "a b\n\n| c |"
 
-
-def outcome_of(root, student, plain):
-    results = load(root, "quickstart_results")
-
+def outcome_of(student, plain):
     def scored(value):
         return {
             "steps": [10],
@@ -122,7 +111,7 @@ def outcome_of(root, student, plain):
             for i, value in enumerate(values)
         ]
 
-    return results, results.Outcome(
+    return results.Outcome(
         two=[scored(student), scored(student), scored(student)],
         plain=scored(plain),
         two_cost=results.Cost(20.0, 40.0),
@@ -141,9 +130,8 @@ def outcome_of(root, student, plain):
         (4.01, 4.0, "No difference: ", "never came down"),
     ],
 )
-def test_verdict_follows_the_numbers_whichever_way(root, student, plain, word, steps):
-    results, outcome = outcome_of(root, student, plain)
-    said = results.verdict(outcome)
+def test_verdict_follows_the_numbers_whichever_way(student, plain, word, steps):
+    said = results.verdict(outcome_of(student, plain))
 
     assert said[0].startswith(word)
     assert said[1].startswith("No difference: ")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools import hostile_gin
+from tests.support import hostile_gin
 
 
 @pytest.fixture(scope="module", autouse=True)

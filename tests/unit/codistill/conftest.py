@@ -3,6 +3,5 @@
 from tests.unit.exports.conftest import (  # noqa: F401
     config,
     make_export,
-    soak,
     vocabulary,
 )

@@ -1,24 +1,13 @@
 """The arithmetic that derives a crawl's cost from a small one's."""
 
-import importlib.util
-import pathlib
-
 import pytest
 
-PATH = pathlib.Path(__file__).resolve().parents[3] / "tools" / "bench_prep_crawl.py"
+from tools.bench import prep_crawl
 
 
-@pytest.fixture(scope="module")
-def crawls():
-    spec = importlib.util.spec_from_file_location("bench_prep_crawl", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_every_stage_costs_what_reaches_it(crawls):
+def test_every_stage_costs_what_reaches_it():
     # 86,400 MB of text, half of it wanted, half of that kept.
-    crawl = crawls.Crawl(864, 50.0, 100.0, wanted_share=0.5, kept_share=0.5)
+    crawl = prep_crawl.Crawl(864, 50.0, 100.0, wanted_share=0.5, kept_share=0.5)
     measured = {
         "seconds_per_mb": {"reader": 1.0, "read": 3.0, "tokenize": 4.0},
         "bytes_per_document": 5_000.0,
@@ -26,7 +15,7 @@ def test_every_stage_costs_what_reaches_it(crawls):
         "json_share": 1.5,
     }
 
-    found = crawls.cost(crawl, measured)
+    found = prep_crawl.cost(crawl, measured)
 
     assert found["core_days"] == {
         "read: every record": 1.0,

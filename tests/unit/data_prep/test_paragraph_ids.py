@@ -15,7 +15,7 @@ from data_prep.rules import extract, paragraph_ids
 from lmcodistill import errors
 from lmcodistill.settings import filtering, paragraphs, prep
 from tests.unit.data_prep import crawl
-from tools import make_paragraph_list
+from tools.corpora import paragraph_list
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 WHIRLWIND = (
@@ -197,8 +197,8 @@ def test_a_list_made_by_a_rule_gives_what_the_rule_chose(tmp_path):
         pages = crawl.wet(range(9 * number, 9 * number + 9))
         path.write_bytes(b"".join(pages) + wet_of(tmp_path / "x", BODIES).read_bytes())
         wets.append(path)
-    rule = make_paragraph_list.is_long(5)
-    make_paragraph_list.write(tmp_path / "list.tar.bz2", wets, rule, SETTINGS)
+    rule = paragraph_list.is_long(5)
+    paragraph_list.write(tmp_path / "list.tar.bz2", wets, rule, SETTINGS)
 
     found = keep(tmp_path, wets, tmp_path / "list.tar.bz2")
 
@@ -215,10 +215,10 @@ def test_a_list_made_by_a_rule_gives_what_the_rule_chose(tmp_path):
 
 @pytest.mark.skipif(not WHIRLWIND.exists(), reason="no ../shared/data here")
 def test_a_list_of_a_real_wet_file_gives_its_paragraphs(tmp_path):
-    command = [sys.executable, str(ROOT / "tools/make_paragraph_list.py")]
+    command = [sys.executable, "-m", "tools.corpora.paragraph_list"]
     command += [str(WHIRLWIND), "--output", str(tmp_path / "list.tar.bz2")]
     command += ["--language", "spa", "--min_words", "8"]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, cwd=ROOT)
 
     ((texts, counts),) = keep(tmp_path, [WHIRLWIND], tmp_path / "list.tar.bz2")
 

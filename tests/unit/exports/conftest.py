@@ -1,6 +1,5 @@
 """What the tests of codistillation share: a vocabulary, small models, exports."""
 
-import importlib
 from collections.abc import Callable
 
 import pytest
@@ -9,22 +8,15 @@ from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.exports import reader
 from lmcodistill.model import weights
 from lmcodistill.settings import model as settings
+from tests.support import spoilt_exports
 
 VOCAB_SIZE = 12
 
 
 @pytest.fixture(scope="session")
-def soak(root):
-    """`tools/soak_exports.py`, which is in no package."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(root / "tools")
-        yield importlib.import_module("soak_exports")
-
-
-@pytest.fixture(scope="session")
-def vocabulary(soak) -> vocabulary_lib.Vocabulary:
+def vocabulary() -> vocabulary_lib.Vocabulary:
     """12 word pieces, of which `</s>` is id 2."""
-    return importlib.import_module("spoilt_exports").make_vocabulary()
+    return spoilt_exports.make_vocabulary()
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +48,8 @@ def make_export(vocabulary, config) -> Callable[..., reader.Export]:
 
 
 @pytest.fixture(scope="session")
-def whole_bench(soak, tmp_path_factory):
-    return soak.Bench(tmp_path_factory.mktemp("bench"), seed=4)
+def whole_bench(tmp_path_factory):
+    return spoilt_exports.Bench(tmp_path_factory.mktemp("bench"), seed=4)
 
 
 @pytest.fixture

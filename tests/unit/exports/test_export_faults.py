@@ -4,10 +4,11 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.exports import reader
+from tools.soak.scenarios import exports as soak
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_sixty_corruptions_of_all_files_are_refused(soak, tmp_path, dtype):
+def test_sixty_corruptions_of_all_files_are_refused(tmp_path, dtype):
     tally = soak.r11(seed=7, trials=60, folder=tmp_path, dtype=dtype)
 
     assert (tally.trials, tally.held) == (60, 60), tally.counts
@@ -16,7 +17,7 @@ def test_sixty_corruptions_of_all_files_are_refused(soak, tmp_path, dtype):
     assert reasons >= {"refused: digest", "refused: size", "refused: marker"}
 
 
-def test_every_kind_of_mismatch_is_refused_for_its_reason(soak, tmp_path):
+def test_every_kind_of_mismatch_is_refused_for_its_reason(tmp_path):
     kinds = soak.OF_THE_MANIFEST | soak.OF_THE_TENSORS
 
     tally = soak.r12(seed=7, trials=len(kinds), folder=tmp_path)
@@ -24,7 +25,7 @@ def test_every_kind_of_mismatch_is_refused_for_its_reason(soak, tmp_path):
     assert (tally.trials, tally.held) == (len(kinds), len(kinds)), tally.counts
 
 
-def test_forged_whole_numbers_and_scales_are_refused_for_their_reason(soak, tmp_path):
+def test_forged_whole_numbers_and_scales_are_refused_for_their_reason(tmp_path):
     trials = len(soak.OF_INT8)
 
     tally = soak.r12_int8(seed=7, trials=trials, folder=tmp_path)
@@ -32,7 +33,7 @@ def test_forged_whole_numbers_and_scales_are_refused_for_their_reason(soak, tmp_
     assert (tally.trials, tally.held) == (trials, trials), tally.counts
 
 
-def test_weights_that_are_no_language_model_are_refused(soak, tmp_path):
+def test_weights_that_are_no_language_model_are_refused(tmp_path):
     tally = soak.r14(seed=7, trials=4, folder=tmp_path)
 
     assert (tally.trials, tally.held) == (4, 4), tally.counts

@@ -15,7 +15,7 @@ from lmcodistill.exports import reader as reader_lib
 from lmcodistill.inference import sampling
 from lmcodistill.model import language_model
 from lmcodistill.storage import layout, publication
-from tests.unit.exports import booby_traps
+from tests.support import booby_traps
 
 GRAPH = manifest.GRAPH
 INDEX = manifest.VARIABLES + ".index"

@@ -11,7 +11,7 @@ from lmcodistill import errors
 from lmcodistill.exports import lookup
 from lmcodistill.storage import publication
 from lmcodistill.supervision import lease
-from tests.unit.storage import snapshots
+from tests.support import snapshots
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DAY = 86_400

@@ -9,7 +9,7 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.storage import publication
-from tests.unit.storage import snapshots
+from tests.support import snapshots
 
 
 def make_socket(path: pathlib.Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.storage import faults, publication
-from tests.unit.storage import snapshots
-from tests.unit.storage.snapshots import check, publish, versions_in
+from tests.support import snapshots
+from tests.support.snapshots import check, publish, versions_in
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 

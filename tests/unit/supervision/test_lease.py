@@ -19,7 +19,7 @@ from lmcodistill.storage import faults, files, publication
 from lmcodistill.supervision import lease
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-HOLDER = "tests.unit.supervision.lease_holder"
+HOLDER = "tests.support.lease_holder"
 NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 

@@ -1,0 +1,1 @@
+"""What developers run: benchmarks, soak tests, the fuzzer, the quick start."""

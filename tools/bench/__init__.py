@@ -1,0 +1,1 @@
+"""Measures speed, memory and predictions, beside what is possible and beside rivals."""

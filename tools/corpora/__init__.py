@@ -1,0 +1,1 @@
+"""Writes corpora to prepare, out of books or of an archive."""

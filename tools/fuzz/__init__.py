@@ -1,0 +1,1 @@
+"""Gives prep hostile and damaged files."""

@@ -1,0 +1,1 @@
+"""The whole program in a few minutes, and a page that says what came out."""

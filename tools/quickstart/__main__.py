@@ -1,0 +1,5 @@
+"""Runs the quick start: see `run`."""
+
+from tools.quickstart import run
+
+run.main()

@@ -1,0 +1,1 @@
+"""Breaks small real runs in every way on a list, and reports what became of them."""

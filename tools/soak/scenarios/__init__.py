@@ -1,0 +1,1 @@
+"""The scenarios of the soak test: one function for each fault."""

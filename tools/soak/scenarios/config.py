@@ -1,0 +1,143 @@
+"""Rows S2 and R24: hostile gin files, and a run whose configuration was changed.
+
+Both through what `lmcodistill train` does itself, in this process, which would
+show if a file ran anything.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import pathlib
+import random
+import tempfile
+from typing import Any
+
+from lmcodistill import cli, errors
+from lmcodistill.commands import train
+from lmcodistill.config import loading
+from lmcodistill.settings import classes as settings_classes
+from lmcodistill.settings import codistillation, model, schedules, training
+from tests.support import hostile_gin
+from tools.soak import harness
+
+# Ordinary lines, so that a trap stands anywhere in a file.
+_HARMLESS = (
+    "# A comment.",
+    "REPORT_EVERY_STEPS = 7",
+    "Optimizer.clip_norm = 2.0",
+    "include 'models/tiny.gin'",
+    "DistillationWeight:\n  ramp_steps = 3",
+    "BURN_IN_STEPS = (5)",
+    "",
+)
+_WORDS = (
+    *codistillation.TARGETS,
+    *codistillation.LOSSES,
+    *codistillation.MODES,
+    *codistillation.TOPOLOGIES,
+    *codistillation.STATES_ON_SWAP,
+    *model.COMPUTE_DTYPES,
+    *schedules.SCHEDULES,
+    *training.OPTIMIZERS,
+)
+
+
+def run(seed: int, trials: int) -> dict[str, Any]:
+    """S2: lays hostile gin files, all kinds in turn, and has them read.
+
+    Returns:
+        The row: `trials`, `survived`, and what did not hold.
+    """
+    rng, row = random.Random(seed), harness.Row("S2")
+    names = list(hostile_gin.NAMES)
+    _judged(names[0], "{}")  # Whatever this needs is imported now.
+    for number in range(trials):
+        if number % len(names) == 0:
+            rng.shuffle(names)
+        name = names[number % len(names)]
+        lines = rng.choices(_HARMLESS, k=rng.randrange(6))
+        lines.insert(rng.randrange(len(lines) + 1), "{}")
+        faults = _judged(name, "\n".join(lines))
+        row.note(not faults, file=name, faults=faults)
+    row.notes["kinds"] = len(names)
+    return dataclasses.asdict(row)
+
+
+def _judged(name: str, around: str) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        given = hostile_gin.lay(name, pathlib.Path(folder), around)
+        return hostile_gin.faults_of(*given)
+
+
+def r24(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> harness.Row:
+    """R24: goes on with a run after one field was changed at random.
+
+    Held where it is refused with both values, and where it is not because the
+    field is free to change; and where the run's own file stays as it was.
+    """
+    rng, row = random.Random(seed), harness.Row("R24")
+    begun = harness.TinyRun(data, work / "r24", students=1, TARGETS="none")
+    if begun.finish(2) != 0:
+        raise RuntimeError("the run that R24 needs did not end well")
+    knobs = {**harness.TINY, "NUM_TRAIN_STEPS": 2, "TARGETS": "none"}
+    bindings = [f"{name}={value}" for name, value in knobs.items()]
+    kept = begun.folder(0) / "config.gin"
+    before, counts = hashlib.sha256(kept.read_bytes()).digest(), {"refused": 0}
+    while row.trials < trials:
+        name, old, new = _change(rng, bindings)
+        code, err = _dry_run(begun, data, [*bindings, f"{name}={new!r}"])
+        is_free = name in train.FREE_TO_CHANGE
+        outcome = "free" if code == 0 else "refused"
+        if code != 0 and "was begun with another configuration" not in err:
+            outcome = "refused for itself"  # No run at all has such a value.
+        held = (outcome == "free") == is_free
+        if outcome == "refused":
+            held &= code == errors.UsageError.exit_code
+            held &= f"  {name}: was {old!r}, now {new!r}\n" in err
+        held &= hashlib.sha256(kept.read_bytes()).digest() == before
+        counts[outcome] = counts.get(outcome, 0) + 1
+        row.note(held, field=name, old=old, new=new, code=code, said=err[:300])
+    row.notes |= counts
+    return row
+
+
+def _change(rng: random.Random, bindings: list[str]) -> tuple[str, Any, Any]:
+    """Returns a field, its value, and another that its class accepts."""
+    classes = tuple(settings_classes.TRAIN.values())
+    loaded = loading.load([], bindings, classes, "defaults/train.gin")
+    while True:
+        settings: Any = loaded.get(rng.choice(classes))
+        field = rng.choice(dataclasses.fields(settings))
+        old = getattr(settings, field.name)
+        new = _another(rng, old)
+        with contextlib.suppress(errors.UsageError):
+            dataclasses.replace(settings, **{field.name: new})
+            return f"{type(settings).__name__}.{field.name}", old, new
+
+
+def _another(rng: random.Random, old: Any) -> Any:
+    if isinstance(old, bool):
+        return not old
+    if isinstance(old, int):
+        return old + rng.randint(1, 5)
+    if isinstance(old, float):
+        return round(old / 2.0 + rng.random() / 10.0 + 0.001, 4)
+    if isinstance(old, str):
+        return rng.choice([word for word in _WORDS if word != old])
+    return (f"/exports/{rng.randrange(9)}",) if old == () else rng.randint(1, 500)
+
+
+def _dry_run(
+    begun: harness.TinyRun, data: pathlib.Path, bindings: list[str]
+) -> tuple[int, str]:
+    err = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
+        code = cli.main(
+            [
+                *("train", "--data_dir", str(data), "--run_dir", str(begun.run_dir)),
+                *("--students", "1", "--dry_run"),
+                *(f"--gin.{binding}" for binding in bindings),
+            ]
+        )
+    return code, err.getvalue()
