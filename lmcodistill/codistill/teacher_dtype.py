@@ -1,6 +1,6 @@
 """In which type the matrix products of a teacher run.
 
-No gradient flows through a teacher, so its rounding costs its pupil little, and
+No gradient flows through a teacher, so its rounding costs its student little, and
 where a device multiplies bfloat16 itself a teacher takes half the time. Where it
 does not, the conversions cost more than they save.
 """
@@ -20,8 +20,8 @@ _OLDEST_GPU = (8, 0)
 
 
 def of_teacher(
-    config: model_settings.LanguageModel, asked: str, is_native: bool
-) -> model_settings.LanguageModel:
+    config: model_settings.ModelConfig, asked: str, is_native: bool
+) -> model_settings.ModelConfig:
     """Returns the configuration that a teacher is built with.
 
     Args:
@@ -31,8 +31,8 @@ def of_teacher(
     """
     if asked == "auto":
         # float64 is for tests that compare digits.
-        is_narrowed = is_native and config.compute_dtype != "float64"
-        asked = "bfloat16" if is_narrowed else config.compute_dtype
+        is_bfloat16 = is_native and config.compute_dtype != "float64"
+        asked = "bfloat16" if is_bfloat16 else config.compute_dtype
     return dataclasses.replace(config, compute_dtype=asked)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from lmcodistill.exports import reader
-from lmcodistill.model import language_model
+from lmcodistill.model import contract
 from lmcodistill.settings import model as model_settings
 
 
@@ -29,7 +29,7 @@ class Teacher:
         state: Its carried state, per replica and stream.
     """
 
-    def __init__(self, export: reader.Export, config: model_settings.LanguageModel):
+    def __init__(self, export: reader.Export, config: model_settings.ModelConfig):
         """Makes a teacher without a state.
 
         Args:
@@ -49,7 +49,7 @@ class Teacher:
         """What exports of one peer are ordered by."""
         return (self.generation, self.step)
 
-    def accepts(self, config: model_settings.LanguageModel, vocab_size: int) -> bool:
+    def accepts(self, config: model_settings.ModelConfig, vocab_size: int) -> bool:
         """Returns whether weights of that configuration can be assigned."""
         return self.model.config == config and self.model.vocab_size == vocab_size
 
@@ -71,10 +71,10 @@ class TeacherPool:
         self,
         *,
         carry_state: bool,
-        new_state: Callable[[language_model.LanguageModel, int], Any],
+        new_state: Callable[[contract.Model, int], Any],
         scope: Callable[[], contextlib.AbstractContextManager],
         adapt: Callable[
-            [model_settings.LanguageModel], model_settings.LanguageModel
+            [model_settings.ModelConfig], model_settings.ModelConfig
         ] = lambda config: config,
     ):
         """Makes an empty pool.

@@ -152,14 +152,14 @@ def _compare(
     from lmcodistill.exports import manifest, reader
 
     ours = data.manifest
-    wanted = manifest.Wanted(ours.vocabulary, ours.vocab_size)
+    expected = manifest.Expected(ours.vocabulary, ours.vocab_size)
     train = data.tokens_of(data.train_split(0))
     sample = train.read(0, min(train.num_tokens, _COUNTED_TOKENS))
     occurrences = np.bincount(sample, minlength=ours.vocab_size)
     found = {}
     for group in groups:
         members = {
-            path: reader.read(snapshots[path], wanted)
+            path: reader.read(snapshots[path], expected)
             for model in group.models
             for path in model
         }

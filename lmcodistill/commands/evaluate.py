@@ -77,8 +77,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     from lmcodistill.exports import manifest, reader
 
     ours = data.manifest
-    wanted = manifest.Wanted(ours.vocabulary, ours.vocab_size)
-    found = [reader.read(snapshot, wanted) for snapshot in snapshots]
+    expected = manifest.Expected(ours.vocabulary, ours.vocab_size)
+    found = [reader.read(snapshot, expected) for snapshot in snapshots]
     groups = [[export] for export in found] + ([found] if len(found) > 1 else [])
     results = [_score(flag_values, data, split, group) for group in groups]
     if flag_values.json:

@@ -115,19 +115,19 @@ def run(flag_values: flags.FlagValues) -> None:
 
 
 def _model(
-    flag_values: flags.FlagValues, found: model.LanguageModel
-) -> model.LanguageModel:
-    """Returns the model with its vocabulary's size."""
+    flag_values: flags.FlagValues, config: model.ModelConfig
+) -> model.ModelConfig:
+    """Returns the model's configuration with its vocabulary's size."""
     if flag_values.data_dir:
         folder = pathlib.Path(flag_values.data_dir)
         size = shards.ShardSet(folder).manifest.vocab_size
-        return job_lib.with_vocabulary(found, size, folder)
-    if found.vocab_size is None:
+        return job_lib.with_vocabulary(config, size, folder)
+    if config.vocab_size is None:
         raise errors.UsageError(
             "the vocabulary's size is not known. Give --data_dir, whose vocabulary "
             "counts, or --gin.VOCAB_SIZE=24006."
         )
-    return found
+    return config
 
 
 def _known(found: Settings, *names: str) -> Settings:

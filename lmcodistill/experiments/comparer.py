@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.experiments import churn
-from lmcodistill.model import language_model, scoring
+from lmcodistill.model import contract, scoring
 
-Model = Sequence[language_model.LanguageModel]
+Model = Sequence[contract.Model]
 
 
 class Comparer:
@@ -29,19 +29,19 @@ class Comparer:
         tokens: tf.Tensor,
         targets: tf.Tensor,
         is_start: tf.Tensor,
-        states: tuple[language_model.ModelState, ...],
-    ) -> tuple[tf.Tensor, tuple[language_model.ModelState, ...]]:
+        states: tuple[contract.State, ...],
+    ) -> tuple[tf.Tensor, tuple[contract.State, ...]]:
         """Returns [pairs, N, measures], positions time-major, and the states after."""
-        readouts, new_states = [], []
+        heads, new_states = [], []
         for member, state in zip(self._members, states, strict=True):
-            features, state = member(tokens, is_start, state)
-            readouts.append(member.readout(features))
+            hidden, state = member(tokens, is_start, state)
+            heads.append(member.output_head(hidden))
             new_states.append(state)
         differences = [
             tf.stack(
                 scoring.disagreement(
-                    [readouts[i] for i in self._models[a]],
-                    [readouts[i] for i in self._models[b]],
+                    [heads[i] for i in self._models[a]],
+                    [heads[i] for i in self._models[b]],
                     targets,
                 ),
                 axis=-1,

@@ -10,7 +10,7 @@ def find(path: str, key: bytes | None = None) -> publication.Snapshot:
     Args:
         path: An export's folder, a student's folder, or a folder of exports, or
             the URL of one; of several exports the newest is meant.
-        key: What its marker must be signed with; None where nothing is signed.
+        key: What its commit file must be signed with; None where nothing is signed.
 
     Raises:
         SnapshotError: there is none, or storage failed.
@@ -21,9 +21,8 @@ def find(path: str, key: bytes | None = None) -> publication.Snapshot:
             if snapshot.path.name == where.name:
                 return snapshot
         for folder in (where / "exports", where):
-            found = publication.committed(folder, layout.EXPORT, key)
-            if found:
-                return found[-1]
+            if exports := publication.committed(folder, layout.EXPORT, key):
+                return exports[-1]
     except OSError as error:
         raise errors.SnapshotError(
             f"{path} cannot be looked at: {error}. Give a place that can be read.",
@@ -46,17 +45,17 @@ def newer_than(
     Raises:
         OSError: storage failed.
     """
-    found = publication.committed(folder, layout.EXPORT, key)
-    return [s for s in reversed(found) if version is None or s.version > version]
+    exports = publication.committed(folder, layout.EXPORT, key)
+    return [s for s in reversed(exports) if version is None or s.version > version]
 
 
 def of_step(
     folder: places.Place, step: int, key: bytes | None = None
 ) -> list[publication.Snapshot]:
-    """Returns a peer's committed exports of exactly `step`, latest life first.
+    """Returns a peer's committed exports of exactly `step`, latest generation first.
 
     Raises:
         OSError: storage failed.
     """
-    found = publication.committed(folder, layout.EXPORT, key)
-    return [s for s in reversed(found) if s.step == step]
+    exports = publication.committed(folder, layout.EXPORT, key)
+    return [s for s in reversed(exports) if s.step == step]

@@ -7,17 +7,18 @@ reader's text is made of.
 
 import dataclasses
 import re
+import typing
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.model import quantization
+from lmcodistill.model import quantization, registry, weights
 from lmcodistill.settings import codistillation
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import files, publication, tensors
 
 # The second says in which type its matrices are stored; the first is for exports
-# in full, which older programs read as well.
-FORMAT_VERSION, NARROW_FORMAT_VERSION = 2, 3
+# in float32, which older programs read as well.
+FORMAT_VERSION, QUANTIZED_FORMAT_VERSION = 2, 3
 KIND = "export"
 # What an export consists of; its readers accept nothing else.
 SAVED_MODEL = "saved_model"
@@ -27,16 +28,15 @@ VOCABULARY = "vocabulary.model"
 _INDEX, _DATA = (VARIABLES + suffix for suffix in tensors.SUFFIXES)
 _MAX_BYTES = {GRAPH: 64 << 20, VOCABULARY: 64 << 20, _INDEX: 1 << 20}
 _MAX_DEPTH = 16
-# Beyond these there is no language model of our time.
+# Beyond this there is no number in the configuration of a model of our time.
 _MAX_SIZE = 1 << 24
-_MAX_LAYERS = 1 << 10
 # Beside the tensors, their data file holds a SavedModel's object graph.
 _MAX_OBJECT_GRAPH_BYTES = 1 << 20
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 def tensors_of(
-    config: model_settings.LanguageModel, vocab_size: int, dtype: str = "float32"
+    config: model_settings.ModelConfig, vocab_size: int, dtype: str = "float32"
 ) -> dict[str, tensors.Spec]:
     """Returns what stands for a model's weights, see `quantization.table`."""
     table = quantization.table(config, vocab_size, dtype)
@@ -56,14 +56,14 @@ class Description:
         vocabulary: Fingerprint of the vocabulary its ids mean.
         reset_at_documents: Whether it was trained with zero state at the start
             of every document.
-        generation: In which of its student's lives it was published.
+        generation: Of its student, when it was published.
         dtype: How its matrices are stored, see `quantization.table`.
     """
 
     source: str
     student: int
     step: int
-    config: model_settings.LanguageModel
+    config: model_settings.ModelConfig
     vocab_size: int
     vocabulary: str
     reset_at_documents: bool
@@ -76,27 +76,33 @@ class Description:
         return f"student {self.student}, step {self.step}"
 
     def header(self) -> dict[str, Any]:
-        """Returns it as JSON."""
-        names = [field.name for field in dataclasses.fields(Description)]
-        return {n: getattr(self, n) for n in names} | {"config": self.config.to_json()}
+        """Returns it as JSON, for `from_header`."""
+        names = {field.name for field in dataclasses.fields(Description)} - {"config"}
+        return {n: getattr(self, n) for n in names} | registry.to_json(self.config)
 
     @property
     def tensors(self) -> dict[str, tensors.Spec]:
         """What stands for its weights, by name."""
         return tensors_of(self.config, self.vocab_size, self.dtype)
 
+    @classmethod
+    def from_header(cls, header: dict[str, Any]) -> "Description":
+        """Returns the description of a `header`."""
+        fields = {n: x for n, x in header.items() if not n.startswith("model")}
+        return cls(**fields, config=registry.from_json(header))
+
     def to_manifest(self) -> dict[str, Any]:
         """Returns what `parse` reads; a publication adds step and files."""
         kind: dict[str, Any] = {"format_version": FORMAT_VERSION, "kind": KIND}
         if self.dtype != "float32":
-            kind |= {"format_version": NARROW_FORMAT_VERSION, "dtype": self.dtype}
+            kind |= {"format_version": QUANTIZED_FORMAT_VERSION, "dtype": self.dtype}
         return {
             **kind,
             "student": self.student,
             "vocabulary": self.vocabulary,
             "vocab_size": self.vocab_size,
             "reset_at_documents": self.reset_at_documents,
-            "model": self.config.to_json(),
+            **registry.to_json(self.config),
             "model_fingerprint": self.config.fingerprint(),
             "tensors": {
                 name: {"shape": list(spec.shape), "dtype": spec.dtype}
@@ -106,8 +112,8 @@ class Description:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What an export must be of use for.
+class Expected:
+    """Whose exports can be used.
 
     Attributes:
         vocabulary: Fingerprint of the reader's vocabulary.
@@ -123,14 +129,14 @@ class Wanted:
 def parse(
     snapshot: publication.Snapshot,
     manifest: dict[str, Any],
-    wanted: Wanted | None = None,
+    expected: Expected | None = None,
 ) -> Description:
     """Returns what a manifest describes.
 
     Args:
         snapshot: Whose.
-        manifest: Its manifest, as the marker has it.
-        wanted: What it must be of use for; None: anything.
+        manifest: Its manifest, as the commit file has it.
+        expected: Whose exports can be used; None: anybody's.
 
     Raises:
         SnapshotError: it describes nothing that can be used; `reason` says which
@@ -140,28 +146,26 @@ def parse(
     if not _depth_is_at_most(manifest, _MAX_DEPTH):
         raise _refusal(path, "manifest", f"it is nested more than {_MAX_DEPTH} deep")
     dtype = _dtype(path, manifest)
-    for name, expected in (
-        ("step", snapshot.step),
-        ("incarnation", snapshot.generation),
-    ):
-        if _whole(path, manifest, name) != expected:
+    # The key is older than the word.
+    by_name = {"step": snapshot.step, "incarnation": snapshot.generation}
+    for key, number in by_name.items():
+        if _whole(path, manifest, key) != number:
             raise errors.SnapshotError(
-                f"{path} says that its {name} is {manifest[name]}; its name says "
-                f"{expected}. It was copied or renamed; remove it.",
+                f"{path} says that its {key} is {manifest[key]}; its name says "
+                f"{number}. It was copied or renamed; remove it.",
                 reason="name",
             )
     student = _whole(path, manifest, "student")
-    if wanted is not None and wanted.student not in (None, student):
+    if expected is not None and expected.student not in (None, student):
         raise errors.SnapshotError(
-            f"{path} says that student {student} wrote it; student {wanted.student} "
+            f"{path} says that student {student} wrote it; student {expected.student} "
             "was expected. It was copied from elsewhere; remove it.",
             reason="student",
         )
     resets = manifest.get("reset_at_documents")
     if not isinstance(resets, bool):
-        found = f"reset_at_documents is {_short(resets)}"
-        raise _refusal(path, "manifest", found)
-    vocabulary, vocab_size = _vocabulary(path, manifest, wanted)
+        raise _refusal(path, "manifest", f"reset_at_documents is {_short(resets)}")
+    vocabulary, vocab_size = _vocabulary(path, manifest, expected)
     described = Description(
         source=str(path),
         student=student,
@@ -180,54 +184,57 @@ def parse(
 def _dtype(path: object, manifest: dict[str, Any]) -> str:
     """Returns how the matrices are stored, of a format that this program reads."""
     version, kind = manifest.get("format_version"), manifest.get("kind")
-    is_known = version in (FORMAT_VERSION, NARROW_FORMAT_VERSION)
+    is_known = version in (FORMAT_VERSION, QUANTIZED_FORMAT_VERSION)
     if kind != KIND or type(version) is not int or not is_known:
         raise errors.SnapshotError(
             f"{path} is a {_short(kind)} of format {_short(version)}; this program "
-            f"reads exports of format {FORMAT_VERSION} and {NARROW_FORMAT_VERSION}. "
+            f"reads exports of format {FORMAT_VERSION} and {QUANTIZED_FORMAT_VERSION}. "
             "Train all students with one version.",
             reason="format",
         )
     if version == FORMAT_VERSION:
         return "float32"
-    found = manifest.get("dtype")
-    if found not in codistillation.EXPORT_DTYPES[1:]:
-        raise _refusal(path, "manifest", f"dtype is {_short(found)}")
-    return found
+    dtype = manifest.get("dtype")
+    if dtype not in codistillation.EXPORT_DTYPES[1:]:
+        raise _refusal(path, "manifest", f"dtype is {_short(dtype)}")
+    return dtype
 
 
 def _vocabulary(
-    path: object, manifest: dict[str, Any], wanted: Wanted | None
+    path: object, manifest: dict[str, Any], expected: Expected | None
 ) -> tuple[str, int]:
     """Returns fingerprint and size of the vocabulary."""
-    found = manifest.get("vocabulary")
-    if not isinstance(found, str) or not _FINGERPRINT.fullmatch(found):
-        raise _refusal(path, "manifest", f"vocabulary is {_short(found)}")
+    fingerprint = manifest.get("vocabulary")
+    if not isinstance(fingerprint, str) or not _FINGERPRINT.fullmatch(fingerprint):
+        raise _refusal(path, "manifest", f"vocabulary is {_short(fingerprint)}")
     size = _whole(path, manifest, "vocab_size", at_most=_MAX_SIZE)
-    if wanted is not None and found != wanted.vocabulary:
+    if expected is not None and fingerprint != expected.vocabulary:
         raise errors.SnapshotError(
-            f"{path} was trained with vocabulary {found[:12]}; "
-            f"{wanted.vocabulary[:12]} was expected. Their token ids mean different "
+            f"{path} was trained with vocabulary {fingerprint[:12]}; "
+            f"{expected.vocabulary[:12]} was expected. Their token ids mean different "
             "pieces. Use exports and data of the same `lmcodistill prep`.",
             reason="vocabulary",
         )
-    if wanted is not None and size != wanted.vocab_size:
+    if expected is not None and size != expected.vocab_size:
         raise errors.SnapshotError(
             f"{path} predicts {size:,} token ids; the vocabulary has "
-            f"{wanted.vocab_size:,}.",
+            f"{expected.vocab_size:,}.",
             reason="vocab_size",
         )
-    return found, size
+    return fingerprint, size
 
 
 def _config(
     path: object, manifest: dict[str, Any], vocab_size: int
-) -> model_settings.LanguageModel:
+) -> model_settings.ModelConfig:
     """Returns the model's configuration, each of its values of the exact type."""
-    given = manifest.get("model")
-    fields = {f.name: f.type for f in dataclasses.fields(model_settings.LanguageModel)}
+    family, given = registry.described_family(manifest), manifest.get("model")
+    if family is None:
+        name = _short(manifest["model_family"])
+        raise _refusal(path, "model", f"no family {name} is installed here")
     if not isinstance(given, dict):
         raise _refusal(path, "model", f"model is {_short(given)}")
+    fields = typing.get_type_hints(family.config)
     if different := sorted(fields.keys() ^ given.keys()):
         raise _refusal(path, "model", f"it lacks or adds {_short(different)}")
     for name, kind in fields.items():
@@ -236,17 +243,17 @@ def _config(
         right: Any = (int, float) if kind is float else kind
         is_right = isinstance(value, right) and (kind is bool) == (type(value) is bool)
         if isinstance(value, int | float):
-            limit = _MAX_LAYERS if name == "num_layers" else _MAX_SIZE
-            is_right = is_right and abs(value) <= limit
+            is_right = is_right and abs(value) <= _MAX_SIZE
         if not is_right:
             raise _refusal(path, "model", f"{name} is {_short(value)}")
     try:
-        config = model_settings.LanguageModel(**given)
+        config = family.config(**given)
+        weights.specs(config, vocab_size)
     except errors.UsageError as error:
         raise _refusal(path, "model", str(error)) from error
     if config.vocab_size not in (None, vocab_size):
-        found = f"its own vocab_size is {config.vocab_size}, not {vocab_size}"
-        raise _refusal(path, "model", found)
+        problem = f"its own vocab_size is {config.vocab_size}, not {vocab_size}"
+        raise _refusal(path, "model", problem)
     if manifest.get("model_fingerprint") != config.fingerprint():
         raise errors.SnapshotError(
             f"{path} gives its model the fingerprint "
@@ -259,11 +266,11 @@ def _config(
 
 def _check_tensors(described: Description, manifest: dict[str, Any]) -> None:
     """Compares the table of tensors with the configuration, then with the files."""
-    path, expected = described.source, described.tensors
+    path, specs = described.source, described.tensors
     listed = manifest.get("tensors")
     if not isinstance(listed, dict):
         raise _refusal(path, "tensor_table", f"tensors is {_short(listed)}")
-    rows = {n: {"shape": list(s.shape), "dtype": s.dtype} for n, s in expected.items()}
+    rows = {n: {"shape": list(s.shape), "dtype": s.dtype} for n, s in specs.items()}
     for name in sorted(rows.keys() | listed.keys()):
         # As JSON: there, unlike here, True is not 1 and 1.0 is neither.
         if files.to_json(listed.get(name)) != files.to_json(rows.get(name)):
@@ -272,7 +279,7 @@ def _check_tensors(described: Description, manifest: dict[str, Any]) -> None:
                 f"its configuration has {_short(rows.get(name))}.",
                 reason="tensor_table",
             )
-    needed = sum(spec.num_bytes for spec in expected.values())
+    needed = sum(spec.num_bytes for spec in specs.values())
     _check_files(path, manifest, needed)
 
 
@@ -308,9 +315,9 @@ def _whole(
     return value
 
 
-def _refusal(path: object, reason: str, found: str) -> errors.SnapshotError:
+def _refusal(path: object, reason: str, problem: str) -> errors.SnapshotError:
     return errors.SnapshotError(
-        f"{path} describes a model that this program cannot build: {found}.", reason
+        f"{path} describes a model that this program cannot build: {problem}.", reason
     )
 
 

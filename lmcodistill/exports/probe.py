@@ -1,8 +1,8 @@
-"""The last look at a fresh export: what it makes of a little of the pupil's text.
+"""The last look at a fresh export: its loss on a little of the student's text.
 
 A manifest, digests and finite values say that an export is whole, not that it is
 a language model. A teacher that predicts worse than a guess among all tokens
-would undo what its pupil has learnt.
+would undo what its student has learnt.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ SLACK = 1.0
 
 
 class Loss(NamedTuple):
-    """What other weights make of an export.
+    """What an export loses by other weights.
 
     Attributes:
         cross_entropy: By how much it rises, nats per token.
@@ -58,15 +58,16 @@ class Probe:
 
     def cross_entropy(self, export: reader.Export) -> float:
         """Returns nats per token of the batch; from any thread, outside a scope."""
-        return self._read(export)[0]
+        return self._predict(export)[0]
 
     def loss(self, export: reader.Export, weights: Mapping[str, np.ndarray]) -> Loss:
-        """Returns what other weights make of an export; as `cross_entropy`."""
-        before, expected = self._read(export)
-        after, found = self._read(dataclasses.replace(export, weights=dict(weights)))
-        return Loss(after - before, float(np.mean(found == expected)))
+        """Returns what an export loses by other weights; as `cross_entropy`."""
+        before, tokens = self._predict(export)
+        changed = dataclasses.replace(export, weights=dict(weights))
+        after, tokens_after = self._predict(changed)
+        return Loss(after - before, float(np.mean(tokens_after == tokens)))
 
-    def _read(self, export: reader.Export) -> tuple[float, np.ndarray]:
+    def _predict(self, export: reader.Export) -> tuple[float, np.ndarray]:
         """Returns nats per token, and the most likely token of every position.
 
         Step by step, without a `tf.function`: nothing is traced and nothing is
@@ -75,8 +76,8 @@ class Probe:
         with tf.device("CPU:0"):
             model = export.build()
             state = model.initial_state(len(self._tokens))
-            features, _ = model(self._tokens, self._is_start, state)
-            logits = output_head.logits_of(model.readout(features))
+            hidden, _ = model(self._tokens, self._is_start, state)
+            logits = output_head.logits_of(model.output_head(hidden))
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
                 np.transpose(self._targets).reshape(-1), logits
             )
@@ -92,10 +93,10 @@ class Probe:
         bound = self._bound
         if bound is None:
             bound = math.log(export.vocab_size) + SLACK
-        found = self.cross_entropy(export)
-        if not found <= bound:  # NaN as well.
+        loss = self.cross_entropy(export)
+        if not loss <= bound:  # NaN as well.
             raise errors.SnapshotError(
-                f"{export.source} has a cross entropy of {found:.2f} nats per token on "
+                f"{export.source} has a cross entropy of {loss:.2f} nats per token on "
                 f"the probe batch; at most {bound:.2f} was expected. Its student "
                 "diverged, or its weights are no language model's. Raise "
                 "Exchange.max_teacher_cross_entropy if it is right after all.",

@@ -1,7 +1,7 @@
 """In which type a student's weights travel, and what that costs its peers.
 
 Every export is judged on a little of the student's own text. Where fewer bits lose
-too much, that one is written in full: peers wait for it, and training goes on.
+too much, that one is written in float32: peers wait for it, and training goes on.
 """
 
 import logging
@@ -31,8 +31,8 @@ class Stored(NamedTuple):
     manifest: dict[str, Any]
 
 
-class Narrowing:
-    """Stores weights in a narrower type.
+class Quantizer:
+    """Quantizes the weights of exports.
 
     Attributes:
         dtype: That type.
@@ -52,11 +52,14 @@ class Narrowing:
 
     def __call__(self, export: reader.Export) -> Stored:
         """Returns what is written of an export; in any thread."""
-        narrow = quantization.narrowed(export.weights, self.dtype)
-        loss = self._judge.loss(
-            export, quantization.widened(narrow, export.config.weight_dtype)
+        config = export.config
+        tensors = quantization.quantized(
+            config, export.vocab_size, export.weights, self.dtype
         )
-        told = {
+        loss = self._judge.loss(
+            export, quantization.dequantized(tensors, config.weight_dtype)
+        )
+        measured = {
             "dtype": self.dtype,
             "cross_entropy_loss": _number(loss.cross_entropy),
             "agreement": _number(loss.agreement),
@@ -76,8 +79,8 @@ class Narrowing:
             len(self.refused),
         )
         if is_small:
-            return Stored(self.dtype, narrow, {"quantization": told})
-        return Stored("float32", export.weights, {"quantization": told})
+            return Stored(self.dtype, tensors, {"quantization": measured})
+        return Stored("float32", export.weights, {"quantization": measured})
 
 
 def _number(value: float) -> float | None:

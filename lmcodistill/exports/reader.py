@@ -3,7 +3,7 @@
 An export is a true SavedModel that any TensorFlow program can serve, with a
 manifest that says what it is. Readers here never load its graph, which would
 run a stranger's code: they check the manifest, verify a copy of the tensors, and
-put those into a model that is built here. `exporter.py` writes them.
+put those into a model that is built here. `writer` writes them.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import numpy as np
 from lmcodistill import errors
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.exports import manifest as manifest_lib
-from lmcodistill.model import language_model, quantization
+from lmcodistill.model import contract, quantization, registry
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import files, publication, scratch, tensors
 
@@ -32,23 +32,20 @@ class Export(manifest_lib.Description):
 
     weights: dict[str, np.ndarray]
 
-    def build(self) -> language_model.LanguageModel:
+    def build(self) -> contract.Model:
         """Returns the model with these weights, frozen."""
-        return language_model.LanguageModel(
+        return registry.build(
             self.config, self.vocab_size, self.weights, trainable=False
         )
 
 
 def blank(header: dict[str, Any]) -> Export:
     """Returns an export with a header's description and zeros for weights."""
-    config = model_settings.LanguageModel(**header["config"])
-    described = manifest_lib.Description(**{**header, "config": config})
-    return _with_weights(described, zeros(config, described.vocab_size))
+    described = manifest_lib.Description.from_header(header)
+    return _with_weights(described, zeros(described.config, described.vocab_size))
 
 
-def zeros(
-    config: model_settings.LanguageModel, vocab_size: int
-) -> dict[str, np.ndarray]:
+def zeros(config: model_settings.ModelConfig, vocab_size: int) -> dict[str, np.ndarray]:
     """Returns zeros for weights."""
     table = manifest_lib.tensors_of(config, vocab_size)
     return {name: np.zeros(*spec) for name, spec in table.items()}
@@ -61,29 +58,29 @@ def _with_weights(
 
 
 def read(
-    snapshot: publication.Snapshot, wanted: manifest_lib.Wanted | None = None
+    snapshot: publication.Snapshot, expected: manifest_lib.Expected | None = None
 ) -> Export:
     """Reads and verifies one export.
 
     Args:
         snapshot: Where it is.
-        wanted: What it must be of use for; None: anything.
+        expected: Whose exports can be used; None: anybody's.
 
     Raises:
-        SnapshotError: it is damaged, forged, of another kind, or not finite;
+        SnapshotError: it is damaged, tampered with, of another kind, or not finite;
             `reason` says which in one word.
     """
     manifest = snapshot.manifest()
-    described = manifest_lib.parse(snapshot, manifest, wanted)
+    described = manifest_lib.parse(snapshot, manifest, expected)
     keys = {key_of(name): spec for name, spec in described.tensors.items()}
     with scratch.folder() as local:
         publication.copy_verified(snapshot, manifest, "", local)
-        found = tensors.read(local / _VARIABLES, keys)
-    stored = {name: found[key_of(name)] for name in described.tensors}
-    quantization.refuse_forged(stored, snapshot.path)
+        contents = tensors.read(local / _VARIABLES, keys)
+    stored = {name: contents[key_of(name)] for name in described.tensors}
+    quantization.refuse_tampered(stored, snapshot.path)
     tensors.refuse_non_finite(stored, snapshot.path)
     weight_dtype = described.config.weight_dtype
-    return _with_weights(described, quantization.widened(stored, weight_dtype))
+    return _with_weights(described, quantization.dequantized(stored, weight_dtype))
 
 
 def key_of(name: str) -> str:

@@ -8,7 +8,7 @@ strategy, so it may happen in another thread.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import tensorflow as tf
 from lmcodistill import errors
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.exports import manifest, quantized, reader
-from lmcodistill.model import language_model, quantization
+from lmcodistill.model import contract, quantization, registry, scoring
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import layout, places, publication, scratch, tensors
 
@@ -27,13 +27,13 @@ SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 Weights = Mapping[str, np.ndarray]
 
 
-def weights_of(model: language_model.LanguageModel) -> dict[str, np.ndarray]:
+def weights_of(model: contract.Model) -> dict[str, np.ndarray]:
     """Returns a copy of a model's weights that training does not change."""
     return {name: variable.numpy() for name, variable in model.weights.items()}
 
 
 def refuse_non_finite(weights: Mapping[str, Any], step: int) -> None:
-    """Refuses weights that nobody should load, a pupil or the student itself.
+    """Refuses weights that nobody should load, neither peers nor the student itself.
 
     Args:
         weights: Arrays or variables by name.
@@ -56,12 +56,12 @@ class Exporter:
 
     def __init__(
         self,
-        config: model_settings.LanguageModel,
+        config: model_settings.ModelConfig,
         vocabulary: vocabulary_lib.Vocabulary,
         *,
         student: int,
         reset_at_documents: bool,
-        narrow: quantized.Narrowing | None = None,
+        quantizer: quantized.Quantizer | None = None,
     ):
         """Saves the serving graph; takes a second or two, so once per run.
 
@@ -70,12 +70,12 @@ class Exporter:
             vocabulary: What its ids mean; a copy goes into every export.
             student: Index of the publishing student.
             reset_at_documents: How it is trained; evaluation does the same.
-            narrow: Stores weights in a narrower type; None: as they are.
+            quantizer: Quantizes the weights; None: they stay as they are.
         """
         self._config, self._vocabulary = config, vocabulary
         self._student, self._reset_at_documents = student, reset_at_documents
-        self._narrow = narrow
-        dtype = narrow.dtype if narrow else "float32"
+        self._quantizer = quantizer
+        dtype = quantizer.dtype if quantizer else "float32"
         # Another graph is seldom needed: for what would lose too much.
         self._saved = {dtype: self._save(dtype)}
 
@@ -92,7 +92,7 @@ class Exporter:
             folder: The student's folder of exports.
             step: After how many updates.
             weights: By name; nobody may change them meanwhile.
-            owner: By what right.
+            owner: Who may write for the student now.
 
         Raises:
             DivergedError: a weight is not finite; nothing is published.
@@ -111,17 +111,20 @@ class Exporter:
             generation=owner.generation,
         )
         stored = quantized.Stored("float32", weights, {})
-        if self._narrow is not None:
-            whole = reader.Export(**vars(described), weights=dict(weights))
-            stored = self._narrow(whole)
+        if self._quantizer is not None:
+            export = reader.Export(**vars(described), weights=dict(weights))
+            stored = self._quantizer(export)
         described = dataclasses.replace(described, dtype=stored.dtype)
-        told = {**described.to_manifest(), **stored.manifest}
         return publication.publish(
             folder,
             layout.EXPORT,
             step,
             lambda path: self._write(path, stored),
-            {**told, "tensorflow": tf.__version__},
+            {
+                **described.to_manifest(),
+                **stored.manifest,
+                "tensorflow": tf.__version__,
+            },
             owner,
         )
 
@@ -144,15 +147,14 @@ class Exporter:
         do without that file.
         """
         size = self._vocabulary.size
-        with scratch.folder() as local:
-            root = local
+        with scratch.folder() as root:
             # The host's memory: the twin must take none of the accelerator's.
             with tf.device("CPU:0"):
                 zeros = reader.zeros(self._config, size)
-                twin = language_model.LanguageModel(self._config, size, zeros)
+                twin = registry.build(self._config, size, zeros)
                 if dtype != "float32":
-                    stored = quantization.narrowed(zeros, dtype)
-                    twin.weights = _narrow_weights(twin, stored)
+                    stored = quantization.quantized(self._config, size, zeros, dtype)
+                    twin.weights = _quantized_weights(twin, stored)
                 tf.saved_model.save(
                     twin,
                     str(root / manifest.SAVED_MODEL),
@@ -165,8 +167,8 @@ class Exporter:
             )
 
 
-class _NarrowWeight(tf.Module):
-    """A matrix in a narrower type, which becomes a weight where it is used."""
+class _QuantizedWeight(tf.Module):
+    """A quantized weight, which is dequantized where it is used."""
 
     def __init__(self, dtype: tf.DType, values: np.ndarray, scale: np.ndarray | None):
         super().__init__()
@@ -176,35 +178,33 @@ class _NarrowWeight(tf.Module):
             self.scale = tf.Variable(scale, trainable=False)
 
     def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
-        whole = tf.cast(self.values, self._dtype)
-        return whole * self.scale if hasattr(self, "scale") else whole
+        weight = tf.cast(self.values, self._dtype)
+        return weight * self.scale if hasattr(self, "scale") else weight
 
 
-def _narrow_weights(
-    model: language_model.LanguageModel, stored: Weights
-) -> dict[str, Any]:
+def _quantized_weights(model: contract.Model, stored: Weights) -> dict[str, Any]:
     """Returns what takes the place of a model's weights and holds `stored`."""
 
-    def weight(name, variable):
+    def weight(name: str, variable: tf.Variable) -> tf.Variable | _QuantizedWeight:
         values = stored.get(name + quantization.VALUES)
         if values is None:
             return variable
         scale = stored.get(name + quantization.SCALE)
-        return _NarrowWeight(variable.dtype, values, scale)
+        return _QuantizedWeight(variable.dtype, values, scale)
 
     return {name: weight(name, variable) for name, variable in model.weights.items()}
 
 
-def _score(model: language_model.LanguageModel, end_id: int):
+def _score(model: contract.Model, end_id: int) -> Callable[..., dict[str, tf.Tensor]]:
     """Returns the serving signature: ids in, nats per token out."""
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, None], tf.int32, name="tokens")],
         autograph=False,
     )
-    def score(tokens):
+    def score(tokens: tf.Tensor) -> dict[str, tf.Tensor]:
         first = tf.fill([tf.shape(tokens)[0], 1], end_id)
         inputs = tf.concat([first, tokens[:, :-1]], 1)
-        return {"cross_entropy": language_model.token_losses(model, inputs, tokens)}
+        return {"cross_entropy": scoring.token_losses(model, inputs, tokens)}
 
     return score

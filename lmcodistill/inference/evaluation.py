@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.data import windows as windows_lib
-from lmcodistill.model import language_model, scoring
+from lmcodistill.model import contract, scoring
 
 
 class Evaluator:
@@ -15,18 +15,24 @@ class Evaluator:
     The compiled function is kept: the models' weights may change between calls.
     """
 
-    def __init__(self, models: Sequence[language_model.LanguageModel]):
+    def __init__(self, models: Sequence[contract.Model]):
         """Takes one model, or several whose probabilities are averaged."""
         self._models = models
         self._losses = tf.function(self._window_losses, autograph=False)
 
-    def _window_losses(self, tokens, targets, is_start, states):
-        read_outs, new_states = [], []
+    def _window_losses(
+        self,
+        tokens: tf.Tensor,
+        targets: tf.Tensor,
+        is_start: tf.Tensor,
+        states: tuple[contract.State, ...],
+    ) -> tuple[tf.Tensor, tuple[contract.State, ...]]:
+        heads, new_states = [], []
         for model, state in zip(self._models, states, strict=True):
-            features, state = model(tokens, is_start, state)
-            read_outs.append(model.readout(features))
+            hidden, state = model(tokens, is_start, state)
+            heads.append(model.output_head(hidden))
             new_states.append(state)
-        return scoring.label_losses(read_outs, targets), tuple(new_states)
+        return scoring.label_losses(heads, targets), tuple(new_states)
 
     def total(
         self,

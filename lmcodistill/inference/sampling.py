@@ -4,11 +4,11 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.data import vocabulary as vocabulary_lib
-from lmcodistill.model import language_model, output_head
+from lmcodistill.model import contract, output_head
 
 
 def continuations(
-    model: language_model.LanguageModel,
+    model: contract.Model,
     vocabulary: vocabulary_lib.Vocabulary,
     prompt: str,
     *,
@@ -29,7 +29,7 @@ def continuations(
         seed: Of the draws.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
-    read = tf.function(
+    next_logits = tf.function(
         lambda tokens, is_start, state: _next_logits(model, tokens, is_start, state),
         autograph=False,
         reduce_retracing=True,
@@ -44,7 +44,7 @@ def continuations(
     chosen: list[list[int]] = [list(begin[1:]) for _ in range(num_samples)]
     ended = np.zeros(num_samples, bool)
     for _ in range(num_tokens):
-        logits, state = read(tokens, is_start, state)
+        logits, state = next_logits(tokens, is_start, state)
         drawn = _draw(logits.numpy().astype(np.float64), temperature, generator)
         ended |= drawn == vocabulary.end_id
         for ids, token, is_over in zip(chosen, drawn, ended, strict=True):
@@ -57,11 +57,12 @@ def continuations(
     return [vocabulary.decode(ids) for ids in chosen]
 
 
-def _next_logits(model, tokens, is_start, state):
+def _next_logits(
+    model: contract.Model, tokens: tf.Tensor, is_start: tf.Tensor, state: contract.State
+) -> tuple[tf.Tensor, contract.State]:
     """Returns [B, V] logits after the last token, and the state."""
-    features, state = model(tokens, is_start, state)
-    readout = model.readout(features[-1:])
-    return output_head.logits_of(readout), state
+    hidden, state = model(tokens, is_start, state)
+    return output_head.logits_of(model.output_head(hidden[-1:])), state
 
 
 def _draw(

@@ -13,7 +13,7 @@ import tensorflow_text as tf_text
 
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.exports import writer
-from lmcodistill.model import language_model, output_head
+from lmcodistill.model import contract, output_head, scoring
 
 _TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
 
@@ -23,7 +23,7 @@ class ServingModel(tf.Module):
 
     def __init__(
         self,
-        model: language_model.LanguageModel,
+        model: contract.Model,
         vocabulary: vocabulary_lib.Vocabulary,
         complete_tokens: int,
     ):
@@ -54,14 +54,14 @@ class ServingModel(tf.Module):
         end = tf.fill([tf.shape(tokens)[0], 1], self._end_id)
         inputs = tf.concat([end, tokens], 1)
         targets = tf.concat([tokens, end], 1)
-        losses = language_model.token_losses(self._model, inputs, targets)
+        losses = scoring.token_losses(self._model, inputs, targets)
         mask = tf.sequence_mask(lengths + 1, tf.shape(targets)[1], losses.dtype)
         return {
             "cross_entropy": tf.reduce_sum(losses * mask, 1),
             "num_tokens": lengths + 1,
         }
 
-    def _tokens(self, texts):
+    def _tokens(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns [B, T] int32 ids, padded with `</s>`, and their lengths."""
         ragged = self._tokenizer.tokenize(texts)
         lengths = tf.cast(ragged.row_lengths(), tf.int32)
@@ -80,33 +80,42 @@ class ServingModel(tf.Module):
         """
         return {"texts": tf.map_fn(self._complete_one, texts)}
 
-    def _complete_one(self, text):
+    def _complete_one(self, text: tf.Tensor) -> tf.Tensor:
         prompt = self._tokenizer.tokenize(text)
-        read = tf.concat([[self._end_id], prompt], 0)[None]
-        is_start = tf.one_hot(0, tf.shape(read)[1], True, False, dtype=tf.bool)[None]
+        tokens = tf.concat([[self._end_id], prompt], 0)[None]
+        is_start = tf.one_hot(0, tf.shape(tokens)[1], True, False, dtype=tf.bool)[None]
 
-        def next_token(read, is_start, state):
-            features, state = self._model(read, is_start, state)
-            logits = output_head.logits_of(self._model.readout(features[-1:]))
+        def next_token(
+            tokens: tf.Tensor, is_start: tf.Tensor, state: contract.State
+        ) -> tuple[tf.Tensor, contract.State]:
+            hidden, state = self._model(tokens, is_start, state)
+            logits = output_head.logits_of(self._model.output_head(hidden[-1:]))
             return tf.argmax(logits[0], output_type=tf.int32), state
 
-        token, state = next_token(read, is_start, self._model.initial_state(1))
+        token, state = next_token(tokens, is_start, self._model.initial_state(1))
         added = tf.TensorArray(tf.int32, 0, dynamic_size=True, element_shape=[])
 
-        def more(count, token, *_):
+        def goes_on(
+            count: tf.Tensor, token: tf.Tensor, *_: contract.State
+        ) -> tf.Tensor:
             return (count < self._complete_tokens) & (token != self._end_id)
 
-        def body(count, token, added, state):
+        def body(
+            count: tf.Tensor,
+            token: tf.Tensor,
+            added: tf.TensorArray,
+            state: contract.State,
+        ) -> tuple:
             added = added.write(count, token)
             token, state = next_token(token[None, None], tf.constant([[False]]), state)
             return count + 1, token, added, state
 
-        _, _, added, _ = tf.while_loop(more, body, (0, token, added, state))
+        _, _, added, _ = tf.while_loop(goes_on, body, (0, token, added, state))
         return self._tokenizer.detokenize(tf.concat([prompt, added.stack()], 0))
 
 
 def write(
-    model: language_model.LanguageModel,
+    model: contract.Model,
     vocabulary: vocabulary_lib.Vocabulary,
     target: pathlib.Path,
     *,

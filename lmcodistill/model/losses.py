@@ -10,6 +10,7 @@ phi is the loss against the label, psi the loss against soft targets: Algorithm
 1 of Anil et al. 2018 (arXiv:1804.03235).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -107,15 +108,15 @@ def reverse_kl(student: Prediction, target_probs: tf.Tensor) -> ValueAndGradient
     return ValueAndGradient(value, _with_respect_to_logits(student, gradient))
 
 
-def logit_mse(logits: tf.Tensor, target_logits: tf.Tensor) -> ValueAndGradient:
+def logit_mse(student: Prediction, target_logits: tf.Tensor) -> ValueAndGradient:
     """Returns the squared error of the logits, meaned over V (not in nats).
 
     Args:
-        logits: [N, V] float, the student's.
+        student: At temperature 1.0.
         target_logits: [N, V] float, the mean of the teachers' logits.
     """
-    error = logits - target_logits
-    size = tf.cast(tf.shape(logits)[-1], logits.dtype)
+    error = student.logits - target_logits
+    size = tf.cast(tf.shape(error)[-1], error.dtype)
     return ValueAndGradient(tf.reduce_mean(tf.square(error), -1), error * (2.0 / size))
 
 
@@ -126,4 +127,22 @@ def _with_respect_to_logits(student: Prediction, gradient: tf.Tensor) -> tf.Tens
     return gradient / student.temperature
 
 
-SOFT_LOSSES = {"cross_entropy": cross_entropy, "kl": kl, "reverse_kl": reverse_kl}
+class SoftLoss(NamedTuple):
+    """A loss against soft targets: psi.
+
+    Attributes:
+        of: From what the student says and the targets [N, V] to the loss.
+        is_of_logits: Whether its targets are the mean of the teachers' logits, at
+            temperature 1.0; else they are probabilities.
+    """
+
+    of: Callable[[Prediction, tf.Tensor], ValueAndGradient]
+    is_of_logits: bool = False
+
+
+SOFT_LOSSES = {
+    "cross_entropy": SoftLoss(cross_entropy),
+    "kl": SoftLoss(kl),
+    "reverse_kl": SoftLoss(reverse_kl),
+    "logit_mse": SoftLoss(logit_mse, is_of_logits=True),
+}

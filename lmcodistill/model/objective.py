@@ -8,6 +8,7 @@ The one place where positions are reduced: sums here, division by the number of
 tokens of the *global* batch by the caller, who knows it.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,17 +18,17 @@ from lmcodistill.model import losses, output_head
 
 
 class SoftTargets(NamedTuple):
-    """What psi compares the student with.
+    """The targets that psi compares the student with.
 
     Attributes:
-        teachers: The teachers' read-outs, positions as the student's; their
+        teachers: The teachers' output heads, positions as the student's; their
             mean is the target. Empty: `fixed` is.
         fixed: [V] float, one distribution for every position (label smoothing).
         loss: Name of psi.
         temperature: Divides the logits of student and teachers inside psi.
     """
 
-    teachers: Sequence[output_head.Readout]
+    teachers: Sequence[output_head.OutputHead]
     fixed: tf.Tensor | None
     loss: str
     temperature: float
@@ -52,7 +53,7 @@ class Sums(NamedTuple):
 
 
 def training_objective(
-    student: output_head.Readout,
+    student: output_head.OutputHead,
     targets: tf.Tensor,
     weights: tf.Tensor,
     soft: SoftTargets | None,
@@ -63,7 +64,7 @@ def training_objective(
     Algorithm 1 of arXiv:1804.03235. No gradient reaches the soft targets.
 
     Args:
-        student: The student's read-out; gradients flow into all its tensors.
+        student: The student's output head; gradients flow into all its tensors.
         targets: [N] int32, labels.
         weights: [N] float, weight of each position.
         soft: The soft targets, or None for labels alone.
@@ -72,131 +73,193 @@ def training_objective(
     Returns:
         Scalar `sum_n weights_n * (phi_n + w * psi_n)`, and its parts.
     """
-    dtype = student.features.dtype
-    num_positions = student.features.shape[0]
-    vocab_size = student.kernel.shape[0]
-    num_chunks, rows = output_head.chunking(num_positions, vocab_size, dtype.size)
-    length = num_chunks * rows
-    targets, weights = (
-        output_head.padded(targets, length),
-        output_head.padded(weights, length),
+    num_positions, vocab_size = student.hidden.shape[0], student.kernel.shape[0]
+    num_chunks, rows = output_head.chunking(
+        num_positions, vocab_size, student.hidden.dtype.size
     )
+    length = num_chunks * rows
+    targets = output_head.padded(targets, length)
+    weights = output_head.padded(weights, length)
     teachers = [
         t._replace(
-            features=output_head.padded(tf.stop_gradient(t.features), length),
+            hidden=output_head.padded(tf.stop_gradient(t.hidden), length),
             kernel=tf.cast(tf.stop_gradient(t.kernel), t.compute_dtype),
             bias=tf.stop_gradient(t.bias),
         )
         for t in (soft.teachers if soft else ())
     ]
 
-    def psi(prediction, chunk_targets, start):
-        """Returns psi, the targets' phi and the targets."""
-        assert soft is not None
-        ours = prediction
-        if soft.temperature != 1.0:
-            ours = losses.predict(prediction.logits, soft.temperature)
-        if not teachers:
-            q = tf.broadcast_to(tf.cast(soft.fixed, dtype), tf.shape(prediction.logits))
-            result = losses.SOFT_LOSSES[soft.loss](ours, q)
-            return result, tf.zeros([rows], dtype), q
-        their_logits = [
-            output_head.logits_at(
-                t, output_head.rows_at(t.features, start, rows), t.kernel, dtype
-            )
-            for t in teachers
-        ]
-        q = output_head.mean_probs(their_logits)
-        at_label = tf.gather(q, chunk_targets, batch_dims=1)
-        their_loss = -tf.math.log(tf.maximum(at_label, 1e-37))
-        if soft.loss == "logit_mse":
-            mean_logits = tf.add_n(their_logits) / len(their_logits)
-            return losses.logit_mse(prediction.logits, mean_logits), their_loss, q
-        cooled = q
-        if soft.temperature != 1.0:
-            cooled = output_head.mean_probs(their_logits, soft.temperature)
-        result = losses.SOFT_LOSSES[soft.loss](ours, cooled)
-        return result, their_loss, q
-
     @tf.custom_gradient
-    def run(features, kernel, bias):
-        compute_kernel = tf.cast(kernel, student.compute_dtype)
-        features = output_head.padded(features, length)
-        readout = student._replace(bias=bias)
-
-        def chunk(start):
-            """Returns the sums and gradients of one chunk."""
-            chunk_features = output_head.rows_at(features, start, rows)
-            chunk_targets = output_head.rows_at(targets, start, rows)
-            chunk_weights = output_head.rows_at(weights, start, rows)
-            logits = output_head.logits_at(
-                readout, chunk_features, compute_kernel, dtype
-            )
-            prediction = losses.predict(logits)
-            phi, dlogits = losses.label_cross_entropy(prediction, chunk_targets)
-            zero = tf.zeros([], dtype)
-            sums = Sums(tf.reduce_sum(phi * chunk_weights), zero, zero, zero)
-            if soft is not None:
-                result, their_loss, q = psi(prediction, chunk_targets, start)
-                dlogits += distillation_weight * result.gradient
-                at_theirs = tf.gather(logits, tf.argmax(q, -1), batch_dims=1)
-                same = at_theirs == tf.reduce_max(logits, -1)
-                sums = Sums(
-                    sums.label_loss,
-                    tf.reduce_sum(result.value * chunk_weights),
-                    tf.reduce_sum(their_loss * chunk_weights),
-                    tf.reduce_sum(tf.cast(same, dtype) * chunk_weights),
-                )
-            dlogits *= chunk_weights[:, None]
-            narrow = tf.cast(dlogits, student.compute_dtype)
-            dfeatures = tf.cast(tf.matmul(narrow, compute_kernel), dtype)
-            dkernel = tf.matmul(
-                narrow,
-                tf.cast(chunk_features, student.compute_dtype),
-                transpose_a=True,
-            )
-            return sums, dfeatures, tf.cast(dkernel, dtype), tf.reduce_sum(dlogits, 0)
-
+    def run(hidden: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
+        head = student._replace(
+            kernel=tf.cast(kernel, student.compute_dtype),
+            hidden=output_head.padded(hidden, length),
+            bias=bias,
+        )
+        positions = _Positions(
+            head,
+            targets,
+            weights,
+            soft._replace(teachers=teachers) if soft else None,
+            distillation_weight,
+            rows,
+        )
         if num_chunks == 1:
-            sums, dfeatures, dkernel, dbias = chunk(0)
+            part = positions.part(0)
         else:
-            sums, dfeatures, dkernel, dbias = _over_chunks(
-                chunk, num_chunks, rows, features, kernel, bias
-            )
-        dfeatures = dfeatures[:num_positions]
+            part = _all_parts(positions, num_chunks, kernel, bias)
+        dhidden = part.dhidden[:num_positions]
+        sums = part.sums
         total = sums.label_loss + distillation_weight * sums.soft_loss
 
-        def backward(dtotal, *_):
-            return dtotal * dfeatures, dtotal * dkernel, dtotal * dbias
+        def backward(dtotal: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return dtotal * dhidden, dtotal * part.dkernel, dtotal * part.dbias
 
         return (total, *sums), backward
 
-    total, *sums = run(student.features, student.kernel, student.bias)
+    total, *sums = run(student.hidden, student.kernel, student.bias)
     return total, Sums(*(tf.stop_gradient(s) for s in sums))
 
 
-def _over_chunks(chunk, num_chunks, rows, features, kernel, bias):
-    """Runs `chunk` over all positions, one at a time, and adds up."""
-    zero = tf.zeros([], features.dtype)
+class _Part(NamedTuple):
+    """What some positions give: their sums, and gradients of the objective."""
 
-    def body(k, sums, dfeatures, dkernel, dbias):
-        part, dfeatures_k, dkernel_k, dbias_k = chunk(k * rows)
-        return (
-            k + 1,
-            Sums(*(a + b for a, b in zip(sums, part, strict=True))),
-            dfeatures.write(k, dfeatures_k),
-            dkernel + dkernel_k,
-            dbias + dbias_k,
+    sums: Sums
+    dhidden: tf.Tensor  # [n, H]
+    dkernel: tf.Tensor  # [V, H]
+    dbias: tf.Tensor  # [V]
+
+
+class _Soft(NamedTuple):
+    """Psi of some positions."""
+
+    psi: losses.ValueAndGradient
+    target_loss: tf.Tensor  # [n], the targets' own phi; zeros without teachers.
+    targets: tf.Tensor  # [n, V], at temperature 1.0.
+
+
+@dataclasses.dataclass(frozen=True)
+class _Positions:
+    """All positions, ready to be read in chunks.
+
+    Attributes:
+        student: Its output head: hidden states padded to whole chunks, kernel in the
+            type of the product.
+        targets: [length] int32.
+        weights: [length].
+        soft: The soft targets, the teachers' heads likewise; or None.
+        distillation_weight: Scalar.
+        rows: Positions of a chunk.
+    """
+
+    student: output_head.OutputHead
+    targets: tf.Tensor
+    weights: tf.Tensor
+    soft: SoftTargets | None
+    distillation_weight: tf.Tensor
+    rows: int
+
+    def part(self, start: tf.Tensor | int) -> _Part:
+        """Returns the sums and gradients of the chunk that begins at `start`."""
+        dtype, compute_dtype = self.student.hidden.dtype, self.student.compute_dtype
+        hidden = output_head.rows_at(self.student.hidden, start, self.rows)
+        targets = output_head.rows_at(self.targets, start, self.rows)
+        weights = output_head.rows_at(self.weights, start, self.rows)
+        logits = output_head.logits_at(self.student, hidden, self.student.kernel, dtype)
+        prediction = losses.predict(logits)
+        phi, dlogits = losses.label_cross_entropy(prediction, targets)
+        zero = tf.zeros([], dtype)
+        sums = Sums(tf.reduce_sum(phi * weights), zero, zero, zero)
+        if self.soft is not None:
+            soft = self._soft(self.soft, prediction, targets, start)
+            dlogits += self.distillation_weight * soft.psi.gradient
+            logit = tf.gather(logits, tf.argmax(soft.targets, -1), batch_dims=1)
+            agrees = tf.cast(logit == tf.reduce_max(logits, -1), dtype)
+            sums = sums._replace(
+                soft_loss=tf.reduce_sum(soft.psi.value * weights),
+                teacher_label_loss=tf.reduce_sum(soft.target_loss * weights),
+                agreement=tf.reduce_sum(agrees * weights),
+            )
+        dlogits *= weights[:, None]
+        operand = tf.cast(dlogits, compute_dtype)
+        dhidden = tf.matmul(operand, self.student.kernel)
+        dkernel = tf.matmul(operand, tf.cast(hidden, compute_dtype), transpose_a=True)
+        return _Part(
+            sums,
+            tf.cast(dhidden, dtype),
+            tf.cast(dkernel, dtype),
+            tf.reduce_sum(dlogits, 0),
         )
 
-    _, sums, dfeatures, dkernel, dbias = tf.while_loop(
+    def _soft(
+        self,
+        soft: SoftTargets,
+        prediction: losses.Prediction,
+        targets: tf.Tensor,
+        start: tf.Tensor | int,
+    ) -> _Soft:
+        loss, dtype = losses.SOFT_LOSSES[soft.loss], prediction.logits.dtype
+        cooled = prediction
+        if soft.temperature != 1.0 and not loss.is_of_logits:
+            cooled = losses.predict(prediction.logits, soft.temperature)
+        if not soft.teachers:
+            q = tf.broadcast_to(tf.cast(soft.fixed, dtype), tf.shape(prediction.logits))
+            return _Soft(loss.of(cooled, q), tf.zeros([self.rows], dtype), q)
+        logits = [
+            output_head.logits_at(
+                t, output_head.rows_at(t.hidden, start, self.rows), t.kernel, dtype
+            )
+            for t in soft.teachers
+        ]
+        q = output_head.mean_probs(logits)
+        at_label = tf.gather(q, targets, batch_dims=1)
+        target_loss = -tf.math.log(tf.maximum(at_label, 1e-37))
+        soft_targets = q
+        if loss.is_of_logits:
+            soft_targets = tf.add_n(logits) / len(logits)
+        elif soft.temperature != 1.0:
+            soft_targets = output_head.mean_probs(logits, soft.temperature)
+        return _Soft(loss.of(cooled, soft_targets), target_loss, q)
+
+
+def _all_parts(
+    positions: _Positions, num_chunks: int, kernel: tf.Tensor, bias: tf.Tensor
+) -> _Part:
+    """Reads all positions, one chunk at a time, and adds up.
+
+    Args:
+        positions: The positions.
+        num_chunks: How many chunks they are.
+        kernel: [V, H] in the type of its gradient.
+        bias: [V], likewise.
+    """
+    hidden, rows = positions.student.hidden, positions.rows
+    zero = tf.zeros([], hidden.dtype)
+
+    def body(
+        k: tf.Tensor,
+        sums: Sums,
+        dhidden: tf.TensorArray,
+        dkernel: tf.Tensor,
+        dbias: tf.Tensor,
+    ) -> tuple:
+        part = positions.part(k * rows)
+        return (
+            k + 1,
+            Sums(*(a + b for a, b in zip(sums, part.sums, strict=True))),
+            dhidden.write(k, part.dhidden),
+            dkernel + part.dkernel,
+            dbias + part.dbias,
+        )
+
+    _, sums, dhidden, dkernel, dbias = tf.while_loop(
         lambda k, *_: k < num_chunks,
         body,
         (
             0,
             Sums(zero, zero, zero, zero),
             tf.TensorArray(
-                features.dtype, num_chunks, element_shape=[rows, features.shape[1]]
+                hidden.dtype, num_chunks, element_shape=[rows, hidden.shape[1]]
             ),
             tf.zeros_like(kernel),
             tf.zeros_like(bias),
@@ -204,4 +267,4 @@ def _over_chunks(chunk, num_chunks, rows, features, kernel, bias):
         parallel_iterations=1,  # One chunk of logits at a time is the point.
         maximum_iterations=num_chunks,
     )
-    return sums, dfeatures.concat(), dkernel, dbias
+    return _Part(sums, dhidden.concat(), dkernel, dbias)

@@ -32,10 +32,24 @@ class Rule:
 
 
 def rule(config: settings.Optimizer) -> Rule:
-    """Returns the rule that `config` describes."""
+    """Returns the rule that `config` describes.
 
-    def sgd(weight, gradient, slots, rate, number):
-        """As Sutskever et al. 2013, with the rate outside the velocity."""
+    Raises:
+        KeyError: there is no rule of its name.
+    """
+    return RULES[config.name](config)
+
+
+def _sgd(config: settings.Optimizer) -> Rule:
+    """As Sutskever et al. 2013, with the rate outside the velocity."""
+
+    def update(
+        weight: tf.Variable,
+        gradient: tf.Tensor,
+        slots: Sequence[tf.Variable],
+        rate: tf.Tensor,
+        number: tf.Tensor,
+    ) -> None:
         del number
         if slots:
             tf.raw_ops.ResourceApplyMomentum(
@@ -50,8 +64,19 @@ def rule(config: settings.Optimizer) -> Rule:
                 var=weight.handle, alpha=rate, delta=gradient
             )
 
-    def adagrad(weight, gradient, slots, rate, number):
-        """Duchi et al. 2011."""
+    return Rule({"momentum": 0.0} if config.momentum else {}, update)
+
+
+def _adagrad(config: settings.Optimizer) -> Rule:
+    """Duchi et al. 2011."""
+
+    def update(
+        weight: tf.Variable,
+        gradient: tf.Tensor,
+        slots: Sequence[tf.Variable],
+        rate: tf.Tensor,
+        number: tf.Tensor,
+    ) -> None:
         del number
         tf.raw_ops.ResourceApplyAdagradV2(
             var=weight.handle,
@@ -61,13 +86,24 @@ def rule(config: settings.Optimizer) -> Rule:
             grad=gradient,
         )
 
-    def adam(weight, gradient, slots, rate, number):
-        """Algorithm 1 of Kingma and Ba 2015 (arXiv:1412.6980).
+    return Rule({"accumulator": config.initial_accumulator}, update)
 
-        The kernel has their "epsilon hat", added before the second moment is
-        corrected: hence the root. AdamW adds the decoupled decay of Loshchilov
-        and Hutter (arXiv:1711.05101), `rate * weight_decay * weight`.
-        """
+
+def _adam(config: settings.Optimizer) -> Rule:
+    """Algorithm 1 of Kingma and Ba 2015 (arXiv:1412.6980).
+
+    The kernel has their "epsilon hat", added before the second moment is corrected:
+    hence the root. AdamW adds the decoupled decay of Loshchilov and Hutter
+    (arXiv:1711.05101), `rate * weight_decay * weight`.
+    """
+
+    def update(
+        weight: tf.Variable,
+        gradient: tf.Tensor,
+        slots: Sequence[tf.Variable],
+        rate: tf.Tensor,
+        number: tf.Tensor,
+    ) -> None:
         beta1, beta2 = (
             tf.constant(beta, rate.dtype) for beta in (config.beta1, config.beta2)
         )
@@ -89,11 +125,16 @@ def rule(config: settings.Optimizer) -> Rule:
             grad=gradient,
         )
 
-    if config.name == "sgd":
-        return Rule({"momentum": 0.0} if config.momentum else {}, sgd)
-    if config.name == "adagrad":
-        return Rule({"accumulator": config.initial_accumulator}, adagrad)
-    return Rule({"first_moment": 0.0, "second_moment": 0.0}, adam)
+    return Rule({"first_moment": 0.0, "second_moment": 0.0}, update)
+
+
+# By `Optimizer.name`.
+RULES: dict[str, Callable[[settings.Optimizer], Rule]] = {
+    "adam": _adam,
+    "adamw": _adam,
+    "sgd": _sgd,
+    "adagrad": _adagrad,
+}
 
 
 def clip_scale(

@@ -1,4 +1,4 @@
-"""From a model's features to logits, for some positions at a time.
+"""From a model's hidden states to logits, for some positions at a time.
 
 `[N, V]` is by far the largest tensor of a language model, so whoever needs logits
 walks over chunks of positions, one after the other.
@@ -14,41 +14,41 @@ import tensorflow as tf
 CHUNK_BYTES = 48 << 20
 
 
-class Readout(NamedTuple):
-    """A model's last step: logits are `features @ kernel^T + bias`.
+class OutputHead(NamedTuple):
+    """A model's last step: logits are `hidden @ kernel^T + bias`.
 
     Attributes:
-        features: [N, H].
+        hidden: [N, H], hidden states.
         kernel: [V, H].
         bias: [V].
         compute_dtype: Type of the operands of the product.
     """
 
-    features: tf.Tensor
+    hidden: tf.Tensor
     kernel: tf.Tensor
     bias: tf.Tensor
     compute_dtype: tf.DType
 
 
-def logits_at(readout: Readout, features, kernel, dtype):
+def logits_at(
+    head: OutputHead, hidden: tf.Tensor, kernel: tf.Tensor, dtype: tf.DType
+) -> tf.Tensor:
     """Returns [n, V] logits of some positions, as `dtype`.
 
     Args:
-        readout: Its bias and type of product are used.
-        features: [n, H].
+        head: Its bias and type of product are used.
+        hidden: [n, H].
         kernel: [V, H], in the type of the product.
         dtype: Of the result.
     """
-    product = tf.matmul(
-        tf.cast(features, readout.compute_dtype), kernel, transpose_b=True
-    )
-    return tf.cast(product, dtype) + tf.cast(readout.bias, dtype)
+    product = tf.matmul(tf.cast(hidden, head.compute_dtype), kernel, transpose_b=True)
+    return tf.cast(product, dtype) + tf.cast(head.bias, dtype)
 
 
-def logits_of(readout: Readout) -> tf.Tensor:
+def logits_of(head: OutputHead) -> tf.Tensor:
     """Returns [N, V] logits, held whole: for one token, or for serving."""
-    kernel = tf.cast(readout.kernel, readout.compute_dtype)
-    return logits_at(readout, readout.features, kernel, readout.features.dtype)
+    kernel = tf.cast(head.kernel, head.compute_dtype)
+    return logits_at(head, head.hidden, kernel, head.hidden.dtype)
 
 
 def mean_probs(logits: Sequence[tf.Tensor], temperature: float = 1.0) -> tf.Tensor:
@@ -74,12 +74,12 @@ def chunking(num_positions: int, vocab_size: int, itemsize: int) -> tuple[int, i
     return num_chunks, -(-num_positions // num_chunks)
 
 
-def padded(x, length):
+def padded(x: tf.Tensor, length: int) -> tf.Tensor:
     """Returns `x` with zeros behind it, `length` rows in all."""
     missing = length - x.shape[0]
     return x if not missing else tf.pad(x, [[0, missing]] + [[0, 0]] * (x.ndim - 1))
 
 
-def rows_at(x, start, rows):
+def rows_at(x: tf.Tensor, start: tf.Tensor | int, rows: int) -> tf.Tensor:
     """Returns rows `[start, start + rows)` with a static shape."""
     return tf.slice(x, [start] + [0] * (x.ndim - 1), [rows, *x.shape[1:]])

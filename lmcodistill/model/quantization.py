@@ -1,9 +1,9 @@
 """Weights in fewer bits, for the way from student to student.
 
-Matrices are what weighs; vectors stay as they are. In `int8` a matrix is whole
-numbers and one scale per output: per row of the embedding and the projection, per
-column, which is one unit's gate, of a layer's kernels. In `bfloat16` it is rounded.
-NumPy only; what a reader computes here a SavedModel computes bit for bit alike.
+Only weights with a `summed_axis` are quantized: matrices, which weigh most. In
+`int8` a matrix is whole numbers and one scale per output, the scale shared by the
+numbers that are summed. In `bfloat16` it is rounded. NumPy only; what a reader
+computes here a SavedModel computes bit for bit alike.
 
 A matrix that is stored so has two tensors, or one, named after it: `NAME:values`
 and `NAME:scale`.
@@ -16,7 +16,7 @@ import numpy as np
 
 from lmcodistill import errors
 from lmcodistill.model import weights as weights_lib
-from lmcodistill.settings import model as model_settings
+from lmcodistill.settings import model as settings
 
 VALUES, SCALE = ":values", ":scale"
 # Symmetric: -128 has no counterpart, and is never used.
@@ -24,7 +24,7 @@ _MAX = 127
 
 
 def table(
-    config: model_settings.LanguageModel, vocab_size: int, dtype: str
+    config: settings.ModelConfig, vocab_size: int, dtype: str
 ) -> dict[str, tuple[tuple[int, ...], str]]:
     """Returns shape and type of every tensor that stands for a model's weights.
 
@@ -33,62 +33,64 @@ def table(
         vocab_size: V.
         dtype: `float32` (the weights as they are), `bfloat16` or `int8`.
     """
-    found: dict[str, tuple[tuple[int, ...], str]] = {}
-    for name, shape in weights_lib.shapes(config, vocab_size).items():
-        if dtype == "float32" or len(shape) == 1:
-            found[name] = (shape, config.weight_dtype)
+    rows: dict[str, tuple[tuple[int, ...], str]] = {}
+    for name, spec in weights_lib.specs(config, vocab_size).items():
+        if dtype == "float32" or spec.summed_axis is None:
+            rows[name] = (spec.shape, config.weight_dtype)
             continue
-        found[name + VALUES] = (shape, dtype)
+        rows[name + VALUES] = (spec.shape, dtype)
         if dtype == "int8":
-            scales = list(shape)
-            scales[_inner_axis(name)] = 1
-            found[name + SCALE] = (tuple(scales), config.weight_dtype)
-    return found
+            scales = list(spec.shape)
+            scales[spec.summed_axis] = 1
+            rows[name + SCALE] = (tuple(scales), config.weight_dtype)
+    return rows
 
 
-def _inner_axis(name: str) -> int:
-    """Returns which axis of a matrix is summed over: it shares one scale."""
-    return 0 if name.startswith("layer_") else 1
-
-
-def narrowed(weights: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
+def quantized(
+    config: settings.ModelConfig,
+    vocab_size: int,
+    weights: Mapping[str, np.ndarray],
+    dtype: str,
+) -> dict[str, np.ndarray]:
     """Returns the tensors of `table` that stand for weights.
 
     A whole number is off by at most half a scale.
     """
-    found = {}
+    specs = weights_lib.specs(config, vocab_size)
+    stored = {}
     for name, weight in weights.items():
-        if dtype == "float32" or weight.ndim == 1:
-            found[name] = weight
+        axis = specs[name].summed_axis
+        if dtype == "float32" or axis is None:
+            stored[name] = weight
         elif dtype == "bfloat16":
-            found[name + VALUES] = weight.astype(ml_dtypes.bfloat16)
+            stored[name + VALUES] = weight.astype(ml_dtypes.bfloat16)
         else:
-            largest = np.abs(weight).max(_inner_axis(name), keepdims=True)
+            largest = np.abs(weight).max(axis, keepdims=True)
             # A row of zeros has a scale as well, and no product is subnormal.
             scale = np.maximum(largest / _MAX, np.finfo(np.float32).tiny)
             scale = scale.astype(weight.dtype)
-            found[name + VALUES] = np.rint(weight / scale).astype(np.int8)
-            found[name + SCALE] = scale
-    return found
+            stored[name + VALUES] = np.rint(weight / scale).astype(np.int8)
+            stored[name + SCALE] = scale
+    return stored
 
 
-def widened(
+def dequantized(
     stored: Mapping[str, np.ndarray], weight_dtype: str
 ) -> dict[str, np.ndarray]:
     """Returns the weights that tensors of `table` stand for."""
-    found = {}
+    weights = {}
     for name, value in stored.items():
         weight, _, part = name.partition(":")
         if not part:
-            found[weight] = value
+            weights[weight] = value
         elif name.endswith(VALUES):
             scale = stored.get(weight + SCALE, np.ones((), weight_dtype))
-            found[weight] = np.multiply(value, scale, dtype=weight_dtype)
-    return found
+            weights[weight] = np.multiply(value, scale, dtype=weight_dtype)
+    return weights
 
 
-def refuse_forged(stored: Mapping[str, np.ndarray], source: object) -> None:
-    """Refuses whole numbers and scales that `narrowed` never makes.
+def refuse_tampered(stored: Mapping[str, np.ndarray], source: object) -> None:
+    """Refuses whole numbers and scales that `quantized` never makes.
 
     Args:
         stored: Tensors whose shapes and types are those of `table`.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from lmcodistill.model import output_head
+from lmcodistill.model import contract, output_head
 
 
 class Disagreement(NamedTuple):
@@ -41,20 +41,47 @@ class Confirmation(NamedTuple):
     disagreement: tf.Tensor
 
 
+def token_losses(
+    model: contract.Model, inputs: tf.Tensor, targets: tf.Tensor
+) -> tf.Tensor:
+    """Returns the cross entropy of whole texts, for serving.
+
+    Holds `[B, T, V]`: windows of training and evaluation go through
+    `objective.py`.
+
+    Args:
+        model: What predicts.
+        inputs: [B, T] int32; the first of each row is `</s>`.
+        targets: [B, T] int32, the token after each.
+
+    Returns:
+        [B, T], nats.
+    """
+    batch_size, length = tf.shape(inputs)[0], tf.shape(inputs)[1]
+    starts = tf.one_hot(0, length, True, False, dtype=tf.bool)
+    is_start = tf.broadcast_to(starts, [batch_size, length])
+    hidden, _ = model(inputs, is_start, model.initial_state(batch_size))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        tf.reshape(targets, [-1]),
+        output_head.logits_of(model.output_head(tf.transpose(hidden, [1, 0, 2]))),
+    )
+    return tf.reshape(losses, [batch_size, length])
+
+
 def label_losses(
-    models: Sequence[output_head.Readout], targets: tf.Tensor
+    models: Sequence[output_head.OutputHead], targets: tf.Tensor
 ) -> tf.Tensor:
     """Returns the cross entropy of the models' mean probabilities at the labels.
 
     Args:
-        models: Read-outs of one model or several, positions alike.
+        models: Output heads of one model or several, positions alike.
         targets: [N] int32.
 
     Returns:
-        [N], nats, in the type of the features.
+        [N], nats, in the type of the hidden states.
     """
 
-    def losses(logits, labels):
+    def losses(logits: list[tf.Tensor], labels: tf.Tensor) -> tuple[tf.Tensor]:
         at_targets = [
             -tf.nn.sparse_softmax_cross_entropy_with_logits(labels, z) for z in logits
         ]
@@ -66,19 +93,19 @@ def label_losses(
 
 
 def disagreement(
-    first: Sequence[output_head.Readout],
-    second: Sequence[output_head.Readout],
+    first: Sequence[output_head.OutputHead],
+    second: Sequence[output_head.OutputHead],
     targets: tf.Tensor,
 ) -> Disagreement:
     """Compares the predictions of two models, or of two ensembles.
 
     Args:
-        first: Read-outs of one model or of several whose probabilities are averaged.
+        first: Output heads of one model or of several whose probabilities are averaged.
         second: Likewise, positions alike.
         targets: [N] int32, the true tokens.
     """
 
-    def compare(logits, labels):
+    def compare(logits: list[tf.Tensor], labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         log_p = _log_mean_probs(logits[: len(first)])
         log_q = _log_mean_probs(logits[len(first) :])
         p, q = tf.exp(log_p), tf.exp(log_q)
@@ -96,19 +123,19 @@ def disagreement(
 
 
 def confirmation(
-    student: output_head.Readout,
-    teachers: Sequence[output_head.Readout],
+    student: output_head.OutputHead,
+    teachers: Sequence[output_head.OutputHead],
     targets: tf.Tensor,
 ) -> Confirmation:
     """Returns what the labels say of a student and of its teachers' mean.
 
     Args:
-        student: The student's read-out.
+        student: The student's output head.
         teachers: The teachers', positions alike.
         targets: [N] int32, labels.
     """
 
-    def compare(logits, labels):
+    def compare(logits: list[tf.Tensor], labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         p = tf.nn.softmax(logits[0])
         difference = output_head.mean_probs(logits[1:]) - p
         at_label = tf.gather(difference, labels, batch_dims=1)
@@ -124,14 +151,14 @@ def _log_mean_probs(logits: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def _over_chunks(
-    models: Sequence[output_head.Readout],
+    models: Sequence[output_head.OutputHead],
     targets: tf.Tensor,
     function: Callable[[list[tf.Tensor], tf.Tensor], tuple[tf.Tensor, ...]],
     num_results: int,
 ) -> list[tf.Tensor]:
     """Calls `function` with all models' logits of a chunk and its targets."""
-    dtype = models[0].features.dtype
-    num_positions = models[0].features.shape[0]
+    dtype = models[0].hidden.dtype
+    num_positions = models[0].hidden.shape[0]
     num_chunks, rows = output_head.chunking(
         num_positions, models[0].kernel.shape[0], dtype.size
     )
@@ -139,16 +166,16 @@ def _over_chunks(
     targets = output_head.padded(targets, length)
     models = [
         m._replace(
-            features=output_head.padded(m.features, length),
+            hidden=output_head.padded(m.hidden, length),
             kernel=tf.cast(m.kernel, m.compute_dtype),
         )
         for m in models
     ]
 
-    def chunk(start):
+    def chunk(start: tf.Tensor) -> tuple[tf.Tensor, ...]:
         logits = [
             output_head.logits_at(
-                m, output_head.rows_at(m.features, start, rows), m.kernel, dtype
+                m, output_head.rows_at(m.hidden, start, rows), m.kernel, dtype
             )
             for m in models
         ]

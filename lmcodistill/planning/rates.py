@@ -1,9 +1,9 @@
 """How fast this machine does what a step is made of.
 
 The plan's figures (`settings/planning.py`), each measured on its own, in about a
-second, by the code that training runs: the products of `cost.step`, the layer, the
-objective and the update rule. So a prediction from them says what the parts allow,
-and knows nothing of how long a real step took.
+second, by the code that training runs: the matmuls of `cost.step`, the family's
+layers, the objective and the update rule. So a prediction from them says what the
+parts allow, and knows nothing of how long a real step took.
 """
 
 import functools
@@ -13,15 +13,22 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from lmcodistill.model import cost, lstm, objective, optimizers, output_head
+from lmcodistill.model import (
+    contract,
+    cost,
+    objective,
+    optimizers,
+    output_head,
+    registry,
+    weights,
+)
 from lmcodistill.settings import model as model_settings
 from lmcodistill.settings import planning
 from lmcodistill.settings import training as training_settings
 
-# Products of as many positions, or of one window; large enough for the full rate.
+# Matmuls of as many positions, or of one window; large enough for the full rate.
 _POSITIONS = 1_024
-# A layer of this size costs what launching costs.
-_TINY = 8
+_SMALL_VOCABULARY = 8
 _MOST_WEIGHTS = 1 << 24
 _SECONDS = 1.0
 
@@ -29,7 +36,7 @@ Clock = Callable[[], float]
 
 
 def measure(
-    config: model_settings.LanguageModel,
+    config: model_settings.ModelConfig,
     optimizer: training_settings.Optimizer,
     vocab_size: int,
     streams: int,
@@ -48,13 +55,13 @@ def measure(
             which does not depend on what else the machine does.
     """
     window = max(1, min(window, _POSITIONS // streams))
-    products = cost.step(config, vocab_size, streams, window)
+    matmuls = cost.step(config, vocab_size, streams, window)
     dtype = tf.as_dtype(config.compute_dtype)
     weight_dtype = tf.as_dtype(config.weight_dtype)
     num_weights = cost.weight_bytes(config, vocab_size) // weight_dtype.size
     return planning.Machine(
-        matrix_rate=_matrix_rate(products, dtype, clock),
-        recurrent_rate=_recurrent_rate(products, dtype, clock),
+        matrix_rate=_matrix_rate(matmuls, dtype, clock),
+        recurrent_rate=_recurrent_rate(matmuls, dtype, clock),
         recurrent_step_seconds=_launch_seconds(config, streams, window, clock),
         element_rate=_element_rate(vocab_size, streams * window, weight_dtype, clock),
         memory_bandwidth=_update_bandwidth(
@@ -81,30 +88,40 @@ def _seconds_of(
     return statistics.median(durations)
 
 
-def _matrix_rate(products: list[cost.Product], dtype: tf.DType, clock: Clock) -> float:
-    """Returns operations per second over all different large products."""
-    large = sorted({p for p in products if not p.is_sequential})
+def _matrix_rate(
+    matmuls: list[contract.Matmul], dtype: tf.DType, clock: Clock
+) -> float:
+    """Returns FLOPs per second over all different large matmuls."""
+    large = sorted({m for m in matmuls if not m.is_sequential})
     seconds = 0.0
     for rows, inner, columns, *_ in large:
         a, b = tf.ones([rows, inner], dtype), tf.ones([inner, columns], dtype)
         seconds += _seconds_of(
             functools.partial(tf.matmul, a, b), clock, _SECONDS / len(large)
         )
-    return cost.operations(p._replace(times=1) for p in large) / seconds
+    return cost.flops(m._replace(times=1) for m in large) / seconds
 
 
 def _recurrent_rate(
-    products: list[cost.Product], dtype: tf.DType, clock: Clock
+    matmuls: list[contract.Matmul], dtype: tf.DType, clock: Clock
 ) -> float:
-    """Returns operations per second of products that wait for one another."""
-    sequential = sorted({p for p in products if p.is_sequential})
+    """Returns FLOPs per second of matmuls that wait for one another; 0.0: none do."""
+    sequential = sorted({m for m in matmuls if m.is_sequential})
+    if not sequential:
+        return 0.0
     seconds = 0.0
     for rows, inner, columns, times, _ in sequential:
         kernel = tf.zeros([inner, columns], dtype)
 
         @tf.function(autograph=False)
-        def chain(start, kernel=kernel, inner=inner, columns=columns, times=times):
-            def body(t, x):
+        def chain(
+            start: tf.Tensor,
+            kernel: tf.Tensor = kernel,
+            inner: int = inner,
+            columns: int = columns,
+            times: int = times,
+        ) -> tf.Tensor:
+            def body(t: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 y = tf.matmul(x, kernel)
                 if columns < inner:
                     y = tf.tile(y, [1, -(-inner // columns)])
@@ -116,37 +133,34 @@ def _recurrent_rate(
         seconds += _seconds_of(
             functools.partial(chain, start), clock, _SECONDS / len(sequential)
         )
-    return cost.operations(sequential) / seconds
+    return cost.flops(sequential) / seconds
 
 
 def _launch_seconds(
-    config: model_settings.LanguageModel, streams: int, window: int, clock: Clock
+    config: model_settings.ModelConfig, streams: int, window: int, clock: Clock
 ) -> float:
-    """Returns what a token costs the smallest layer, the mean of both directions."""
-    dtype = tf.as_dtype(config.weight_dtype)
-    gain = tf.ones([4 * _TINY], dtype) if config.layer_norm else None
-    kernel = tf.zeros([_TINY, 4 * _TINY], dtype)
-    weights = lstm.Weights(kernel, kernel, tf.zeros([4 * _TINY], dtype), gain)
-    zeros = tf.zeros([streams, _TINY], dtype)
-    keep = tf.ones([window, streams, 1], dtype)
+    """Returns what a sequential matmul costs, and what is launched with it.
+
+    The mean of forward and backward; 0.0 where the family has none.
+    """
+    smallest = registry.family_of(config).smallest(config)
+    sizes = (smallest, _SMALL_VOCABULARY, streams, window)
+    launches = sum(m.times for m in cost.step(*sizes) if m.is_sequential)
+    if not launches:
+        return 0.0
+    model = registry.build(*sizes[:2], weights.initial(*sizes[:2], seed=0))
+    tokens = tf.zeros([streams, window], tf.int32)
+    is_start = tf.zeros([streams, window], tf.bool)
 
     @tf.function(autograph=False)
-    def there_and_back(x):
+    def there_and_back() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            tape.watch(x)
-            outputs, _ = lstm.unroll(
-                x,
-                keep,
-                lstm.State(zeros, zeros),
-                weights,
-                forget_bias=config.forget_bias,
-                compute_dtype=tf.as_dtype(config.compute_dtype),
-                is_trained=True,
-            )
-        return tape.gradient(outputs, x)
+            hidden, _ = model(tokens, is_start, model.initial_state(streams))
+        # The output head is in no path; what hidden states depend on comes first.
+        gradients = tape.gradient(hidden, list(model.weights.values()))
+        return tf.convert_to_tensor(next(g for g in gradients if g is not None))
 
-    x = tf.ones([window, streams, _TINY], dtype)
-    return _seconds_of(lambda: there_and_back(x), clock) / (2 * window)
+    return _seconds_of(there_and_back, clock) / launches
 
 
 def _element_rate(
@@ -154,25 +168,25 @@ def _element_rate(
 ) -> float:
     """Returns logits per second through the objective and back.
 
-    Features of width one leave next to nothing of its products.
+    Hidden states of width one leave next to nothing of its matmuls.
     """
-    features, kernel = tf.ones([positions, 1], dtype), tf.ones([vocab_size, 1], dtype)
+    hidden, kernel = tf.ones([positions, 1], dtype), tf.ones([vocab_size, 1], dtype)
     targets = tf.zeros([positions], tf.int32)
-    weights = tf.ones([positions], dtype)
+    ones = tf.ones([positions], dtype)
 
     @tf.function(autograph=False)
-    def there_and_back(features):
+    def there_and_back(hidden: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            tape.watch(features)
-            readout = output_head.Readout(
-                features, kernel, tf.zeros([vocab_size], dtype), dtype
+            tape.watch(hidden)
+            head = output_head.OutputHead(
+                hidden, kernel, tf.zeros([vocab_size], dtype), dtype
             )
             total, _ = objective.training_objective(
-                readout, targets, weights, None, tf.zeros([], dtype)
+                head, targets, ones, None, tf.zeros([], dtype)
             )
-        return tape.gradient(total, features)
+        return tape.gradient(total, hidden)
 
-    return positions * vocab_size / _seconds_of(lambda: there_and_back(features), clock)
+    return positions * vocab_size / _seconds_of(lambda: there_and_back(hidden), clock)
 
 
 def _update_bandwidth(
@@ -191,7 +205,7 @@ def _update_bandwidth(
     gradient = tf.ones([num_weights], dtype)
 
     @tf.function(autograph=False)
-    def update():
+    def update() -> tf.Tensor:
         scale, _ = optimizers.clip_scale([gradient], optimizer.clip_norm)
         rate = tf.constant(1e-3, dtype)
         rule.update(weight, gradient * scale, slots, rate, tf.constant(1.0))

@@ -8,7 +8,7 @@ not modelled.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from lmcodistill.model import cost
+from lmcodistill.model import contract, cost
 from lmcodistill.settings import model as model_settings
 from lmcodistill.settings import planning as settings
 from lmcodistill.settings import training as training_settings
@@ -30,7 +30,7 @@ class Work(NamedTuple):
         teachers: K, how many teach; 0: labels alone.
     """
 
-    config: model_settings.LanguageModel
+    config: model_settings.ModelConfig
     optimizer: training_settings.Optimizer
     vocab_size: int
     streams: int
@@ -38,7 +38,7 @@ class Work(NamedTuple):
     teachers: int = 0
 
     @property
-    def sizes(self) -> tuple[model_settings.LanguageModel, int, int, int]:
+    def sizes(self) -> tuple[model_settings.ModelConfig, int, int, int]:
         """The arguments of the counts in `model/cost.py`."""
         return self.config, self.vocab_size, self.streams, self.window
 
@@ -50,20 +50,20 @@ class Work(NamedTuple):
     @property
     def gradient_bytes(self) -> int:
         """Of a gradient as it travels between workers."""
-        is_narrow = self.optimizer.all_reduce_dtype == "bfloat16"
-        return self.weight_bytes // (2 if is_narrow else 1)
+        is_bfloat16 = self.optimizer.all_reduce_dtype == "bfloat16"
+        return self.weight_bytes // (2 if is_bfloat16 else 1)
 
 
 class Parts(NamedTuple):
     """Seconds of one step; the names are those of the tables and of the JSON.
 
     Attributes:
-        products: The student's large matrix products, forward and backward.
-        recurrence: Its sequential products, and launching what goes with them.
-        elements: What it computes of each logit and each gate.
+        products: The student's large matmuls, forward and backward.
+        recurrence: Its sequential matmuls, and launching what goes with them.
+        elements: Computing each logit and each activation.
         optimizer: Clipping and the update.
         all_reduce: Adding the gradients up over the group.
-        teachers: All of theirs: products, recurrence, elements, soft loss.
+        teachers: All of theirs: matmuls, recurrence, elements, soft loss.
         exchange: Copying weights out for peers and swapping theirs in, per step.
         overhead: What a step costs whatever its size.
     """
@@ -135,35 +135,23 @@ def element_rate(machine: settings.Machine) -> float:
     return machine.element_rate or machine.memory_bandwidth / LOGIT_BYTES
 
 
-def _large(products: Iterable[cost.Product], rate: float) -> float:
-    return cost.operations(p for p in products if not p.is_sequential) / rate
+def _large(matmuls: Iterable[contract.Matmul], rate: float) -> float:
+    return cost.flops(m for m in matmuls if not m.is_sequential) / rate
 
 
 def _recurrence(
-    products: Iterable[cost.Product], machine: settings.Machine, speedup: float
+    matmuls: Iterable[contract.Matmul], machine: settings.Machine, speedup: float
 ) -> float:
-    sequential = [p for p in products if p.is_sequential]
+    sequential = [m for m in matmuls if m.is_sequential]
     rate = (machine.recurrent_rate or machine.matrix_rate) * speedup
-    launches = sum(p.times for p in sequential)
-    return cost.operations(sequential) / rate + (
-        launches * machine.recurrent_step_seconds
-    )
-
-
-def _gates(work: Work) -> int:
-    """Returns how many gates' values one pass through the layers makes."""
-    return (
-        work.streams
-        * work.window
-        * work.config.num_layers
-        * 4
-        * work.config.hidden_size
-    )
+    launches = sum(m.times for m in sequential)
+    return cost.flops(sequential) / rate + launches * machine.recurrent_step_seconds
 
 
 def _student_elements(work: Work) -> int:
-    """Returns logits, and gates forward and backward."""
-    return work.streams * work.window * work.vocab_size + 2 * _gates(work)
+    """Returns logits, and activations forward and backward."""
+    activations = cost.forward(*work.sizes).activations
+    return work.streams * work.window * work.vocab_size + 2 * activations
 
 
 def _teachers(work: Work, machine: settings.Machine) -> float:
@@ -171,11 +159,11 @@ def _teachers(work: Work, machine: settings.Machine) -> float:
     if not work.teachers:
         return 0.0
     speedup = machine.teacher_speedup
-    forward = cost.forward(*work.sizes)
+    matmuls, activations = cost.forward(*work.sizes)
     logits = work.streams * work.window * work.vocab_size
     one = (
-        _large(forward, machine.matrix_rate * speedup)
-        + _recurrence(forward, machine, speedup)
-        + (logits + _gates(work)) / element_rate(machine)
+        _large(matmuls, machine.matrix_rate * speedup)
+        + _recurrence(matmuls, machine, speedup)
+        + (logits + activations) / element_rate(machine)
     )
     return work.teachers * one + logits / element_rate(machine)

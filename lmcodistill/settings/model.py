@@ -1,4 +1,4 @@
-"""What the language model is: enough to build one, and to check a peer's."""
+"""What a language model is: enough to build one, and to check a peer's."""
 
 import dataclasses
 import hashlib
@@ -10,14 +10,55 @@ COMPUTE_DTYPES = ("float32", "bfloat16", "float64")
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageModel:
+class ModelConfig:
+    """What the configuration of every model family has.
+
+    Attributes:
+        vocab_size: Token ids, V; None takes the data's, a number must equal it.
+        compute_dtype: Type of the operands of matrix products. State,
+            normalisation, softmax and weights are float32 in any case (float64
+            with `float64`, which is for tests).
+    """
+
+    vocab_size: int | None = None
+    compute_dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        checks.require(
+            self.vocab_size is None or self.vocab_size >= 2,
+            f"{type(self).__name__}.vocab_size",
+            self.vocab_size,
+            "None or at least 2",
+        )
+        checks.require_choice(
+            f"{type(self).__name__}.compute_dtype", self.compute_dtype, COMPUTE_DTYPES
+        )
+
+    @property
+    def weight_dtype(self) -> str:
+        """Type of the weights and the state."""
+        return "float64" if self.compute_dtype == "float64" else "float32"
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the JSON object that manifests carry."""
+        return dataclasses.asdict(self)
+
+    def fingerprint(self) -> str:
+        """Returns a digest of what decides the shapes and the arithmetic."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModel(ModelConfig):
     """An LSTM language model.
 
     The defaults are the paper's model (arXiv:1804.03235, section 3.1) but for
     the vocabulary, which comes with the data.
 
     Attributes:
-        vocab_size: Token ids, V; None takes the data's, a number must equal it.
+        vocab_size: See `ModelConfig`.
+        compute_dtype: See `ModelConfig`.
         embedding_size: Width of a token's embedding, D.
         num_layers: LSTM layers.
         hidden_size: Units of each layer, H.
@@ -30,12 +71,8 @@ class LanguageModel:
             embedding; needs `embedding_size == hidden_size`.
         initializer: `glorot` (uniform, by fan) or `uniform` (one width for all).
         init_scale: `uniform`: half-width; `glorot`: a factor on the half-width.
-        compute_dtype: Type of the operands of matrix products. State,
-            normalisation, softmax and weights are float32 in any case (float64
-            with `float64`, which is for tests).
     """
 
-    vocab_size: int | None = None
     embedding_size: int = 256
     num_layers: int = 2
     hidden_size: int = 1024
@@ -45,9 +82,9 @@ class LanguageModel:
     tie_embeddings: bool = False
     initializer: str = "glorot"
     init_scale: float = 1.0
-    compute_dtype: str = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("embedding_size", "num_layers", "hidden_size"):
             value = getattr(self, name)
             checks.require(
@@ -56,12 +93,6 @@ class LanguageModel:
                 value,
                 "a positive whole number",
             )
-        checks.require(
-            self.vocab_size is None or self.vocab_size >= 2,
-            "LanguageModel.vocab_size",
-            self.vocab_size,
-            "None or at least 2",
-        )
         checks.require(
             0.0 <= self.dropout < 1.0,
             "LanguageModel.dropout",
@@ -84,20 +115,3 @@ class LanguageModel:
         checks.require_choice(
             "LanguageModel.initializer", self.initializer, ("glorot", "uniform")
         )
-        checks.require_choice(
-            "LanguageModel.compute_dtype", self.compute_dtype, COMPUTE_DTYPES
-        )
-
-    @property
-    def weight_dtype(self) -> str:
-        """Type of the weights and the state."""
-        return "float64" if self.compute_dtype == "float64" else "float32"
-
-    def to_json(self) -> dict[str, object]:
-        """Returns the JSON object that manifests carry."""
-        return dataclasses.asdict(self)
-
-    def fingerprint(self) -> str:
-        """Returns a digest of what decides the shapes and the arithmetic."""
-        text = json.dumps(self.to_json(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()

@@ -5,10 +5,10 @@ Pure arithmetic. "At step s" means: for the update that moves s to s + 1.
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 from lmcodistill.settings import checks
 
-SCHEDULES = ("constant", "cosine", "exponential", "step")
 WEIGHT_SCHEDULES = ("constant", "auto")
 
 
@@ -65,17 +65,35 @@ class LearningRate:
 
     def _decayed(self, step: int) -> float:
         since = step - self.decay_start_step
-        if self.schedule == "constant" or since < 0:
-            return self.base
-        if self.schedule == "cosine":
-            length = self.decay_end_step - self.decay_start_step
-            progress = min(1.0, since / length)
-            half = 0.5 * (1.0 + math.cos(math.pi * progress))
-            return self.final + (self.base - self.final) * half
-        periods = since / self.decay_every_steps
-        if self.schedule == "step":
-            periods = 1 + since // self.decay_every_steps
-        return self.base * self.decay_factor**periods
+        return self.base if since < 0 else SCHEDULES[self.schedule](self, since)
+
+
+def _constant(rate: LearningRate, since: int) -> float:
+    del since
+    return rate.base
+
+
+def _cosine(rate: LearningRate, since: int) -> float:
+    length = rate.decay_end_step - rate.decay_start_step
+    half = 0.5 * (1.0 + math.cos(math.pi * min(1.0, since / length)))
+    return rate.final + (rate.base - rate.final) * half
+
+
+def _exponential(rate: LearningRate, since: int) -> float:
+    return rate.base * rate.decay_factor ** (since / rate.decay_every_steps)
+
+
+def _in_jumps(rate: LearningRate, since: int) -> float:
+    return rate.base * rate.decay_factor ** (1 + since // rate.decay_every_steps)
+
+
+# From a rate and the steps since its decay began to the rate.
+SCHEDULES: dict[str, Callable[[LearningRate, int], float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "exponential": _exponential,
+    "step": _in_jumps,
+}
 
 
 @dataclasses.dataclass(frozen=True)

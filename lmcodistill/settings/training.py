@@ -82,9 +82,8 @@ class Optimizer:
     @property
     def num_slots(self) -> int:
         """How many numbers the rule keeps beside every weight."""
-        if self.name == "sgd":
-            return 1 if self.momentum else 0
-        return 1 if self.name == "adagrad" else 2
+        velocities = 1 if self.momentum else 0
+        return {"adam": 2, "adamw": 2, "sgd": velocities, "adagrad": 1}[self.name]
 
 
 @dataclasses.dataclass(frozen=True)

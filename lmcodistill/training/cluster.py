@@ -168,20 +168,21 @@ class Group:
         """Returns per-stream state of the whole group. Collective.
 
         Args:
-            nest: Per replica, tensors [B / R, H], as `strategy.run` returned.
+            nest: Per replica, tensors [B / R, ...], as `strategy.run` returned.
             streams: B.
 
         Returns:
-            The nest with [B, H] arrays, streams in order.
+            The nest with [B, ...] arrays, streams in order.
         """
         share = streams // self.num_replicas
         first = self.worker_index * self._num_local
 
-        def gather(value):
+        def gather(value: Any) -> np.ndarray:
             local = self.strategy.experimental_local_results(value)
 
-            def padded(replica):
-                whole = np.zeros((streams, value_width(local[0])), _dtype(local[0]))
+            def padded(replica: int) -> np.ndarray:
+                shape = (streams, *local[0].shape[1:])
+                whole = np.zeros(shape, local[0].dtype.as_numpy_dtype)
                 start = replica * share
                 whole[start : start + share] = local[replica - first].numpy()
                 return whole
@@ -189,12 +190,3 @@ class Group:
             return self.sum_over_replicas(padded)
 
         return tf.nest.map_structure(gather, nest)
-
-
-def value_width(value: tf.Tensor) -> int:
-    """Returns H of a [B, H] tensor."""
-    return int(value.shape[1])
-
-
-def _dtype(value: tf.Tensor) -> Any:
-    return value.dtype.as_numpy_dtype

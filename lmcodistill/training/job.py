@@ -58,7 +58,7 @@ class Job:
     shared_dir: places.Place
     student: int
     num_students: int
-    model: model.LanguageModel
+    model: model.ModelConfig
     batches: training.Batches
     optimizer: training.Optimizer
     training: training.Training
@@ -97,7 +97,7 @@ class Inputs:
 
     data: shards.ShardSet
     windows: windows.TrainingWindows
-    model: model.LanguageModel
+    model: model.ModelConfig
     num_tokens: int
 
 
@@ -131,8 +131,8 @@ def open_inputs(job: Job) -> Inputs:
 
 
 def with_vocabulary(
-    config: model.LanguageModel, size: int, data_dir: pathlib.Path
-) -> model.LanguageModel:
+    config: model.ModelConfig, size: int, data_dir: pathlib.Path
+) -> model.ModelConfig:
     """Returns the model's settings with the size of the data's vocabulary.
 
     Raises:

@@ -63,8 +63,8 @@ class Reader:
         Raises:
             SnapshotError: it cannot teach.
         """
-        wanted = manifest.Wanted(self._vocabulary, self._vocab_size, student)
-        export = reader.read(snapshot, wanted)
+        expected = manifest.Expected(self._vocabulary, self._vocab_size, student)
+        export = reader.read(snapshot, expected)
         self._probe.check(export)
         return export
 

@@ -36,9 +36,9 @@ class Publish:
         self._is_scheduled = job.exchange.mode == "scheduled"
         # Until when exports stay for peers that may still be reading them.
         self._young: dict[publication.Snapshot, float] = {}
-        self._narrow = None
+        self._quantizer = None
         if job.exchange.export_dtype != "float32":
-            self._narrow = quantized.Narrowing(
+            self._quantizer = quantized.Quantizer(
                 job.exchange.export_dtype,
                 lessons.probe_of(job, inputs),
                 job.exchange.max_quantization_loss,
@@ -48,7 +48,7 @@ class Publish:
             inputs.data.vocabulary,
             student=job.student,
             reset_at_documents=job.batches.reset_at_documents,
-            narrow=self._narrow,
+            quantizer=self._quantizer,
         )
         folder = job.layout.exports
         keep = topologies.exports_to_keep(
@@ -72,7 +72,7 @@ class Publish:
     @property
     def num_in_full(self) -> int:
         """How many exports lost too much in a narrower type, since the start."""
-        return len(self._narrow.refused) if self._narrow else 0
+        return len(self._quantizer.refused) if self._quantizer else 0
 
     def __call__(self, at: int) -> None:
         """Publishes where due; the last step always is, and is waited for.

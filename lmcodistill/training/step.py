@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.codistill import teachers as teachers_lib
-from lmcodistill.model import language_model, objective, optimizers, scoring
+from lmcodistill.model import contract, objective, optimizers, scoring
 from lmcodistill.settings import codistillation as codistillation_settings
 from lmcodistill.training import cluster
 
@@ -83,7 +83,7 @@ class Updater:
     def __init__(
         self,
         group: cluster.Group,
-        model: language_model.LanguageModel,
+        model: contract.Model,
         rule: optimizers.Rule,
         *,
         clip_norm: float,
@@ -125,10 +125,10 @@ class Updater:
     def __call__(
         self,
         inputs: Inputs,
-        state: language_model.ModelState,
+        state: contract.State,
         teachers: Sequence[teachers_lib.Teacher],
         distil: bool,
-    ) -> tuple[Totals, language_model.ModelState]:
+    ) -> tuple[Totals, contract.State]:
         """Makes one update; the teachers' states move on as well. Collective.
 
         Args:
@@ -156,9 +156,7 @@ class Updater:
         counts = (f.experimental_get_tracing_count() for f in self._compiled.values())
         return sum(counts)
 
-    def read(
-        self, model: language_model.LanguageModel, inputs: Inputs, state: Any
-    ) -> Any:
+    def read(self, model: contract.Model, inputs: Inputs, state: Any) -> Any:
         """Returns the state of a teacher after reading a window, per replica."""
 
         def replica(inputs, state):
@@ -175,7 +173,7 @@ class Updater:
     def measure(
         self,
         inputs: Inputs,
-        state: language_model.ModelState,
+        state: contract.State,
         teachers: Sequence[teachers_lib.Teacher],
     ) -> scoring.Confirmation:
         """Returns what labels say of student and teachers, summed. Collective.
@@ -193,17 +191,17 @@ class Updater:
         their_states = tuple(t.state for t in teachers)
         return self._compiled[key](inputs, state, their_states)
 
-    def _compile_measure(self, teachers: list[language_model.LanguageModel]):
+    def _compile_measure(self, teachers: list[contract.Model]):
         strategy = self._group.strategy
 
         def replica(inputs, state, their_states):
-            read_outs = [
-                model.readout(model(inputs.tokens, inputs.is_start, carried)[0])
+            heads = [
+                model.output_head(model(inputs.tokens, inputs.is_start, carried)[0])
                 for model, carried in zip(
                     [self.model, *teachers], [state, *their_states], strict=True
                 )
             ]
-            found = scoring.confirmation(read_outs[0], read_outs[1:], inputs.targets)
+            found = scoring.confirmation(heads[0], heads[1:], inputs.targets)
             sums = [tf.reduce_sum(values) for values in found]
             return tuple(self._group.reduce(sums))
 
@@ -215,7 +213,7 @@ class Updater:
 
         return measure
 
-    def _compile(self, teachers: list[language_model.LanguageModel], distil: bool):
+    def _compile(self, teachers: list[contract.Model], distil: bool):
         strategy = self._group.strategy
 
         @tf.function(autograph=False)
@@ -259,11 +257,11 @@ class Updater:
         soft, their_states = self._soft_targets(teachers, distil, inputs, their_states)
         model = self.model
         with tf.GradientTape() as tape:
-            features, state = model(
+            hidden, state = model(
                 inputs.tokens, inputs.is_start, state, inputs.dropout_seed
             )
             total, sums = objective.training_objective(
-                model.readout(features),
+                model.output_head(hidden),
                 inputs.targets,
                 tf.ones(inputs.targets.shape, model.dtype),
                 soft,
@@ -302,10 +300,10 @@ class Updater:
 
     def _soft_targets(self, teachers, distil, inputs: Inputs, their_states):
         """Runs the teachers over the window; returns the targets, their states."""
-        read_outs, new_states = [], []
+        heads, new_states = [], []
         for teacher, their_state in zip(teachers, their_states, strict=True):
-            features, new_state = teacher(inputs.tokens, inputs.is_start, their_state)
-            read_outs.append(teacher.readout(features))
+            hidden, new_state = teacher(inputs.tokens, inputs.is_start, their_state)
+            heads.append(teacher.output_head(hidden))
             new_states.append(new_state)
         if not distil:
             return None, ()
@@ -313,7 +311,5 @@ class Updater:
         if self._fixed_targets is not None:
             fixed = tf.constant(self._fixed_targets, self.model.dtype)
         settings = self._distillation
-        soft = objective.SoftTargets(
-            read_outs, fixed, settings.loss, settings.temperature
-        )
+        soft = objective.SoftTargets(heads, fixed, settings.loss, settings.temperature)
         return soft, tuple(new_states)

@@ -15,8 +15,7 @@ import tensorflow as tf
 from lmcodistill.codistill import auto_weight, teacher_dtype, teachers
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.exports import reader
-from lmcodistill.model import language_model, lstm, optimizers, weights
-from lmcodistill.settings import model as model_settings
+from lmcodistill.model import contract, optimizers, registry, states, weights
 from lmcodistill.storage import faults, tensors
 from lmcodistill.training import cluster, step
 from lmcodistill.training import job as job_lib
@@ -45,7 +44,7 @@ class Student:
         # Two students must not start alike, unless their weights are averaged.
         seed = job.training.seed + (0 if job.training.shared_start else job.student)
         with group.strategy.scope():
-            self.model = language_model.LanguageModel(
+            self.model = registry.build(
                 inputs.model,
                 manifest.vocab_size,
                 weights.initial(inputs.model, manifest.vocab_size, seed),
@@ -176,10 +175,10 @@ class Student:
             *(tf.constant(value, tf.float32) for value in told),
         )
 
-    def _zero_state(self, model: language_model.LanguageModel) -> Any:
+    def _zero_state(self, model: contract.Model) -> Any:
         return self._group.per_replica(lambda replica: model.initial_state(self._share))
 
-    def _new_teacher_state(self, model: language_model.LanguageModel, at: int) -> Any:
+    def _new_teacher_state(self, model: contract.Model, at: int) -> Any:
         """Returns zeros, or what a teacher remembers of the last windows."""
         state = self._zero_state(model)
         settings = self._job.exchange
@@ -232,12 +231,8 @@ class Student:
         return found
 
     def _state_values(self, prefix: str, state: Any) -> dict[str, np.ndarray]:
-        layers = self._group.gather_streams(state, self._streams)
-        return {
-            f"{prefix}/layer_{index}/{name}": value
-            for index, layer in enumerate(layers)
-            for name, value in layer._asdict().items()
-        }
+        values = states.by_path(self._group.gather_streams(state, self._streams))
+        return {f"{prefix}/{path}": value for path, value in values.items()}
 
     def manifest(self) -> dict[str, Any]:
         """Returns what a checkpoint's manifest says of its tensors."""
@@ -255,7 +250,7 @@ class Student:
                     "peer": t.peer,
                     "step": t.step,
                     "incarnation": t.generation,
-                    "model": t.config.to_json(),
+                    **registry.to_json(t.config),
                     "vocab_size": t.model.vocab_size,
                 }
                 for t in self.teachers.active
@@ -291,17 +286,14 @@ class Student:
         expected = {f"model/{name}": shape for name, shape in shapes.items()}
         for slot in self._updater.slots:
             expected |= {f"optimizer/{slot}/{n}": shape for n, shape in shapes.items()}
-        streams = (self._streams, self._inputs.model.hidden_size)
-        for index in range(self._inputs.model.num_layers):
-            for name in lstm.State._fields:
-                expected[f"state/layer_{index}/{name}"] = streams
-        return expected
+        state = states.by_path(self.model.initial_state(self._streams))
+        return expected | {f"state/{n}": tuple(x.shape) for n, x in state.items()}
 
     def _restore_teachers(self, found, manifest, source) -> None:
         lessons = []
         for k, described in enumerate(manifest["teachers"]):
             prefix = f"teacher_{k}/model/"
-            config = model_settings.LanguageModel(**described["model"])
+            config = registry.from_json(described)
             theirs = {
                 n.removeprefix(prefix): v
                 for n, v in found.items()
@@ -327,18 +319,18 @@ class Student:
             prefix = f"teacher_{k}/state"
             teacher.state = self._restored_state(prefix, teacher.model, found)
 
-    def _restored_state(self, prefix, model, found) -> Any:
-        def of_replica(replica):
+    def _restored_state(
+        self, prefix: str, model: contract.Model, values: dict[str, np.ndarray]
+    ) -> Any:
+        zeros = model.initial_state(self._share)
+
+        def of_replica(replica: int) -> contract.State:
             rows = slice(replica * self._share, (replica + 1) * self._share)
-            return tuple(
-                lstm.State(
-                    *(
-                        tf.constant(found[f"{prefix}/layer_{index}/{name}"][rows])
-                        for name in lstm.State._fields
-                    )
-                )
-                for index in range(model.config.num_layers)
-            )
+            leaves = {
+                path: tf.constant(values[f"{prefix}/{path}"][rows])
+                for path in states.by_path(zeros)
+            }
+            return states.like(zeros, leaves)
 
         return self._group.per_replica(of_replica)
 

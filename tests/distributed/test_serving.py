@@ -35,7 +35,7 @@ def test_served_scores_are_those_of_the_model(served, student_dir):
     import tensorflow as tf
 
     from lmcodistill.exports import lookup, reader
-    from lmcodistill.model import language_model
+    from lmcodistill.model import scoring
 
     snapshot = lookup.find(str(student_dir))
     vocabulary = reader.vocabulary_of(snapshot)
@@ -48,9 +48,7 @@ def test_served_scores_are_those_of_the_model(served, student_dir):
     ):
         ids = [*vocabulary.encode(text), vocabulary.end_id]
         inputs = [vocabulary.end_id, *ids[:-1]]
-        losses = language_model.token_losses(
-            model, tf.constant([inputs]), tf.constant([ids])
-        )
+        losses = scoring.token_losses(model, tf.constant([inputs]), tf.constant([ids]))
         assert int(count) == len(ids)
         np.testing.assert_allclose(nats, losses.numpy().sum(), rtol=1e-5)
 

@@ -64,24 +64,24 @@ class Bench:
         text = np.random.default_rng(seed).integers(3, VOCAB_SIZE, [4, 9], np.int32)
         starts = np.zeros([4, 8], bool)
         self._probe = probe.Probe(text[:, :-1], text[:, 1:], starts, None)
-        narrow = None
+        quantizer = None
         if dtype != "float32":
-            narrow = quantized.Narrowing(dtype, self._probe, max_loss=np.inf)
+            quantizer = quantized.Quantizer(dtype, self._probe, max_loss=np.inf)
         self._exporter = writer.Exporter(
             CONFIG,
             self.vocabulary,
             student=STUDENT,
             reset_at_documents=True,
-            narrow=narrow,
+            quantizer=quantizer,
         )
         given = weights_lib.initial(CONFIG, VOCAB_SIZE, seed)
-        self._stored = quantization.narrowed(given, dtype)
-        self.weights = quantization.widened(self._stored, CONFIG.weight_dtype)
+        self._stored = quantization.quantized(CONFIG, VOCAB_SIZE, given, dtype)
+        self.weights = quantization.dequantized(self._stored, CONFIG.weight_dtype)
         self.spoilt = self._publish(folder / "spoilt", given)
         others = weights_lib.initial(CONFIG, VOCAB_SIZE, seed + 1)
         self.other = self._publish(folder / "other", others)
         self._whole = {name: (self.spoilt / name).read_bytes() for name in self.names}
-        self.wanted = manifest_lib.Wanted(
+        self.wanted = manifest_lib.Expected(
             self.vocabulary.fingerprint, VOCAB_SIZE, STUDENT
         )
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from lmcodistill.model import cost
+from lmcodistill.model import contract
 
 _TRIALS, _TRIAL_SECONDS = 3, 0.05
 
@@ -21,7 +21,7 @@ class Typed(NamedTuple):
     """Products, and the type of their operands."""
 
     dtype: str
-    product: cost.Product
+    product: contract.Matmul
 
 
 def measure(products: Sequence[Typed]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def measure(products: Sequence[Typed]) -> dict[str, Any]:
         {
             "dtype": dtype,
             **p._asdict(),
-            "operations": p.operations,
+            "operations": p.flops,
             "seconds": measured[dtype, *p[:3]][0] * p.times,
             "cpu_seconds": measured[dtype, *p[:3]][1] * p.times,
         }

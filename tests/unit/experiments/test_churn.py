@@ -8,7 +8,7 @@ from lmcodistill import errors
 from lmcodistill.commands import churn as command
 from lmcodistill.data import shards, windows
 from lmcodistill.experiments import churn, comparer
-from lmcodistill.model import language_model, output_head, weights
+from lmcodistill.model import output_head, registry, weights
 from lmcodistill.settings import model as model_settings
 
 VOCAB_SIZE, END_ID = 7, 1
@@ -18,7 +18,7 @@ TEXT = np.array([2, 3, 4, END_ID, 5, 6, 2, 3, 4, 5, END_ID], np.int32)
 
 
 def model_of(seed):
-    return language_model.LanguageModel(
+    return registry.build(
         CONFIG, VOCAB_SIZE, weights.initial(CONFIG, VOCAB_SIZE, seed), trainable=False
     )
 
@@ -37,8 +37,8 @@ def probs_of(model):
     """Returns [tokens, V] without windows: the text in one piece, one stream."""
     inputs = np.array([[END_ID, *TEXT[:-1]]])
     starts = inputs == END_ID
-    features, _ = model(inputs, starts, model.initial_state(1))
-    logits = output_head.logits_of(model.readout(features))
+    hidden, _ = model(inputs, starts, model.initial_state(1))
+    logits = output_head.logits_of(model.output_head(hidden))
     return np.asarray(tf.nn.softmax(logits))
 
 

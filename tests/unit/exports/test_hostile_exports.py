@@ -13,7 +13,7 @@ from lmcodistill.codistill import teachers
 from lmcodistill.exports import manifest
 from lmcodistill.exports import reader as reader_lib
 from lmcodistill.inference import sampling
-from lmcodistill.model import language_model
+from lmcodistill.model import scoring
 from lmcodistill.storage import layout, publication
 from tests.support import booby_traps
 
@@ -34,12 +34,12 @@ def pool():
 
 def use_as_all_do(snapshot, vocabulary, pool):
     """Reads an export as training, evaluation and generation do, and uses it."""
-    wanted = manifest.Wanted(vocabulary.fingerprint, vocabulary.size, 1)
-    export = reader_lib.read(snapshot, wanted)
+    expected = manifest.Expected(vocabulary.fingerprint, vocabulary.size, 1)
+    export = reader_lib.read(snapshot, expected)
     pool.adopt([export], at=60)
     tokens = tf.constant([[2, 3, 4]])
     (teacher,) = pool.active
-    language_model.token_losses(teacher.model, tokens, tokens)
+    scoring.token_losses(teacher.model, tokens, tokens)
     travelled = reader_lib.vocabulary_of(snapshot)
     sampling.continuations(
         export.build(),

@@ -7,7 +7,7 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.exports import probe
-from lmcodistill.model import language_model
+from lmcodistill.model import scoring
 
 TEXT = np.random.default_rng(0).integers(3, 12, [4, 9], np.int32)
 
@@ -32,7 +32,7 @@ def test_cross_entropy_is_the_models(make_export):
     export = make_export(student=1, step=50)
     model = export.build()
     # Every text from zero state, which serving does as well.
-    expected = language_model.token_losses(model, TEXT[:, :-1], TEXT[:, 1:])
+    expected = scoring.token_losses(model, TEXT[:, :-1], TEXT[:, 1:])
 
     found = a_probe().cross_entropy(export)
 
@@ -42,7 +42,7 @@ def test_cross_entropy_is_the_models(make_export):
 def test_state_is_zeroed_where_a_document_starts(make_export):
     export = with_weights(make_export(student=1, step=50), noise(1.0))
     pairs = TEXT[:, :-1].reshape(-1, 1), TEXT[:, 1:].reshape(-1, 1)
-    alone = language_model.token_losses(export.build(), *pairs)
+    alone = scoring.token_losses(export.build(), *pairs)
 
     found = a_probe(is_start=True).cross_entropy(export)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from lmcodistill import errors
 from lmcodistill.exports import lookup, publisher, reader
 from lmcodistill.exports import writer as writer_lib
-from lmcodistill.model import language_model, weights
+from lmcodistill.model import registry, weights
 from lmcodistill.storage import publication
 
 WEIGHTS = {"w": np.ones(3)}
@@ -183,7 +183,7 @@ def test_exports_written_beside_training_are_whole_and_of_their_step(
     tmp_path, config, vocabulary
 ):
     # The step as a trainer runs it: variables change while an export is written.
-    model = language_model.LanguageModel(config, 12, weights.initial(config, 12, 1))
+    model = registry.build(config, 12, weights.initial(config, 12, 1))
     writer = writer_lib.Exporter(config, vocabulary, student=0, reset_at_documents=True)
     owner = publication.Owner(1, lambda: None)
 

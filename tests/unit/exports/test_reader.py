@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.exports import reader
-from lmcodistill.model import language_model
+from lmcodistill.model import registry
 
 
 def test_export_gives_back_its_weights_bit_for_bit(bench):
@@ -31,7 +31,7 @@ def test_export_says_what_it_is(bench, config):
 
 
 def test_model_built_from_an_export_predicts_the_same_and_is_frozen(bench, config):
-    model = language_model.LanguageModel(config, 12, bench.weights)
+    model = registry.build(config, 12, bench.weights)
     teacher = reader.read(bench.snapshot).build()
     tokens, is_start = tf.constant([[3, 4, 5]]), tf.constant([[True, False, False]])
 
@@ -62,7 +62,7 @@ def test_model_of_double_precision_has_zeros_of_it(make_export, config):
     assert {w.dtype for w in blank.weights.values()} == {np.dtype("float64")}
 
 
-def test_header_of_a_narrow_export_makes_weights_in_full(make_export):
+def test_header_of_a_quantized_export_makes_whole_weights(make_export):
     export = make_export(student=1, step=50, dtype="int8")
 
     blank = reader.blank(json.loads(json.dumps(export.header())))

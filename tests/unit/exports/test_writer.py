@@ -10,7 +10,7 @@ import tensorflow as tf
 from lmcodistill import errors
 from lmcodistill.exports import probe, quantized, reader
 from lmcodistill.exports import writer as writer_lib
-from lmcodistill.model import language_model, quantization, scoring, weights
+from lmcodistill.model import quantization, registry, scoring, weights
 from lmcodistill.storage import publication
 
 END = 2
@@ -22,7 +22,7 @@ def writer(config, vocabulary):
 
 
 @pytest.fixture(scope="module")
-def narrow_writer(config, vocabulary):
+def quantizing_writer(config, vocabulary):
     """Makes exporters in a narrower type; each type's graph is saved once."""
     text = np.random.default_rng(0).integers(3, 12, [4, 9], np.int32)
     judge = probe.Probe(text[:, :-1], text[:, 1:], np.zeros([4, 8], bool), None)
@@ -35,9 +35,9 @@ def narrow_writer(config, vocabulary):
                 vocabulary,
                 student=1,
                 reset_at_documents=True,
-                narrow=quantized.Narrowing(dtype, judge, max_loss),
+                quantizer=quantized.Quantizer(dtype, judge, max_loss),
             )
-        made[dtype]._narrow = quantized.Narrowing(dtype, judge, max_loss)
+        made[dtype]._quantizer = quantized.Quantizer(dtype, judge, max_loss)
         return made[dtype]
 
     return make
@@ -71,9 +71,9 @@ def test_plain_tensorflow_serves_exactly_the_weights_of_each_export(
         given = values(config, seed=step)
         snapshot = writer.publish(tmp_path, step, given, owner)
 
-        model = language_model.LanguageModel(config, 12, given)
-        features, _ = model(inputs, inputs == END, model.initial_state(2))
-        expected = scoring.label_losses([model.readout(features)], targets)
+        model = registry.build(config, 12, given)
+        hidden, _ = model(inputs, inputs == END, model.initial_state(2))
+        expected = scoring.label_losses([model.output_head(hidden)], targets)
         np.testing.assert_allclose(
             scores(snapshot.path, texts),
             tf.transpose(tf.reshape(expected, [5, 2])),
@@ -83,35 +83,35 @@ def test_plain_tensorflow_serves_exactly_the_weights_of_each_export(
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
 def test_plain_tensorflow_serves_narrow_weights_as_readers_find_them(
-    narrow_writer, owner, tmp_path, config, dtype
+    quantizing_writer, owner, tmp_path, config, dtype
 ):
     texts = tf.constant([[3, 4, 5, 6, 7], [8, 9, 3, 3, 10]])
     inputs = tf.concat([tf.fill([2, 1], END), texts[:, :-1]], 1)
 
     for step in (50, 100):
         given = values(config, seed=step)
-        snapshot = narrow_writer(dtype).publish(tmp_path, step, given, owner)
+        snapshot = quantizing_writer(dtype).publish(tmp_path, step, given, owner)
 
         found = reader.read(snapshot)
-        expected = quantization.widened(
-            quantization.narrowed(given, dtype), config.weight_dtype
+        expected = quantization.dequantized(
+            quantization.quantized(config, 12, given, dtype), config.weight_dtype
         )
         assert found.dtype == dtype
         assert found.weights.keys() == given.keys()
         assert all(np.array_equal(found.weights[n], expected[n]) for n in given)
         np.testing.assert_allclose(
             scores(snapshot.path, texts),
-            language_model.token_losses(found.build(), inputs, texts),
+            scoring.token_losses(found.build(), inputs, texts),
             rtol=1e-6,
         )
 
 
 def test_manifest_of_an_int8_export_says_so_and_what_was_lost(
-    narrow_writer, owner, tmp_path, config
+    quantizing_writer, owner, tmp_path, config
 ):
     given = values(config, seed=1)
 
-    manifest = narrow_writer("int8").publish(tmp_path, 50, given, owner).manifest()
+    manifest = quantizing_writer("int8").publish(tmp_path, 50, given, owner).manifest()
 
     assert (manifest["format_version"], manifest["dtype"]) == (3, "int8")
     assert manifest["tensors"]["projection/kernel:values"] == {
@@ -125,9 +125,9 @@ def test_manifest_of_an_int8_export_says_so_and_what_was_lost(
 
 
 def test_export_that_would_lose_too_much_is_written_in_full_and_counted(
-    narrow_writer, owner, tmp_path, config, caplog
+    quantizing_writer, owner, tmp_path, config, caplog
 ):
-    writer = narrow_writer("int8", max_loss=-1.0)
+    writer = quantizing_writer("int8", max_loss=-1.0)
     given = values(config, seed=1)
 
     snapshots = [writer.publish(tmp_path, at, given, owner) for at in (50, 50, 100)]
@@ -137,19 +137,19 @@ def test_export_that_would_lose_too_much_is_written_in_full_and_counted(
         assert found.dtype == "float32"
         assert all(found.weights[n].tobytes() == w.tobytes() for n, w in given.items())
         assert snapshot.manifest()["quantization"]["dtype"] == "int8"
-    assert writer._narrow.refused == {50, 100}
+    assert writer._quantizer.refused == {50, 100}
     assert "step=100 event=export_written_in_full dtype=int8" in caplog.text
     assert "max_quantization_loss=-1 refused=2" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
 def test_narrow_exports_of_the_same_weights_are_the_same_bytes(
-    narrow_writer, owner, tmp_path, config, dtype
+    quantizing_writer, owner, tmp_path, config, dtype
 ):
     given = values(config, seed=1)
 
     paths = [
-        narrow_writer(dtype).publish(tmp_path / name, 50, given, owner).path
+        quantizing_writer(dtype).publish(tmp_path / name, 50, given, owner).path
         for name in ("once", "again")
     ]
 
@@ -164,7 +164,7 @@ def test_tensors_have_the_names_that_tensorflow_gives_them(
     writer, owner, tmp_path, config
 ):
     given = values(config, seed=1)
-    model = language_model.LanguageModel(config, 12, given)
+    model = registry.build(config, 12, given)
     tf.saved_model.save(model, str(tmp_path / "theirs"))
 
     snapshot = writer.publish(tmp_path / "ours", 50, given, owner)
@@ -229,7 +229,7 @@ def test_diverged_weights_are_not_published(writer, owner, tmp_path, config, val
 
 
 def test_weights_are_copied_before_training_goes_on(config):
-    model = language_model.LanguageModel(config, 12, values(config, seed=1))
+    model = registry.build(config, 12, values(config, seed=1))
 
     found = writer_lib.weights_of(model)
     for variable in model.weights.values():

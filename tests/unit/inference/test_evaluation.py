@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from lmcodistill.data import shards, windows
 from lmcodistill.inference import evaluation
-from lmcodistill.model import language_model, weights
+from lmcodistill.model import registry, weights
 from lmcodistill.settings import model as settings
 
 VOCAB_SIZE, END = 8, 2
@@ -18,7 +18,7 @@ TEXT = np.array([3, 4, 5, END, 6, 7, 3, 3, END, 4, 5], np.uint16)
 
 def a_model(seed):
     values = weights.initial(CONFIG, VOCAB_SIZE, seed)
-    return language_model.LanguageModel(CONFIG, VOCAB_SIZE, values)
+    return registry.build(CONFIG, VOCAB_SIZE, values)
 
 
 def held_out(streams, window, reset_at_documents=True):
@@ -34,13 +34,13 @@ def held_out(streams, window, reset_at_documents=True):
 def probs_at_once(model, is_start):
     """Returns the probability of every token, the text read as one window."""
     inputs = np.concatenate([[END], TEXT[:-1]]).astype(np.int32)
-    features, _ = model(
+    hidden, _ = model(
         tf.constant(inputs[None]),
         tf.constant(is_start[None]),
         model.initial_state(1),
     )
-    readout = model.readout(features)
-    logits = readout.features @ tf.transpose(readout.kernel) + readout.bias
+    head = model.output_head(hidden)
+    logits = head.hidden @ tf.transpose(head.kernel) + head.bias
     return tf.nn.softmax(logits).numpy()[np.arange(len(TEXT)), TEXT]
 
 

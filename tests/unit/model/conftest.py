@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import tensorflow as tf
 
-from lmcodistill.model import lstm
+from lmcodistill.model.families.lstm import layer as lstm
 
 
 @pytest.fixture
 def plain_layer() -> Callable[..., tuple[tf.Tensor, lstm.State]]:
-    """The layer of `lstm.py` in plain operations, with an automatic gradient."""
+    """The layer of the LSTM family in plain operations, with an automatic gradient."""
 
     def plain_layer(x, keep, state, weights, forget_bias=1.0):
         """The layer in plain operations, which TensorFlow differentiates itself."""

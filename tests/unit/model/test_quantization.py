@@ -28,8 +28,8 @@ def values(seed, spread=1.0, config=TINY):
 
 
 def there_and_back(given, dtype):
-    stored = quantization.narrowed(given, dtype)
-    return stored, quantization.widened(stored, given["embedding"].dtype.name)
+    stored = quantization.quantized(TINY, 7, given, dtype)
+    return stored, quantization.dequantized(stored, given["embedding"].dtype.name)
 
 
 def test_matrices_have_values_and_a_scale_per_output_and_vectors_stay():
@@ -57,7 +57,7 @@ def test_matrices_have_values_and_a_scale_per_output_and_vectors_stay():
 @pytest.mark.parametrize("config", [TINY, DOUBLE], ids=["float32", "float64"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_stored_tensors_are_those_of_the_table(dtype, config):
-    stored = quantization.narrowed(values(0, config=config), dtype)
+    stored = quantization.quantized(config, 7, values(0, config=config), dtype)
 
     found = {name: (x.shape, x.dtype.name) for name, x in stored.items()}
     assert found == quantization.table(config, 7, dtype)
@@ -129,7 +129,7 @@ def test_what_can_be_represented_comes_back_exactly(seed):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
 @pytest.mark.parametrize("seed", range(20))
-def test_narrowing_twice_loses_no_more_than_once(seed, dtype):
+def test_quantizing_twice_loses_no_more_than_once(seed, dtype):
     once, found = there_and_back(values(seed), dtype)
 
     twice, _ = there_and_back(found, dtype)
@@ -145,7 +145,7 @@ def test_rows_of_zeros_and_of_extreme_weights_stay_finite(size):
 
     stored, found = there_and_back(given, "int8")
 
-    quantization.refuse_forged(stored, "here")
+    quantization.refuse_tampered(stored, "here")
     tiny = float(np.finfo(np.float32).tiny)
     np.testing.assert_allclose(found["embedding"], size, rtol=1e-6, atol=tiny)
     assert (found["embedding"] == 0.0).all() == (size < tiny / 2)
@@ -173,10 +173,10 @@ def test_bfloat16_is_the_nearest_one():
     ],
 )
 def test_what_is_never_made_is_refused(name, value, reason):
-    stored = quantization.narrowed(values(0), "int8")
+    stored = quantization.quantized(TINY, 7, values(0), "int8")
     stored[name][2, 0] = value
 
     with pytest.raises(errors.SnapshotError, match=reason) as refusal:
-        quantization.refuse_forged(stored, "here")
+        quantization.refuse_tampered(stored, "here")
 
     assert refusal.value.reason == "quantization"

@@ -18,9 +18,9 @@ def many_chunks(monkeypatch):
     monkeypatch.setattr(output_head, "CHUNK_BYTES", ROWS_PER_CHUNK * VOCAB_SIZE * 8)
 
 
-def read_out(hidden, seed):
+def a_head(hidden, seed):
     generator = np.random.default_rng(seed)
-    return output_head.Readout(
+    return output_head.OutputHead(
         tf.constant(generator.normal(size=[NUM_POSITIONS, hidden])),
         tf.constant(generator.normal(size=[VOCAB_SIZE, hidden])),
         tf.constant(generator.normal(size=[VOCAB_SIZE])),
@@ -29,8 +29,8 @@ def read_out(hidden, seed):
 
 
 def by_logits(logits):
-    """Returns a read-out with these [N, V] logits: one-hot features."""
-    return output_head.Readout(
+    """Returns an output head with these [N, V] logits: one-hot hidden states."""
+    return output_head.OutputHead(
         tf.eye(len(logits), dtype=tf.float64),
         tf.constant(np.transpose(logits), tf.float64),
         tf.zeros([len(logits[0])], tf.float64),
@@ -58,7 +58,7 @@ def test_label_losses_of_an_ensemble_are_of_its_mean_probabilities():
 
 
 def test_label_losses_do_not_depend_on_chunks(many_chunks):
-    models = [read_out(3, 10), read_out(4, 12)]
+    models = [a_head(3, 10), a_head(4, 12)]
 
     actual = tf.function(scoring.label_losses, autograph=False)(models, TARGETS)
 
@@ -92,7 +92,7 @@ def test_disagreement_matches_hand_calculation():
 
 
 def test_disagreement_of_ensembles_is_of_their_mean_probabilities(many_chunks):
-    models = [read_out(3, 10), read_out(4, 12), read_out(2, 13)]
+    models = [a_head(3, 10), a_head(4, 12), a_head(2, 13)]
     probs = [np.asarray(tf.nn.softmax(output_head.logits_of(m))) for m in models]
     p, q = (probs[0] + probs[1]) / 2, probs[2]
 
@@ -122,7 +122,7 @@ def test_confirmation_matches_hand_calculation():
 
 
 def test_confirmation_is_of_the_teachers_mean(many_chunks):
-    models = [read_out(3, 10), read_out(4, 12), read_out(2, 13)]
+    models = [a_head(3, 10), a_head(4, 12), a_head(2, 13)]
     p, *theirs = [np.asarray(tf.nn.softmax(output_head.logits_of(m))) for m in models]
     difference = (theirs[0] + theirs[1]) / 2 - p
 

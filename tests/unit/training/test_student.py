@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from lmcodistill import errors
 from lmcodistill.exports import reader
-from lmcodistill.model import language_model, weights
+from lmcodistill.model import registry, weights
 from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.training import checkpoints
 from lmcodistill.training import job as job_lib
@@ -55,16 +55,16 @@ def naive_gradients(job, soft_probs, weight=0.7):
     inputs = job_lib.open_inputs(job)
     window = inputs.windows.at(0, 0, 2)
     values = weights.initial(inputs.model, VOCAB_SIZE, job.training.seed)
-    student = language_model.LanguageModel(inputs.model, VOCAB_SIZE, values)
+    student = registry.build(inputs.model, VOCAB_SIZE, values)
     tokens, is_start = tf.constant(window.inputs), tf.constant(window.is_start)
     targets = window.targets.T.reshape(-1)
 
     @tf.function(autograph=False)
     def run():
         with tf.GradientTape() as tape:
-            features, _ = student(tokens, is_start, student.initial_state(2))
-            readout = student.readout(features)
-            logits = readout.features @ tf.transpose(readout.kernel) + readout.bias
+            hidden, _ = student(tokens, is_start, student.initial_state(2))
+            head = student.output_head(hidden)
+            logits = head.hidden @ tf.transpose(head.kernel) + head.bias
             log_p = tf.nn.log_softmax(logits)
             labels = tf.one_hot(targets, VOCAB_SIZE, dtype=tf.float64)
             psi = -tf.reduce_sum(soft_probs * log_p)
@@ -81,10 +81,10 @@ def naive_gradients(job, soft_probs, weight=0.7):
 def probs_of_teacher(tokens, is_start):
     """Returns [N, V] predictions of the lesson, read from zero state."""
     values = weights.initial(TEACHER, VOCAB_SIZE, 9)
-    teacher = language_model.LanguageModel(TEACHER, VOCAB_SIZE, values)
-    features, _ = teacher(tokens, is_start, teacher.initial_state(2))
-    readout = teacher.readout(features)
-    logits = readout.features @ tf.transpose(readout.kernel) + readout.bias
+    teacher = registry.build(TEACHER, VOCAB_SIZE, values)
+    hidden, _ = teacher(tokens, is_start, teacher.initial_state(2))
+    head = teacher.output_head(hidden)
+    logits = head.hidden @ tf.transpose(head.kernel) + head.bias
     return tf.nn.softmax(logits).numpy()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lmcodistill.model import lstm
+from lmcodistill.model.families.lstm import layer as lstm
 
 # T, B, D, H.
 SHAPES = [(1, 1, 1, 2), (1, 3, 2, 4), (5, 1, 3, 2), (6, 3, 4, 5)]

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lmcodistill.model import (
-    language_model,
-    lstm,
-    objective,
-    output_head,
-    scoring,
-    weights,
-)
+from lmcodistill.model import objective, output_head, registry, scoring, weights
+from lmcodistill.model.families.lstm import layer as lstm
 from lmcodistill.settings import model as settings
 
 VOCAB_SIZE = 6
@@ -28,7 +22,7 @@ IS_START = tf.constant([[True, False, False, False], [False, False, True, False]
 
 def build(config, seed=0, **options):
     values = weights.initial(config, VOCAB_SIZE, seed)
-    return language_model.LanguageModel(config, VOCAB_SIZE, values, **options)
+    return registry.build(config, VOCAB_SIZE, values, **options)
 
 
 def some_state(model, batch=2):
@@ -39,40 +33,40 @@ def some_state(model, batch=2):
     )
 
 
-def losses_of(model, features, targets=TARGETS):
+def losses_of(model, hidden, targets=TARGETS):
     flat = tf.reshape(tf.transpose(targets), [-1])
-    return scoring.label_losses([model.readout(features)], flat)
+    return scoring.label_losses([model.output_head(hidden)], flat)
 
 
-def test_features_and_state_have_their_shapes():
+def test_hidden_and_state_have_their_shapes():
     model = build(CONFIG)
 
-    features, state = model(TOKENS, IS_START, model.initial_state(2))
+    hidden, state = model(TOKENS, IS_START, model.initial_state(2))
 
-    assert features.shape == [4, 2, 4]
-    assert [(s.h.shape, s.c.shape) for s in state] == [([2, 4], [2, 4])] * 2
-    readout = model.readout(features)
-    assert readout.features.shape == [8, 4]
-    assert readout.kernel.shape == [6, 4]
+    assert hidden.shape == [4, 2, 4]
+    assert [(s.h.shape, s.c.shape) for s in state.values()] == [([2, 4], [2, 4])] * 2
+    head = model.output_head(hidden)
+    assert head.hidden.shape == [8, 4]
+    assert head.kernel.shape == [6, 4]
 
 
-def test_readout_is_time_major():
+def test_output_head_is_time_major():
     model = build(CONFIG)
 
-    features, _ = model(TOKENS, IS_START, model.initial_state(2))
+    hidden, _ = model(TOKENS, IS_START, model.initial_state(2))
 
-    np.testing.assert_array_equal(model.readout(features).features[1], features[0, 1])
+    np.testing.assert_array_equal(model.output_head(hidden).hidden[1], hidden[0, 1])
 
 
 @pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
 def test_weights_and_state_are_float32_whatever_the_products_are(compute_dtype):
     model = build(dataclasses.replace(CONFIG, compute_dtype=compute_dtype))
 
-    features, state = model(TOKENS, IS_START, model.initial_state(2))
+    hidden, state = model(TOKENS, IS_START, model.initial_state(2))
 
     assert {v.dtype for v in model.weights.values()} == {tf.float32}
-    assert {t.dtype for t in (features, *tf.nest.flatten(state))} == {tf.float32}
-    assert model.readout(features).compute_dtype == tf.as_dtype(compute_dtype)
+    assert {t.dtype for t in (hidden, *tf.nest.flatten(state))} == {tf.float32}
+    assert model.output_head(hidden).compute_dtype == tf.as_dtype(compute_dtype)
 
 
 def test_window_of_2t_equals_two_windows_of_t_with_carried_state():
@@ -91,10 +85,10 @@ def test_window_of_2t_equals_two_windows_of_t_with_carried_state():
 def test_start_of_a_document_forgets_what_came_before():
     model = build(CONFIG)
 
-    features, _ = model(TOKENS, IS_START, some_state(model))
+    hidden, _ = model(TOKENS, IS_START, some_state(model))
     anew, _ = model(TOKENS[1:, 2:], IS_START[1:, 2:], model.initial_state(1))
 
-    np.testing.assert_allclose(features[2:, 1:], anew, rtol=1e-12)
+    np.testing.assert_allclose(hidden[2:, 1:], anew, rtol=1e-12)
 
 
 def test_window_of_unknown_length_reads_the_same():
@@ -121,8 +115,8 @@ def test_no_gradient_leaves_the_window_through_the_state():
 
     with tf.GradientTape() as tape:
         tape.watch(state)
-        features, _ = model(TOKENS, IS_START, state)
-        total = tf.reduce_sum(features)
+        hidden, _ = model(TOKENS, IS_START, state)
+        total = tf.reduce_sum(hidden)
 
     assert tf.nest.flatten(tape.gradient(total, state)) == [None] * 4
 
@@ -140,9 +134,9 @@ def test_gradient_of_every_weight_equals_automatic_differentiation(
     @tf.function(autograph=False)
     def ours():
         with tf.GradientTape() as tape:
-            features, _ = model(TOKENS, IS_START, state)
+            hidden, _ = model(TOKENS, IS_START, state)
             total, _ = objective.training_objective(
-                model.readout(features), targets, tf.ones([8], tf.float64), None, 0.0
+                model.output_head(hidden), targets, tf.ones([8], tf.float64), None, 0.0
             )
         found = tape.gradient(total, [model.weights[n] for n in names])
         return total, [tf.convert_to_tensor(g) for g in found]
@@ -152,7 +146,7 @@ def test_gradient_of_every_weight_equals_automatic_differentiation(
         tape.watch(values)
         x = tf.gather(values["embedding"], tf.transpose(TOKENS))
         keep = 1.0 - tf.cast(tf.transpose(IS_START), tf.float64)[..., None]
-        for index, layer_state in enumerate(state):
+        for index, layer_state in enumerate(state.values()):
             layer = lstm.Weights(
                 *(
                     values[f"layer_{index}/{name}"]
@@ -185,17 +179,17 @@ def test_new_model_knows_next_to_nothing():
     # Nearly flat logits: ln 6 at every position.
     model = build(dataclasses.replace(CONFIG, init_scale=1e-3))
 
-    features, _ = model(TOKENS, IS_START, model.initial_state(2))
+    hidden, _ = model(TOKENS, IS_START, model.initial_state(2))
 
-    np.testing.assert_allclose(losses_of(model, features), [np.log(6.0)] * 8, atol=1e-2)
+    np.testing.assert_allclose(losses_of(model, hidden), [np.log(6.0)] * 8, atol=1e-2)
 
 
 def test_teachers_weights_are_not_trainable():
     model = build(CONFIG, trainable=False)
 
     with tf.GradientTape() as tape:
-        features, _ = model(TOKENS, IS_START, model.initial_state(2))
-        total = tf.reduce_sum(features)
+        hidden, _ = model(TOKENS, IS_START, model.initial_state(2))
+        total = tf.reduce_sum(hidden)
 
     assert model.trainable_variables == ()
     assert tape.gradient(total, list(model.weights.values())) == [None] * 11
@@ -212,14 +206,14 @@ def test_teachers_matrices_are_kept_in_the_type_they_are_multiplied_in(config):
     student, teacher = build(narrow), build(narrow, trainable=False)
 
     ours, theirs = (
-        model.readout(model(TOKENS, IS_START, model.initial_state(2))[0])
+        model.output_head(model(TOKENS, IS_START, model.initial_state(2))[0])
         for model in (student, teacher)
     )
 
     kept = {name: w.dtype for name, w in teacher.weights.items()}
     assert kept["layer_0/recurrent_kernel"] == tf.bfloat16
     assert kept["layer_0/shift"] == tf.float32
-    np.testing.assert_array_equal(ours.features, theirs.features)
+    np.testing.assert_array_equal(ours.hidden, theirs.hidden)
     np.testing.assert_array_equal(
         output_head.logits_of(ours), output_head.logits_of(theirs)
     )
@@ -231,7 +225,7 @@ def blind_model(config):
     for name in ("input_kernel", "recurrent_kernel"):
         values[f"layer_0/{name}"] *= 0.0
     values["layer_0/shift"] += 1.0
-    return language_model.LanguageModel(config, VOCAB_SIZE, values)
+    return registry.build(config, VOCAB_SIZE, values)
 
 
 def read(model, seed=None):

@@ -1,0 +1,171 @@
+"""The contract of a model family: all that the rest of the program knows of one.
+
+A family is a folder with a `Family`, and a line of `registry`. What it gives
+without a model, for plans, manifests and `--dry_run`, needs no TensorFlow; only
+`Family.build` may import it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from lmcodistill.settings import model as settings
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from lmcodistill.model import output_head as output_head_lib
+
+# Any nest of floating tensors [rows, ...], as `tf.nest` walks it.
+State = Any
+
+
+class WeightSpec(NamedTuple):
+    """One weight of a model.
+
+    Attributes:
+        name: In checkpoints and exports; parts are joined by a slash.
+        shape: Its shape.
+        initialiser: From a generator and the shape to float32 values; see
+            `initialisers`.
+        summed_axis: The axis that a matmul sums over, whose numbers share a scale
+            where the weight is quantized; None: it is never quantized, nor
+            multiplied in a narrower type.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    initialiser: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+    summed_axis: int | None = None
+
+
+class Matmul(NamedTuple):
+    """Matrix products of one shape, `[rows, inner] @ [inner, columns]`.
+
+    Attributes:
+        rows: Rows of the left operand.
+        inner: The dimension that is summed over.
+        columns: Columns of the right operand.
+        times: How many of them a step makes.
+        is_sequential: Whether each waits for the one before, as in a recurrence.
+    """
+
+    rows: int
+    inner: int
+    columns: int
+    times: int = 1
+    is_sequential: bool = False
+
+    @property
+    def flops(self) -> int:
+        """Additions and multiplications of all of them."""
+        return 2 * self.rows * self.inner * self.columns * self.times
+
+
+class Operations(NamedTuple):
+    """What a forward pass over one batch computes.
+
+    Attributes:
+        matmuls: Its matrix products, the output head's included.
+        activations: How many values its layers compute besides, logits left out.
+    """
+
+    matmuls: list[Matmul]
+    activations: int
+
+
+class Model(Protocol):
+    """A model with its variables; a `tf.Module`, most simply a `base.BaseModel`.
+
+    Attributes:
+        config: What it was built from.
+        vocab_size: V.
+        dtype: Type of trained weights, hidden states and carried state.
+        weights: Its variables, named and shaped as the specifications say.
+    """
+
+    config: settings.ModelConfig
+    vocab_size: int
+    dtype: tf.DType
+    weights: dict[str, tf.Variable]
+
+    def initial_state(self, rows: int) -> State:
+        """Returns the state before the first token: tensors [rows, ...]."""
+
+    def __call__(
+        self,
+        tokens: tf.Tensor,
+        is_start: tf.Tensor,
+        state: State,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, State]:
+        """Reads a window.
+
+        Args:
+            tokens: [B, T] int32; B and T may be known only when it runs.
+            is_start: [B, T] bool, True where the model forgets everything before
+                the token is read.
+            state: The state carried into the window; no gradient leaves the
+                window through it.
+            dropout_seed: [2] int32; None switches dropout off.
+
+        Returns:
+            [T, B, H] hidden states, time-major, and the state to carry on, of the
+            same nest, shapes and types.
+        """
+
+    def output_head(self, hidden: tf.Tensor) -> output_head_lib.OutputHead:
+        """Returns what makes logits of hidden states.
+
+        Args:
+            hidden: [T, B, H]; becomes [N, H], time-major.
+        """
+
+
+class Build(Protocol):
+    """How a family makes a model."""
+
+    def __call__(
+        self,
+        config: Any,
+        vocab_size: int,
+        weights: Mapping[str, np.ndarray],
+        *,
+        trainable: bool = True,
+    ) -> Model:
+        """Makes the variables; inside a strategy's scope they are mirrored.
+
+        Args:
+            config: What to build.
+            vocab_size: V.
+            weights: Values of all weights by name.
+            trainable: False for a teacher.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A model family. Each function takes a `config` of the family's class.
+
+    Attributes:
+        config: The class of its configurations: a frozen dataclass whose fields are
+            bool, int, float, str, or one of these or None. It raises UsageError for
+            values that cannot work.
+        weight_specs: From a configuration and V to all weights, one by one: an
+            iterator, because a stranger's configuration may ask for millions.
+        forward: From a configuration, V, B and T to the operations of a forward
+            pass, all that a teacher costs.
+        smallest: From a configuration to one of the same operations with the
+            least sizes: such a model costs what launching its operations costs.
+        build: Makes a model.
+    """
+
+    config: type[settings.ModelConfig]
+    weight_specs: Callable[[Any, int], Iterator[WeightSpec]]
+    forward: Callable[[Any, int, int, int], Operations]
+    smallest: Callable[[Any], settings.ModelConfig]
+    build: Build

@@ -1,0 +1,1 @@
+"""The model families that come with the program, one folder each; see `registry`."""

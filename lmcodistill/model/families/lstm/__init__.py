@@ -1,0 +1,1 @@
+"""The LSTM language model: `family` is what the registry knows of it."""

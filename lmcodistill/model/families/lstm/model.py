@@ -1,0 +1,92 @@
+"""The LSTM language model: embedding, LSTM layers, projection to logits."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from lmcodistill.model import base
+from lmcodistill.model import output_head as output_head_lib
+from lmcodistill.model.families.lstm import layer as lstm
+from lmcodistill.model.families.lstm import weights as lstm_weights
+from lmcodistill.settings import model as settings
+
+# By layer: `layer_0`.
+State = dict[str, lstm.State]
+
+
+class Lstm(base.BaseModel):
+    """The LSTM family's `contract.Model`."""
+
+    config: settings.LanguageModel
+
+    def __init__(
+        self,
+        config: settings.LanguageModel,
+        vocab_size: int,
+        weights: Mapping[str, np.ndarray],
+        *,
+        trainable: bool = True,
+    ):
+        """Makes the variables; see `contract.Build`."""
+        specs = lstm_weights.specs(config, vocab_size)
+        super().__init__(config, vocab_size, specs, weights, trainable=trainable)
+
+    def initial_state(self, rows: int) -> State:
+        """Returns zeros: per layer, h and c [B, H]."""
+        zeros = tf.zeros([rows, self.config.hidden_size], self.dtype)
+        return {
+            f"layer_{index}": lstm.State(zeros, zeros)
+            for index in range(self.config.num_layers)
+        }
+
+    def __call__(
+        self,
+        tokens: tf.Tensor,
+        is_start: tf.Tensor,
+        state: State,
+        dropout_seed: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, State]:
+        """Reads a window; see `contract.Model`."""
+        keep = tf.transpose(1.0 - tf.cast(is_start, self.dtype))[..., None]
+        # Embedded first: oneDNN complains when it is asked to transpose integers.
+        x = tf.transpose(tf.gather(self.weights["embedding"], tokens), [1, 0, 2])
+        x = tf.cast(x, self.dtype)
+        new_state = {}
+        for index in range(self.config.num_layers):
+            x = self._dropped(x, dropout_seed, index)
+            layer = f"layer_{index}"
+            x, new_state[layer] = lstm.unroll(
+                x,
+                keep,
+                lstm.State(*(tf.stop_gradient(s) for s in state[layer])),
+                self._weights_of(layer),
+                forget_bias=self.config.forget_bias,
+                compute_dtype=self.compute_dtype,
+                is_trained=self.is_trained,
+            )
+        return self._dropped(x, dropout_seed, self.config.num_layers), new_state
+
+    def output_head(self, hidden: tf.Tensor) -> output_head_lib.OutputHead:
+        """Returns the projection to logits; see `contract.Model`."""
+        name = "embedding" if self.config.tie_embeddings else "projection/kernel"
+        return output_head_lib.OutputHead(
+            tf.reshape(hidden, [-1, self.config.hidden_size]),
+            tf.convert_to_tensor(self.weights[name]),
+            tf.convert_to_tensor(self.weights["projection/bias"]),
+            self.compute_dtype,
+        )
+
+    def _weights_of(self, layer: str) -> lstm.Weights:
+        def tensor(name: str) -> tf.Tensor | None:
+            variable = self.weights.get(f"{layer}/{name}")
+            return None if variable is None else tf.convert_to_tensor(variable)
+
+        return lstm.Weights(*(tensor(name) for name in lstm.Weights._fields))
+
+    def _dropped(self, x: tf.Tensor, seed: tf.Tensor | None, index: int) -> tf.Tensor:
+        if seed is None or not self.config.dropout:
+            return x
+        return tf.nn.experimental.stateless_dropout(
+            x, self.config.dropout, seed=seed + [index, 0]
+        )

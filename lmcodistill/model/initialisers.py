@@ -1,0 +1,34 @@
+"""Initial values of weights, float32; see `contract.WeightSpec`."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+def zeros(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Returns zeros, and draws nothing."""
+    del generator
+    return np.zeros(shape, np.float32)
+
+
+def ones(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Returns ones, and draws nothing."""
+    del generator
+    return np.ones(shape, np.float32)
+
+
+def uniform(half_width: float) -> Callable[[np.random.Generator, Shape], np.ndarray]:
+    """Returns an initialiser that draws from [-half_width, half_width)."""
+
+    def draw(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        values = generator.random(shape, np.float32)
+        return (2.0 * values - 1.0) * np.float32(half_width)
+
+    return draw
+
+
+def glorot(scale: float, fan_in: int, fan_out: int) -> float:
+    """Returns the half-width of Glorot and Bengio 2010, times `scale`."""
+    return scale * (6.0 / (fan_in + fan_out)) ** 0.5
