@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import export_flags, progress_lines
+from lmcodistill.commands import command_flags, export_flags, progress_lines
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
@@ -34,30 +34,20 @@ READS_GIN = False
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines what to score, and how it is read."""
-    flags.DEFINE_string(
-        "data_dir", None, "The data folder that prep made.", flag_values=flag_values
-    )
-    flags.DEFINE_multi_string(
+    define = command_flags.Definer(flag_values)
+    define.string("data_dir", None, "The data folder that prep made.")
+    define.strings(
         "export",
         [],
         "An export's folder, or a student's, whose newest export is meant; or the "
         "URL of one.",
-        flag_values=flag_values,
     )
     export_flags.define_key(flag_values)
-    flags.DEFINE_string(
-        "split", "validation", "Which held-out split.", flag_values=flag_values
+    define.string("split", "validation", "Which held-out split.")
+    define.integer(
+        "lanes", 32, "Rows that the text is read in; each starts without context.", 1
     )
-    flags.DEFINE_integer(
-        "lanes",
-        32,
-        "Rows that the text is read in; each starts without context.",
-        1,
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer(
-        "window", 32, "Tokens of a row read at once.", 1, flag_values=flag_values
-    )
+    define.integer("window", 32, "Tokens of a row read at once.", 1)
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:

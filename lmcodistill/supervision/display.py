@@ -1,6 +1,6 @@
 """What `train` shows while it runs, on standard error.
 
-Both shows have a thread of their own: storage that hangs must not keep the
+Both displays have a thread of their own: storage that hangs must not keep the
 supervisor from its work.
 """
 
@@ -23,8 +23,8 @@ FOLLOW_SECONDS = 0.3
 _LAST_SECONDS = 5.0
 
 
-class _Show:
-    """Something that is shown every so often. A context manager."""
+class _PeriodicDisplay:
+    """Shows something every so often. A context manager."""
 
     def __init__(self, period_seconds: float):
         self._period = period_seconds
@@ -50,7 +50,7 @@ class _Show:
         raise NotImplementedError
 
 
-class Display(_Show):
+class StatusDisplay(_PeriodicDisplay):
     """Shows the students of a run: live, or as lines where there is no terminal."""
 
     def __init__(self, run_dir: pathlib.Path, shared_dir: places.Place):
@@ -89,7 +89,7 @@ class Display(_Show):
             print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
-class Follow(_Show):
+class LogDisplay(_PeriodicDisplay):
     """Shows what is added to a log from now on."""
 
     def __init__(self, log: pathlib.Path):
