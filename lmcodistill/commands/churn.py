@@ -150,6 +150,7 @@ def _compare(
 
     from lmcodistill.experiments import comparer
     from lmcodistill.exports import manifest, reader
+    from lmcodistill.inference import evaluation
 
     ours = data.manifest
     wanted = manifest.Wanted(ours.vocabulary, ours.vocab_size)
@@ -169,7 +170,7 @@ def _compare(
             streams=flag_values.lanes,
             window=32,
             end_id=ours.end_id,
-            reset_at_documents=all(m.reset_at_documents for m in members.values()),
+            reset_at_documents=evaluation.reset_at_documents(members.values()),
             max_tokens=flag_values.tokens or None,
         )
         compared = comparer.Comparer([[built[p] for p in m] for m in group.models])

@@ -65,12 +65,20 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.exports import manifest, reader
+    from lmcodistill.inference import evaluation
 
     ours = data.manifest
     wanted = manifest.Wanted(ours.vocabulary, ours.vocab_size)
-    found = [reader.read(snapshot, wanted) for snapshot in snapshots]
-    groups = [[export] for export in found] + ([found] if len(found) > 1 else [])
-    results = [_score(flag_values, data, split, group) for group in groups]
+    exports = [reader.read(snapshot, wanted) for snapshot in snapshots]
+    scored = windows.EvaluationWindows(
+        data.tokens_of(split),
+        streams=flag_values.lanes,
+        window=flag_values.window,
+        end_id=ours.end_id,
+        reset_at_documents=evaluation.reset_at_documents(exports),
+    )
+    groups = [[export] for export in exports] + ([exports] if len(exports) > 1 else [])
+    results = [_score(scored, split, group) for group in groups]
     if flag_values.json:
         print(json.dumps({"split": flag_values.split, "results": results}))
         return
@@ -78,29 +86,21 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
 
 
 def _score(
-    flag_values: flags.FlagValues,
-    data: shards.ShardSet,
+    scored: windows.EvaluationWindows,
     split: shards.Split,
-    found: list["exports_lib.Export"],
+    exports: list["exports_lib.Export"],
 ) -> dict[str, Any]:
     """Scores one export, or the ensemble of several."""
     from lmcodistill.inference import evaluation
 
-    scored = windows.EvaluationWindows(
-        data.tokens_of(split),
-        streams=flag_values.lanes,
-        window=flag_values.window,
-        end_id=data.manifest.end_id,
-        reset_at_documents=found[0].reset_at_documents,
-    )
-    name = found[0].label if len(found) == 1 else f"ensemble of {len(found)}"
+    name = exports[0].label if len(exports) == 1 else f"ensemble of {len(exports)}"
     progress = progress_lines.ProgressLines(name, scored.num_windows, "windows")
-    evaluator = evaluation.Evaluator([export.build() for export in found])
+    evaluator = evaluation.Evaluator([export.build() for export in exports])
     nats, tokens = evaluator.total(scored, 0, scored.streams, progress)
     return {
         "name": name,
-        "exports": [export.source for export in found],
-        "steps": [export.step for export in found],
+        "exports": [export.source for export in exports],
+        "steps": [export.step for export in exports],
         "tokens": tokens,
         "cross_entropy": nats / tokens,
         "perplexity_per_token": math.exp(nats / tokens),
