@@ -125,7 +125,7 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
     groups = [
         _group(flag_values, job, run.config, events, start_of(job)) for job in jobs
     ]
-    shown = display.StatusDisplay(run.root, jobs[0].shared_dir)
+    shown = display.show_students(run.root, jobs[0].shared_dir)
     return _supervise(flag_values, groups, shown, jobs[0])
 
 
@@ -145,7 +145,7 @@ def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
 
     events = journal.Journal(job.layout.supervisor(task.index))
     group = _group(flag_values, job, config, events, start, task.is_chief)
-    shown = display.LogDisplay(job.layout.log(task.index))
+    shown = display.show_log(job.layout.log(task.index))
     return _supervise(flag_values, [group], shown, job)
 
 
