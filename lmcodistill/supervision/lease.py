@@ -1,6 +1,6 @@
 """Who may write in a student's folder: leases, and the fence they make.
 
-Each life of a student's chief is an *generation* with a number of its own: the
+Each start of a student's chief is a *generation* with a number of its own: the
 file `lease-<number>.json`, which only one process can create. The highest number
 owns the folder. Its owner rewrites its file every two seconds; whoever wants the
 folder takes it over when the owner is known to be dead or its file has not
@@ -156,18 +156,15 @@ class Lease:
                     places.remove_file(self._folder / name)
 
     def _text(self, generation: int, released: bool = False) -> bytes:
-        holder = Holder(
-            generation,
-            socket.gethostname(),
-            os.getpid(),
-            (_here(), _running("self")),
-            self._beat,
-            round(time.monotonic() - self._began, 1),
-            released,
-        )
-        fields = dataclasses.asdict(holder)
-        # The file's own word for the generation.
-        fields = {"incarnation": fields.pop("generation"), **fields}
+        fields = {
+            "incarnation": generation,  # The file's own word for it.
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process": (_here(), _running("self")),
+            "beat": self._beat,
+            "age_seconds": round(time.monotonic() - self._began, 1),
+            "released": released,
+        }
         return json.dumps(fields).encode()
 
     def ownership(self, key: bytes | None) -> publication.Owner:
