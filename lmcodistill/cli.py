@@ -19,6 +19,7 @@ from absl import flags
 
 import lmcodistill
 from lmcodistill import errors, tf_environment
+from lmcodistill.commands import command_flags
 
 COMMANDS = {
     "prep": "Turn Common Crawl text into token shards, one partition per student.",
@@ -106,7 +107,7 @@ def _command(name: str) -> str:
 
 def _run(command: str, arguments: list[str]) -> int:
     module = importlib.import_module(f"lmcodistill.commands.{command}")
-    flag_values = _flag_values(module)
+    flag_values = flags_of(module)
     before_dashes = arguments[: (arguments + ["--"]).index("--")]
     if set(_HELP) & set(before_dashes):
         print(_help(command, module, flag_values))
@@ -125,29 +126,24 @@ def _run(command: str, arguments: list[str]) -> int:
     return module.run(flag_values) or 0
 
 
-def _flag_values(module: types.ModuleType) -> flags.FlagValues:
+def flags_of(module: types.ModuleType) -> flags.FlagValues:
     """Returns the flags of a command, those of all commands included."""
     flag_values = flags.FlagValues()
     # Flags may follow positional arguments.
     flag_values.set_gnu_getopt(True)
     module.define_flags(flag_values)
-    flags.DEFINE_bool(
-        "json",
-        False,
-        "Print one JSON object on standard output, for programs.",
-        flag_values=flag_values,
+    define = command_flags.Definer(flag_values)
+    define.bool(
+        "json", False, "Print one JSON object on standard output, for programs."
     )
     if _reads_gin(module):
-        flags.DEFINE_multi_string(
+        define.strings(
             "gin_file",
             [],
             "A gin file, or the name of a shipped one. Later files win, and "
             "--gin.NAME=VALUE wins over files.",
-            flag_values=flag_values,
         )
-        flags.DEFINE_multi_string(
-            "gin_bindings", [], "NAME=VALUE.", flag_values=flag_values
-        )
+        define.strings("gin_bindings", [], "NAME=VALUE.")
     return flag_values
 
 

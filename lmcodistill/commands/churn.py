@@ -24,7 +24,7 @@ import rich.table
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import export_flags, progress_lines
+from lmcodistill.commands import command_flags, export_flags, progress_lines
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
@@ -50,26 +50,18 @@ class Group(NamedTuple):
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines what is compared, and on what text."""
-    flags.DEFINE_string(
-        "data_dir", None, "The data folder that prep made.", flag_values=flag_values
-    )
-    flags.DEFINE_multi_string(
+    define = command_flags.Definer(flag_values)
+    define.string("data_dir", None, "The data folder that prep made.")
+    define.strings(
         "group",
         [],
         "NAME=A,B,...: models that should be the same, each an export's folder or a "
         "student's; A+B is an ensemble.",
-        flag_values=flag_values,
     )
     export_flags.define_key(flag_values)
-    flags.DEFINE_string(
-        "split", "validation", "Which held-out split.", flag_values=flag_values
-    )
-    flags.DEFINE_integer(
-        "tokens", 0, "Tokens of it to read; 0: all.", 0, flag_values=flag_values
-    )
-    flags.DEFINE_integer(
-        "lanes", 32, "Rows that the text is read in.", 1, flag_values=flag_values
-    )
+    define.string("split", "validation", "Which held-out split.")
+    define.integer("tokens", 0, "Tokens of it to read; 0: all.", 0)
+    define.integer("lanes", 32, "Rows that the text is read in.", 1)
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
@@ -150,6 +142,7 @@ def _compare(
 
     from lmcodistill.experiments import comparer
     from lmcodistill.exports import manifest, reader
+    from lmcodistill.inference import evaluation
 
     ours = data.manifest
     expected = manifest.Expected(ours.vocabulary, ours.vocab_size)
@@ -169,7 +162,7 @@ def _compare(
             streams=flag_values.lanes,
             window=32,
             end_id=ours.end_id,
-            reset_at_documents=all(m.reset_at_documents for m in members.values()),
+            reset_at_documents=evaluation.reset_at_documents(members.values()),
             max_tokens=flag_values.tokens or None,
         )
         compared = comparer.Comparer([[built[p] for p in m] for m in group.models])

@@ -26,6 +26,7 @@ import rich.table
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.commands import command_flags
 from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
@@ -37,78 +38,50 @@ from lmcodistill.training import job
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines what is compared, how often, and where it goes."""
-    flags.DEFINE_string(
-        "data_dir", None, "The data folder that prep made.", flag_values=flag_values
-    )
-    flags.DEFINE_string(
+    define = command_flags.Definer(flag_values)
+    define.string("data_dir", None, "The data folder that prep made.")
+    define.string(
         "output_dir",
         None,
         "Where runs and report go; given again, the comparison goes on there.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_list(
+    define.list(
         "arms",
         ["codistilled"],
         "What is compared with the baseline: double_batch, double_steps, independent, "
         "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, "
         "uniform_smoothing, unigram_smoothing, two_phase, weight_averaging; or `all`.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_list(
-        "batch_factors",
-        [],
-        "Also one group with its batch times each of these.",
-        flag_values=flag_values,
+    define.list(
+        "batch_factors", [], "Also one group with its batch times each of these."
     )
-    flags.DEFINE_list(
+    define.list(
         "delays",
         [],
         "Also codistillation with teachers of exactly these ages, in steps.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_list(
+    define.list(
         "reload_periods",
         [],
         "Also codistillation with an exchange every so many steps.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_multi_string(
-        "variant",
-        [],
-        "Also an arm of your own: 'NAME=ARM KNOB=VALUE ...'.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer(
+    define.strings("variant", [], "Also an arm of your own: 'NAME=ARM KNOB=VALUE ...'.")
+    define.integer(
         "seeds",
         3,
         "Repetitions with other first weights; below 3 little can be said.",
         1,
-        flag_values=flag_values,
     )
-    flags.DEFINE_integer(
-        "students", 2, "Students that teach each other.", 2, flag_values=flag_values
-    )
-    flags.DEFINE_integer(
-        "workers_per_student",
-        1,
-        "Processes of each student.",
-        1,
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer(
+    define.integer("students", 2, "Students that teach each other.", 2)
+    define.integer("workers_per_student", 1, "Processes of each student.", 1)
+    define.integer(
         "at_once",
         0,
         "Processes side by side, all runs' together, each with as many cores; at "
         "least as many as the largest run has.",
         0,
-        flag_values=flag_values,
     )
-    flags.DEFINE_float(
-        "smoothing_weight",
-        0.1,
-        "Weight of uniform and unigram smoothing.",
-        flag_values=flag_values,
-    )
+    define.float("smoothing_weight", 0.1, "Weight of uniform and unigram smoothing.")
 
 
 def run(flag_values: flags.FlagValues) -> None:

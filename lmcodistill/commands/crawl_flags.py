@@ -5,64 +5,50 @@ import pathlib
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.commands import command_flags
 from lmcodistill.settings import crawls
 
 
 def define(flag_values: flags.FlagValues) -> None:
     """Defines --crawl and what belongs to it."""
-    flags.DEFINE_multi_string(
+    define = command_flags.Definer(flag_values)
+    define.strings(
         "crawl",
         [],
         "A crawl of Common Crawl to download from, as CC-MAIN-2024-22. This machine "
         "downloads, before the engine starts, so that a cluster asks the server no "
         "faster than one machine.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_string(
+    define.string(
         "paths_file",
         "",
         "A file with the paths to download, one a line, plain or gzip, instead of a "
         "crawl's own list; all of them unless --wet_files or --warc_files is given.",
-        flag_values=flag_values,
     )
     for kind in ("wet", "warc"):
-        flags.DEFINE_integer(
+        define.integer(
             f"{kind}_files",
             0,
             f"{kind.upper()} files of each crawl, spread over it by a hash of their "
             "paths. A higher number keeps the files of a lower one.",
-            flag_values=flag_values,
         )
-    flags.DEFINE_string(
-        "mirror",
-        crawls.MIRROR,
-        "Address that the paths are appended to.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_string(
+    define.string("mirror", crawls.MIRROR, "Address that the paths are appended to.")
+    define.string(
         "download_dir",
         None,
         "Where downloads go; they stay, and are used again. On a cluster, storage "
         "that all machines see. Default: `downloads` beside --output_dir.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_string(
+    define.string(
         "contact",
         "",
         "Your e-mail address or page, sent to the server with every request.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_integer(
-        "downloads",
-        4,
-        "Files to download at the same time.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_float(
+    define.integer("downloads", 4, "Files to download at the same time.")
+    define.float(
         "requests_per_second",
         1.0,
         "Requests of the whole run, at most; fewer when the server refuses.",
-        flag_values=flag_values,
     )
 
 

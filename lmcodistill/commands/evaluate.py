@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import export_flags, progress_lines
+from lmcodistill.commands import command_flags, export_flags, progress_lines
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
@@ -34,30 +34,20 @@ READS_GIN = False
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines what to score, and how it is read."""
-    flags.DEFINE_string(
-        "data_dir", None, "The data folder that prep made.", flag_values=flag_values
-    )
-    flags.DEFINE_multi_string(
+    define = command_flags.Definer(flag_values)
+    define.string("data_dir", None, "The data folder that prep made.")
+    define.strings(
         "export",
         [],
         "An export's folder, or a student's, whose newest export is meant; or the "
         "URL of one.",
-        flag_values=flag_values,
     )
     export_flags.define_key(flag_values)
-    flags.DEFINE_string(
-        "split", "validation", "Which held-out split.", flag_values=flag_values
+    define.string("split", "validation", "Which held-out split.")
+    define.integer(
+        "lanes", 32, "Rows that the text is read in; each starts without context.", 1
     )
-    flags.DEFINE_integer(
-        "lanes",
-        32,
-        "Rows that the text is read in; each starts without context.",
-        1,
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer(
-        "window", 32, "Tokens of a row read at once.", 1, flag_values=flag_values
-    )
+    define.integer("window", 32, "Tokens of a row read at once.", 1)
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
@@ -75,12 +65,20 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.exports import manifest, reader
+    from lmcodistill.inference import evaluation
 
     ours = data.manifest
     expected = manifest.Expected(ours.vocabulary, ours.vocab_size)
-    found = [reader.read(snapshot, expected) for snapshot in snapshots]
-    groups = [[export] for export in found] + ([found] if len(found) > 1 else [])
-    results = [_score(flag_values, data, split, group) for group in groups]
+    exports = [reader.read(snapshot, expected) for snapshot in snapshots]
+    scored = windows.EvaluationWindows(
+        data.tokens_of(split),
+        streams=flag_values.lanes,
+        window=flag_values.window,
+        end_id=ours.end_id,
+        reset_at_documents=evaluation.reset_at_documents(exports),
+    )
+    groups = [[export] for export in exports] + ([exports] if len(exports) > 1 else [])
+    results = [_score(scored, split, group) for group in groups]
     if flag_values.json:
         print(json.dumps({"split": flag_values.split, "results": results}))
         return
@@ -88,29 +86,21 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
 
 
 def _score(
-    flag_values: flags.FlagValues,
-    data: shards.ShardSet,
+    scored: windows.EvaluationWindows,
     split: shards.Split,
-    found: list["exports_lib.Export"],
+    exports: list["exports_lib.Export"],
 ) -> dict[str, Any]:
     """Scores one export, or the ensemble of several."""
     from lmcodistill.inference import evaluation
 
-    scored = windows.EvaluationWindows(
-        data.tokens_of(split),
-        streams=flag_values.lanes,
-        window=flag_values.window,
-        end_id=data.manifest.end_id,
-        reset_at_documents=found[0].reset_at_documents,
-    )
-    name = found[0].label if len(found) == 1 else f"ensemble of {len(found)}"
+    name = exports[0].label if len(exports) == 1 else f"ensemble of {len(exports)}"
     progress = progress_lines.ProgressLines(name, scored.num_windows, "windows")
-    evaluator = evaluation.Evaluator([export.build() for export in found])
+    evaluator = evaluation.Evaluator([export.build() for export in exports])
     nats, tokens = evaluator.total(scored, 0, scored.streams, progress)
     return {
         "name": name,
-        "exports": [export.source for export in found],
-        "steps": [export.step for export in found],
+        "exports": [export.source for export in exports],
+        "steps": [export.step for export in exports],
         "tokens": tokens,
         "cross_entropy": nats / tokens,
         "perplexity_per_token": math.exp(nats / tokens),

@@ -17,7 +17,7 @@ import pathlib
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import export_flags
+from lmcodistill.commands import command_flags, export_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.exports import lookup
 
@@ -26,17 +26,12 @@ READS_GIN = False
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines what to export, and where to."""
+    define = command_flags.Definer(flag_values)
     export_flags.define_export(flag_values)
     export_flags.define_key(flag_values)
-    flags.DEFINE_string(
-        "output_dir", None, "Where to write; must not exist.", flag_values=flag_values
-    )
-    flags.DEFINE_integer(
-        "complete_tokens",
-        32,
-        "Tokens that the signature `complete` adds.",
-        1,
-        flag_values=flag_values,
+    define.string("output_dir", None, "Where to write; must not exist.")
+    define.integer(
+        "complete_tokens", 32, "Tokens that the signature `complete` adds.", 1
     )
 
 

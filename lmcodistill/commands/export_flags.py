@@ -5,6 +5,7 @@ import stat
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.commands import command_flags
 from lmcodistill.storage import files, places
 
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 16, 4_096
@@ -13,23 +14,23 @@ _HOW = "Make one: head -c 32 /dev/urandom > KEY; chmod 600 KEY"
 
 def define_export(flag_values: flags.FlagValues) -> None:
     """Defines --export, for one."""
-    flags.DEFINE_string(
+    define = command_flags.Definer(flag_values)
+    define.string(
         "export",
         None,
         "An export's folder, or a student's, whose newest export is meant; or the "
         "URL of one.",
-        flag_values=flag_values,
     )
 
 
 def define_key(flag_values: flags.FlagValues) -> None:
     """Defines --export_key_file."""
-    flags.DEFINE_string(
+    define = command_flags.Definer(flag_values)
+    define.string(
         "export_key_file",
         None,
         "A file of 16 bytes or more that only the run's owner can read. Exports and "
         "checkpoints are signed with it, and what is not signed with it is refused.",
-        flag_values=flag_values,
     )
 
 

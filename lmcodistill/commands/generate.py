@@ -17,7 +17,7 @@ import unicodedata
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import export_flags
+from lmcodistill.commands import command_flags, export_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.exports import lookup
 
@@ -26,23 +26,16 @@ READS_GIN = False
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines the model, the beginning, and how to sample."""
+    define = command_flags.Definer(flag_values)
     export_flags.define_export(flag_values)
     export_flags.define_key(flag_values)
-    flags.DEFINE_string(
-        "prompt", "", "How the text begins; - reads it.", flag_values=flag_values
+    define.string("prompt", "", "How the text begins; - reads it.")
+    define.integer("tokens", 64, "Most tokens to add.", 1)
+    define.integer("samples", 1, "How many texts.", 1)
+    define.float(
+        "temperature", 1.0, "Divides the logits; 0 takes the most likely token.", 0.0
     )
-    flags.DEFINE_integer(
-        "tokens", 64, "Most tokens to add.", 1, flag_values=flag_values
-    )
-    flags.DEFINE_integer("samples", 1, "How many texts.", 1, flag_values=flag_values)
-    flags.DEFINE_float(
-        "temperature",
-        1.0,
-        "Divides the logits; 0 takes the most likely token.",
-        0.0,
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer("seed", 0, "Of the sampling.", flag_values=flag_values)
+    define.integer("seed", 0, "Of the sampling.")
 
 
 def run(flag_values: flags.FlagValues) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import progress_lines
+from lmcodistill.commands import command_flags, progress_lines
 from lmcodistill.data import document_reader, shards, verification
 from lmcodistill.storage import files, layout
 
@@ -36,24 +36,17 @@ _WIDE = 200
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines what to show besides the table."""
-    flags.DEFINE_bool(
-        "verify",
-        False,
-        "Read everything and prove that it is what the manifest says.",
-        flag_values=flag_values,
+    define = command_flags.Definer(flag_values)
+    define.bool(
+        "verify", False, "Read everything and prove that it is what the manifest says."
     )
-    flags.DEFINE_multi_string(
+    define.strings(
         "show_document",
         [],
         "Print one document: its number in the folder, from 0 on, or its id.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_integer(
-        "sample",
-        0,
-        "Print so many documents, evenly spread over the folder.",
-        0,
-        flag_values=flag_values,
+    define.integer(
+        "sample", 0, "Print so many documents, evenly spread over the folder.", 0
     )
 
 

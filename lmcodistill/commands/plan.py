@@ -30,6 +30,7 @@ import rich.console
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.commands import command_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
 from lmcodistill.data import shards
@@ -42,36 +43,28 @@ Settings = TypeVar("Settings", planning.Machine, planning.Network, planning.Stor
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines how many devices there are, and where figures come from."""
-    flags.DEFINE_string(
+    define = command_flags.Definer(flag_values)
+    define.string(
         "data_dir",
         None,
         "The data folder that prep made, for the vocabulary's size; without it, give "
         "--gin.VOCAB_SIZE.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_integer(
-        "students", 2, "Students in the run.", 2, flag_values=flag_values
+    define.integer("students", 2, "Students in the run.", 2)
+    define.integer(
+        "workers_per_student", 1, "Workers of each student, with one device each.", 1
     )
-    flags.DEFINE_integer(
-        "workers_per_student",
-        1,
-        "Workers of each student, with one device each.",
-        1,
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer(
+    define.integer(
         "tokens",
         None,
         "What each student reads, in place of NUM_TRAIN_STEPS: twice the batch needs "
         "half the steps.",
         1,
-        flag_values=flag_values,
     )
-    flags.DEFINE_bool(
+    define.bool(
         "measure",
         False,
         "Measure here, in some ten seconds, what is not given of Machine.",
-        flag_values=flag_values,
     )
 
 

@@ -40,7 +40,7 @@ from data_prep.rules import paragraph_ids
 from data_prep.run import pipeline
 from data_prep.run import plan as plan_lib
 from lmcodistill import errors
-from lmcodistill.commands import crawl_flags
+from lmcodistill.commands import command_flags, crawl_flags
 from lmcodistill.config import loading
 from lmcodistill.settings import deduplication, filtering, paragraphs, prep
 
@@ -50,62 +50,53 @@ ARGUMENTS = "[INPUT ...]"
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines what to read, where to write, and how to run."""
-    flags.DEFINE_multi_string(
-        "input",
-        [],
-        "A file, a folder or a quoted pattern of files to read.",
-        flag_values=flag_values,
+    define = command_flags.Definer(flag_values)
+    define.strings(
+        "input", [], "A file, a folder or a quoted pattern of files to read."
     )
-    flags.DEFINE_string(
+    define.string(
         "output_dir",
         None,
         "The data folder to make: empty, missing, or begun by the same command.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_string(
+    define.string(
         "engine",
         "local",
         "Where the stages run; local: processes of this machine; spark: the "
         "machines of an Apache Spark cluster.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_string(
+    define.string(
         "spark_master",
         "",
         "With --engine=spark, its master, such as spark://HOST:7077; default: what "
         "spark-submit or Spark's own configuration says.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_integer(
+    define.integer(
         "num_workers",
         0,
         "Processes of --engine=local; 0: one per core. The result does not depend on "
         "it.",
-        flag_values=flag_values,
     )
     crawl_flags.define(flag_values)
-    flags.DEFINE_string(
+    define.string(
         "paragraph_ids",
         "",
         "A list of paragraphs as the codistillation paper published one (CSV, or a "
         "tar.bz2 of them): exactly these are kept of each file, and no other rule "
         "applies. ParagraphList says how paragraphs are counted; give "
         "--gin.DEDUPLICATE=False to keep pages that are equal.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_boolean(
+    define.bool(
         "strict",
         False,
         "Whether to end with status 3 if an input file is damaged or cut. Otherwise "
         "that costs a warning and the records that it hit.",
-        flag_values=flag_values,
     )
     for split in ("train", "validation", "test"):
-        flags.DEFINE_string(
+        define.string(
             f"{split}_text",
             "",
             f"File with the {split} split of a text that comes tokenized.",
-            flag_values=flag_values,
         )
 
 

@@ -17,6 +17,7 @@ import rich.console
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.commands import command_flags
 from lmcodistill.storage import places
 from lmcodistill.supervision import display, status
 
@@ -26,18 +27,13 @@ READS_GIN = False
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines whether to go on looking."""
-    flags.DEFINE_string(
+    define = command_flags.Definer(flag_values)
+    define.string(
         "shared_dir",
         None,
         "Where the run's exports and checkpoints are, if not in RUN.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_bool(
-        "watch",
-        False,
-        "Show it again every two seconds, until Ctrl-C.",
-        flag_values=flag_values,
-    )
+    define.bool("watch", False, "Show it again every two seconds, until Ctrl-C.")
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:

@@ -6,15 +6,13 @@ read now, so that an edited gin file changes nothing in a run that goes on.
 
 import contextlib
 import json
-import os
 import pathlib
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from lmcodistill.commands import command_flags
 from lmcodistill.storage import files, layout, places
 from lmcodistill.supervision import (
     display,
@@ -29,39 +27,73 @@ from lmcodistill.supervision import (
 )
 from lmcodistill.training import job as job_lib
 
+# What becomes of each flag of `train` in the commands of the workers: they get it
+# as it was given, or it is only for the supervisor, or `_worker_command` says.
+FORWARDED_FLAGS = (
+    "accept_changed_config",
+    "export_key_file",
+    "hang_seconds",
+    "shared_dir",
+    "students",
+)
+SUPERVISOR_FLAGS = (
+    "allow_public_addresses",
+    "dry_run",
+    "frozen_seconds",
+    "json",
+    "max_restarts",
+    "start_deadline_seconds",
+    "workers_per_student",
+)
+OTHER_FLAGS = (
+    "data_dir",
+    "gin_bindings",
+    "gin_file",
+    "run_dir",
+    "student",
+    "take_over",
+)
+
+# From the command of one start of a student's workers to its processes.
+Start = Callable[[Sequence[str]], process_group.ProcessGroup]
+
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines when a student is started again, and where its ports may be."""
-    flags.DEFINE_integer(
+    define = command_flags.Definer(flag_values)
+    define.integer(
         "max_restarts",
         10,
         "How often in a row a student is started again without getting any further "
         "than before; 0: never, and the first failure ends the run.",
         0,
-        flag_values=flag_values,
     )
-    flags.DEFINE_float(
+    define.float(
         "start_deadline_seconds",
         300.0,
         "How long a student's workers may take to find each other. Then the missing "
         "ones are named, and all are started again.",
         1.0,
-        flag_values=flag_values,
     )
-    flags.DEFINE_float(
+    define.float(
         "hang_seconds",
         1800.0,
         "How long a step may take. Then the worker says where each of its threads "
         "is, and its student is started again; 0: for ever.",
         0.0,
-        flag_values=flag_values,
     )
-    flags.DEFINE_bool(
+    define.float(
+        "frozen_seconds",
+        30.0,
+        "How long a worker may give no sign of life, of which it gives one a second. "
+        "Then it is killed, and its student is started again.",
+        1.0,
+    )
+    define.bool(
         "allow_public_addresses",
         False,
         "Let TF_CONFIG have addresses of the internet. TensorFlow's ports have no "
         "password: only behind a firewall.",
-        flag_values=flag_values,
     )
 
 
@@ -77,32 +109,24 @@ def check_task(flag_values: flags.FlagValues) -> tf_config.Task:
 
 def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
     """Runs all workers of all students on this machine."""
-    if lifeline.is_supervised():
-        threading.Thread(
-            target=_stop_after, args=(lifeline.inherited(),), daemon=True
-        ).start()
+    lifeline.stop_with_starter()
     for job in jobs:
         _refuse_held(flag_values, job)
     run = layout.RunLayout(jobs[0].run_dir)
     run.root.mkdir(parents=True, exist_ok=True)
     files.write_text(run.config, jobs[0].config_text)
     count = flag_values.workers_per_student
-    threads = max(1, len(os.sched_getaffinity(0)) // (len(jobs) * count))
+    threads = launcher.threads_of_each(len(jobs) * count)
 
-    def start(job: job_lib.Job, command: Sequence[str]) -> process_group.Attempt:
-        return launcher.start_group(command, job.layout, count, threads)
+    def start_of(job: job_lib.Job) -> Start:
+        return lambda command: launcher.start_group(command, job.layout, count, threads)
 
-    noted = journal.Journal(run.supervisor)
-    groups = [_group(flag_values, job, run.config, noted, start) for job in jobs]
-    shown = display.Display(run.root, jobs[0].shared_dir)
+    events = journal.Journal(run.supervisor)
+    groups = [
+        _group(flag_values, job, run.config, events, start_of(job)) for job in jobs
+    ]
+    shown = display.show_students(run.root, jobs[0].shared_dir)
     return _supervise(flag_values, groups, shown, jobs[0])
-
-
-def _stop_after(line: lifeline.Lifeline) -> None:
-    """Asks this process to save and stop when whoever started it is gone."""
-    while line.lasts():
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
@@ -110,87 +134,71 @@ def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
     task = check_task(flag_values)
     if task.is_chief:
         _refuse_held(flag_values, job)
-    config_path = job.layout.supervised_config(task.index)
-    config_path.parent.mkdir(parents=True, exist_ok=True)
+    config = job.layout.supervised_config(task.index)
+    config.parent.mkdir(parents=True, exist_ok=True)
     # Its own: somebody may edit the gin files before the worker is started again.
-    files.write_text(config_path, job.config_text)
+    files.write_text(config, job.config_text)
 
-    def start(job: job_lib.Job, command: Sequence[str]) -> process_group.Attempt:
-        one = launcher.start_worker(command, job.layout, task.index, {})
-        return process_group.Attempt([one], task.addresses)
+    def start(command: Sequence[str]) -> process_group.ProcessGroup:
+        worker = launcher.start_worker(command, job.layout, task.index, {})
+        return process_group.ProcessGroup([worker], task.addresses)
 
-    noted = journal.Journal(job.layout.supervisor(task.index))
-    group = _group(flag_values, job, config_path, noted, start, task.is_chief)
-    shown = display.Follow(job.layout.log(task.index))
+    events = journal.Journal(job.layout.supervisor(task.index))
+    group = _group(flag_values, job, config, events, start, task.is_chief)
+    shown = display.show_log(job.layout.log(task.index))
     return _supervise(flag_values, [group], shown, job)
+
+
+def _refuse_held(flag_values: flags.FlagValues, job: job_lib.Job) -> None:
+    """Refuses to train a student that another living process trains."""
+    if not flag_values.take_over:
+        with places.failures_named():
+            lease.refuse_held(job.layout.leases)
 
 
 def _group(
     flag_values: flags.FlagValues,
     job: job_lib.Job,
-    config_path: pathlib.Path,
-    noted: journal.Journal,
-    start: Callable[[job_lib.Job, Sequence[str]], process_group.Attempt],
+    config: pathlib.Path,
+    events: journal.Journal,
+    start: Start,
     has_chief: bool = True,
-) -> supervisor.Group:
+) -> supervisor.SupervisedGroup:
     """Returns the processes of one student that run here, not started yet."""
 
-    def start_again(number: int) -> process_group.Attempt:
+    def launch(number: int) -> process_group.ProcessGroup:
         if has_chief and number > 1:
-            _refuse_seen(job)
-        return start(job, _worker_command(flag_values, job, config_path, number))
+            # Watching an owner that cannot be seen would keep the other groups.
+            lease.refuse_held(job.layout.leases, wait=False)
+        return start(_worker_command(flag_values, job, config, number))
 
     limits = process_group.Limits(
         flag_values.max_restarts,
         flag_values.start_deadline_seconds,
-        float(os.environ.get("LMCODISTILL_FROZEN_SECONDS", "30")),
+        flag_values.frozen_seconds,
         job.distillation.targets == "peers" and job.exchange.mode == "scheduled",
     )
-    return supervisor.Group(job.student, start_again, limits, noted)
-
-
-def _refuse_held(flag_values: flags.FlagValues, job: job_lib.Job) -> None:
-    """Refuses to train a student that another living process trains."""
-    with places.failures_named():
-        holder = lease.newest(job.layout.leases)
-        if holder is not None and not flag_values.take_over:
-            lease.refuse_if_alive(job.layout.leases, holder)
-
-
-def _refuse_seen(job: job_lib.Job) -> None:
-    """Refuses where that process is seen at once; watching for it takes a while."""
-    holder = lease.newest(job.layout.leases)
-    if holder is not None and holder.is_alive():
-        lease.refuse_if_alive(job.layout.leases, holder)
+    return supervisor.SupervisedGroup(job.student, launch, limits, events)
 
 
 def _worker_command(
-    flag_values: flags.FlagValues,
-    job: job_lib.Job,
-    config_path: pathlib.Path,
-    number: int,
+    flag_values: flags.FlagValues, job: job_lib.Job, config: pathlib.Path, number: int
 ) -> list[str]:
     """Returns the command line of a student's workers at their `number`-th start."""
-    command = [
+    return [
         *(sys.executable, "-m", "lmcodistill", "train"),
-        *("--gin_file", str(config_path)),
+        *("--gin_file", str(config)),
         *("--data_dir", str(job.data_dir), "--run_dir", str(job.run_dir)),
-        *("--students", str(job.num_students), "--student", str(job.student)),
-        *("--hang_seconds", str(flag_values.hang_seconds)),
+        *("--student", str(job.student)),
+        *filter(None, (flag_values[name].serialize() for name in FORWARDED_FLAGS)),
+        # What came later than the first start is not dead.
+        *(["--take_over"] if flag_values.take_over and number == 1 else []),
     ]
-    for name in ("shared_dir", "export_key_file"):
-        if flag_values[name].value:
-            command += [f"--{name}", str(flag_values[name].value)]
-    if flag_values.accept_changed_config:
-        command.append("--accept_changed_config")
-    if flag_values.take_over and number == 1:  # What came later is not dead.
-        command.append("--take_over")
-    return command
 
 
 def _supervise(
     flag_values: flags.FlagValues,
-    groups: Sequence[supervisor.Group],
+    groups: Sequence[supervisor.SupervisedGroup],
     shown: contextlib.AbstractContextManager[None],
     job: job_lib.Job,
 ) -> int:

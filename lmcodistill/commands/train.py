@@ -26,92 +26,52 @@ import pathlib
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import export_flags, supervision
+from lmcodistill.commands import command_flags, export_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
 from lmcodistill.storage import places
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
 
-# What may change between two starts of the same run.
-FREE_TO_CHANGE = (
-    "Training.num_train_steps",
-    "Training.report_every_steps",
-    "Training.checkpoint_every_steps",
-    "Training.keep_checkpoints",
-    "Training.keep_best_checkpoints",
-    "Training.max_failed_saves",
-    "Training.max_skipped_updates",
-    "Training.max_rollbacks",
-    "Training.evaluate_every_steps",
-    "Training.evaluation_tokens",
-    "Training.evaluation_lanes",
-    "Exchange.deadline_seconds",
-    "Exchange.read_deadline_seconds",
-    "Exchange.max_teacher_cross_entropy",
-    "Exchange.keep_exports",
-    "Exchange.keep_export_seconds",
-)
-
 
 def define_flags(flag_values: flags.FlagValues) -> None:
     """Defines where data and run are, and how many processes there are."""
-    flags.DEFINE_string(
-        "data_dir",
-        None,
-        "The data folder that `lmcodistill prep` made.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_string(
-        "run_dir",
-        None,
-        "The run's folder: configuration, metrics, logs.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_string(
+    define = command_flags.Definer(flag_values)
+    define.string("data_dir", None, "The data folder that `lmcodistill prep` made.")
+    define.string("run_dir", None, "The run's folder: configuration, metrics, logs.")
+    define.string(
         "shared_dir",
         None,
         "Where students meet: exports, checkpoints and leases. A folder or the URL of "
         "an object store that all students reach; --run_dir if not given.",
-        flag_values=flag_values,
     )
     export_flags.define_key(flag_values)
-    flags.DEFINE_integer(
-        "students", 2, "Students in the run.", 1, flag_values=flag_values
-    )
-    flags.DEFINE_integer(
+    define.integer("students", 2, "Students in the run.", 1)
+    define.integer(
         "workers_per_student",
         1,
         "Processes of each student, for a run on this machine.",
         1,
-        flag_values=flag_values,
     )
-    flags.DEFINE_integer(
-        "student",
-        None,
-        "With TF_CONFIG: which student this worker trains.",
-        0,
-        flag_values=flag_values,
+    define.integer(
+        "student", None, "With TF_CONFIG: which student this worker trains.", 0
     )
     supervision.define_flags(flag_values)
-    flags.DEFINE_bool(
+    define.bool(
         "dry_run",
         False,
         "Check everything that can be checked without training, and stop.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_bool(
+    define.bool(
         "take_over",
         False,
         "Take students over from processes that hold them. Only if you know that "
         "those are dead; they end when they notice.",
-        flag_values=flag_values,
     )
-    flags.DEFINE_bool(
+    define.bool(
         "accept_changed_config",
         False,
         "Go on with a run although its configuration was another.",
-        flag_values=flag_values,
     )
 
 
@@ -124,19 +84,17 @@ def run(flag_values: flags.FlagValues) -> int:
         default="defaults/train.gin",
     )
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
-    if tf_config.is_set() and not flag_values.dry_run:
-        job = _own_job(flag_values, jobs)
-        if lifeline.is_supervised():
-            return _be_worker(flag_values, job)
-        _check(flag_values, job)
-        return supervision.run_one(flag_values, job)
-    summaries = [_check(flag_values, job) for job in jobs]
     if flag_values.dry_run:
-        if tf_config.is_set():
-            supervision.check_task(flag_values)
-        _print_summaries(flag_values, summaries, loaded)
-        return 0
-    return supervision.run_all(flag_values, jobs)
+        return _dry_run(flag_values, jobs, loaded.text)
+    if not tf_config.is_set():
+        for job in jobs:
+            _check(flag_values, job)
+        return supervision.run_all(flag_values, jobs)
+    job = _own_job(flag_values, jobs)
+    if lifeline.is_supervised():
+        return _be_worker(flag_values, job)
+    _check(flag_values, job)
+    return supervision.run_one(flag_values, job)
 
 
 def _job(
@@ -191,15 +149,10 @@ def _check_config(job: job_lib.Job, accept: bool) -> None:
     path = job.layout.config
     if accept or not path.is_file():
         return
-    changed = [
-        difference
-        for difference in loading.differences(
-            path.read_text(), job.config_text, tuple(job_lib.SETTINGS.values())
-        )
-        if difference.name not in FREE_TO_CHANGE
-    ]
-    if changed:
-        rows = "\n".join(f"  {d.name}: was {d.old}, now {d.new}" for d in changed)
+    classes = tuple(job_lib.SETTINGS.values())
+    changes = loading.refused_changes(path.read_text(), job.config_text, classes)
+    if changes:
+        rows = "\n".join(f"  {c.name}: was {c.old}, now {c.new}" for c in changes)
         raise errors.UsageError(
             f"{job.layout.root} was begun with another configuration:\n{rows}\n"
             "Give the old values, or another --run_dir, or go on all the same with "
@@ -214,16 +167,16 @@ def _be_worker(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
     task = tf_config.own_task()
     _check(flag_values, job)
     tf_config.check_port(task)
-    own = None
+    owner = None
     if task.is_chief:
         with places.failures_named():
-            own = lease.Lease.acquire(job.layout.leases, flag_values.take_over)
-        own.keep(errors.leave)
+            owner = lease.Lease.acquire(job.layout.leases, flag_values.take_over)
+        owner.keep(errors.leave)
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
     from lmcodistill.training import worker
 
-    return worker.main(job, task, own, watch)
+    return worker.main(job, task, owner, watch)
 
 
 def _hang_seconds(flag_values: flags.FlagValues, job: job_lib.Job) -> float:
@@ -234,15 +187,18 @@ def _hang_seconds(flag_values: flags.FlagValues, job: job_lib.Job) -> float:
     return flag_values.hang_seconds + 2 * job.exchange.deadline_seconds
 
 
-def _print_summaries(
-    flag_values: flags.FlagValues,
-    summaries: list[dict[str, object]],
-    loaded: loading.Config,
-) -> None:
+def _dry_run(
+    flag_values: flags.FlagValues, jobs: list[job_lib.Job], config_text: str
+) -> int:
+    """Checks everything that can be checked without training, and says so."""
+    summaries = [_check(flag_values, job) for job in jobs]
+    if tf_config.is_set():
+        supervision.check_task(flag_values)
     if flag_values.json:
-        print(json.dumps({"students": summaries, "config": loaded.text}))
-        return
-    print(loaded.text, end="")
+        print(json.dumps({"students": summaries, "config": config_text}))
+        return 0
+    print(config_text, end="")
     for summary in summaries:
         print("\n" + "\n".join(f"{name}: {value}" for name, value in summary.items()))
     print("\nEverything that can be checked without training is in order.")
+    return 0

@@ -8,11 +8,13 @@ values, and each dataclass is built from its values, once. A run keeps the same
 values as its `config.gin`.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from lmcodistill import errors
 from lmcodistill.config import reader, resolve, shipped
+from lmcodistill.settings import checks
 from lmcodistill.settings import classes as settings_classes
 
 _HEAD = """\
@@ -110,30 +112,33 @@ def load(
     return Config(resolve.resolve(statements, classes, known))
 
 
-def differences(
-    old_text: str, new_text: str, classes: Sequence[type]
+def refused_changes(
+    old_text: str, new_text: str, classes: Sequence[Any]
 ) -> list[Difference]:
-    """Returns the settings that differ between two texts of `Config.text`.
+    """Returns the settings that differ between two texts and must not, in one run.
 
     A setting that the old text lacks had its default: an older version, which did
     not know it yet, wrote that text.
 
     Args:
-        old_text: Kept by a run.
+        old_text: `Config.text` as the run was begun.
         new_text: Of now.
         classes: Those that the command reads.
 
     Raises:
         UsageError: a text is damaged.
     """
-    old = {
-        f"{cls.__name__}.{name}": repr(setting.value)
-        for cls in classes
-        for name, setting in resolve.defaults(cls).items()
-    }
+    old: dict[str, str] = {}
+    free: set[str] = set()
+    for cls in classes:
+        for name, setting in resolve.defaults(cls).items():
+            old[f"{cls.__name__}.{name}"] = repr(setting.value)
+        for field in dataclasses.fields(cls):
+            if checks.may_change(cls, field.name):
+                free.add(f"{cls.__name__}.{field.name}")
     old, new = old | reader.read_flat(old_text), reader.read_flat(new_text)
     return [
         Difference(name, old.get(name), new.get(name))
-        for name in sorted(old.keys() | new.keys())
+        for name in sorted((old.keys() | new.keys()) - free)
         if old.get(name) != new.get(name)
     ]

@@ -1,12 +1,30 @@
 """Held-out cross entropy of one model or of an ensemble."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from lmcodistill import errors
 from lmcodistill.data import windows as windows_lib
+from lmcodistill.exports import manifest
 from lmcodistill.model import contract, scoring
+
+
+def reset_at_documents(exports: Collection[manifest.Description]) -> bool:
+    """Returns whether exports that are scored together forget at a document's start.
+
+    Raises:
+        UsageError: some were trained so, and some were not.
+    """
+    by_reset = {export.reset_at_documents: export for export in exports}
+    if len(by_reset) > 1:
+        raise errors.UsageError(
+            f"{by_reset[True].label} was trained with Batches.reset_at_documents = "
+            f"True and {by_reset[False].label} with False, so they cannot read one "
+            "text together. Give them in two commands."
+        )
+    return True in by_reset
 
 
 class Evaluator:

@@ -1,13 +1,14 @@
 """What `train` shows while it runs, on standard error.
 
-Both shows have a thread of their own: storage that hangs must not keep the
-supervisor from its work.
+It is shown by a thread: storage that hangs must not keep the supervisor from its
+work.
 """
 
 import contextlib
 import pathlib
 import sys
 import threading
+from collections.abc import Callable, Iterator
 
 import rich.console
 import rich.live
@@ -23,89 +24,74 @@ FOLLOW_SECONDS = 0.3
 _LAST_SECONDS = 5.0
 
 
-class _Show:
-    """Something that is shown every so often. A context manager."""
-
-    def __init__(self, period_seconds: float):
-        self._period = period_seconds
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(_LAST_SECONDS)
-
-    def _run(self) -> None:
-        is_over = False
-        while not is_over:
-            is_over = self._over.wait(self._period)
-            # Storage fails, or the reader of standard error went away.
-            with contextlib.suppress(OSError):
-                self._show()
-
-    def _show(self) -> None:
-        raise NotImplementedError
-
-
-class Display(_Show):
+@contextlib.contextmanager
+def show_students(run_dir: pathlib.Path, shared_dir: places.Place) -> Iterator[None]:
     """Shows the students of a run: live, or as lines where there is no terminal."""
+    console = rich.console.Console(stderr=True)
+    if console.is_terminal:
+        with rich.live.Live(console=console, auto_refresh=False) as live:
 
-    def __init__(self, run_dir: pathlib.Path, shared_dir: places.Place):
-        self._run_dir, self._shared_dir = run_dir, shared_dir
-        console = rich.console.Console(stderr=True)
-        self._live = (
-            rich.live.Live(console=console, auto_refresh=False)
-            if console.is_terminal
-            else None
-        )
-        self._last_lines: list[str] = []
-        super().__init__(REFRESH_SECONDS if self._live else PLAIN_SECONDS)
+            def show_table() -> None:
+                students = status.read(run_dir, shared_dir)
+                live.update(table(students), refresh=True)
 
-    def __enter__(self) -> None:
-        if self._live:
-            self._live.start()
-        super().__enter__()
+            with _repeated(show_table, REFRESH_SECONDS):
+                yield
+        return
+    shown: list[str] = []
 
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        if self._live:
-            self._live.stop()
-
-    def _show(self) -> None:
-        students = status.read(self._run_dir, self._shared_dir)
-        if self._live:
-            self._live.update(table(students), refresh=True)
-            return
-        headings, rows = status.cells(students)
+    def show_lines() -> None:
+        headings, rows = status.cells(status.read(run_dir, shared_dir))
         lines = [
             "  ".join(f"{n} {cell}" for n, cell in zip(headings, row, strict=True))
             for row in rows
         ]
-        if lines != self._last_lines:
-            self._last_lines = lines
+        if lines != shown:
+            shown[:] = lines
             print(*lines, sep="\n", file=sys.stderr, flush=True)
 
+    with _repeated(show_lines, PLAIN_SECONDS):
+        yield
 
-class Follow(_Show):
+
+@contextlib.contextmanager
+def show_log(log: pathlib.Path) -> Iterator[None]:
     """Shows what is added to a log from now on."""
+    shown = log.stat().st_size if log.is_file() else 0
 
-    def __init__(self, log: pathlib.Path):
-        self._log = log
-        self._shown = log.stat().st_size if log.is_file() else 0
-        super().__init__(FOLLOW_SECONDS)
-
-    def _show(self) -> None:
-        if not self._log.is_file():
-            return
-        with open(self._log, "rb") as file:
-            file.seek(self._shown)
+    def show_more() -> None:
+        nonlocal shown
+        with open(log, "rb") as file:
+            file.seek(shown)
             content = file.read()
-        self._shown += len(content)
+        shown += len(content)
         sys.stderr.write(content.decode("utf-8", "replace"))
         sys.stderr.flush()
+
+    with _repeated(show_more, FOLLOW_SECONDS):
+        yield
+
+
+@contextlib.contextmanager
+def _repeated(show: Callable[[], None], period_seconds: float) -> Iterator[None]:
+    """Shows something every so often, and once more at the end."""
+    over = threading.Event()
+
+    def run() -> None:
+        is_over = False
+        while not is_over:
+            is_over = over.wait(period_seconds)
+            # Storage fails, or the reader of standard error went away.
+            with contextlib.suppress(OSError):
+                show()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(_LAST_SECONDS)
 
 
 def table(students: list[status.StudentStatus]) -> rich.table.Table:

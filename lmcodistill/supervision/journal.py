@@ -42,13 +42,13 @@ class Journal:
         Args:
             event: `started`, `lost`, `restarting`, `gave_up`, `ended` or `stopped`.
             student: Whose group it concerns.
-            attempt: How often the group was started, this time included.
+            attempt: The launch: how often the group was started, this one included.
             worker: Which one began it, where one did.
             cause: Why: a signal's name, an exit code, `frozen`, `start deadline`.
             last_step: The newest step that the group ever reached.
             **more: What belongs to this event alone.
         """
-        told = {
+        details = {
             "student": student,
             "attempt": attempt,
             "worker": worker,
@@ -62,13 +62,13 @@ class Journal:
             "seconds": round(time.monotonic() - self._began, 3),
             "time": now.isoformat(timespec="milliseconds"),
             "event": event,
-            **told,
+            **details,
         }
         # Not worth the run where the disk is full.
         with contextlib.suppress(OSError), open(self._path, "ab") as file:
             file.write(json.dumps(line).encode() + b"\n")
         if event in _SAID:
-            pairs = [f"{k}={v}" for k, v in told.items() if v is not None]
+            pairs = [f"{k}={v}" for k, v in details.items() if v is not None]
             moment = now.astimezone().strftime("%Y-%m-%d %H:%M:%S")
             with contextlib.suppress(OSError):
                 print(f"{moment} event={event}", *pairs, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Starts the worker processes of one attempt of one student.
+"""Starts the worker processes of one student.
 
 On this machine that is a whole cluster on ports that are free just now; under
 TF_CONFIG it is the one worker that belongs here.
@@ -16,9 +16,14 @@ from lmcodistill.storage import layout
 from lmcodistill.supervision import lifeline, process_group
 
 
+def threads_of_each(num_processes: int) -> int:
+    """Returns how many threads each of so many processes gets on this machine."""
+    return max(1, len(os.sched_getaffinity(0)) // num_processes)
+
+
 def start_group(
     command: Sequence[str], student: layout.StudentLayout, count: int, threads: int
-) -> process_group.Attempt:
+) -> process_group.ProcessGroup:
     """Starts all workers of a student on this machine.
 
     Args:
@@ -37,14 +42,14 @@ def start_group(
         for index in range(count):
             task = {"type": "worker", "index": index}
             cluster = {"cluster": {"worker": addresses}, "task": task}
-            own = {**shared, "TF_CONFIG": json.dumps(cluster)}
-            workers.append(start_worker(command, student, index, own))
+            environment = {**shared, "TF_CONFIG": json.dumps(cluster)}
+            workers.append(start_worker(command, student, index, environment))
     except OSError:
         for worker in workers:
             worker.kill()
             worker.process.wait()
         raise
-    return process_group.Attempt(workers, addresses)
+    return process_group.ProcessGroup(workers, addresses)
 
 
 def start_worker(

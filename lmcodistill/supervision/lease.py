@@ -1,6 +1,6 @@
 """Who may write in a student's folder: leases, and the fence they make.
 
-Each life of a student's chief is an *generation* with a number of its own: the
+Each start of a student's chief is a *generation* with a number of its own: the
 file `lease-<number>.json`, which only one process can create. The highest number
 owns the folder. Its owner rewrites its file every two seconds; whoever wants the
 folder takes it over when the owner is known to be dead or its file has not
@@ -127,9 +127,7 @@ class Lease:
             OSError: storage failed.
         """
         places.make_folder(folder)
-        holder = newest(folder)
-        if holder is not None and not take_over:
-            refuse_if_alive(folder, holder)
+        holder = newest(folder) if take_over else refuse_held(folder)
         lease = cls(folder, holder.generation + 1 if holder else 1)
         lease._create(lease.generation)
         return lease
@@ -158,18 +156,15 @@ class Lease:
                     places.remove_file(self._folder / name)
 
     def _text(self, generation: int, released: bool = False) -> bytes:
-        holder = Holder(
-            generation,
-            socket.gethostname(),
-            os.getpid(),
-            (_here(), _running("self")),
-            self._beat,
-            round(time.monotonic() - self._began, 1),
-            released,
-        )
-        fields = dataclasses.asdict(holder)
-        # The file's own word for the generation.
-        fields = {"incarnation": fields.pop("generation"), **fields}
+        fields = {
+            "incarnation": generation,  # The file's own word for it.
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process": (_here(), _running("self")),
+            "beat": self._beat,
+            "age_seconds": round(time.monotonic() - self._began, 1),
+            "released": released,
+        }
         return json.dumps(fields).encode()
 
     def ownership(self, key: bytes | None) -> publication.Owner:
@@ -264,25 +259,33 @@ class Lease:
         last.join(_RELEASE_SECONDS)
 
 
-def refuse_if_alive(folder: places.Place, holder: Holder) -> None:
-    """Returns when a lease's owner is dead; that may take `EXPIRY_SECONDS`.
+def refuse_held(folder: places.Place, wait: bool = True) -> Holder | None:
+    """Returns what the highest lease says, if its owner is dead.
+
+    Args:
+        folder: Where the leases of one student are.
+        wait: Whether to watch the lease of an owner that cannot be seen from here,
+            which takes up to `EXPIRY_SECONDS`; otherwise it counts as dead.
 
     Raises:
-        GroupLostError: it lives.
+        GroupLostError: the owner lives.
         OSError: storage failed.
     """
-    alive = holder.is_alive()
-    if alive is None:
+    holder = newest(folder)
+    if holder is None:
+        return None
+    alive, newer = holder.is_alive(), None
+    if alive is None and wait:
         log.warning("event=waiting_for_lease holder=%s", holder)
-        seen = _next_beat(folder, holder)
-        alive = seen is not None and not seen.released
-        holder = seen or holder
+        newer = _next_beat(folder, holder)
+        alive = newer is not None and not newer.released
     if alive:
         raise errors.GroupLostError(
-            f"{folder} is held by {holder}. Only one process may train this student: "
-            "stop that one, or give another --run_dir. If you know that it is dead, "
-            "add --take_over."
+            f"{folder} is held by {newer or holder}. Only one process may train this "
+            "student: stop that one, or give another --run_dir. If you know that it is "
+            "dead, add --take_over."
         )
+    return holder
 
 
 def _next_beat(folder: places.Place, holder: Holder) -> Holder | None:
@@ -306,15 +309,15 @@ def newest(folder: places.Place) -> Holder | None:
     if number == 0:
         return None
     try:
-        found = files.read_json(_path(folder, number), _MAX_BYTES)
+        fields = files.read_json(_path(folder, number), _MAX_BYTES)
         return Holder(
             number,
-            str(found["host"]),
-            int(found["pid"]),
-            (str(found["process"][0]), str(found["process"][1])),
-            int(found["beat"]),
-            float(found["age_seconds"]),
-            found["released"] is True,
+            str(fields["host"]),
+            int(fields["pid"]),
+            (str(fields["process"][0]), str(fields["process"][1])),
+            int(fields["beat"]),
+            float(fields["age_seconds"]),
+            fields["released"] is True,
         )
     except (errors.DataError, LookupError, TypeError, ValueError):
         return Holder(number)  # Damaged: only watching tells.

@@ -10,7 +10,9 @@ program which trains many runs.
 
 import os
 import select
+import signal
 import socket
+import threading
 
 # Says that standard input is a lifeline.
 VARIABLE = "LMCODISTILL_SUPERVISED"
@@ -112,3 +114,17 @@ def inherited() -> Lifeline:
     """Returns this process's end; once, because what it starts has its own."""
     del os.environ[VARIABLE]
     return Lifeline(socket.socket(fileno=os.dup(0)))
+
+
+def stop_with_starter() -> None:
+    """Has this process save and stop when whoever started it is gone, if supervised."""
+    if not is_supervised():
+        return
+    line = inherited()
+
+    def watch() -> None:
+        while line.lasts():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,4 +1,4 @@
-"""One attempt of a group: its processes, watched until all of them are gone.
+"""The processes of one launch of a student, watched until all of them are gone.
 
 Finds out that a worker was lost, and which one began it: by a signal, an exit code,
 its silence, or because the group did not come together in time. Never waits, but
@@ -44,7 +44,7 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True)
-class Loss:
+class WorkerLoss:
     """How a worker was lost.
 
     Attributes:
@@ -61,7 +61,7 @@ class Loss:
 
     @property
     def was_judged(self) -> bool:
-        """Whether its supervisor found it lost; then the cause does not say it all."""
+        """Whether the supervisor declared it lost, so that `words` say more."""
         return self.cause in (_FROZEN, _START_DEADLINE, _STOP_DEADLINE, NOT_STARTED)
 
     @property
@@ -136,8 +136,8 @@ class Worker:
         return "\n".join(lines[-_TAIL_LINES:])
 
 
-class Attempt:
-    """The processes that one start of a group made.
+class ProcessGroup:
+    """The processes that one launch of a student made.
 
     Attributes:
         workers: Those that run here.
@@ -153,7 +153,7 @@ class Attempt:
         """
         self.workers, self._addresses = workers, addresses
         self._starting_seconds = self._leaving_seconds = 0.0
-        self._condemned: list[Loss] = []
+        self._condemned: list[WorkerLoss] = []
         self._kill_at = self._save_by = math.inf
 
     @property
@@ -174,7 +174,7 @@ class Attempt:
 
     @property
     def was_saved(self) -> bool:
-        """Whether an attempt that was stopped left nothing undone.
+        """Whether a group that was stopped left nothing undone.
 
         All leave when they have agreed on it, and saved; one that leaves earlier,
         because it had not joined yet, loses the others what they had not begun.
@@ -215,7 +215,7 @@ class Attempt:
     def _condemn(self, worker: Worker, cause: str, words: str, now: float) -> None:
         if any(loss.worker == worker.index for loss in self._condemned):
             return
-        self._condemned.append(Loss(worker.index, restarts.LOST, cause, words))
+        self._condemned.append(WorkerLoss(worker.index, restarts.LOST, cause, words))
         self._kill_at = now
 
     def _condemn_those_that_start(self, limit: float, now: float) -> None:
@@ -254,7 +254,7 @@ class Attempt:
         for worker in self.workers:
             worker.kill()
 
-    def first_loss(self) -> Loss | None:
+    def first_loss(self) -> WorkerLoss | None:
         """Returns how the group was lost, when it is over; None where it was not."""
         losses = [*self._condemned]
         condemned = {loss.worker for loss in losses}
@@ -265,7 +265,7 @@ class Attempt:
         ]
         return min(losses, key=lambda loss: loss.rank, default=None)
 
-    def tell(self, loss: Loss) -> str:
+    def story(self, loss: WorkerLoss) -> str:
         """Returns for people how a worker was lost, with what it said last."""
         worker = next(w for w in self.workers if w.index == loss.worker)
         return (
@@ -285,17 +285,19 @@ def _patience(code: int) -> float:
         return math.inf
     if code in (restarts.STOPPED, restarts.INTERRUPTED):
         return lifeline.GRACE_SECONDS  # All agreed to leave; the chief still saves.
-    if restarts.verdict(code) is restarts.Verdict.RESTART:
+    if restarts.decision(code) is restarts.Decision.RESTART:
         return 0.0
     return LEAVE_SECONDS
 
 
-def _loss_of(worker: Worker) -> Loss:
+def _loss_of(worker: Worker) -> WorkerLoss:
     code = worker.code or 0
     if code < 0:
         name = _signal_name(-code)
-        return Loss(worker.index, code, name, f"was ended by {name}")
-    return Loss(worker.index, code, f"exit code {code}", f"ended with exit code {code}")
+        return WorkerLoss(worker.index, code, name, f"was ended by {name}")
+    return WorkerLoss(
+        worker.index, code, f"exit code {code}", f"ended with exit code {code}"
+    )
 
 
 def _signal_name(number: int) -> str:

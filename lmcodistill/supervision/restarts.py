@@ -15,7 +15,7 @@ STOPPED = errors.StoppedError.exit_code
 INTERRUPTED = 130
 
 
-class Verdict(enum.Enum):
+class Decision(enum.Enum):
     """What an exit code of a worker asks for."""
 
     RESTART = "restart"
@@ -23,7 +23,7 @@ class Verdict(enum.Enum):
     STOP_ALL = "stop all"
 
 
-def verdict(code: int) -> Verdict:
+def decision(code: int) -> Decision:
     """Returns what becomes of a group that lost a worker with this exit code.
 
     A lost group is started again; so is one that somebody else asked to stop. What
@@ -34,10 +34,10 @@ def verdict(code: int) -> Verdict:
         code: What the worker ended with; negative: the signal that ended it.
     """
     if code < 0 or code in (LOST, STOPPED, INTERRUPTED):
-        return Verdict.RESTART
+        return Decision.RESTART
     if code in (errors.UsageError.exit_code, errors.DataError.exit_code):
-        return Verdict.STOP_ALL
-    return Verdict.FAIL
+        return Decision.STOP_ALL
+    return Decision.FAIL
 
 
 class Restarts:

@@ -62,9 +62,9 @@ def read(
 
 def _read_one(run: layout.RunLayout, index: int) -> StudentStatus:
     student = run.student(index)
-    found = files.read_json_lines(student.metrics)
-    train = [r for r in found if r["kind"] == "train"]
-    validation = [r for r in found if r["kind"] == "validation"]
+    lines = files.read_json_lines(student.metrics)
+    train = [r for r in lines if r["kind"] == "train"]
+    validation = [r for r in lines if r["kind"] == "validation"]
     last = train[-1] if train else {}
     progress = progress_file.read(student.progress) or {}
     total = progress.get("num_train_steps")
@@ -88,8 +88,8 @@ def _read_one(run: layout.RunLayout, index: int) -> StudentStatus:
 
 
 def _newest(folder: places.Place, prefix: str) -> int | None:
-    found = publication.committed(folder, prefix)
-    return found[-1].step if found else None
+    snapshots = publication.committed(folder, prefix)
+    return snapshots[-1].step if snapshots else None
 
 
 def cells(
@@ -112,8 +112,8 @@ def cells(
 
 
 def _teachers(status: StudentStatus) -> str:
-    found = [f"{t['peer']} ({t['staleness_steps']})" for t in status.teachers]
-    return ", ".join(found) or "-"
+    teachers = [f"{t['peer']} ({t['staleness_steps']})" for t in status.teachers]
+    return ", ".join(teachers) or "-"
 
 
 def _number(value: float | None, form: str) -> str:

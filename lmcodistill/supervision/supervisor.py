@@ -19,18 +19,17 @@ from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.supervision import journal as journals
-from lmcodistill.supervision import process_group as attempts
-from lmcodistill.supervision import restarts
+from lmcodistill.supervision import process_group, restarts
 
 POLL_SECONDS = 0.2
 _REAP_SECONDS = 10.0
 # A pause of this process itself proves nothing about the others.
 _LONGEST_TICK_SECONDS = 2.0
 
-Start = Callable[[int], attempts.Attempt]
+Start = Callable[[int], process_group.ProcessGroup]
 
 
-class Group:
+class SupervisedGroup:
     """The processes of one student that run here.
 
     Attributes:
@@ -45,14 +44,14 @@ class Group:
         self,
         student: int,
         start: Start,
-        limits: attempts.Limits,
+        limits: process_group.Limits,
         journal: journals.Journal,
     ):
         """Starts nothing yet.
 
         Args:
             student: Its index.
-            start: From the number of an attempt, counted from 1, to its processes;
+            start: From the number of a launch, counted from 1, to its processes;
                 raises LmcodistillError where there is no sense in it.
             limits: When the group counts as lost, and how often it is restarted.
             journal: Where events are noted.
@@ -64,7 +63,7 @@ class Group:
         self._restarts = restarts.Restarts(limits.max_restarts)
         self._first_failure: errors.LmcodistillError | None = None
         self._number, self._start_at = 0, -math.inf
-        self._attempt: attempts.Attempt | None = None
+        self._processes: process_group.ProcessGroup | None = None
         self._is_stopping = False
 
     def look(self, now: float, elapsed: float) -> None:
@@ -76,21 +75,21 @@ class Group:
         """
         if self.is_over:
             return
-        if self._attempt is None:
+        if self._processes is None:
             if now >= self._start_at:
                 self._begin(now)
             return
-        self._attempt.look(now, elapsed, self._limits)
-        if self._attempt.step is not None:
-            self._restarts.reached(self._attempt.step)
-        if self._attempt.is_over:
-            self._close(self._attempt, now)
+        self._processes.look(now, elapsed, self._limits)
+        if self._processes.step is not None:
+            self._restarts.reached(self._processes.step)
+        if self._processes.is_over:
+            self._close(self._processes, now)
 
     def stop(self, now: float) -> None:
         """Asks all processes to save and leave; nothing is started again."""
         self._is_stopping = True
-        if self._attempt is not None:
-            self._attempt.stop(now)
+        if self._processes is not None:
+            self._processes.stop(now)
         elif not self.is_over:
             self.was_stopped = True
             self._end("stopped")
@@ -98,42 +97,44 @@ class Group:
     def kill(self) -> None:
         """Ends all processes at once."""
         self._is_stopping = True
-        if self._attempt is not None:
-            self._attempt.kill()
+        if self._processes is not None:
+            self._processes.kill()
 
     @property
     def is_gone(self) -> bool:
         """Whether none of its processes is left."""
-        return self._attempt is None or self._attempt.is_over
+        return self._processes is None or self._processes.is_over
 
     def _begin(self, now: float) -> None:
         self._number += 1
         try:
-            self._attempt = self._start(self._number)
+            self._processes = self._start(self._number)
         except errors.LmcodistillError as error:
             self._fail(error)
         except OSError as error:
             words = f"could not be started ({error})"
-            loss = attempts.Loss(None, restarts.LOST, attempts.NOT_STARTED, words)
+            loss = process_group.WorkerLoss(
+                None, restarts.LOST, process_group.NOT_STARTED, words
+            )
             self._lose(loss, f"Student {self.student} {words}.", now)
         else:
-            pids = [worker.process.pid for worker in self._attempt.workers]
+            pids = [worker.process.pid for worker in self._processes.workers]
             self._note("started", pids=pids)
 
-    def _close(self, attempt: attempts.Attempt, now: float) -> None:
-        """Decides what comes after an attempt whose processes are all gone."""
-        self._attempt = None
-        attempt.close()
-        loss = attempt.first_loss()
-        if self._is_stopping and attempt.was_saved:
-            self.was_stopped = any(worker.code for worker in attempt.workers)
+    def _close(self, processes: process_group.ProcessGroup, now: float) -> None:
+        """Decides what comes after a launch whose processes are all gone."""
+        self._processes = None
+        processes.close()
+        loss = processes.first_loss()
+        if self._is_stopping and processes.was_saved:
+            self.was_stopped = any(worker.code for worker in processes.workers)
             self._end("stopped" if self.was_stopped else "ended")
         elif loss is None:
             self._end("ended")
         else:
-            self._lose(loss, f"Student {self.student}, {attempt.tell(loss)}", now)
+            self._lose(loss, f"Student {self.student}, {processes.story(loss)}", now)
 
-    def _lose(self, loss: attempts.Loss, story: str, now: float) -> None:
+    def _lose(self, loss: process_group.WorkerLoss, story: str, now: float) -> None:
         more = {}
         if loss.was_judged:
             more["reason"] = loss.words
@@ -145,7 +146,7 @@ class Group:
         if self._is_stopping:
             self._fail(failure)
             return
-        if restarts.verdict(loss.code) is not restarts.Verdict.RESTART:
+        if restarts.decision(loss.code) is not restarts.Decision.RESTART:
             self._fail(failure)
             return
         delay = self._restarts.after_failure()
@@ -171,9 +172,9 @@ class Group:
 
     def _fail(self, failure: errors.LmcodistillError) -> None:
         self.failure = failure
-        verdict = restarts.verdict(failure.exit_code)
+        decision = restarts.decision(failure.exit_code)
         self.stops_all = (
-            verdict is restarts.Verdict.STOP_ALL
+            decision is restarts.Decision.STOP_ALL
             or self._limits.max_restarts == 0
             or self._limits.is_needed
         )
@@ -197,7 +198,7 @@ class Group:
 class Supervisor:
     """Runs groups to their end."""
 
-    def __init__(self, groups: Sequence[Group]):
+    def __init__(self, groups: Sequence[SupervisedGroup]):
         self._groups = groups
         self._asked = 0
 

@@ -114,10 +114,10 @@ def check_addresses(task: Task, allow_public: bool) -> str | None:
     Raises:
         UsageError: an address is public, and that was not allowed.
     """
-    found = _of_all(task.addresses, _ip_addresses)
+    ips_of = _of_all(task.addresses, _ip_addresses)
     public = [
         f"{address} ({ip})" if str(ip) not in address else address
-        for address, ips in found.items()
+        for address, ips in ips_of.items()
         for ip in ips or ()
         if ip.is_global
     ]
@@ -128,7 +128,7 @@ def check_addresses(task: Task, allow_public: bool) -> str | None:
             "as you. Give addresses of a private network or a VPN. If a firewall lets "
             "only these hosts reach each other, add --allow_public_addresses."
         )
-    if all(ips and all(ip.is_loopback for ip in ips) for ips in found.values()):
+    if all(ips and all(ip.is_loopback for ip in ips) for ips in ips_of.values()):
         return None
     _, port = _split(task.address)
     return (
@@ -141,9 +141,9 @@ def check_addresses(task: Task, allow_public: bool) -> str | None:
 def _ip_addresses(
     address: str,
 ) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    found = socket.getaddrinfo(*_split(address), type=socket.SOCK_STREAM)
+    entries = socket.getaddrinfo(*_split(address), type=socket.SOCK_STREAM)
     # A link-local address may carry its interface's name.
-    ips = {str(entry[4][0]).partition("%")[0] for entry in found}
+    ips = {str(entry[4][0]).partition("%")[0] for entry in entries}
     return [ipaddress.ip_address(ip) for ip in sorted(ips)]
 
 
@@ -157,9 +157,11 @@ def unanswered(addresses: Sequence[str]) -> dict[str, str]:
             return error.strerror or str(error)
         return ""
 
-    found = _of_all(addresses, connect)
-    reasons = {a: "no answer" if why is None else why for a, why in found.items()}
-    return {address: why for address, why in reasons.items() if why}
+    return {
+        address: "no answer" if reason is None else reason
+        for address, reason in _of_all(addresses, connect).items()
+        if reason != ""
+    }
 
 
 def _of_all(

@@ -119,7 +119,7 @@ def test_a_frozen_worker_is_killed_and_comes_back(start, data_dir, tmp_path):
     journal = tmp_path / "supervisor.jsonl"
     process = start(
         *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
-        LMCODISTILL_FROZEN_SECONDS="8",
+        "--frozen_seconds=8",
         **SLOW,
     )
     runs.wait_until(lambda: runs.step_of(tmp_path, 0) >= 6)

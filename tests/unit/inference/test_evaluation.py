@@ -1,9 +1,12 @@
 """Held-out cross entropy against the whole text read at once."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from lmcodistill import errors
 from lmcodistill.data import shards, windows
 from lmcodistill.inference import evaluation
 from lmcodistill.model import registry, weights
@@ -88,3 +91,22 @@ def test_progress_is_told_window_by_window():
     evaluation.Evaluator([a_model(0)]).total(held_out(1, 4), 0, 1, told.append)
 
     assert told == [1, 2, 3]
+
+
+class Trained(NamedTuple):
+    """What an export says of its training."""
+
+    label: str
+    reset_at_documents: bool
+
+
+@pytest.mark.parametrize("resets", [True, False])
+def test_exports_that_were_trained_alike_are_scored_together(resets):
+    exports = [Trained("a", resets), Trained("b", resets)]
+
+    assert evaluation.reset_at_documents(exports) is resets
+
+
+def test_exports_that_read_documents_differently_are_not_scored_together():
+    with pytest.raises(errors.UsageError, match="b was trained with .* True and a"):
+        evaluation.reset_at_documents([Trained("a", False), Trained("b", True)])

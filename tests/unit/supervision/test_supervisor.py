@@ -25,20 +25,20 @@ OBEY = "trap 'sleep 0.5; exit 143' TERM; sleep 9 & wait;"
 def a_group(tmp_path):
     """Makes a group of one shell per script, each with its number in $N."""
 
-    def make(student: int, *scripts: str, limits=LIMITS) -> supervisor.Group:
+    def make(student: int, *scripts: str, limits=LIMITS) -> supervisor.SupervisedGroup:
         folder = layout.RunLayout(tmp_path).student(student)
 
-        def start(number: int) -> process_group.Attempt:
+        def start(number: int) -> process_group.ProcessGroup:
             workers = [
                 launcher.start_worker(
                     ["sh", "-c", script], folder, index, {"N": str(number)}
                 )
                 for index, script in enumerate(scripts)
             ]
-            return process_group.Attempt(workers, ["127.0.0.1:1"] * len(workers))
+            return process_group.ProcessGroup(workers, ["127.0.0.1:1"] * len(workers))
 
-        noted = journal.Journal(layout.RunLayout(tmp_path).supervisor)
-        return supervisor.Group(student, start, limits, noted)
+        events = journal.Journal(layout.RunLayout(tmp_path).supervisor)
+        return supervisor.SupervisedGroup(student, start, limits, events)
 
     return make
 
@@ -48,7 +48,7 @@ def log(tmp_path: pathlib.Path, student: int = 0, worker: int = 0) -> str:
     return layout.RunLayout(tmp_path).student(student).log(worker).read_text()
 
 
-def failure_of(*groups: supervisor.Group) -> errors.LmcodistillError:
+def failure_of(*groups: supervisor.SupervisedGroup) -> errors.LmcodistillError:
     """Runs groups; returns the failure."""
     with pytest.raises(errors.LmcodistillError) as failure:
         supervisor.Supervisor(groups).run()
@@ -178,7 +178,7 @@ def test_a_request_to_stop_is_passed_on_once_and_waited_for(a_group, tmp_path):
 
 
 def test_a_command_that_cannot_be_started_is_tried_again_and_given_up(a_group):
-    def start(number: int) -> process_group.Attempt:
+    def start(number: int) -> process_group.ProcessGroup:
         raise OSError(12, "Cannot allocate memory")
 
     group = a_group(0, limits=process_group.Limits(max_restarts=1))

@@ -14,10 +14,9 @@ import tempfile
 from typing import Any
 
 from lmcodistill import cli, errors
-from lmcodistill.commands import train
 from lmcodistill.config import loading
+from lmcodistill.settings import checks, codistillation, model, schedules, training
 from lmcodistill.settings import classes as settings_classes
-from lmcodistill.settings import codistillation, model, schedules, training
 from tests.support import hostile_gin
 from tools.soak import harness
 
@@ -82,12 +81,14 @@ def r24(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> harne
         raise RuntimeError("the run that R24 needs did not end well")
     knobs = {**harness.TINY, "NUM_TRAIN_STEPS": 2, "TARGETS": "none"}
     bindings = [f"{name}={value}" for name, value in knobs.items()]
+    by_name = {cls.__name__: cls for cls in settings_classes.TRAIN.values()}
     kept = begun.folder(0) / "config.gin"
     before, counts = hashlib.sha256(kept.read_bytes()).digest(), {"refused": 0}
     while row.trials < trials:
         name, old, new = _change(rng, bindings)
         code, err = _dry_run(begun, data, [*bindings, f"{name}={new!r}"])
-        is_free = name in train.FREE_TO_CHANGE
+        class_name, _, field = name.partition(".")
+        is_free = checks.may_change(by_name[class_name], field)
         outcome = "free" if code == 0 else "refused"
         if code != 0 and "was begun with another configuration" not in err:
             outcome = "refused for itself"  # No run at all has such a value.

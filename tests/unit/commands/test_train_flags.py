@@ -1,0 +1,80 @@
+"""What becomes of each flag of `train` in the commands of the workers."""
+
+import dataclasses
+import pathlib
+import sys
+
+import pytest
+
+from lmcodistill import cli
+from lmcodistill.commands import supervision, train
+from lmcodistill.storage import layout
+
+LISTS = (
+    supervision.FORWARDED_FLAGS,
+    supervision.SUPERVISOR_FLAGS,
+    supervision.OTHER_FLAGS,
+)
+CONFIG = pathlib.Path("config.gin")
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """What the command of a worker needs of a job."""
+
+    data_dir: pathlib.Path
+    run_dir: pathlib.Path
+    student: int
+
+    @property
+    def layout(self) -> layout.StudentLayout:
+        return layout.RunLayout(self.run_dir).student(self.student)
+
+
+def flags_of(arguments: list[str]):
+    """Returns the flags of `train` as they are read from a command line."""
+    flag_values = cli.flags_of(train)
+    flag_values(["train", *arguments])
+    return flag_values
+
+
+def workers_command(number: int, *arguments: str) -> list[str]:
+    student = Student(pathlib.Path("/data"), pathlib.Path("/run"), 1)
+    flag_values = flags_of(list(arguments))
+    return supervision._worker_command(flag_values, student, CONFIG, number)
+
+
+def test_every_flag_of_train_is_on_exactly_one_list():
+    listed = [name for names in LISTS for name in names]
+
+    assert sorted(listed) == sorted(cli.flags_of(train))
+
+
+@pytest.mark.parametrize("name", supervision.FORWARDED_FLAGS)
+def test_forwarded_flag_reaches_the_worker_as_it_was_given(name):
+    flag = flags_of([])[name]
+    value = "true" if flag.boolean else "7"
+
+    given = flags_of([f"--{name}={value}"])
+    command = workers_command(1, f"--{name}={value}")
+    received = flags_of(command[4:])
+
+    assert command[:4] == [sys.executable, "-m", "lmcodistill", "train"]
+    assert received[name].value == given[name].value != flag.default
+
+
+def test_worker_knows_its_student_its_folders_and_the_configuration_of_the_start():
+    received = flags_of(workers_command(2, "--run_dir=~/run", "--gin_file=my.gin")[4:])
+
+    assert received.gin_file == [str(CONFIG)]
+    assert (received.student, received.data_dir, received.run_dir) == (
+        1,
+        "/data",
+        "/run",
+    )
+
+
+def test_only_the_first_start_takes_over():
+    assert "--take_over" in workers_command(1, "--take_over")
+    assert "--take_over" not in workers_command(2, "--take_over")
+    assert "--take_over" not in workers_command(1)
