@@ -96,7 +96,7 @@ def _manifest(root: pathlib.Path) -> shards.Manifest:
 
 def _documents(
     root: pathlib.Path, wanted: Sequence[str], sample: int
-) -> list[document_reader.Document]:
+) -> list[document_reader.StoredDocument]:
     reader = document_reader.DocumentReader(root)
     return [*map(reader.find, wanted), *reader.spread(sample)]
 
@@ -227,7 +227,7 @@ def _print_result(
         _print(f"The rest is proven: {num_shards:,} shard(s), digests and counts.")
 
 
-def _print_document(document: document_reader.Document) -> None:
+def _print_document(document: document_reader.StoredDocument) -> None:
     _print(
         f"document {document.number:,}, id {document.id}: {document.tokens:,} tokens "
         f"from {document.first_token:,} on in {document.split}/{document.shard}; "

@@ -57,13 +57,36 @@ def check_tokens(
         rows: Its index, if that is good.
         faults: Where faults are noted.
     """
-    label = _label(path)
-    tokens = _Tokens(label, manifest, rows, faults)
-    size = shard.tokens * tokens.dtype.itemsize
-    faults.check_file(path, label, size, shard.sha256, tokens)
-    if tokens.position:
-        faults.compare(label, "documents", tokens.documents, shard.documents)
-        faults.compare(label, "end of the last document", tokens.end, tokens.position)
+    label, dtype = _label(path), shards.token_dtype(manifest.vocab_size)
+    ends, position, ids_are_good = [np.zeros(0, np.int64)], 0, True
+
+    def look(content: bytes) -> None:
+        nonlocal position, ids_are_good
+        tokens = np.frombuffer(content, dtype, len(content) // dtype.itemsize)
+        ends.append(np.flatnonzero(tokens == manifest.end_id) + position + 1)
+        # One of a kind is enough: a shard that was overwritten has thousands.
+        if ids_are_good and (strange := tokens >= manifest.vocab_size).any():
+            ids_are_good, i = False, int(strange.argmax())
+            expected = f"less than {manifest.vocab_size:,}"
+            offset = (position + i) * dtype.itemsize
+            faults.add(label, "token", int(tokens[i]), expected, offset)
+        position += len(tokens)
+
+    faults.check_file(path, label, shard.tokens * dtype.itemsize, shard.sha256, look)
+    if not position:
+        return
+    document_ends = np.concatenate(ends)
+    if rows is not None:
+        expected = rows["start"].astype(np.int64) + rows["tokens"]
+        num_common = min(len(document_ends), len(expected))
+        i = _first_difference(document_ends[:num_common], expected[:num_common])
+        if i is not None:
+            values = int(document_ends[i]), int(expected[i])
+            field = f"end of document {i:,}, in tokens"
+            faults.add(label, field, *values, (min(values) - 1) * dtype.itemsize)
+    last = int(document_ends[-1]) if len(document_ends) else 0
+    faults.compare(label, "documents", len(document_ends), shard.documents)
+    faults.compare(label, "end of the last document", last, position)
 
 
 def _label(path: pathlib.Path) -> str:
@@ -74,62 +97,3 @@ def _label(path: pathlib.Path) -> str:
 def _first_difference(values: np.ndarray, expected: np.ndarray) -> int | None:
     wrong = values != expected
     return int(wrong.argmax()) if wrong.any() else None
-
-
-class _Tokens:
-    """Looks at a shard, a piece after the other.
-
-    Attributes:
-        dtype: Of a token.
-        position: Tokens seen.
-        documents: Documents that ended.
-        end: Where the last one ended, in tokens.
-    """
-
-    def __init__(
-        self,
-        label: str,
-        manifest: shards.Manifest,
-        rows: np.ndarray | None,
-        faults: fault_list.FaultList,
-    ) -> None:
-        self._label, self._manifest = label, manifest
-        self._rows, self._faults = rows, faults
-        self.dtype = shards.token_dtype(manifest.vocab_size)
-        self.position = self.documents = self.end = 0
-        self._ids_are_good = True
-
-    def __call__(self, content: bytes) -> None:
-        width, vocab_size = self.dtype.itemsize, self._manifest.vocab_size
-        tokens = np.frombuffer(content, self.dtype, len(content) // width)
-        # One of a kind is enough: a shard that was overwritten has thousands.
-        if self._ids_are_good and (strange := tokens >= vocab_size).any():
-            self._ids_are_good = False
-            i = int(strange.argmax())
-            self._faults.add(
-                self._label,
-                "token",
-                int(tokens[i]),
-                f"less than {vocab_size:,}",
-                (self.position + i) * width,
-            )
-        ends = np.flatnonzero(tokens == self._manifest.end_id) + self.position + 1
-        if self._rows is not None:
-            self._compare_ends(ends, self._rows)
-        self.documents += len(ends)
-        self.end = int(ends[-1]) if len(ends) else self.end
-        self.position += len(tokens)
-
-    def _compare_ends(self, ends: np.ndarray, rows: np.ndarray) -> None:
-        rows = rows[self.documents : self.documents + len(ends)]
-        expected = rows["start"].astype(np.int64) + rows["tokens"]
-        i = _first_difference(ends[: len(expected)], expected)
-        if i is not None:
-            values = int(ends[i]), int(expected[i])
-            self._faults.add(
-                self._label,
-                f"end of document {self.documents + i:,}, in tokens",
-                *values,
-                (min(values) - 1) * self.dtype.itemsize,
-            )
-            self._rows = None
