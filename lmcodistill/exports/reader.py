@@ -77,7 +77,7 @@ def read(
     described = manifest_lib.parse(snapshot, manifest, wanted)
     keys = {key_of(name): spec for name, spec in described.tensors.items()}
     with scratch.folder() as local:
-        publication.copy_verified(snapshot, manifest, "", local)
+        publication.verify(snapshot, manifest, "", local)
         found = tensors.read(local / _VARIABLES, keys)
     stored = {name: found[key_of(name)] for name in described.tensors}
     quantization.refuse_forged(stored, snapshot.path)
@@ -103,7 +103,7 @@ def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:
     described = manifest_lib.parse(snapshot, manifest)
     name = manifest_lib.VOCABULARY
     with scratch.folder() as local:
-        publication.copy_verified(snapshot, manifest, name, local)
+        publication.verify(snapshot, manifest, name, local)
         copy = local / name
         digest = files.sha256_of(copy)
         if digest != described.vocabulary:

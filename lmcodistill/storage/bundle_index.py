@@ -1,8 +1,8 @@
 """The index of a tensor bundle: which tensors lie in the data file, in their order.
 
 A sorted table of LevelDB's format, without compression; values are TensorFlow's
-protocol buffers. The bytes may be a stranger's, so nothing here grows beyond
-what the file's size allows, and whatever is wrong is a ValueError. TensorFlow's
+protocol buffers. The bytes are untrusted input: nothing here grows beyond what the
+file's size allows, and whatever is wrong is a ValueError. TensorFlow's
 reader instead aborts the process at an entry that does not parse, or at a size
 below zero (2.21.0, 2026-11-22).
 """
@@ -27,7 +27,7 @@ _UNCOMPRESSED = 0
 
 
 class Entry(NamedTuple):
-    """What a tensor is.
+    """A tensor, without its values.
 
     Attributes:
         dtype: Name of its type.
@@ -48,7 +48,7 @@ def parse(content: bytes) -> dict[str, Entry]:
         one before.
 
     Raises:
-        ValueError: it is damaged, forged, or has more shards.
+        ValueError: it is damaged, tampered with, or has more shards.
     """
     try:
         return dict(_entries(content))
