@@ -21,9 +21,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-
 _MAX_NAME = 200
 
 
-def check(
-    root: places.Place, table: Any, within: str, to: pathlib.Path | None
-) -> None:
+def check(root: places.Place, table: Any, within: str, to: pathlib.Path | None) -> None:
     """Compares files with a manifest's table while they are read.
 
     Args:
