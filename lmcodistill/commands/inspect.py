@@ -67,14 +67,14 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
             for document in documents:
                 _print_document(document)
         return 0
-    verdict = _verify(root, manifest) if flag_values.verify else None
+    result = _verify(root, manifest) if flag_values.verify else None
     if flag_values.json:
-        print(json.dumps(_overview(root, manifest, verdict)))
+        print(json.dumps(_overview(root, manifest, result)))
     else:
         _print_overview(root, manifest)
-        if verdict is not None:
-            _print_verdict(manifest, verdict)
-    return errors.DataError.exit_code if verdict and verdict.num_faults else 0
+        if result is not None:
+            _print_result(manifest, result)
+    return errors.DataError.exit_code if result and result.num_faults else 0
 
 
 def _manifest(root: pathlib.Path) -> shards.Manifest:
@@ -89,12 +89,14 @@ def _manifest(root: pathlib.Path) -> shards.Manifest:
 
 def _documents(
     root: pathlib.Path, wanted: Sequence[str], sample: int
-) -> list[document_reader.Document]:
+) -> list[document_reader.StoredDocument]:
     reader = document_reader.DocumentReader(root)
     return [*map(reader.find, wanted), *reader.spread(sample)]
 
 
-def _verify(root: pathlib.Path, manifest: shards.Manifest) -> verification.Verdict:
+def _verify(
+    root: pathlib.Path, manifest: shards.Manifest
+) -> verification.VerificationResult:
     total = verification.bytes_to_read(manifest)
     progress = progress_lines.ProgressLines("verify", total, "MB", 1e6)
     done = 0
@@ -114,7 +116,9 @@ def _report(root: pathlib.Path) -> dict[str, Any]:
 
 
 def _overview(
-    root: pathlib.Path, manifest: shards.Manifest, verdict: verification.Verdict | None
+    root: pathlib.Path,
+    manifest: shards.Manifest,
+    result: verification.VerificationResult | None,
 ) -> dict[str, Any]:
     value: dict[str, Any] = {
         "data_dir": str(root),
@@ -132,11 +136,11 @@ def _overview(
         "read": _report(root).get("total", {}),
         **manifest.provenance,
     }
-    if verdict is not None:
+    if result is not None:
         value["verification"] = {
-            "faults": [dataclasses.asdict(fault) for fault in verdict.faults],
-            "num_faults": verdict.num_faults,
-            "unproven": verdict.unproven,
+            "faults": [dataclasses.asdict(fault) for fault in result.faults],
+            "num_faults": result.num_faults,
+            "unproven": result.unproven,
         }
     return value
 
@@ -190,20 +194,22 @@ def _print_reasons(report: dict[str, Any], provenance: dict[str, Any]) -> None:
         _print(f"{name}: {', '.join(f'{k}={v!r}' for k, v in fields.items())}")
 
 
-def _print_verdict(manifest: shards.Manifest, verdict: verification.Verdict) -> None:
-    for fault in verdict.faults:
+def _print_result(
+    manifest: shards.Manifest, result: verification.VerificationResult
+) -> None:
+    for fault in result.faults:
         _print(f"fault: {fault}")
-    if len(verdict.faults) < verdict.num_faults:
-        _print(f"... and {verdict.num_faults - len(verdict.faults):,} more faults")
-    for words in verdict.unproven:
+    if len(result.faults) < result.num_faults:
+        _print(f"... and {result.num_faults - len(result.faults):,} more faults")
+    for words in result.unproven:
         _print(f"not proven: {words}")
     num_shards = sum(len(split.shards) for split in manifest.splits)
-    if verdict.num_faults:
+    if result.num_faults:
         _print(
-            f"{verdict.num_faults:,} fault(s). Restore the files named above from a "
+            f"{result.num_faults:,} fault(s). Restore the files named above from a "
             "good copy, or run the `lmcodistill prep` that made the folder again."
         )
-    elif not verdict.unproven:
+    elif not result.unproven:
         documents = sum(split.documents for split in manifest.splits)
         _print(
             f"Proven: {num_shards:,} shard(s) are what the manifest says; each of the "
@@ -214,7 +220,7 @@ def _print_verdict(manifest: shards.Manifest, verdict: verification.Verdict) -> 
         _print(f"The rest is proven: {num_shards:,} shard(s), digests and counts.")
 
 
-def _print_document(document: document_reader.Document) -> None:
+def _print_document(document: document_reader.StoredDocument) -> None:
     _print(
         f"document {document.number:,}, id {document.id}: {document.tokens:,} tokens "
         f"from {document.first_token:,} on in {document.split}/{document.shard}; "

@@ -15,7 +15,7 @@ from lmcodistill.data import documents_index, shards
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class Document(NamedTuple):
+class StoredDocument(NamedTuple):
     """A document and where it stands.
 
     Attributes:
@@ -49,7 +49,7 @@ class DocumentReader:
             of the manifest, the training partitions first.
     """
 
-    def __init__(self, root: pathlib.Path):
+    def __init__(self, root: pathlib.Path) -> None:
         """Opens a data folder.
 
         Raises:
@@ -68,34 +68,34 @@ class DocumentReader:
         self._starts = list(itertools.accumulate(counts, initial=0))
         self.num_documents = self._starts[-1]
 
-    def spread(self, count: int) -> list[Document]:
+    def spread(self, count: int) -> list[StoredDocument]:
         """Returns `count` documents, evenly spread, or all if they are fewer."""
         total = self.num_documents
         count = min(count, total)
         return [self.read((2 * i + 1) * total // (2 * count)) for i in range(count)]
 
-    def find(self, wanted: str) -> Document:
+    def find(self, name: str) -> StoredDocument:
         """Returns the document with a number or an id.
 
         Raises:
             UsageError: there is none.
             DataError: see `read`.
         """
-        if _ID.fullmatch(wanted):
-            high, low = int(wanted[:16], 16), int(wanted[16:], 16)
+        if _ID.fullmatch(name):
+            high, low = int(name[:16], 16), int(name[16:], 16)
             for i, start in enumerate(self._starts[:-1]):
                 rows = self._rows(i)
                 is_it = (rows["id_high"] == high) & (rows["id_low"] == low)
                 if is_it.any():
                     return self.read(start + int(is_it.argmax()))
-        elif wanted.isdecimal() and int(wanted) < self.num_documents:
-            return self.read(int(wanted))
+        elif name.isdecimal() and int(name) < self.num_documents:
+            return self.read(int(name))
         raise errors.UsageError(
-            f"{self._root} has no document {wanted}; it has {self.num_documents:,}, "
+            f"{self._root} has no document {name}; it has {self.num_documents:,}, "
             "found by a number from 0 on or by an id of 32 hexadecimal digits."
         )
 
-    def read(self, number: int) -> Document:
+    def read(self, number: int) -> StoredDocument:
         """Returns the document at a position.
 
         Raises:
@@ -112,7 +112,7 @@ class DocumentReader:
         ids = of_shard.read(first, tokens)[:-1].tolist()
         if max(ids, default=0) >= manifest.vocab_size:
             raise self._damaged(i)
-        return Document(
+        return StoredDocument(
             number=number,
             id=documents_index.id_of(row),
             split=split.name,

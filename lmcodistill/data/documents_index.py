@@ -26,7 +26,7 @@ ROW = np.dtype(
         ("bytes", "<u4"),
     ]
 )
-# Rows looked at together. In blocks of this size the sums below are exact.
+# Rows looked at together.
 BLOCK_ROWS = 1 << 18
 
 
@@ -65,7 +65,7 @@ def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
 class InputTotals:
     """How many documents came from each input file, and the sum of their ids."""
 
-    def __init__(self, num_files: int):
+    def __init__(self, num_files: int) -> None:
         self._documents = np.zeros(num_files, np.int64)
         # By 32 bits of the id, the lowest first. A file has fewer than 2^32
         # documents, so that none of these overflows.
@@ -75,12 +75,12 @@ class InputTotals:
         """Counts a block of rows, whose file numbers exist."""
         files, num_files = rows["file"], len(self._documents)
         self._documents += np.bincount(files, minlength=num_files)
-        halves = (rows["id_low"], rows["id_high"])
-        for i, half in enumerate(halves):
-            for j, quarter in enumerate((half & np.uint64(0xFFFFFFFF), half >> 32)):
-                # Added as float64: 2^18 numbers below 2^32 stay below 2^53.
-                found = np.bincount(files, quarter, num_files)
-                self._sums[2 * i + j] += found.astype(np.uint64)
+        low, high = rows["id_low"], rows["id_high"]
+        mask = np.uint64(0xFFFFFFFF)
+        for sums, quarter in zip(
+            self._sums, (low & mask, low >> 32, high & mask, high >> 32), strict=True
+        ):
+            np.add.at(sums, files, quarter)
 
     def of(self, file: int) -> tuple[int, str]:
         """Returns the documents of an input file, and `sum_of_ids` of them."""

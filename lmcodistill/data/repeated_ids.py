@@ -1,25 +1,24 @@
 """Finds documents that are in a data folder twice, in bounded memory.
 
-Ids are looked at in ranges, of which one is in memory at a time: 64 bits of each
-id, sorted. Only what is equal there is looked up whole.
+Ids are looked at in several passes, each over a share of them: 64 bits of each id,
+sorted. Only what is equal there is looked up whole.
 """
 
 import collections
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lmcodistill.data import documents_index
 
-_BIN_BITS = 16
 # More would only say the same thing again.
 _MAX_REPEATED = 10_000
 
 
-class Seen(NamedTuple):
-    """One place of a document.
+class Appearance(NamedTuple):
+    """A document in an index.
 
     Attributes:
         file: The index that names it.
@@ -36,7 +35,7 @@ def find(
     indices: Sequence[pathlib.Path],
     ids_at_once: int,
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, list[Seen]]:
+) -> dict[str, list[Appearance]]:
     """Returns the documents that are in more than one place, by id.
 
     Args:
@@ -47,54 +46,34 @@ def find(
             last call: each at least once.
     """
     repeated: set[int] = set()
-    for number, (low, high, count) in enumerate(_ranges(indices, ids_at_once)):
-        ids, filled = np.empty(count, np.uint64), 0
-        for rows in _blocks(indices):
-            column = rows["id_high"]
-            found = column[(column >= low) & (column <= high)]
-            ids[filled : filled + len(found)] = found
-            filled += len(found)
-            if number == 0:
-                advance(len(rows))
+    total = sum(len(documents_index.read(index)) for index in indices)
+    # Half of them, because they are copied once.
+    passes = 1 + 2 * total // ids_at_once
+    for number in range(passes):
+        parts = [np.zeros(0, np.uint64)]
+        for index in indices:
+            for rows in documents_index.blocks(documents_index.read(index)):
+                column = rows["id_high"]
+                parts.append(column[column % np.uint64(passes) == number])
+                advance(len(rows) if number == 0 else 0)
+        ids = np.concatenate(parts)
         ids.sort()
         repeated.update(ids[1:][ids[1:] == ids[:-1]][:_MAX_REPEATED].tolist())
-    return _places(indices, sorted(repeated)[:_MAX_REPEATED]) if repeated else {}
+    return _appearances(indices, sorted(repeated)[:_MAX_REPEATED]) if repeated else {}
 
 
-def _places(
+def _appearances(
     indices: Sequence[pathlib.Path], halves: list[int]
-) -> dict[str, list[Seen]]:
+) -> dict[str, list[Appearance]]:
     """Returns where the ids are whose upper 64 bits are given, if in two places."""
-    wanted = np.array(halves, np.uint64)
-    seen: dict[str, list[Seen]] = collections.defaultdict(list)
+    repeated = np.array(halves, np.uint64)
+    appearances: dict[str, list[Appearance]] = collections.defaultdict(list)
     for index in indices:
-        first = 0
-        for rows in documents_index.blocks(documents_index.read(index)):
-            for i in np.flatnonzero(np.isin(rows["id_high"], wanted)).tolist():
+        rows = documents_index.read(index)
+        for start in range(0, len(rows), documents_index.BLOCK_ROWS):
+            column = rows["id_high"][start : start + documents_index.BLOCK_ROWS]
+            for i in start + np.flatnonzero(np.isin(column, repeated)):
                 source = int(rows["file"][i]), int(rows["number"][i])
-                place = Seen(index, first + i, source)
-                seen[documents_index.id_of(rows[i])].append(place)
-            first += len(rows)
-    return {id_: places for id_, places in sorted(seen.items()) if len(places) > 1}
-
-
-def _ranges(
-    indices: Sequence[pathlib.Path], ids_at_once: int
-) -> Iterator[tuple[np.uint64, np.uint64, int]]:
-    """Yields the lowest and the highest 64 bits of each range, and its size."""
-    counts = np.zeros(1 << _BIN_BITS, np.int64)
-    shift = 64 - _BIN_BITS
-    for rows in _blocks(indices):
-        bins = (rows["id_high"] >> shift).astype(np.int64)
-        counts += np.bincount(bins, minlength=len(counts))
-    # A new range begins wherever the ids so far fill one more.
-    filled = (np.cumsum(counts) - 1) // ids_at_once
-    starts = np.flatnonzero(np.diff(filled, prepend=-1)).tolist()
-    for start, stop in zip(starts, [*starts[1:], len(counts)], strict=True):
-        high = np.uint64((stop << shift) - 1)
-        yield np.uint64(start << shift), high, int(counts[start:stop].sum())
-
-
-def _blocks(indices: Sequence[pathlib.Path]) -> Iterator[np.ndarray]:
-    for index in indices:
-        yield from documents_index.blocks(documents_index.read(index))
+                appearance = Appearance(index, int(i), source)
+                appearances[documents_index.id_of(rows[i])].append(appearance)
+    return {id_: all_ for id_, all_ in sorted(appearances.items()) if len(all_) > 1}

@@ -8,6 +8,7 @@ does not know.
 
 import bisect
 import dataclasses
+import itertools
 import pathlib
 import re
 from collections.abc import Sequence
@@ -129,6 +130,11 @@ class Manifest:
         """All splits: the training partitions, then the others."""
         return (*self.train, *self.held_out.values())
 
+    @property
+    def has_index(self) -> bool:
+        """Whether an index of documents lies beside every shard."""
+        return self.format_version > 1
+
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of `manifest.json`."""
         return dataclasses.asdict(self)
@@ -187,10 +193,10 @@ def _split(value: dict[str, Any]) -> Split:
 def _row(kind: type[_Row], value: dict[str, Any]) -> _Row:
     """Returns a row of the manifest, whose fields are of their types."""
     row = kind(**value)
-    for name, wanted in _TYPES[kind].items():
-        found = getattr(row, name)
-        if not isinstance(found, wanted) or (isinstance(found, int) and found < 0):
-            raise ValueError(f"{name} {found!r}")
+    for name, expected in _TYPES[kind].items():
+        field = getattr(row, name)
+        if not isinstance(field, expected) or (isinstance(field, int) and field < 0):
+            raise ValueError(f"{name} {field!r}")
     return row
 
 
@@ -210,11 +216,9 @@ class SplitTokens:
         num_tokens: Length of the stream.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray]):
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
         self._arrays = arrays
-        self._starts = [0]
-        for array in arrays:
-            self._starts.append(self._starts[-1] + len(array))
+        self._starts = list(itertools.accumulate(map(len, arrays), initial=0))
         self.num_tokens = self._starts[-1]
 
     def read(self, start: int, length: int) -> np.ndarray:
@@ -222,15 +226,13 @@ class SplitTokens:
         if start < 0 or start + length > self.num_tokens:
             raise IndexError(f"[{start}, {start + length}) of {self.num_tokens} tokens")
         index = bisect.bisect_right(self._starts, start) - 1
-        pieces = []
+        pieces = [np.zeros(0, np.int32)]
         while length > 0:
             offset = start - self._starts[index]
-            piece = self._arrays[index][offset : offset + length]
-            pieces.append(piece)
-            start, length, index = start + len(piece), length - len(piece), index + 1
-        if len(pieces) == 1:
-            return pieces[0].astype(np.int32)
-        return np.concatenate([np.zeros(0, np.int32), *pieces]).astype(np.int32)
+            pieces.append(self._arrays[index][offset : offset + length])
+            num_read = len(pieces[-1])
+            start, length, index = start + num_read, length - num_read, index + 1
+        return np.concatenate(pieces, dtype=np.int32, casting="same_kind")
 
 
 class ShardSet:
@@ -241,7 +243,7 @@ class ShardSet:
         vocabulary: Its vocabulary, whose fingerprint the manifest confirms.
     """
 
-    def __init__(self, root: pathlib.Path):
+    def __init__(self, root: pathlib.Path) -> None:
         """Opens `root`.
 
         Raises:
@@ -304,10 +306,10 @@ class ShardSet:
         for shard in split.shards:
             path = self._layout.root / split.name / shard.file
             expected = shard.tokens * dtype.itemsize
-            found = path.stat().st_size if path.is_file() else None
-            if found != expected:
+            size = path.stat().st_size if path.is_file() else None
+            if size != expected:
                 raise errors.DataError(
-                    f"Shard {path} has {found if found is not None else 'no'} bytes; "
+                    f"Shard {path} has {'no' if size is None else size} bytes; "
                     f"the manifest says {expected:,}. It is truncated or was replaced; "
                     "copy it again or run `lmcodistill prep`."
                 )

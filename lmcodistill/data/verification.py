@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lmcodistill import errors
 from lmcodistill.data import (
     documents_index,
-    findings,
+    fault_list,
     repeated_ids,
     shard_checks,
     shards,
@@ -28,16 +28,16 @@ _MAX_VOCABULARY_BYTES = 64 << 20
 _MANIFEST = "manifest.json"
 
 
-class Verdict(NamedTuple):
-    """The outcome.
+class VerificationResult(NamedTuple):
+    """The faults of a data folder.
 
     Attributes:
-        faults: What is wrong; the first `findings.MAX_FAULTS`.
+        faults: The first `fault_list.MAX_FAULTS`.
         num_faults: How many there are.
         unproven: What there was no means to prove, in words.
     """
 
-    faults: tuple[findings.Fault, ...]
+    faults: tuple[fault_list.Fault, ...]
     num_faults: int
     unproven: tuple[str, ...]
 
@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
 def bytes_to_read(manifest: shards.Manifest) -> int:
     """Returns what `verify` advances by, in all."""
     width = shards.token_dtype(manifest.vocab_size).itemsize
-    row = documents_index.ROW.itemsize * (2 if manifest.format_version > 1 else 0)
+    row = documents_index.ROW.itemsize * (2 if manifest.has_index else 0)
     return sum(s.tokens * width + s.documents * row for s in manifest.splits)
 
 
@@ -55,7 +55,7 @@ def verify(
     advance: Callable[[int], None] = lambda _: None,
     *,
     ids_at_once: int = IDS_AT_ONCE,
-) -> Verdict:
+) -> VerificationResult:
     """Compares a data folder with its manifest.
 
     Args:
@@ -64,139 +64,139 @@ def verify(
         advance: Called with the bytes that were read since the last call.
         ids_at_once: Ids of documents held in memory, 8 bytes each.
     """
-    found = findings.Findings(advance)
-    _check_vocabulary(root, manifest, found)
-    _check_names(manifest, found)
-    has_index = manifest.format_version > 1
-    totals = documents_index.InputTotals(len(manifest.inputs))
-    indices: list[pathlib.Path] = []
+    verifier = _Verifier(root, manifest, advance)
+    verifier.check_vocabulary()
+    verifier.check_names()
     for split in manifest.splits:
-        indices += _check_split(root, manifest, split, totals, found)
+        verifier.check_split(split)
     unproven = []
     num_shards = sum(len(split.shards) for split in manifest.splits)
-    if not has_index:
+    num_lost = num_shards - len(verifier.indices)
+    if not manifest.has_index:
         unproven.append(
             "that no document is in two splits, that none is missing, and how many "
             "words and bytes there are: a folder of format version 1 has no index of "
             "its documents; `lmcodistill prep` of this version writes one"
         )
     else:
-        _check_disjoint(root, manifest, indices, ids_at_once, found)
-    if has_index and len(indices) < num_shards:
-        unproven.append(
-            f"that no document is missing: {num_shards - len(indices)} of "
-            f"{num_shards} indices cannot be relied on"
-        )
-    elif has_index:
-        _check_complete(manifest, totals, found)
-    return Verdict(tuple(found.faults), found.num_faults, tuple(unproven))
-
-
-def _check_vocabulary(
-    root: pathlib.Path, manifest: shards.Manifest, found: findings.Findings
-) -> None:
-    path = layout.DataLayout(root).vocabulary
-    try:
-        content = files.read_limited(path, _MAX_VOCABULARY_BYTES, follow_links=False)
-        digest = hashlib.sha256(content).hexdigest()
-        # SentencePiece itself is spared what prep did not write.
-        if not found.compare(path.name, "SHA-256", digest, manifest.vocabulary):
-            return
-        pieces = vocabulary.Vocabulary.load(path)
-    except errors.DataError as error:
-        found.add(path.name, "content", error, "the vocabulary that prep wrote")
-        return
-    found.compare(_MANIFEST, "vocab_size", manifest.vocab_size, pieces.size)
-    found.compare(_MANIFEST, "end_id", manifest.end_id, pieces.end_id)
-
-
-def _check_names(manifest: shards.Manifest, found: findings.Findings) -> None:
-    """Every split is listed once, under its own name, and every shard."""
-    for name, split in manifest.held_out.items():
-        found.compare(_MANIFEST, "name of a split", split.name, name)
-    names = {split.name for split in manifest.splits}
-    found.compare(_MANIFEST, "splits listed", len(manifest.splits), len(names))
-    for split in manifest.splits:
-        shard_names = {shard.file for shard in split.shards}
-        found.compare(split.name, "shards listed", len(split.shards), len(shard_names))
-
-
-def _check_split(
-    root: pathlib.Path,
-    manifest: shards.Manifest,
-    split: shards.Split,
-    totals: documents_index.InputTotals,
-    found: findings.Findings,
-) -> list[pathlib.Path]:
-    """Returns the indices of its shards that can be relied on."""
-    folder, indices = root / split.name, []
-    if folder.is_symlink():
-        found.add(split.name, "kind", "a symbolic link", "a folder")
-        return []
-    documents = tokens = words = num_bytes = 0
-    for shard in split.shards:
-        label = f"{split.name}/{shard.file}"
-        rows = None
-        if manifest.format_version > 1:
-            found.compare(label, "first_token", shard.first_token, tokens)
-            path = documents_index.path_of(folder / shard.file)
-            rows = shard_checks.check_index(
-                path, f"{split.name}/{path.name}", shard, len(manifest.inputs), found
+        verifier.check_disjoint(ids_at_once)
+        if num_lost:
+            unproven.append(
+                f"that no document is missing: {num_lost} of {num_shards} indices "
+                "cannot be relied on"
             )
+        else:
+            verifier.check_complete()
+    faults = verifier.faults
+    return VerificationResult(tuple(faults.faults), faults.num_faults, tuple(unproven))
+
+
+class _Verifier:
+    """Looks at the parts of a data folder, one after the other.
+
+    Attributes:
+        faults: What was found.
+        indices: Those that can be relied on, of the splits so far.
+    """
+
+    def __init__(
+        self,
+        root: pathlib.Path,
+        manifest: shards.Manifest,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._root, self._manifest = root, manifest
+        self._totals = documents_index.InputTotals(len(manifest.inputs))
+        self.faults = fault_list.FaultList(advance)
+        self.indices: list[pathlib.Path] = []
+
+    def check_vocabulary(self) -> None:
+        """The vocabulary is that of the manifest."""
+        path, manifest = layout.DataLayout(self._root).vocabulary, self._manifest
+        compare = self.faults.compare
+        try:
+            content = files.read_limited(path, _MAX_VOCABULARY_BYTES, False)
+            digest = hashlib.sha256(content).hexdigest()
+            # SentencePiece itself is spared what prep did not write.
+            if not compare(path.name, "SHA-256", digest, manifest.vocabulary):
+                return
+            pieces = vocabulary.Vocabulary.load(path)
+        except errors.DataError as error:
+            self.faults.add(
+                path.name, "content", error, "the vocabulary that prep wrote"
+            )
+            return
+        compare(_MANIFEST, "vocab_size", manifest.vocab_size, pieces.size)
+        compare(_MANIFEST, "end_id", manifest.end_id, pieces.end_id)
+
+    def check_names(self) -> None:
+        """Every split is listed once, under its own name, and every shard."""
+        splits, compare = self._manifest.splits, self.faults.compare
+        for name, split in self._manifest.held_out.items():
+            compare(_MANIFEST, "name of a split", split.name, name)
+        names = {split.name for split in splits}
+        compare(_MANIFEST, "splits listed", len(splits), len(names))
+        for split in splits:
+            names = {shard.file for shard in split.shards}
+            compare(split.name, "shards listed", len(split.shards), len(names))
+
+    def check_split(self, split: shards.Split) -> None:
+        """The shards of a split, their indices and all counts are the manifest's."""
+        folder, compare = self._root / split.name, self.faults.compare
+        if folder.is_symlink():
+            self.faults.add(split.name, "kind", "a symbolic link", "a folder")
+            return
+        tokens = words = num_bytes = 0
+        num_indices = len(self.indices) + len(split.shards)
+        for shard in split.shards:
+            path, rows = folder / shard.file, None
+            label = f"{split.name}/{shard.file}"
+            if self._manifest.has_index:
+                compare(label, "first_token", shard.first_token, tokens)
+                index = documents_index.path_of(path)
+                rows = shard_checks.check_index(
+                    index, shard, len(self._manifest.inputs), self.faults
+                )
             if rows is not None:
-                indices.append(path)
+                self.indices.append(index)
                 for block in documents_index.blocks(rows):
-                    totals.add(block)
+                    self._totals.add(block)
                     words += int(block["words"].sum(dtype="u8"))
                     num_bytes += int(block["bytes"].sum(dtype="u8"))
-        shard_checks.check_tokens(
-            folder / shard.file, label, shard, manifest, rows, found
+            shard_checks.check_tokens(path, shard, self._manifest, rows, self.faults)
+            tokens += shard.tokens
+        documents = sum(shard.documents for shard in split.shards)
+        compare(split.name, "documents", split.documents, documents)
+        compare(split.name, "tokens", split.tokens, tokens)
+        if self._manifest.has_index and len(self.indices) == num_indices:
+            compare(split.name, "words", split.words, words)
+            compare(split.name, "bytes", split.bytes, num_bytes)
+
+    def check_disjoint(self, ids_at_once: int) -> None:
+        """No document is in two splits, nor twice in one."""
+        width = documents_index.ROW.itemsize
+        repeated = repeated_ids.find(
+            self.indices, ids_at_once, lambda rows: self.faults.advance(rows * width)
         )
-        documents, tokens = documents + shard.documents, tokens + shard.tokens
-    found.compare(split.name, "documents", split.documents, documents)
-    found.compare(split.name, "tokens", split.tokens, tokens)
-    if manifest.format_version > 1 and len(indices) == len(split.shards):
-        found.compare(split.name, "words", split.words, words)
-        found.compare(split.name, "bytes", split.bytes, num_bytes)
-    return indices
+        for id_, (first, *others) in repeated.items():
+            for other in others:
+                # Two records of a crawl file may have one id; then both are kept.
+                in_one_split = first.file.parent == other.file.parent
+                if in_one_split and first.source != other.source:
+                    continue
+                self.faults.add(
+                    other.file.relative_to(self._root).as_posix(),
+                    "document",
+                    f"{id_}, which is in "
+                    f"{first.file.relative_to(self._root).as_posix()} too",
+                    "each document once",
+                    other.row * width,
+                )
 
-
-def _check_disjoint(
-    root: pathlib.Path,
-    manifest: shards.Manifest,
-    indices: list[pathlib.Path],
-    ids_at_once: int,
-    found: findings.Findings,
-) -> None:
-    """No document is in two splits, nor twice in one."""
-    width = documents_index.ROW.itemsize
-    repeated = repeated_ids.find(
-        indices, ids_at_once, lambda rows: found.advance(rows * width)
-    )
-    for id_, places in repeated.items():
-        first = places[0]
-        for other in places[1:]:
-            # Two records of a crawl file may have one id; then both are kept.
-            if first.file.parent == other.file.parent and first.source != other.source:
-                continue
-            found.add(
-                other.file.relative_to(root).as_posix(),
-                "document",
-                f"{id_}, which is in {first.file.relative_to(root).as_posix()} too",
-                "each document once",
-                other.row * width,
-            )
-
-
-def _check_complete(
-    manifest: shards.Manifest,
-    totals: documents_index.InputTotals,
-    found: findings.Findings,
-) -> None:
-    """What the splits hold of each input file is what was kept of it."""
-    for number, source in enumerate(manifest.inputs):
-        documents, ids = totals.of(number)
-        found.compare(
-            source.name, "documents in the splits", documents, source.documents
-        )
-        found.compare(source.name, "sum of their ids", ids, source.ids)
+    def check_complete(self) -> None:
+        """What the splits hold of each input file is what was kept of it."""
+        compare = self.faults.compare
+        for number, source in enumerate(self._manifest.inputs):
+            documents, ids = self._totals.of(number)
+            compare(source.name, "documents in the splits", documents, source.documents)
+            compare(source.name, "sum of their ids", ids, source.ids)

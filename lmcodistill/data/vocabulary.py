@@ -30,7 +30,7 @@ class Vocabulary:
         unknown_id: Id of what no piece stands for.
     """
 
-    def __init__(self, model: bytes):
+    def __init__(self, model: bytes) -> None:
         self.model = model
         self.fingerprint = hashlib.sha256(model).hexdigest()
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)

@@ -55,7 +55,7 @@ class TrainingWindows:
         window: int,
         end_id: int,
         reset_at_documents: bool,
-    ):
+    ) -> None:
         """Lays `global_batch_size` streams over `tokens`.
 
         Args:
@@ -126,7 +126,7 @@ class EvaluationWindows:
         end_id: int,
         reset_at_documents: bool,
         max_tokens: int | None = None,
-    ):
+    ) -> None:
         """Lays `streams` streams over `tokens`, or over its first `max_tokens`.
 
         Raises:

@@ -68,41 +68,34 @@ class Comparer:
         """
         streams = windows.streams
         states = tuple(m.initial_state(streams) for m in self._members)
-        # The documents of a stream, and where each stream is in its own.
-        document = np.full(streams, -1)
-        position = np.zeros(streams, np.int64)
-        rows = []
+        # The documents of a stream so far, and how far it is in the latest.
+        documents = np.full(streams, -1)
+        positions = np.zeros(streams, np.int64)
+        columns: list[tuple[np.ndarray, ...]] = []
         for index in range(windows.num_windows):
             window = windows.at(index, 0, streams)
             differences, states = self._compare(
                 window.inputs, window.flat_targets, window.is_start, states
             )
-            length = window.targets.shape[1]
-            by_stream = differences.numpy().mean(0).reshape(length, streams, -1)
-            for t in range(length):
-                starts = window.is_start[:, t]
-                document = document + starts
-                position = np.where(starts, 0, position + 1)
-                counted = window.weights[:, t] > 0.0
-                rows.append(
-                    (
-                        np.flatnonzero(counted),
-                        document[counted],
-                        position[counted],
-                        occurrences[window.targets[counted, t]],
-                        by_stream[t, counted],
-                    )
-                )
+            # [T, B], as the differences are ordered.
+            starts, counted = window.is_start.T, window.weights.T > 0.0
+            times = np.arange(len(starts))[:, None]
+            last_start = np.maximum.accumulate(
+                np.where(starts, times, -1 - positions), axis=0
+            )
+            document, position = documents + starts.cumsum(axis=0), times - last_start
+            # One number for each document of each stream.
+            number = document * streams + np.arange(streams)
+            measured = differences.numpy().mean(0).reshape(*starts.shape, -1)
+            occurred = occurrences[window.targets.T]
+            columns.append(
+                tuple(c[counted] for c in (number, position, occurred, measured))
+            )
+            documents, positions = document[-1], position[-1]
             on_window(index + 1)
-        return _gathered(rows, streams)
-
-
-def _gathered(rows: Sequence[tuple[np.ndarray, ...]], streams: int) -> churn.ChurnSums:
-    stream, document, position, occurrences, measured = (
-        np.concatenate(column) for column in zip(*rows, strict=True)
-    )
-    # One number for each document of each stream, without gaps.
-    _, numbers = np.unique(document * streams + stream, return_inverse=True)
-    sums = churn.ChurnSums.empty(int(numbers.max()) + 1)
-    sums.add(numbers, position, occurrences, measured.astype(np.float64))
-    return sums
+        numbers, *others = map(np.concatenate, zip(*columns, strict=True))
+        distinct, numbers = np.unique(numbers, return_inverse=True)
+        position, occurred, measured = others
+        sums = churn.ChurnSums.empty(len(distinct))
+        sums.add(numbers, position, occurred, measured.astype(np.float64))
+        return sums

@@ -74,7 +74,7 @@ def read(
     described = manifest_lib.parse(snapshot, manifest, expected)
     keys = {key_of(name): spec for name, spec in described.tensors.items()}
     with scratch.folder() as local:
-        publication.copy_verified(snapshot, manifest, "", local)
+        publication.verify(snapshot, manifest, "", local)
         contents = tensors.read(local / _VARIABLES, keys)
     stored = {name: contents[key_of(name)] for name in described.tensors}
     quantization.refuse_tampered(stored, snapshot.path)
@@ -100,7 +100,7 @@ def vocabulary_of(snapshot: publication.Snapshot) -> vocabulary_lib.Vocabulary:
     described = manifest_lib.parse(snapshot, manifest)
     name = manifest_lib.VOCABULARY
     with scratch.folder() as local:
-        publication.copy_verified(snapshot, manifest, name, local)
+        publication.verify(snapshot, manifest, name, local)
         copy = local / name
         digest = files.sha256_of(copy)
         if digest != described.vocabulary:

@@ -120,8 +120,8 @@ def line_png(
         xs, ys = zip(*one.points, strict=True) if one.points else ((), ())
         axes.plot(xs, ys, style, color=color, label=one.name, marker=".")
         if one.band:
-            bounds, low, high = (list(c) for c in zip(*one.band, strict=True))
-            axes.fill_between(bounds, low, high, color=color, alpha=0.16)
+            band_xs, low, high = map(list, zip(*one.band, strict=True))
+            axes.fill_between(band_xs, low, high, color=color, alpha=0.16)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     content = io.BytesIO()

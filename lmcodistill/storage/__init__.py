@@ -1,6 +1,6 @@
-"""Every path, every manifest and every atomic publication.
+"""Paths, small files, object stores and snapshots that other processes may read.
 
-The only room that touches a file system. Other rooms ask it for paths and hand
-it what is to be written; the one invariant is that a reader never sees half of
-anything.
+Other rooms may append to logs and map shards themselves; whatever a second process
+reads while it is written is written here. The one invariant: a reader never sees
+half of anything.
 """

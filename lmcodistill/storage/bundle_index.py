@@ -1,12 +1,13 @@
 """The index of a tensor bundle: which tensors lie in the data file, in their order.
 
 A sorted table of LevelDB's format, without compression; values are TensorFlow's
-protocol buffers. The bytes may be a stranger's, so nothing here grows beyond
-what the file's size allows, and whatever is wrong is a ValueError. TensorFlow's
+protocol buffers. The bytes are untrusted input: nothing here grows beyond what the
+file's size allows, and whatever is wrong is a ValueError. TensorFlow's
 reader instead aborts the process at an entry that does not parse, or at a size
 below zero (2.21.0, 2026-11-22).
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ _UNCOMPRESSED = 0
 
 
 class Entry(NamedTuple):
-    """What a tensor is.
+    """A tensor, without its values.
 
     Attributes:
         dtype: Name of its type.
@@ -48,7 +49,7 @@ def parse(content: bytes) -> dict[str, Entry]:
         one before.
 
     Raises:
-        ValueError: it is damaged, forged, or has more shards.
+        ValueError: it is damaged, tampered with, or has more shards.
     """
     try:
         return dict(_entries(content))
@@ -98,23 +99,17 @@ def _rows(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     footer = content[-_FOOTER_BYTES:]
     if not _FOOTER_BYTES <= len(content) <= MAX_BYTES or footer[-8:] != _MAGIC:
         raise ValueError("its index is cut, too large, or none")
-    _, at = _handle(footer, 0)
-    index, _ = _handle(footer, at)
+    numbers = _numbers(footer)
+    for _ in range(2):  # Offset and size of a block that nobody needs.
+        next(numbers)
     end = 0
-    for _, value in _block(content, *index):
-        (offset, size), _ = _handle(value, 0)
+    for _, value in _block(content, next(numbers)[0], next(numbers)[0]):
+        (offset, _), (size, _) = itertools.islice(_numbers(value), 2)
         # One after the other: nothing is read twice, however often it is named.
         if offset < end:
             raise ValueError("the blocks of its index overlap")
         end = offset + size
         yield from _block(content, offset, size)
-
-
-def _handle(content: bytes, at: int) -> tuple[tuple[int, int], int]:
-    """Returns offset and size of a block, and where the next thing begins."""
-    offset, at = _number(content, at)
-    size, at = _number(content, at)
-    return (offset, size), at
 
 
 def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
@@ -124,27 +119,29 @@ def _block(content: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
     block = content[offset : offset + size]
     num_restarts = int.from_bytes(block[-4:], "little")
     end = size - 4 - 4 * num_restarts
-    at, key = 0, b""
-    while at < end:
-        shared, at = _number(block, at)
-        added, at = _number(block, at)
-        length, at = _number(block, at)
-        if shared > len(key) or shared + added > _MAX_KEY_BYTES:
+    start, key = 0, b""
+    while start < end:
+        # How much of the last key is kept, what is added to it, and the value.
+        (kept, _), (added, _), (length, start) = itertools.islice(
+            _numbers(block, start), 3
+        )
+        if kept > len(key) or kept + added > _MAX_KEY_BYTES:
             raise ValueError("a key of its index is too long")
-        if at + added + length > end:
+        if start + added + length > end:
             raise ValueError("a block of its index is cut")
-        key = key[:shared] + block[at : at + added]
-        yield key, block[at + added : at + added + length]
-        at += added + length
+        key = key[:kept] + block[start : start + added]
+        start += added + length
+        yield key, block[start - length : start]
 
 
-def _number(content: bytes, at: int) -> tuple[int, int]:
-    """Returns the number of variable length at `at`, and where it ends."""
-    value = 0
-    for shift in range(0, 64, 7):
-        byte = content[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("a number of its index has no end")
+def _numbers(content: bytes, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Yields numbers of variable length, each with where it ends."""
+    while True:
+        value = shift = 0
+        while (byte := content[start]) >= 0x80:
+            value |= (byte & 0x7F) << shift
+            start, shift = start + 1, shift + 7
+            if shift > 63:
+                raise ValueError("a number of its index has no end")
+        start += 1
+        yield value | byte << shift, start

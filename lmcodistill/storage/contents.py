@@ -1,6 +1,6 @@
 """The files of a snapshot, compared with what its manifest says of them.
 
-Whoever made a folder may have written anything into it: names that lead out,
+A snapshot is untrusted input: there may be names that lead out of its folder,
 links, pipes, sizes without end. All of it is refused before or while it is read,
 with a reason.
 """
@@ -21,30 +21,21 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-
 _MAX_NAME = 200
 
 
-def check(
-    root: places.Place, table: Any, within: str = "", to: pathlib.Path | None = None
-) -> None:
+def check(root: places.Place, table: Any, within: str, to: pathlib.Path | None) -> None:
     """Compares files with a manifest's table while they are read.
 
     Args:
         root: The snapshot's folder.
         table: Size and digest by name.
-        within: Only files below this folder, or only this file.
-        to: Where what is read is copied to; None copies nothing.
-
-    Raises:
-        SnapshotError: a file is missing, is no regular file, differs from the
-            table, or has a name that leaves the folder.
-        OSError: the copy could not be written.
+        within: As `publication.verify`, which says the rest.
+        to: As well.
     """
     if not isinstance(table, dict):
         table = {}
     below = within.rstrip("/") + "/"
     names = [n for n in table if not within or n == within or n.startswith(below)]
     if not names:
-        raise errors.SnapshotError(
-            f"{root} lists no files below {within!r}.", reason="file_table"
-        )
+        raise _refusal(f"{root} lists no files below {within!r}.", "file_table")
     for name in names:
         _refuse_unsafe(root, name, table[name])
     for name in names:
@@ -60,41 +51,35 @@ def read_small(source: places.Place, max_bytes: int) -> bytes:
     """
     content = b"".join(_read(source, max_bytes))
     if len(content) > max_bytes:
-        raise errors.SnapshotError(
-            f"{source} has more than {max_bytes:,} bytes. Whoever wrote it is not to "
-            "be trusted.",
-            reason="size",
-        )
+        raise _refusal(f"{source} has more than {max_bytes:,} bytes.", "size")
     return content
+
+
+def _refusal(text: str, reason: str) -> errors.SnapshotError:
+    return errors.SnapshotError(f"{text} It was tampered with or damaged.", reason)
 
 
 def _refuse_unsafe(root: places.Place, name: str, row: Any) -> None:
     if len(name) > _MAX_NAME or not _SAFE_NAME.fullmatch(name):
-        raise errors.SnapshotError(
+        raise _refusal(
             f"{root} lists a file named {name[:_MAX_NAME]!r}; names of files are plain "
-            "relative paths. Whoever wrote it is not to be trusted.",
-            reason="file_table",
+            "relative paths.",
+            "file_table",
         )
     size = row.get("bytes") if isinstance(row, dict) else None
     if type(size) is not int or size < 0:
-        raise errors.SnapshotError(
+        raise _refusal(
             f"{root} lists {name!r} as {str(row)[:80]!r}; its size and digest were "
-            "expected. Whoever wrote it is not to be trusted.",
-            reason="file_table",
+            "expected.",
+            "file_table",
         )
-    _refuse_links(root, name)
-
-
-def _refuse_links(root: places.Place, name: str) -> None:
-    """Refuses a name that leads out of the snapshot through a linked folder."""
-    if not isinstance(root, pathlib.Path):
-        return
-    for folder in [root / parent for parent in pathlib.PurePath(name).parents]:
-        if folder.is_symlink():
-            raise errors.SnapshotError(
-                f"{folder} is a symbolic link; a snapshot has none.",
-                reason="special_file",
-            )
+    # A linked folder would lead out of the snapshot.
+    if isinstance(root, pathlib.Path):
+        for folder in [root / parent for parent in pathlib.PurePath(name).parents]:
+            if folder.is_symlink():
+                raise _refusal(
+                    f"{folder} is a symbolic link; a snapshot has none.", "special_file"
+                )
 
 
 def _check_file(
@@ -110,17 +95,16 @@ def _check_file(
                 target.write(chunk)
     if size != expected["bytes"]:
         at_least = "more than " if size > expected["bytes"] else ""
-        raise errors.SnapshotError(
+        raise _refusal(
             f"{source} has {at_least}{min(size, expected['bytes']):,} bytes; its "
             f"manifest says {expected['bytes']:,}.",
-            reason="size",
+            "size",
         )
     if digest.hexdigest() != expected.get("sha256"):
-        raise errors.SnapshotError(
+        raise _refusal(
             f"{source} has SHA-256 {digest.hexdigest()[:12]}; its manifest says "
-            f"{str(expected.get('sha256'))[:12]}. It was damaged on its way or on "
-            "disk.",
-            reason="digest",
+            f"{str(expected.get('sha256'))[:12]}.",
+            "digest",
         )
 
 
@@ -129,10 +113,8 @@ def _read(source: places.Place, max_bytes: int) -> Iterator[bytes]:
     try:
         yield from places.read_chunks(source, max_bytes)
     except places.SpecialFileError as error:
-        raise errors.SnapshotError(
-            f"{source} is no regular file; a snapshot has nothing else. Whoever made "
-            "it is not to be trusted.",
-            reason="special_file",
+        raise _refusal(
+            f"{source} is no regular file; a snapshot has nothing else.", "special_file"
         ) from error
     except OSError as error:
         is_gone = isinstance(error, places.ABSENT) or error.errno == errno.ESTALE

@@ -2,7 +2,7 @@
 
 `LMCODISTILL_FAULT="export.before_marker@3:kill"` kills this process at its third
 pass of that point; `@3+` means the third and every later one, `@3-9` one of these
-passes by lot, and `export.*` every point of that name. A `;` separates several.
+passes at random, and `export.*` every point of that name. A `;` separates several.
 Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `fail` (no space left),
 `sleep=SECONDS` and `nan` (a number there becomes none). Without the variable a
 point costs one look at a dictionary.

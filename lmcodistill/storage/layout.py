@@ -1,4 +1,4 @@
-"""Where everything lives: the folders DATA and RUN, and the place SHARED.
+"""Paths of all files: in the folders DATA and RUN, and in the place SHARED.
 
 What peers and successors read (exports, checkpoints, leases) is in SHARED, which
 may be an object store and is RUN unless said otherwise; what is appended to
@@ -6,7 +6,6 @@ may be an object store and is RUN unless said otherwise; what is appended to
 writes, and nothing elsewhere spells a file name of these places.
 """
 
-import dataclasses
 import pathlib
 
 from lmcodistill.storage import places
@@ -16,27 +15,15 @@ EXPORT = "export"
 CHECKPOINT = "ckpt"
 
 
-@dataclasses.dataclass(frozen=True)
 class DataLayout:
     """What `lmcodistill prep` leaves behind in `root`."""
 
-    root: pathlib.Path
-
-    @property
-    def manifest(self) -> pathlib.Path:
-        return self.root / "manifest.json"
-
-    @property
-    def vocabulary(self) -> pathlib.Path:
-        return self.root / "vocabulary.model"
-
-    @property
-    def report_json(self) -> pathlib.Path:
-        return self.root / "report.json"
-
-    @property
-    def report_html(self) -> pathlib.Path:
-        return self.root / "report.html"
+    def __init__(self, root: pathlib.Path) -> None:
+        self.root = root
+        self.manifest = root / "manifest.json"
+        self.vocabulary = root / "vocabulary.model"
+        self.report_json = root / "report.json"
+        self.report_html = root / "report.html"
 
     @staticmethod
     def train_name(partition: int, num_partitions: int) -> str:
@@ -49,7 +36,6 @@ class DataLayout:
         return f"shard-{index:05d}.tokens"
 
 
-@dataclasses.dataclass(frozen=True)
 class StudentLayout:
     """One student's folder inside a run; only its own chief writes here.
 
@@ -58,31 +44,22 @@ class StudentLayout:
         shared: Its folder in SHARED, which peers read.
     """
 
-    root: pathlib.Path
-    shared: places.Place
-
-    @property
-    def config(self) -> pathlib.Path:
-        return self.root / "config.gin"
-
-    @property
-    def metrics(self) -> pathlib.Path:
-        return self.root / "metrics.jsonl"
-
-    @property
-    def progress(self) -> pathlib.Path:
-        return self.root / "progress.json"
-
-    @property
-    def events(self) -> pathlib.Path:
-        return self.root / "events"
+    def __init__(self, root: pathlib.Path, shared: places.Place) -> None:
+        self.root, self.shared = root, shared
+        self.config = root / "config.gin"
+        self.metrics = root / "metrics.jsonl"
+        self.progress = root / "progress.json"
+        self.events = root / "events"
+        self.checkpoints = shared / "checkpoints"
+        self.exports = shared / "exports"
+        self.leases = shared / "leases"
 
     def log(self, worker: int) -> pathlib.Path:
         """Returns the log file of one worker of the student; 0 is the chief."""
         return self.root / ("log.txt" if worker == 0 else f"log-worker-{worker}.txt")
 
     def result(self, worker: int) -> pathlib.Path:
-        """Returns what one worker leaves at its end, see `reports.write_result`."""
+        """Returns what one worker leaves at its end (`progress_file.write_result`)."""
         name = "result.json" if worker == 0 else f"result-worker-{worker}.json"
         return self.root / name
 
@@ -98,44 +75,29 @@ class StudentLayout:
         """Returns the configuration that such a supervisor starts its worker with."""
         return self.supervisor(worker).with_suffix(".gin")
 
-    @property
-    def checkpoints(self) -> places.Place:
-        return self.shared / "checkpoints"
 
-    @property
-    def exports(self) -> places.Place:
-        return self.shared / "exports"
-
-    @property
-    def leases(self) -> places.Place:
-        return self.shared / "leases"
-
-
-@dataclasses.dataclass(frozen=True)
 class RunLayout:
     """A whole run: the students of one codistillation, side by side.
 
     Attributes:
         root: RUN.
-        shared: SHARED; None where it is RUN.
     """
 
-    root: pathlib.Path
-    shared: places.Place | None = None
+    def __init__(self, root: pathlib.Path, shared: places.Place | None = None) -> None:
+        """Lays out a run.
 
-    @property
-    def config(self) -> pathlib.Path:
-        return self.root / "config.gin"
-
-    @property
-    def supervisor(self) -> pathlib.Path:
-        return self.root / "supervisor.jsonl"
+        Args:
+            root: RUN.
+            shared: SHARED; None where it is RUN.
+        """
+        self.root, self._shared = root, shared or root
+        self.config = root / "config.gin"
+        self.supervisor = root / "supervisor.jsonl"
 
     def student(self, index: int) -> StudentLayout:
-        folder = pathlib.PurePath("students", str(index))
-        return StudentLayout(
-            self.root / folder, (self.shared or self.root) / folder.as_posix()
-        )
+        """Returns the folders of one student."""
+        folder = f"students/{index}"
+        return StudentLayout(self.root / folder, self._shared / folder)
 
     def students(self) -> list[int]:
         """Returns the indices of the students whose folders exist, ascending."""

@@ -7,10 +7,11 @@ at all:
 2. every file is hashed and forced to disk, then the manifest that lists them;
 3. the folder is renamed to its final name; on an object store, which has no
    rename, its files are put there one by one instead;
-4. last, a marker `COMMITTED` holding the manifest's digest is written.
+4. last, the commit file `COMMITTED` with the manifest's digest is written. Fault
+   points and the refusal of a wrong digest call it `marker`.
 
-Readers consider only folders whose marker matches their manifest, whatever the
-storage does to rename. Order is by generation and step, never by time. What is
+Readers consider only folders whose commit file matches their manifest, whatever
+the storage does to rename. Order is by generation and step, never by time. What is
 committed is never rewritten.
 
 An owner that freezes after its last check and thaws when it has lost its folder
@@ -35,17 +36,18 @@ MANIFEST = "manifest.json"
 COMMIT_FILE = "COMMITTED"
 _PARTIAL = ".partial-"
 _SIGNED = "hmac-sha256:"
-_MAX_COMMIT_FILE_BYTES = 128
+_MAX_COMMIT_BYTES = 128
 # Each number in one way only: two names are never of one version.
 _NAME = re.compile(r"([a-z]+)-(\d{9}|[1-9]\d{9,17})-i(0|[1-9]\d{0,8})")
 
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-    """By what right a process publishes.
+    """The process that may publish for a student now.
 
     Attributes:
-        generation: The number of its lease; higher ones came later.
+        generation: The number of its lease; higher ones came later. On disk it
+            is called `incarnation`.
         check: Raises GroupLostError where another process took over.
         key: Signs what is published; None signs nothing.
     """
@@ -60,10 +62,10 @@ class Snapshot:
     """A committed folder.
 
     Attributes:
-        path: Where it is.
-        step: The state after how many updates it holds.
-        generation: Which of its owner's lives wrote it.
-        key: What its marker must be signed with; None where nothing is signed.
+        path: The folder.
+        step: How many updates its state has seen.
+        generation: The owner's that wrote it.
+        key: What its commit file must be signed with; None: nothing is signed.
     """
 
     path: places.Place
@@ -77,23 +79,20 @@ class Snapshot:
         return (self.generation, self.step)
 
     def manifest(self) -> dict[str, Any]:
-        """Reads the manifest and checks it against the marker.
+        """Reads the manifest and checks it against the commit file.
 
         Raises:
             SnapshotError: the two do not belong together, or one is damaged.
         """
         # Read once, so that what was hashed is what is returned.
         content = contents.read_small(self.path / MANIFEST, files.MAX_JSON_BYTES)
-        marker = contents.read_small(self.path / COMMIT_FILE, _MAX_COMMIT_FILE_BYTES)
-        self._check_marker(content, marker.strip())
+        committed_text = contents.read_small(self.path / COMMIT_FILE, _MAX_COMMIT_BYTES)
+        self._check_digest(content, committed_text.strip())
         try:
             manifest = files.parse_json(content, self.path / MANIFEST)
         except errors.DataError as error:
             raise errors.SnapshotError(str(error), reason="manifest") from error
-        for name, expected in (
-            ("step", self.step),
-            ("incarnation", self.generation),
-        ):
+        for name, expected in (("step", self.step), ("incarnation", self.generation)):
             if manifest.get(name) != expected:
                 raise errors.SnapshotError(
                     f"{self.path} says that its {name} is {manifest.get(name)!r}; its "
@@ -102,32 +101,32 @@ class Snapshot:
                 )
         return manifest
 
-    def _check_marker(self, manifest: bytes, marker: bytes) -> None:
-        if hmac.compare_digest(commit_text(manifest, self.key), marker):
+    def _check_digest(self, manifest: bytes, committed_text: bytes) -> None:
+        if hmac.compare_digest(commit_text(manifest, self.key), committed_text):
             return
-        is_signed = marker.startswith(_SIGNED.encode())
-        if is_signed and self.key is None:
-            raise errors.SnapshotError(
+        if self.key is not None:
+            text, reason = (
+                f"{self.path} is not signed with the key of --export_key_file, or was "
+                "changed since; nothing else is read. Its writer has another key.",
+                "signature",
+            )
+        elif committed_text.startswith(_SIGNED.encode()):
+            text, reason = (
                 f"{self.path} is signed, and no key was given to check it with. Give "
                 "--export_key_file.",
-                reason="signature",
+                "signature",
             )
-        if self.key is not None:
-            raise errors.SnapshotError(
-                f"{self.path} is not signed with the key of --export_key_file, or was "
-                "changed since; nothing else is read. Whoever wrote it has not that "
-                "key.",
-                reason="signature",
+        else:
+            text, reason = (
+                f"{self.path / MANIFEST} does not match the digest in {COMMIT_FILE}: "
+                "it was changed after it was committed; another snapshot must serve.",
+                "marker",
             )
-        raise errors.SnapshotError(
-            f"{self.path / MANIFEST} does not match the digest in {COMMIT_FILE}: it "
-            "was changed after it was committed; another snapshot must serve.",
-            reason="marker",
-        )
+        raise errors.SnapshotError(text, reason)
 
 
 def commit_text(manifest: bytes, key: bytes | None) -> bytes:
-    """Returns what the marker of a manifest holds."""
+    """Returns what the commit file of a manifest holds."""
     if key is None:
         return hashlib.sha256(manifest).hexdigest().encode()
     return (_SIGNED + hmac.digest(key, manifest, "sha256").hex()).encode()
@@ -149,21 +148,21 @@ def publish(
     """Writes one snapshot and makes it visible.
 
     Args:
-        folder: Where snapshots of this kind live; only their owner writes here.
+        folder: Of all snapshots of this kind; only their owner writes here.
         prefix: `export` or `ckpt`.
-        step: The state after how many updates it is.
+        step: How many updates the state has seen.
         write: Fills the local folder it is given.
         manifest: What readers check first; step, generation and files are added.
-        owner: By what right.
+        owner: This process.
 
     Raises:
         GroupLostError: another process took over meanwhile; nothing is visible.
         OSError: storage failed; nothing is visible.
     """
     final = folder / name_of(prefix, step, owner.generation)
-    committed_one = Snapshot(final, step, owner.generation, owner.key)
+    snapshot = Snapshot(final, step, owner.generation, owner.key)
     if places.is_file(final / COMMIT_FILE):
-        return committed_one  # By this very life of its owner.
+        return snapshot  # This very generation committed it before.
     with _staged(folder, final.name) as partial, _withdrawn_on_failure(final):
         write(partial)
         faults.point(f"{prefix}.written")
@@ -178,7 +177,7 @@ def publish(
         faults.point(f"{prefix}.before_marker")
         files.write_bytes(final / COMMIT_FILE, commit_text(content, owner.key) + b"\n")
     faults.point(f"{prefix}.after_marker")
-    return committed_one
+    return snapshot
 
 
 @contextlib.contextmanager
@@ -208,7 +207,7 @@ def _withdrawn_on_failure(final: places.Place) -> Iterator[None]:
 
 
 def _move(partial: pathlib.Path, final: places.Place) -> None:
-    """Moves a folder to its place, where nothing is visible without a marker."""
+    """Moves a folder to its place, where nothing is visible without a commit file."""
     if isinstance(final, pathlib.Path):
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
@@ -220,7 +219,7 @@ def _move(partial: pathlib.Path, final: places.Place) -> None:
 
 
 def _remove(path: places.Place) -> None:
-    # The marker goes first: a reader never sees half a snapshot as whole.
+    # The commit file goes first: a reader never sees half a snapshot as whole.
     places.remove_file(path / COMMIT_FILE)
     places.remove_tree(path)
 
@@ -247,46 +246,39 @@ def committed(
     Raises:
         OSError: storage failed.
     """
-    matches = [_NAME.fullmatch(name) for name in places.names_in(folder)]
-    found = [
+    matches = map(_NAME.fullmatch, places.names_in(folder))
+    snapshots = [
         Snapshot(folder / match[0], int(match[2]), int(match[3]), key)
         for match in matches
-        if match
-        and match[1] == prefix
-        and places.is_file(folder / match[0] / COMMIT_FILE)
+        if match and match[1] == prefix
     ]
-    return sorted(found, key=lambda snapshot: snapshot.version)
+    whole = [s for s in snapshots if places.is_file(s.path / COMMIT_FILE)]
+    return sorted(whole, key=lambda snapshot: snapshot.version)
 
 
-def copy_verified(
-    snapshot: Snapshot, manifest: dict[str, Any], within: str, to: pathlib.Path
+def verify(
+    snapshot: Snapshot,
+    manifest: dict[str, Any],
+    within: str = "",
+    to: pathlib.Path | None = None,
 ) -> None:
-    """Copies files of a snapshot and checks size and digest of what was copied.
+    """Compares files of a snapshot with its manifest, and copies them on demand.
 
-    Reading the copy instead of the original makes a later deletion or change by
+    Reading a copy instead of the original makes a later deletion or change by
     the owner harmless.
 
     Args:
         snapshot: Whose files.
         manifest: Its manifest.
         within: Only files below this folder of the snapshot, or only this file.
-        to: An existing folder.
-
-    Raises:
-        SnapshotError: as `check_files`.
-        OSError: the copy could not be written.
-    """
-    contents.check(snapshot.path, manifest.get("files"), within, to)
-
-
-def check_files(snapshot: Snapshot, manifest: dict[str, Any]) -> None:
-    """Checks every file of a snapshot against its manifest.
+        to: An existing folder for the copies; None copies nothing.
 
     Raises:
         SnapshotError: a file is missing, is no regular file, differs from the
             manifest, or has a name that leaves the folder.
+        OSError: the copy could not be written.
     """
-    contents.check(snapshot.path, manifest.get("files"))
+    contents.check(snapshot.path, manifest.get("files"), within, to)
 
 
 def keep_newest(
@@ -301,10 +293,10 @@ def keep_newest(
     left at the newest one's step or beyond is a future that was given up when
     training went on from an older checkpoint; it goes.
     """
-    found = committed(folder, prefix)
-    newest = found[-1:]
-    current = [s for s in found[:-1] if s.step < newest[0].step] + newest
-    for snapshot in found:
+    snapshots = committed(folder, prefix)
+    newest = snapshots[-1:]
+    current = [s for s in snapshots[:-1] if s.step < newest[0].step] + newest
+    for snapshot in snapshots:
         if snapshot not in current[-count:] and snapshot not in protected:
             _remove(snapshot.path)
 
@@ -312,10 +304,9 @@ def keep_newest(
 def sweep(folder: places.Place) -> None:
     """Removes what a process that died while writing left in its own folder."""
     for name in places.names_in(folder):
-        where = folder / name
-        is_attempt = name.startswith(_PARTIAL)
-        is_half = _NAME.fullmatch(name) and not places.is_file(where / COMMIT_FILE)
-        if is_attempt or is_half:
-            places.remove_tree(where)
+        path = folder / name
+        is_half = _NAME.fullmatch(name) and not places.is_file(path / COMMIT_FILE)
+        if is_half or name.startswith(_PARTIAL):
+            places.remove_tree(path)
         elif files.is_partial(name):
-            places.remove_file(where)
+            places.remove_file(path)

@@ -5,8 +5,8 @@ asked for, and a missing, extra or misshapen tensor is an error, never a silent
 partial restore.
 
 TensorFlow writes them; they are read here, because its own reader ends the whole
-process at an index that somebody forged. No checksum is verified: whoever reads
-has compared the files with the digests in their manifest.
+process at an index that was tampered with. No checksum is verified: the caller has
+compared the files with the digests in their manifest.
 """
 
 import math
@@ -29,7 +29,7 @@ SUFFIXES = (_INDEX, _DATA)
 
 
 class Spec(NamedTuple):
-    """What a tensor is, without its values.
+    """A tensor without its values.
 
     Attributes:
         shape: Its shape.
@@ -79,12 +79,12 @@ def read(
             size = os.fstat(data.fileno()).st_size
             if size != sum(entry.num_bytes for entry in entries.values()):
                 raise ValueError(f"its index is not of a file of {size:,} bytes")
-            found = {n: Spec(e.shape, e.dtype) for n, e in entries.items()}
-            found.pop(OBJECT_GRAPH, None)
+            table = {n: Spec(e.shape, e.dtype) for n, e in entries.items()}
+            table.pop(OBJECT_GRAPH, None)
             if expected is not None:
-                refuse_other_table(found, expected, prefix)
+                refuse_other_table(table, expected, prefix)
             contents = {n: data.read(e.num_bytes) for n, e in entries.items()}
-        return {name: _tensor(contents[name], name, found[name]) for name in found}
+        return {name: _tensor(contents[name], name, table[name]) for name in table}
     except (OSError, ValueError) as error:
         raise errors.SnapshotError(
             f"The tensors at {prefix} cannot be read: {error}", reason="bundle"
@@ -100,15 +100,14 @@ def _tensor(content: bytes, name: str, spec: Spec) -> np.ndarray:
 
 
 def refuse_other_table(
-    found: Mapping[str, Spec], expected: Mapping[str, Spec], source: object
+    table: Mapping[str, Spec], expected: Mapping[str, Spec], source: object
 ) -> None:
     """Refuses a table of tensors that is not exactly the expected one.
 
     Raises:
         SnapshotError: names, shapes or types differ.
     """
-    missing = sorted(set(expected) - set(found))
-    extra = sorted(set(found) - set(expected))
+    missing, extra = sorted(expected.keys() - table), sorted(table.keys() - expected)
     if missing or extra:
         raise errors.SnapshotError(
             f"{source} lacks tensors {missing[:4]} and has unexpected ones "
@@ -116,28 +115,27 @@ def refuse_other_table(
             reason="tensor_table",
         )
     for name, (shape, dtype) in expected.items():
-        if found[name].shape != tuple(shape):
+        spec, difference = table[name], ""
+        if spec.shape != tuple(shape):
+            difference = f"shape {spec.shape}; {tuple(shape)}"
+        elif dtype is None and not tf.as_dtype(spec.dtype).is_floating:
+            difference = f"type {spec.dtype}; a floating type"
+        elif dtype is not None and spec.dtype != dtype:
+            difference = f"type {spec.dtype}; {dtype}"
+        if difference:
             raise errors.SnapshotError(
-                f"{source}: tensor {name} has shape {found[name].shape}; "
-                f"{tuple(shape)} was expected.",
-                reason="tensor_table",
-            )
-        is_floating = tf.as_dtype(found[name].dtype).is_floating
-        if not (is_floating if dtype is None else found[name].dtype == dtype):
-            raise errors.SnapshotError(
-                f"{source}: tensor {name} has type {found[name].dtype}; "
-                f"{dtype or 'a floating type'} was expected.",
+                f"{source}: tensor {name} has {difference} was expected.",
                 reason="tensor_table",
             )
 
 
-def refuse_non_finite(found: Mapping[str, np.ndarray], source: object) -> None:
+def refuse_non_finite(tensors: Mapping[str, np.ndarray], source: object) -> None:
     """Refuses tensors that hold what no training leaves behind.
 
     Raises:
         SnapshotError: a value is NaN or infinite.
     """
-    for name, value in found.items():
+    for name, value in tensors.items():
         if not np.isfinite(value).all():
             raise errors.SnapshotError(
                 f"{source}: tensor {name} holds values that are not finite. The run "
@@ -147,7 +145,7 @@ def refuse_non_finite(found: Mapping[str, np.ndarray], source: object) -> None:
 
 
 def check_table(
-    found: Mapping[str, np.ndarray],
+    tensors: Mapping[str, np.ndarray],
     expected: Mapping[str, tuple[int, ...]],
     source: object,
 ) -> None:
@@ -157,8 +155,8 @@ def check_table(
         SnapshotError: names, shapes or kinds differ, or a value is NaN or infinite.
     """
     refuse_other_table(
-        {name: Spec(v.shape, v.dtype.name) for name, v in found.items()},
+        {name: Spec(v.shape, v.dtype.name) for name, v in tensors.items()},
         {name: Spec(shape) for name, shape in expected.items()},
         source,
     )
-    refuse_non_finite(found, source)
+    refuse_non_finite(tensors, source)

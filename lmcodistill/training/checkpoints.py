@@ -134,7 +134,7 @@ def newest(
     reasons = []
     for snapshot in reversed(found):
         try:
-            publication.check_files(snapshot, snapshot.manifest())
+            publication.verify(snapshot, snapshot.manifest())
         except errors.SnapshotError as error:
             if error.reason == "storage":  # It may be whole: going back would lose it.
                 raise errors.GroupLostError(str(error)) from error
@@ -194,5 +194,5 @@ def load(
     if places.is_local(snapshot.path):
         return tensors.read(snapshot.path / _FOLDER / _BUNDLE), manifest
     with scratch.folder() as local:
-        publication.copy_verified(snapshot, manifest, _FOLDER, local)
+        publication.verify(snapshot, manifest, _FOLDER, local)
         return tensors.read(local / _BUNDLE), manifest

@@ -49,7 +49,7 @@ def test_snapshot_comes_back(where, tmp_path):
     publish(where, 100, generation=2)
 
     found = publication.committed(where, "export")
-    publication.copy_verified(found[0], found[0].manifest(), "below", tmp_path)
+    publication.verify(found[0], found[0].manifest(), "below", tmp_path)
 
     assert [s.version for s in found] == [(1, 50), (2, 100)]
     assert found[0] == snapshot
@@ -136,7 +136,7 @@ def test_file_longer_than_a_request_comes_back(s3, tmp_path):
     content = os.urandom(1 << 20) * 60  # More than one range, more than one part.
     snapshot = publish(s3, 50, lambda path: (path / "large").write_bytes(content))
 
-    publication.copy_verified(snapshot, snapshot.manifest(), "large", tmp_path)
+    publication.verify(snapshot, snapshot.manifest(), "large", tmp_path)
 
     assert (tmp_path / "large").read_bytes() == content
 
@@ -222,7 +222,7 @@ def test_reader_gets_all_of_a_snapshot_or_a_refusal(s3, tmp_path):
         for snapshot in publication.committed(s3, "export"):
             try:
                 manifest = snapshot.manifest()
-                publication.copy_verified(snapshot, manifest, "", tmp_path)
+                publication.verify(snapshot, manifest, "", tmp_path)
             except errors.SnapshotError as refusal:
                 assert refusal.reason == "missing_file"
                 refused += 1

@@ -45,7 +45,7 @@ def versions_in(folder, prefix="export"):
 
 def check(snapshot):
     """Does what a reader does: everything is verified."""
-    publication.check_files(snapshot, snapshot.manifest())
+    publication.verify(snapshot, snapshot.manifest())
 
 
 def forge(snapshot, **changes):

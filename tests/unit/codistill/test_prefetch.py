@@ -30,7 +30,7 @@ def publish(folder, step, generation=1, files=2):
 
 def read(request, snapshot):
     """Verifies as the training does; the lesson is the version."""
-    publication.check_files(snapshot, snapshot.manifest())
+    publication.verify(snapshot, snapshot.manifest())
     return snapshot.version
 
 

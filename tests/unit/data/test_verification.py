@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from lmcodistill.data import documents_index, findings, shards, verification
+from lmcodistill.data import documents_index, fault_list, shards, verification
 from tests.unit.data import proven_folder
 
 DOCS = proven_folder.documents(12)
@@ -388,8 +388,8 @@ def test_folder_of_version_1_can_be_trained_on(make):
 
 
 def test_faults_beyond_the_limit_are_counted_only(monkeypatch):
-    monkeypatch.setattr(findings, "MAX_FAULTS", 2)
-    found = findings.Findings(lambda _: None)
+    monkeypatch.setattr(fault_list, "MAX_FAULTS", 2)
+    found = fault_list.FaultList(lambda _: None)
 
     for number in range(5):
         found.compare("a", "b", number, -1)

@@ -56,9 +56,9 @@ def test_damaged_file_is_refused_by_its_reason_at_once(tmp_path, damage):
     began = time.monotonic()
 
     with pytest.raises(errors.SnapshotError, match=message) as checked:
-        publication.check_files(snapshot, manifest)
+        publication.verify(snapshot, manifest)
     with pytest.raises(errors.SnapshotError, match=message) as copied:
-        publication.copy_verified(snapshot, manifest, "below/", tmp_path / "copy")
+        publication.verify(snapshot, manifest, "below/", tmp_path / "copy")
 
     assert (checked.value.reason, copied.value.reason) == (reason, reason)
     assert time.monotonic() - began < 1.0
@@ -110,7 +110,7 @@ def test_copy_that_cannot_be_written_is_no_fault_of_the_snapshot(tmp_path):
     snapshot = snapshots.publish(tmp_path, 50)
 
     with pytest.raises(OSError, match="nowhere"):
-        publication.copy_verified(
+        publication.verify(
             snapshot, snapshot.manifest(), "below", tmp_path / "nowhere"
         )
 
@@ -139,7 +139,7 @@ def test_name_that_could_leave_the_folder_is_refused(tmp_path, name):
     snapshots.forge(snapshot, files={**listed, name: listed["below/second.txt"]})
 
     with pytest.raises(errors.SnapshotError, match="plain relative paths") as refusal:
-        publication.check_files(snapshot, snapshot.manifest())
+        publication.verify(snapshot, snapshot.manifest())
 
     assert refusal.value.reason == "file_table"
 
@@ -151,7 +151,7 @@ def test_nothing_is_read_before_all_names_were_looked_at(tmp_path):
     (tmp_path / "copy").mkdir()
 
     with pytest.raises(errors.SnapshotError, match="plain relative paths"):
-        publication.copy_verified(snapshot, snapshot.manifest(), "", tmp_path / "copy")
+        publication.verify(snapshot, snapshot.manifest(), "", tmp_path / "copy")
 
     assert list((tmp_path / "copy").iterdir()) == []
 
@@ -176,7 +176,7 @@ def test_table_of_files_that_is_none_is_refused(tmp_path, table):
     snapshots.forge(snapshot, files=table)
 
     with pytest.raises(errors.SnapshotError, match="lists no files|lists 'first.txt'"):
-        publication.check_files(snapshot, snapshot.manifest())
+        publication.verify(snapshot, snapshot.manifest())
 
 
 @pytest.mark.parametrize("digest", [None, 5, "", "0" * 64, ["x"]])
@@ -185,7 +185,7 @@ def test_digest_that_is_none_is_refused(tmp_path, digest):
     snapshots.forge(snapshot, files={"first.txt": {"bytes": 13, "sha256": digest}})
 
     with pytest.raises(errors.SnapshotError, match="has SHA-256"):
-        publication.check_files(snapshot, snapshot.manifest())
+        publication.verify(snapshot, snapshot.manifest())
 
 
 @pytest.mark.parametrize("within", ["below", "below/", "below/second.txt"])
@@ -200,7 +200,7 @@ def test_copy_takes_only_what_was_asked_for(tmp_path, within):
     to = tmp_path / "copy"
     to.mkdir()
 
-    publication.copy_verified(snapshot, snapshot.manifest(), within, to)
+    publication.verify(snapshot, snapshot.manifest(), within, to)
 
     expected = {"second.txt"} | ({"second.txt.more"} if "txt" not in within else set())
     assert {p.name for p in to.iterdir()} == expected
@@ -213,4 +213,4 @@ def test_copy_refuses_what_the_manifest_does_not_list(tmp_path):
     (snapshot.path / "more" / "third.txt").write_text("unlisted")
 
     with pytest.raises(errors.SnapshotError, match="lists no files below 'more/'"):
-        publication.copy_verified(snapshot, snapshot.manifest(), "more/", tmp_path)
+        publication.verify(snapshot, snapshot.manifest(), "more/", tmp_path)

@@ -311,8 +311,8 @@ def test_reader_gets_all_of_a_snapshot_or_a_refusal_while_its_owner_removes_it(
         for snapshot in publication.committed(exports, "export"):
             try:
                 manifest = snapshot.manifest()
-                publication.copy_verified(snapshot, manifest, "below/", to)
-                publication.check_files(snapshot, manifest)
+                publication.verify(snapshot, manifest, "below/", to)
+                publication.verify(snapshot, manifest)
             except errors.SnapshotError as refusal:
                 assert refusal.reason == "missing_file"
                 continue

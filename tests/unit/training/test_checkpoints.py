@@ -184,7 +184,7 @@ def test_storage_that_fails_is_no_reason_to_go_back_further(tmp_path, monkeypatc
     owner = publication.Owner(1, lambda: None)
     values = {"a": np.zeros(1, np.float32)}
     checkpoints.save(tmp_path, 5, values, {}, settings, owner=owner)
-    monkeypatch.setattr(publication, "check_files", fails)
+    monkeypatch.setattr(publication, "verify", fails)
 
     with pytest.raises(errors.GroupLostError, match="no answer"):
         checkpoints.newest(tmp_path)

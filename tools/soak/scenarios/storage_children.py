@@ -62,7 +62,7 @@ def read(snapshot: publication.Snapshot) -> str:
     with scratch.folder() as local:
         try:
             manifest = snapshot.manifest()
-            publication.copy_verified(snapshot, manifest, "", local)
+            publication.verify(snapshot, manifest, "", local)
         except errors.SnapshotError as refusal:
             return refusal.reason
         for index in range(NUM_FILES):

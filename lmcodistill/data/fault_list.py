@@ -1,4 +1,4 @@
-"""What a look at a data folder finds: whatever is not as its manifest says."""
+"""Faults of a data folder: whatever is not as its manifest says."""
 
 import dataclasses
 import hashlib
@@ -29,27 +29,23 @@ class Fault:
     offset: int | None = None
 
     def __str__(self) -> str:
-        place = "" if self.offset is None else f" at byte {self.offset:,}"
+        offset = "" if self.offset is None else f" at byte {self.offset:,}"
         return (
-            f"{self.file}{place}: {self.what}: found {self.found}, expected "
+            f"{self.file}{offset}: {self.what}: found {self.found}, expected "
             f"{self.expected}"
         )
 
 
-class Findings:
+class FaultList:
     """Faults, in the order in which they were found.
 
     Attributes:
         faults: The first `MAX_FAULTS`.
         num_faults: How many there are.
+        advance: Called with the bytes that were read since the last call.
     """
 
-    def __init__(self, advance: Callable[[int], None]):
-        """Makes an empty list.
-
-        Args:
-            advance: Called with the bytes that were read since the last call.
-        """
+    def __init__(self, advance: Callable[[int], None]) -> None:
         self.advance = advance
         self.faults: list[Fault] = []
         self.num_faults = 0
