@@ -110,9 +110,7 @@ def test_copy_that_cannot_be_written_is_no_fault_of_the_snapshot(tmp_path):
     snapshot = snapshots.publish(tmp_path, 50)
 
     with pytest.raises(OSError, match="nowhere"):
-        publication.verify(
-            snapshot, snapshot.manifest(), "below", tmp_path / "nowhere"
-        )
+        publication.verify(snapshot, snapshot.manifest(), "below", tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
