@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
-from data_prep import documents
+from data_prep import counts, documents
 
 # A host that is seen first when so many others were seen more often is missed.
 _MAX_HOSTS = 50_000
@@ -44,15 +44,9 @@ class Profile:
         hosts: Documents by host, the most frequent hosts only.
     """
 
-    languages: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    lengths: collections.Counter[int] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    hosts: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
+    languages: collections.Counter[str] = counts.counter()
+    lengths: collections.Counter[int] = counts.counter()
+    hosts: collections.Counter[str] = counts.counter()
 
     def find(self, language: str, count: int = 1) -> None:
         """Counts documents that were found, by language; empty is unknown."""

@@ -13,7 +13,7 @@ import pathlib
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from data_prep import lock
@@ -41,6 +41,12 @@ class Part:
     @property
     def name(self) -> str:
         return f"{self.file:06d}-{self.index:05d}"
+
+
+def _path_of_part(
+    folder: str, ending: str
+) -> Callable[["WorkFolder", Part], pathlib.Path]:
+    return lambda self, part: self.root / folder / f"{part.name}.{ending}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +83,6 @@ class WorkFolder:
         return self.root / "plan.json"
 
     @property
-    def lock(self) -> pathlib.Path:
-        return self.root / "lock"
-
-    @property
-    def parts(self) -> pathlib.Path:
-        return self.root / "parts.json"
-
-    @property
     def vocabulary_log(self) -> pathlib.Path:
         return self.root / "vocabulary" / "trainer.log"
 
@@ -108,17 +106,21 @@ class WorkFolder:
         Raises:
             UsageError: another process holds it.
         """
-        with lock.held(self.lock, "writing to", self.root.parent, "--output_dir"):
+        with lock.held(
+            self.root / "lock", "writing to", self.root.parent, "--output_dir"
+        ):
             yield
 
     def write_parts(self, parts: Sequence[Part]) -> None:
         """Writes the list of all parts, for tasks that look at every one."""
         rows = [[part.file, part.index, part.documents] for part in parts]
-        files.write_text(self.parts, json.dumps(rows))
+        files.write_text(self.root / "parts.json", json.dumps(rows))
 
     def read_parts(self) -> tuple[Part, ...]:
         """Returns all parts of the run, in order."""
-        return tuple(Part(*row) for row in json.loads(self.parts.read_bytes()))
+        return tuple(
+            Part(*row) for row in json.loads((self.root / "parts.json").read_bytes())
+        )
 
     def forget_all_but_kept(self) -> None:
         """Removes what later stages left, so that they run again."""
@@ -140,26 +142,15 @@ class WorkFolder:
     def dropped(self, file: int) -> pathlib.Path:
         return self.root / "kept" / f"{file:06d}.dropped.jsonl"
 
-    def documents(self, part: Part) -> pathlib.Path:
-        return self.root / "kept" / f"{part.name}.jsonl"
-
-    def sample(self, part: Part) -> pathlib.Path:
-        return self.root / "vocabulary" / f"{part.name}.sample"
-
-    def sample_marker(self, part: Part) -> pathlib.Path:
-        return self.root / "vocabulary" / f"{part.name}.json"
-
-    def tokens(self, part: Part) -> pathlib.Path:
-        return self.root / "tokens" / f"{part.name}.tokens"
-
-    def index(self, part: Part) -> pathlib.Path:
-        return self.root / "tokens" / f"{part.name}.index"
-
-    def tokens_marker(self, part: Part) -> pathlib.Path:
-        return self.root / "tokens" / f"{part.name}.json"
-
     def shard_marker(self, split: str, index: int) -> pathlib.Path:
         return self.root / "shards" / f"{split}-{index:05d}.json"
+
+    documents = _path_of_part("kept", "jsonl")
+    sample = _path_of_part("vocabulary", "sample")
+    sample_marker = _path_of_part("vocabulary", "json")
+    tokens = _path_of_part("tokens", "tokens")
+    index = _path_of_part("tokens", "index")
+    tokens_marker = _path_of_part("tokens", "json")
 
 
 @contextlib.contextmanager
