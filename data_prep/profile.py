@@ -80,12 +80,12 @@ class Profile:
         """Returns the lengths, from the shortest to the longest, without gaps."""
         if not self.lengths:
             return []
-        found = []
+        ranges = []
         for length_bin in range(min(self.lengths), max(self.lengths) + 1):
             least, below = _least(length_bin), _least(length_bin + 1)
             if least < below:  # Twice the logarithm is never 1, for one.
-                found.append(LengthRange(least, below, self.lengths[length_bin]))
-        return found
+                ranges.append(LengthRange(least, below, self.lengths[length_bin]))
+        return ranges
 
     def top_hosts(self, count: int) -> dict[str, int]:
         """Returns the most frequent hosts, the first by name of equal ones."""

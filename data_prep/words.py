@@ -56,8 +56,8 @@ def hash_words(text: bytes) -> tuple[np.ndarray, np.ndarray]:
         if stop < len(text):
             edge = text.rfind(b" ", start, stop)
             stop = edge if edge > start else stop
-        found, begins = _hash_piece(text[start:stop])
-        hashes.append(found)
+        piece, begins = _hash_piece(text[start:stop])
+        hashes.append(piece)
         places.append(begins + start)
         start = stop
     return np.concatenate(hashes), np.concatenate(places)

@@ -1,7 +1,7 @@
 """The folder `.work` of an unfinished data folder, and what is written there.
 
-Every stage writes its output and then a marker with its counts. A stage whose
-marker is there is not run again, so a run that was killed goes on where it
+Every stage writes its output and then a commit file with its counts. A stage whose
+commit file is there is not run again, so a run that was killed goes on where it
 stopped. All names come from counters, never from input.
 """
 
@@ -19,9 +19,9 @@ from typing import IO, Any
 from data_prep import lock
 from lmcodistill.storage import files
 
-# A marker lists the languages and reasons of a file, or the shards of a split.
+# A commit file lists the languages and reasons of a file, or the shards of a split.
 _SPLIT_NAME = re.compile(r"train-\d+-of-\d+|validation|test|documents")
-_MAX_MARKER_BYTES = 64 << 20
+_MAX_COMMIT_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ class WorkFolder:
         return self.root / "vocabulary" / "vocabulary.model"
 
     @property
-    def vocabulary_marker(self) -> pathlib.Path:
+    def vocabulary_commit(self) -> pathlib.Path:
         return self.root / "vocabulary" / "done.json"
 
     def make(self) -> None:
@@ -136,21 +136,21 @@ class WorkFolder:
         """Removes everything."""
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def kept_marker(self, file: int) -> pathlib.Path:
+    def kept_commit(self, file: int) -> pathlib.Path:
         return self.root / "kept" / f"{file:06d}.json"
 
     def dropped(self, file: int) -> pathlib.Path:
         return self.root / "kept" / f"{file:06d}.dropped.jsonl"
 
-    def shard_marker(self, split: str, index: int) -> pathlib.Path:
+    def shard_commit(self, split: str, index: int) -> pathlib.Path:
         return self.root / "shards" / f"{split}-{index:05d}.json"
 
     documents = _path_of_part("kept", "jsonl")
     sample = _path_of_part("vocabulary", "sample")
-    sample_marker = _path_of_part("vocabulary", "json")
+    sample_commit = _path_of_part("vocabulary", "json")
     tokens = _path_of_part("tokens", "tokens")
     index = _path_of_part("tokens", "index")
-    tokens_marker = _path_of_part("tokens", "json")
+    tokens_commit = _path_of_part("tokens", "json")
 
 
 @contextlib.contextmanager
@@ -168,16 +168,16 @@ def writing(path: pathlib.Path) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-def write_marker(path: pathlib.Path, value: dict[str, Any]) -> None:
-    """Says that everything the marker speaks of is written."""
+def write_commit(path: pathlib.Path, value: dict[str, Any]) -> None:
+    """Says that everything the commit file speaks of is written."""
     files.write_text(path, files.to_json(value))
 
 
-def read_marker(path: pathlib.Path) -> dict[str, Any] | None:
+def read_commit(path: pathlib.Path) -> dict[str, Any] | None:
     """Returns what a finished stage said, or None if it did not finish."""
     if not path.exists():
         return None
-    return files.read_json(path, max_bytes=_MAX_MARKER_BYTES)
+    return files.read_json(path, max_bytes=_MAX_COMMIT_BYTES)
 
 
 def json_lines(path: pathlib.Path) -> Iterator[bytes]:

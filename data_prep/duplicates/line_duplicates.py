@@ -28,12 +28,12 @@ class LineTask(work.PartTask):
     group: int
 
     @property
-    def marker(self) -> pathlib.Path:
-        return copies.of_lines(self.root).rows_marker(self.part)
+    def commit_file(self) -> pathlib.Path:
+        return copies.of_lines(self.root).rows_commit(self.part)
 
 
 def hash_lines(task: LineTask, advance: progress.Advance) -> None:
-    """Writes a row for every line that is new in its document, and a marker."""
+    """Writes a row for every line that is new in its document, and a commit file."""
     folder = task.folder
     scope = f"{task.group}\0".encode()
     arrays: list[np.ndarray] = []
@@ -51,9 +51,9 @@ def hash_lines(task: LineTask, advance: progress.Advance) -> None:
         rows["key"], rows["number"] = list(keys), list(keys.values())
         rows["rank"], rows["part"] = copies.rank_of(document.id), task.number
         arrays.append(rows)
-    found = np.concatenate([np.zeros(0, copies.ROW), *arrays])
-    copies.write_rows(copies.of_lines(task.root), task.part, found)
-    work.write_marker(task.marker, {"lines": first})
+    all_rows = np.concatenate([np.zeros(0, copies.ROW), *arrays])
+    copies.write_rows(copies.of_lines(task.root), task.part, all_rows)
+    work.write_commit(task.commit_file, {"lines": first})
 
 
 class Cutter:

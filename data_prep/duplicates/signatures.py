@@ -37,8 +37,8 @@ class SignTask(work.PartTask):
     settings: deduplication.Deduplication
 
     @property
-    def marker(self) -> pathlib.Path:
-        return copies.of_documents(self.root).rows_marker(self.part)
+    def commit_file(self) -> pathlib.Path:
+        return copies.of_documents(self.root).rows_commit(self.part)
 
 
 def crawl_of(declared: str, path: pathlib.Path) -> str:
@@ -53,7 +53,7 @@ def crawl_of(declared: str, path: pathlib.Path) -> str:
 
 
 def sign(task: SignTask, advance: progress.Advance) -> None:
-    """Writes the rows of the part, and a marker.
+    """Writes the rows of the part, and a commit file.
 
     Documents that are too short without the lines they share with others are
     written beside, and have no row.
@@ -65,8 +65,8 @@ def sign(task: SignTask, advance: progress.Advance) -> None:
     scope = _scope_key(task.scope)
     arrays = [np.zeros(0, copies.ROW)]
     short: list[int] = []
-    found = _documents(task, short, advance)
-    while batch := list(itertools.islice(found, _BATCH)):
+    numbered = _documents(task, short, advance)
+    while batch := list(itertools.islice(numbered, _BATCH)):
         numbers = np.array([number for number, _ in batch], np.uint32)
         ranks = np.array([copies.rank_of(d.id) for _, d in batch], np.uint64)
         texts = [document.text for _, document in batch]
@@ -90,7 +90,7 @@ def sign(task: SignTask, advance: progress.Advance) -> None:
         rows["kind"] = copies.TOO_SHORT
         with work.writing(search.too_short(task.part)) as file:
             exchange.write_rows(file, rows, copies.COPY_ORDER)
-    work.write_marker(task.marker, {"too_short": len(short)})
+    work.write_commit(task.commit_file, {"too_short": len(short)})
 
 
 def _documents(

@@ -28,13 +28,13 @@ class Bucket(NamedTuple):
         low: Lowest values of the first order fields.
         high: Values that the rows stay below.
         output: The file that the collector writes, or the stem of several.
-        marker: The commit file, written once the bucket is collected.
+        commit_file: The commit file, written once the bucket is collected.
     """
 
     low: Bound
     high: Bound
     output: pathlib.Path
-    marker: pathlib.Path
+    commit_file: pathlib.Path
 
 
 class Run(NamedTuple):

@@ -140,9 +140,9 @@ def _rows_of(step: exchange.Step, keys: list[bytes], rest: list[bytes]) -> np.nd
     sorted_by = [(name, step.dtype[name].newbyteorder(">")) for name in step.order]
     for source, dtype in ((keys, np.dtype(sorted_by)), (rest, _rest(step))):
         if dtype.itemsize:
-            found = np.frombuffer(b"".join(source), dtype)
+            values = np.frombuffer(b"".join(source), dtype)
             for name in dtype.names or ():
-                rows[name] = found[name]
+                rows[name] = values[name]
     return rows
 
 

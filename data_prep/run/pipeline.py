@@ -211,15 +211,15 @@ class _Pipeline:
         self._stages.run("sample", self._vocabulary_type.sample, tasks)
         sampled = {"documents": 0, "bytes": 0}
         for task in tasks:
-            written = work.read_marker(task.marker) or {}
+            written = work.read_commit(task.commit_file) or {}
             for name in sampled:
                 sampled[name] += written[name]
-        if not folder.vocabulary_marker.exists():
+        if not folder.vocabulary_commit.exists():
             show = functools.partial(
                 self._stages.alone, "train_vocabulary", 1000, unit=""
             )
             self._vocabulary_type.train(settings, folder, self._parts, show)
-            work.write_marker(folder.vocabulary_marker, sampled)
+            work.write_commit(folder.vocabulary_commit, sampled)
         return vocabulary.Vocabulary.load(folder.vocabulary_model), sampled
 
     def _tokenize(self, splits: partition.Splits) -> Counts:

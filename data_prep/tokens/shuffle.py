@@ -44,7 +44,7 @@ def bucket(
         low=(number, low),
         high=(number, high),
         output=output / split / layout.DataLayout.shard_name(shard),
-        marker=work.WorkFolder(root).shard_marker(split, shard),
+        commit_file=work.WorkFolder(root).shard_commit(split, shard),
     )
 
 
@@ -82,12 +82,12 @@ def write_shard(target: exchange.Bucket, blocks: Iterator[exchange.Block]) -> No
         sha256=digest.hexdigest(),
         index_sha256=index_digest.hexdigest(),
     )
-    work.write_marker(target.marker, dataclasses.asdict(shard))
+    work.write_commit(target.commit_file, dataclasses.asdict(shard))
 
 
 def read_shards(buckets: Sequence[exchange.Bucket]) -> tuple[shards.Shard, ...]:
     """Returns the manifest's lines about the shards of a split, all written."""
-    written = [shards.Shard(**(work.read_marker(b.marker) or {})) for b in buckets]
+    written = [shards.Shard(**(work.read_commit(b.commit_file) or {})) for b in buckets]
     starts = itertools.accumulate((shard.tokens for shard in written), initial=0)
     return tuple(
         dataclasses.replace(shard, first_token=start)

@@ -254,7 +254,7 @@ def test_the_digest_of_the_list_is_part_of_the_settings(tmp_path):
         paragraph_ids.with_digest(SETTINGS, str(tmp_path))
 
 
-def test_counts_of_paragraphs_survive_the_marker():
+def test_counts_of_paragraphs_survive_the_commit_file():
     counts = counts_lib.Counts(paragraphs=collections.Counter(found=2, not_found=0))
 
     assert counts_lib.Counts.from_json(counts.to_json()) == counts
