@@ -21,8 +21,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from data_prep import counts as counts_lib  # noqa: E402
 from data_prep import documents  # noqa: E402
 from data_prep.reading import readers  # noqa: E402
-from data_prep.rules import paragraph_ids, paragraph_list  # noqa: E402
+from data_prep.rules import paragraph_ids  # noqa: E402
 from lmcodistill.settings import paragraphs, prep  # noqa: E402
+from tests.support import paragraph_lists  # noqa: E402
 
 Rule = Callable[[documents.Document, str], bool]
 
@@ -60,7 +61,7 @@ def write(
     """Writes a tar.bz2 with one CSV file, as the published list is."""
     text = io.StringIO(newline="")
     rows = ((path.name, numbers_of(path, rule, settings)) for path in paths)
-    paragraph_list.write(text, rows)
+    paragraph_lists.write(text, rows)
     content = text.getvalue().encode()
     member = tarfile.TarInfo("paragraphs-00000-of-00001.csv")
     member.size = len(content)
