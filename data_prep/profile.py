@@ -56,12 +56,7 @@ class Profile:
         self.languages[name] += count
 
     def keep(self, num_bytes: int, url: str) -> None:
-        """Counts a document that passed the rules.
-
-        Args:
-            num_bytes: UTF-8 bytes of its text.
-            url: Address of its page, or empty.
-        """
+        """Counts a document that passed the rules, of so many bytes of UTF-8."""
         # The same on every machine, as a logarithm might not be.
         self.lengths[(num_bytes * num_bytes).bit_length() - 1] += 1
         if host := documents.host_of(url):

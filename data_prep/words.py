@@ -5,6 +5,8 @@ space tell no two texts apart. The hashes are those of this file for ever: they
 use no random state and no library's hash.
 """
 
+import hashlib
+
 import numpy as np
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
@@ -29,6 +31,12 @@ def _powers(base: np.uint64) -> np.ndarray:
 
 
 _POWERS, _INVERSE_POWERS = _powers(_BASE), _powers(_INVERSE)
+
+
+def hash64(content: bytes) -> int:
+    """Returns a hash of 64 bits: the same on every machine, for ever."""
+    digest = hashlib.blake2b(content, digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def mixed(values: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ Threads of this one process do it, before any stage runs, so that a cluster of
 many machines asks the server no faster than one machine does.
 """
 
+import contextlib
 import pathlib
 import queue
 import threading
@@ -67,8 +68,7 @@ class _Downloads:
         limiter: rate_limiter.RateLimiter,
     ):
         self._limiter, self._refused_before = limiter, limiter.refusals
-        self._files = files
-        self._transfers = [transfer.Transfer(w, policy, self._limiter) for w in files]
+        self._transfers = [transfer.Transfer(x, policy, limiter) for x in files]
         self._todo: queue.SimpleQueue[transfer.Transfer] = queue.SimpleQueue()
         for one in self._transfers:
             self._todo.put(one)
@@ -112,20 +112,16 @@ class _Downloads:
         """Says what is worth knowing when all is there."""
         if refusals := self._limiter.refusals - self._refused_before:
             display.say(f"the server refused {refusals} request(s)")
-        for file, one in zip(self._files, self._transfers, strict=True):
+        for one in self._transfers:
             if one.warning:
-                display.say(f"warning: {file.url} {one.warning}")
+                display.say(f"warning: {one.file.url} {one.warning}")
 
     def _work(self) -> None:
         try:
-            with requests.Session() as session:
+            with requests.Session() as session, contextlib.suppress(queue.Empty):
                 while True:
                     self._limiter.check()
-                    try:
-                        one = self._todo.get_nowait()
-                    except queue.Empty:
-                        return
-                    one.run(session)
+                    self._todo.get_nowait().run(session)
         except rate_limiter.StoppedError:
             pass
         except BaseException as error:  # Whatever it is, the caller's to see.

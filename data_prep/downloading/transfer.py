@@ -80,6 +80,7 @@ class Transfer:
     """A file that is being fetched.
 
     Attributes:
+        file: Which one.
         done: Bytes of it that are here.
         length: Bytes of the whole, None until the server has said so.
         trouble: Why the last try failed, or empty.
@@ -92,7 +93,7 @@ class Transfer:
         policy: DownloadPolicy,
         limiter: rate_limiter.RateLimiter,
     ):
-        self._file, self._policy, self._limiter = file, policy, limiter
+        self.file, self._policy, self._limiter = file, policy, limiter
         name = file.path.name
         self._partial = file.path.with_name(f".{name}.partial")
         self._origin = file.path.with_name(f".{name}.partial.json")
@@ -107,7 +108,7 @@ class Transfer:
         Raises:
             DataError: the server does not have it, or does not give it.
         """
-        self._file.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file.path.parent.mkdir(parents=True, exist_ok=True)
         tries, best = 0, 0
         while True:
             self._limiter.wait_for_turn()
@@ -120,7 +121,7 @@ class Transfer:
                 self.trouble = str(fault)
                 if tries >= self._policy.max_tries:
                     raise errors.DataError(
-                        f"{self._file.url} could not be fetched: {fault}, after "
+                        f"{self.file.url} could not be fetched: {fault}, after "
                         f"{tries} tries in a row that brought nothing new. "
                         f"{self.done:,} bytes of it are kept; the same command goes "
                         "on from there. Try later, or give another --mirror."
@@ -131,8 +132,8 @@ class Transfer:
                 self._limiter.sleep(wait)
         self.trouble = ""
         files.fsync_path(self._partial)
-        self._partial.replace(self._file.path)
-        files.fsync_path(self._file.path.parent)
+        self._partial.replace(self.file.path)
+        files.fsync_path(self.file.path.parent)
         self._origin.unlink(missing_ok=True)
 
     def _back_off(self, tries: int) -> float:
@@ -169,11 +170,11 @@ class Transfer:
         timeout = self._policy.timeout_seconds
         try:
             return session.get(
-                self._file.url, headers=headers, stream=True, timeout=timeout
+                self.file.url, headers=headers, stream=True, timeout=timeout
             )
         except requests.exceptions.TooManyRedirects as error:
             raise errors.DataError(
-                f"{self._file.url} is redirected in a circle. Check --mirror."
+                f"{self.file.url} is redirected in a circle. Check --mirror."
             ) from error
         except (
             requests.exceptions.RequestException,
@@ -181,7 +182,7 @@ class Transfer:
         ) as e:
             if "CERTIFICATE_VERIFY_FAILED" in str(e):
                 raise errors.DataError(
-                    f"{self._file.url} shows a certificate that is not trusted: "
+                    f"{self.file.url} shows a certificate that is not trusted: "
                     f"{_cause(e)}. Check --mirror, or name your certificates in "
                     "REQUESTS_CA_BUNDLE."
                 ) from e
@@ -199,7 +200,7 @@ class Transfer:
             wait = _retry_after(response)
             raise _Fault(words, refused=True, wait=wait)
         raise errors.DataError(
-            f"{self._file.url}: {words}. Check the name of the crawl or the path, "
+            f"{self.file.url}: {words}. Check the name of the crawl or the path, "
             "and --mirror."
         )
 
@@ -225,14 +226,14 @@ class Transfer:
         headers = response.headers
         length = headers.get("Content-Length", "")
         self.length = int(length) if re.fullmatch(r"\d{1,15}", length) else None
-        if (self.length or 0) > self._file.max_bytes:
+        if (self.length or 0) > self.file.max_bytes:
             raise self._too_large()
         tag = headers.get("ETag", "")
         # A weak tag does not promise equal bytes.
         is_strong = re.fullmatch(r'"[\x21\x23-\x7e]{1,256}"', tag)
         validator = tag if is_strong else headers.get("Last-Modified", "")
         origin = {
-            "url": self._file.url,
+            "url": self.file.url,
             "validator": validator[:256],
             "length": self.length,
         }
@@ -245,7 +246,7 @@ class Transfer:
                 file.write(chunk)
                 file.flush()  # What a killed process has fetched is kept.
                 self.done += len(chunk)
-                if self.done > self._file.max_bytes:
+                if self.done > self.file.max_bytes:
                     raise self._too_large()
                 self._limiter.check()
 
@@ -269,7 +270,7 @@ class Transfer:
             )
         if fault == "no gzip":
             raise errors.DataError(
-                f"{self._file.url} is no gzip file, twice. Check --mirror; a proxy "
+                f"{self.file.url} is no gzip file, twice. Check --mirror; a proxy "
                 "may have sent a page of its own."
             )
         self.warning = "ends in the middle on the server as well; kept as it is"
@@ -283,7 +284,7 @@ class Transfer:
             return 0, ""
         length, validator = origin.get("length"), origin.get("validator")
         if (
-            origin.get("url") != self._file.url
+            origin.get("url") != self.file.url
             or not validator
             or not isinstance(validator, str)
             or not isinstance(length, int)
@@ -300,7 +301,7 @@ class Transfer:
     def _too_large(self) -> errors.DataError:
         self._forget()
         return errors.DataError(
-            f"{self._file.url} is larger than the {self._file.max_bytes:,} bytes "
+            f"{self.file.url} is larger than the {self.file.max_bytes:,} bytes "
             "that such a file may have. Check --mirror."
         )
 

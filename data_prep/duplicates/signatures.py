@@ -7,7 +7,6 @@ documents of different scopes share none.
 """
 
 import dataclasses
-import hashlib
 import itertools
 import pathlib
 import re
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_prep import documents, progress, work
+from data_prep import documents, progress, words, work
 from data_prep.duplicates import copies, line_duplicates, minhash
 from data_prep.engines import exchange
 from lmcodistill.settings import deduplication
@@ -62,7 +61,7 @@ def sign(task: SignTask, advance: progress.Advance) -> None:
     hasher = minhash.MinHash(
         settings.num_bands, settings.rows_per_band, settings.ngram_words
     )
-    scope = _scope_key(task.scope)
+    scope = np.uint64(words.hash64(task.scope.encode()))
     arrays = [np.zeros(0, copies.ROW)]
     short: list[int] = []
     numbered = _documents(task, short, advance)
@@ -72,7 +71,8 @@ def sign(task: SignTask, advance: progress.Advance) -> None:
         texts = [document.text for _, document in batch]
         keys = []
         if settings.exact:
-            digests = np.array([_digest(text) for text in texts], np.uint64)
+            forms = (documents.normalised(text).encode() for text in texts)
+            digests = np.fromiter(map(words.hash64, forms), np.uint64, len(texts))
             keys.append((digests, np.arange(len(batch)), copies.EXACT))
         if settings.near:
             bands, owners = hasher.band_keys(texts, settings.min_near_words)
@@ -106,19 +106,9 @@ def _documents(
         document = documents.Document.from_json(line)
         if cutter is not None:
             text = cutter.cut(document.text)
-            words = len(text.split())
-            if text != document.text and words < max(1, task.settings.min_words_left):
+            least = max(1, task.settings.min_words_left)
+            if text != document.text and len(text.split()) < least:
                 short.append(number)
                 continue
             document = dataclasses.replace(document, text=text)
         yield number, document
-
-
-def _digest(text: str) -> int:
-    content = documents.normalised(text).encode()
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-
-
-def _scope_key(scope: str) -> np.uint64:
-    digest = hashlib.blake2b(scope.encode(), digest_size=8).digest()
-    return np.uint64(int.from_bytes(digest, "little"))

@@ -83,11 +83,6 @@ def by_bucket(
     """Yields the buckets that sorted rows belong to, each with its blocks.
 
     The blocks of a bucket must be read before the next bucket is asked for.
-
-    Args:
-        step: Whose rows they are.
-        batches: What Spark sorted.
-        advance: Called with the bytes read since the last call.
     """
     blocks = itertools.chain.from_iterable(_blocks(step, batch) for batch in batches)
     for number, group in itertools.groupby(blocks, key=lambda pair: pair[0]):

@@ -45,13 +45,7 @@ def extract_text(
     max_bytes: int,
     max_seconds: float = MAX_SECONDS,
 ) -> html_pages.PageText:
-    """Does what `html_pages.extract_text` does, whatever the page holds.
-
-    Args:
-        body: See there.
-        main_content: See there.
-        max_bytes: See there.
-        max_seconds: CPU time that the page may take.
+    """Does what `html_pages.extract_text` does, in `max_seconds` of CPU time.
 
     Raises:
         DataError: the process was killed from outside, twice.

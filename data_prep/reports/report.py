@@ -132,7 +132,7 @@ def nothing_kept(extracted: Sequence[extract.Extracted]) -> str:
 
 def empty_split(split: str, counts: Mapping[str, Mapping[str, int]]) -> str:
     """Returns the message for a split that no document fell into."""
-    total = sum(split["documents"] for split in counts.values())
+    total = sum(of_split["documents"] for of_split in counts.values())
     return (
         f"Split {split} got none of the {total:,} kept documents. Give more text, "
         "lower NUM_PARTITIONS, or change VALIDATION_FRACTION or SEED; plain text can "

@@ -30,7 +30,7 @@ class SampleTask(work.PartTask):
     """
 
     survivors: survivors.Survivors
-    place: partition.ByHash | partition.ByOrder
+    place: partition.Rule
     seed: int
     rate: float
 

@@ -54,7 +54,7 @@ class TokenizeTask(work.PartTask):
     """
 
     survivors: survivors.Survivors
-    place: partition.ByHash | partition.ByOrder
+    place: partition.Rule
     splits: tuple[str, ...]
     settings: prep.PrepVocabulary
 
