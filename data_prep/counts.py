@@ -7,6 +7,11 @@ from typing import Any
 _COUNTERS = ("dropped", "records", "masked", "languages", "paragraphs")
 
 
+def counter() -> Any:
+    """Returns the field of a dataclass that begins as an empty counter."""
+    return dataclasses.field(default_factory=collections.Counter)
+
+
 @dataclasses.dataclass
 class Counts:
     """Counts of one input file.
@@ -30,23 +35,13 @@ class Counts:
     read: int = 0
     kept: int = 0
     kept_bytes: int = 0
-    dropped: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    records: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    masked: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
+    dropped: collections.Counter[str] = counter()
+    records: collections.Counter[str] = counter()
+    masked: collections.Counter[str] = counter()
     damaged: int = 0
     truncated: bool = False
-    languages: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    paragraphs: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
+    languages: collections.Counter[str] = counter()
+    paragraphs: collections.Counter[str] = counter()
     crawl: str = ""
     note: str = ""
 
@@ -78,7 +73,4 @@ class Counts:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Counts":
         """Builds counts from `to_json`'s object."""
-        value = dict(value)
-        for field in _COUNTERS:
-            value[field] = collections.Counter(value[field])
-        return cls(**value)
+        return cls(**value | {f: collections.Counter(value[f]) for f in _COUNTERS})

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
-from data_prep import documents
+from data_prep import counts, documents
 
 # A host that is seen first when so many others were seen more often is missed.
 _MAX_HOSTS = 50_000
@@ -44,15 +44,9 @@ class Profile:
         hosts: Documents by host, the most frequent hosts only.
     """
 
-    languages: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    lengths: collections.Counter[int] = dataclasses.field(
-        default_factory=collections.Counter
-    )
-    hosts: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
+    languages: collections.Counter[str] = counts.counter()
+    lengths: collections.Counter[int] = counts.counter()
+    hosts: collections.Counter[str] = counts.counter()
 
     def find(self, language: str, count: int = 1) -> None:
         """Counts documents that were found, by language; empty is unknown."""
@@ -62,12 +56,7 @@ class Profile:
         self.languages[name] += count
 
     def keep(self, num_bytes: int, url: str) -> None:
-        """Counts a document that passed the rules.
-
-        Args:
-            num_bytes: UTF-8 bytes of its text.
-            url: Address of its page, or empty.
-        """
+        """Counts a document that passed the rules, of so many bytes of UTF-8."""
         # The same on every machine, as a logarithm might not be.
         self.lengths[(num_bytes * num_bytes).bit_length() - 1] += 1
         if host := documents.host_of(url):
@@ -86,12 +75,12 @@ class Profile:
         """Returns the lengths, from the shortest to the longest, without gaps."""
         if not self.lengths:
             return []
-        found = []
+        ranges = []
         for length_bin in range(min(self.lengths), max(self.lengths) + 1):
             least, below = _least(length_bin), _least(length_bin + 1)
             if least < below:  # Twice the logarithm is never 1, for one.
-                found.append(LengthRange(least, below, self.lengths[length_bin]))
-        return found
+                ranges.append(LengthRange(least, below, self.lengths[length_bin]))
+        return ranges
 
     def top_hosts(self, count: int) -> dict[str, int]:
         """Returns the most frequent hosts, the first by name of equal ones."""

@@ -39,75 +39,50 @@ class Stage:
         self._start = self._last = time.monotonic()
         self._first_done: int | None = None
         self.done = 0
+        self._bar: progress.Progress | None = None
+        if stream.isatty():
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description:<20}"),
+                progress.BarColumn(),
+                progress.TaskProgressColumn(),
+                progress.TextColumn("{task.fields[rate]}"),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[detail]}", markup=False),
+                console=console.Console(file=stream, highlight=False),
+                transient=True,
+            )
+            self._bar.add_task(name, total=self._total, rate="", detail="")
+            self._bar.start()
 
     def expect(self, total: int) -> None:
         """Corrects the units that there are in all."""
         self._total = max(1, total)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=self._total)
 
     def update(self, done: int, detail: str = "") -> None:
-        """Says how far the stage is, if it is time to."""
+        """Shows how far the stage is: on a terminal now, elsewhere at times."""
         if self._first_done is None:
             self._first_done = done
-        self.done = done
-        now = time.monotonic()
-        if now - self._last < _PERIOD_SECONDS:
-            return
-        self._last = now
-        self._write(now - self._start, detail)
-
-    def _write(self, seconds: float, detail: str) -> None:
-        rate = (self.done - (self._first_done or 0)) / seconds
-        line = f"stage={self._name} done={self.done / self._total:.0%}"
-        if self._unit:
-            line += f" rate={amount(rate, self._unit)}/s"
-        if rate > 0:
-            left = max(0.0, self._total - self.done) / rate
-            line += f" left={duration(left)}"
-        if detail:
-            line += f" {detail}"
-        print(line, file=self._stream, flush=True)
+        self.done, now = done, time.monotonic()
+        rate = (done - self._first_done) / max(1e-3, now - self._start)
+        per_second = f"{amount(rate, self._unit)}/s" if self._unit else ""
+        if self._bar is not None:
+            task = self._bar.task_ids[0]
+            self._bar.update(task, completed=done, rate=per_second, detail=detail)
+        elif now - self._last >= _PERIOD_SECONDS:
+            self._last = now
+            line = f"stage={self._name} done={done / self._total:.0%}"
+            if per_second:
+                line += f" rate={per_second}"
+            if rate > 0:
+                line += f" left={duration(max(0.0, self._total - done) / rate)}"
+            print(f"{line} {detail}".rstrip(), file=self._stream, flush=True)
 
     def close(self) -> None:
         """Ends the stage."""
-
-
-class _LiveStage(Stage):
-    """A stage on a terminal."""
-
-    def __init__(self, name: str, total: int, unit: str, stream: TextIO):
-        super().__init__(name, total, unit, stream)
-        self._bar = progress.Progress(
-            progress.TextColumn("{task.description:<20}"),
-            progress.BarColumn(),
-            progress.TaskProgressColumn(),
-            progress.TextColumn("{task.fields[rate]}"),
-            progress.TimeRemainingColumn(),
-            progress.TextColumn("{task.fields[detail]}", markup=False),
-            console=console.Console(file=stream, highlight=False),
-            transient=True,
-        )
-        self._task = self._bar.add_task(name, total=self._total, rate="", detail="")
-        self._bar.start()
-
-    def expect(self, total: int) -> None:
-        super().expect(total)
-        self._bar.update(self._task, total=self._total)
-
-    def update(self, done: int, detail: str = "") -> None:
-        if self._first_done is None:
-            self._first_done = done
-        self.done = done
-        seconds = max(1e-3, time.monotonic() - self._start)
-        rate = (done - self._first_done) / seconds
-        self._bar.update(
-            self._task,
-            completed=done,
-            rate=f"{amount(rate, self._unit)}/s" if self._unit else "",
-            detail=detail,
-        )
-
-    def close(self) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
 
 class Display:
@@ -124,9 +99,8 @@ class Display:
     @contextlib.contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
         """Shows a stage of `total` units while the block runs."""
-        kind = _LiveStage if self._stream.isatty() else Stage
         start = time.monotonic()
-        stage = kind(name, total, unit, self._stream)
+        stage = Stage(name, total, unit, self._stream)
         try:
             yield stage
         finally:

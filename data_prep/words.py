@@ -5,6 +5,8 @@ space tell no two texts apart. The hashes are those of this file for ever: they
 use no random state and no library's hash.
 """
 
+import hashlib
+
 import numpy as np
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
@@ -29,6 +31,12 @@ def _powers(base: np.uint64) -> np.ndarray:
 
 
 _POWERS, _INVERSE_POWERS = _powers(_BASE), _powers(_INVERSE)
+
+
+def hash64(content: bytes) -> int:
+    """Returns a hash of 64 bits: the same on every machine, for ever."""
+    digest = hashlib.blake2b(content, digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def mixed(values: np.ndarray) -> np.ndarray:
@@ -56,8 +64,8 @@ def hash_words(text: bytes) -> tuple[np.ndarray, np.ndarray]:
         if stop < len(text):
             edge = text.rfind(b" ", start, stop)
             stop = edge if edge > start else stop
-        found, begins = _hash_piece(text[start:stop])
-        hashes.append(found)
+        piece, begins = _hash_piece(text[start:stop])
+        hashes.append(piece)
         places.append(begins + start)
         start = stop
     return np.concatenate(hashes), np.concatenate(places)

@@ -1,7 +1,7 @@
 """The folder `.work` of an unfinished data folder, and what is written there.
 
-Every stage writes its output and then a marker with its counts. A stage whose
-marker is there is not run again, so a run that was killed goes on where it
+Every stage writes its output and then a commit file with its counts. A stage whose
+commit file is there is not run again, so a run that was killed goes on where it
 stopped. All names come from counters, never from input.
 """
 
@@ -13,15 +13,15 @@ import pathlib
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from data_prep import lock
 from lmcodistill.storage import files
 
-# A marker lists the languages and reasons of a file, or the shards of a split.
+# A commit file lists the languages and reasons of a file, or the shards of a split.
 _SPLIT_NAME = re.compile(r"train-\d+-of-\d+|validation|test|documents")
-_MAX_MARKER_BYTES = 64 << 20
+_MAX_COMMIT_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,12 @@ class Part:
     @property
     def name(self) -> str:
         return f"{self.file:06d}-{self.index:05d}"
+
+
+def _path_of_part(
+    folder: str, ending: str
+) -> Callable[["WorkFolder", Part], pathlib.Path]:
+    return lambda self, part: self.root / folder / f"{part.name}.{ending}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +83,6 @@ class WorkFolder:
         return self.root / "plan.json"
 
     @property
-    def lock(self) -> pathlib.Path:
-        return self.root / "lock"
-
-    @property
-    def parts(self) -> pathlib.Path:
-        return self.root / "parts.json"
-
-    @property
     def vocabulary_log(self) -> pathlib.Path:
         return self.root / "vocabulary" / "trainer.log"
 
@@ -93,7 +91,7 @@ class WorkFolder:
         return self.root / "vocabulary" / "vocabulary.model"
 
     @property
-    def vocabulary_marker(self) -> pathlib.Path:
+    def vocabulary_commit(self) -> pathlib.Path:
         return self.root / "vocabulary" / "done.json"
 
     def make(self) -> None:
@@ -108,17 +106,21 @@ class WorkFolder:
         Raises:
             UsageError: another process holds it.
         """
-        with lock.held(self.lock, "writing to", self.root.parent, "--output_dir"):
+        with lock.held(
+            self.root / "lock", "writing to", self.root.parent, "--output_dir"
+        ):
             yield
 
     def write_parts(self, parts: Sequence[Part]) -> None:
         """Writes the list of all parts, for tasks that look at every one."""
         rows = [[part.file, part.index, part.documents] for part in parts]
-        files.write_text(self.parts, json.dumps(rows))
+        files.write_text(self.root / "parts.json", json.dumps(rows))
 
     def read_parts(self) -> tuple[Part, ...]:
         """Returns all parts of the run, in order."""
-        return tuple(Part(*row) for row in json.loads(self.parts.read_bytes()))
+        return tuple(
+            Part(*row) for row in json.loads((self.root / "parts.json").read_bytes())
+        )
 
     def forget_all_but_kept(self) -> None:
         """Removes what later stages left, so that they run again."""
@@ -134,32 +136,21 @@ class WorkFolder:
         """Removes everything."""
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def kept_marker(self, file: int) -> pathlib.Path:
+    def kept_commit(self, file: int) -> pathlib.Path:
         return self.root / "kept" / f"{file:06d}.json"
 
     def dropped(self, file: int) -> pathlib.Path:
         return self.root / "kept" / f"{file:06d}.dropped.jsonl"
 
-    def documents(self, part: Part) -> pathlib.Path:
-        return self.root / "kept" / f"{part.name}.jsonl"
-
-    def sample(self, part: Part) -> pathlib.Path:
-        return self.root / "vocabulary" / f"{part.name}.sample"
-
-    def sample_marker(self, part: Part) -> pathlib.Path:
-        return self.root / "vocabulary" / f"{part.name}.json"
-
-    def tokens(self, part: Part) -> pathlib.Path:
-        return self.root / "tokens" / f"{part.name}.tokens"
-
-    def index(self, part: Part) -> pathlib.Path:
-        return self.root / "tokens" / f"{part.name}.index"
-
-    def tokens_marker(self, part: Part) -> pathlib.Path:
-        return self.root / "tokens" / f"{part.name}.json"
-
-    def shard_marker(self, split: str, index: int) -> pathlib.Path:
+    def shard_commit(self, split: str, index: int) -> pathlib.Path:
         return self.root / "shards" / f"{split}-{index:05d}.json"
+
+    documents = _path_of_part("kept", "jsonl")
+    sample = _path_of_part("vocabulary", "sample")
+    sample_commit = _path_of_part("vocabulary", "json")
+    tokens = _path_of_part("tokens", "tokens")
+    index = _path_of_part("tokens", "index")
+    tokens_commit = _path_of_part("tokens", "json")
 
 
 @contextlib.contextmanager
@@ -177,16 +168,16 @@ def writing(path: pathlib.Path) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-def write_marker(path: pathlib.Path, value: dict[str, Any]) -> None:
-    """Says that everything the marker speaks of is written."""
+def write_commit(path: pathlib.Path, value: dict[str, Any]) -> None:
+    """Says that everything the commit file speaks of is written."""
     files.write_text(path, files.to_json(value))
 
 
-def read_marker(path: pathlib.Path) -> dict[str, Any] | None:
+def read_commit(path: pathlib.Path) -> dict[str, Any] | None:
     """Returns what a finished stage said, or None if it did not finish."""
     if not path.exists():
         return None
-    return files.read_json(path, max_bytes=_MAX_MARKER_BYTES)
+    return files.read_json(path, max_bytes=_MAX_COMMIT_BYTES)
 
 
 def json_lines(path: pathlib.Path) -> Iterator[bytes]:

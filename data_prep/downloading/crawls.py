@@ -65,7 +65,7 @@ def read_paths(path: pathlib.Path) -> list[str]:
     Raises:
         DataError: the list is missing, damaged, or names what is no path.
     """
-    found = []
+    paths = []
     try:
         for number, line in enumerate(_lines(path), 1):
             text = line.strip().decode("ascii", "backslashreplace")
@@ -82,14 +82,14 @@ def read_paths(path: pathlib.Path) -> list[str]:
                     f"{path}, line {number}: {text[:100]!r} does not end in .gz; "
                     "WET and WARC files do. Correct the line."
                 )
-            found.append(text)
+            paths.append(text)
     except OSError as error:
         raise errors.DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if not found:
+    if not paths:
         raise errors.DataError(
             f"{path} lists no path at all. Give one with a path a line."
         )
-    return found
+    return paths
 
 
 def choose(paths: Sequence[str], count: int, whose: str = "the list has") -> list[str]:

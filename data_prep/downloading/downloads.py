@@ -4,6 +4,7 @@ Threads of this one process do it, before any stage runs, so that a cluster of
 many machines asks the server no faster than one machine does.
 """
 
+import contextlib
 import pathlib
 import queue
 import threading
@@ -18,7 +19,7 @@ _POLL_SECONDS = 0.2
 
 
 def download(
-    wanted: Sequence[transfer.RemoteFile],
+    files: Sequence[transfer.RemoteFile],
     folder: pathlib.Path,
     policy: transfer.DownloadPolicy,
     limiter: rate_limiter.RateLimiter,
@@ -29,7 +30,7 @@ def download(
     A file that has its name is whole, and is not asked for again.
 
     Args:
-        wanted: What to fetch, into `folder`.
+        files: What to fetch, into `folder`.
         folder: Held while this runs.
         policy: How to ask.
         limiter: When; the same for all downloads of a program.
@@ -39,7 +40,7 @@ def download(
         DataError: the server does not have a file, or does not give it.
         UsageError: another process is writing to the folder.
     """
-    missing = [one for one in wanted if not one.path.exists()]
+    missing = [one for one in files if not one.path.exists()]
     if not missing:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,7 @@ def download(
         lock.held(folder / ".lock", "downloading to", folder, "--download_dir"),
         display.stage("download", len(missing), "B") as stage,
     ):
-        run = _Run(missing, policy, limiter)
+        run = _Downloads(missing, policy, limiter)
         try:
             while run.is_going():
                 run.show(stage)
@@ -57,18 +58,17 @@ def download(
     run.report(display)
 
 
-class _Run:
+class _Downloads:
     """The threads, and what they have done."""
 
     def __init__(
         self,
-        wanted: Sequence[transfer.RemoteFile],
+        files: Sequence[transfer.RemoteFile],
         policy: transfer.DownloadPolicy,
         limiter: rate_limiter.RateLimiter,
     ):
         self._limiter, self._refused_before = limiter, limiter.refusals
-        self._wanted = wanted
-        self._transfers = [transfer.Transfer(w, policy, self._limiter) for w in wanted]
+        self._transfers = [transfer.Transfer(x, policy, limiter) for x in files]
         self._todo: queue.SimpleQueue[transfer.Transfer] = queue.SimpleQueue()
         for one in self._transfers:
             self._todo.put(one)
@@ -112,20 +112,16 @@ class _Run:
         """Says what is worth knowing when all is there."""
         if refusals := self._limiter.refusals - self._refused_before:
             display.say(f"the server refused {refusals} request(s)")
-        for wanted, one in zip(self._wanted, self._transfers, strict=True):
+        for one in self._transfers:
             if one.warning:
-                display.say(f"warning: {wanted.url} {one.warning}")
+                display.say(f"warning: {one.file.url} {one.warning}")
 
     def _work(self) -> None:
         try:
-            with requests.Session() as session:
+            with requests.Session() as session, contextlib.suppress(queue.Empty):
                 while True:
                     self._limiter.check()
-                    try:
-                        one = self._todo.get_nowait()
-                    except queue.Empty:
-                        return
-                    one.run(session)
+                    self._todo.get_nowait().run(session)
         except rate_limiter.StoppedError:
             pass
         except BaseException as error:  # Whatever it is, the caller's to see.

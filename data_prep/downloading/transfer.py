@@ -80,6 +80,7 @@ class Transfer:
     """A file that is being fetched.
 
     Attributes:
+        file: Which one.
         done: Bytes of it that are here.
         length: Bytes of the whole, None until the server has said so.
         trouble: Why the last try failed, or empty.
@@ -88,14 +89,14 @@ class Transfer:
 
     def __init__(
         self,
-        wanted: RemoteFile,
+        file: RemoteFile,
         policy: DownloadPolicy,
         limiter: rate_limiter.RateLimiter,
     ):
-        self._wanted, self._policy, self._limiter = wanted, policy, limiter
-        name = wanted.path.name
-        self._partial = wanted.path.with_name(f".{name}.partial")
-        self._origin = wanted.path.with_name(f".{name}.partial.json")
+        self.file, self._policy, self._limiter = file, policy, limiter
+        name = file.path.name
+        self._partial = file.path.with_name(f".{name}.partial")
+        self._origin = file.path.with_name(f".{name}.partial.json")
         self._was_faulty = False
         self.done = 0
         self.length: int | None = None
@@ -107,7 +108,7 @@ class Transfer:
         Raises:
             DataError: the server does not have it, or does not give it.
         """
-        self._wanted.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file.path.parent.mkdir(parents=True, exist_ok=True)
         tries, best = 0, 0
         while True:
             self._limiter.wait_for_turn()
@@ -120,7 +121,7 @@ class Transfer:
                 self.trouble = str(fault)
                 if tries >= self._policy.max_tries:
                     raise errors.DataError(
-                        f"{self._wanted.url} could not be fetched: {fault}, after "
+                        f"{self.file.url} could not be fetched: {fault}, after "
                         f"{tries} tries in a row that brought nothing new. "
                         f"{self.done:,} bytes of it are kept; the same command goes "
                         "on from there. Try later, or give another --mirror."
@@ -131,8 +132,8 @@ class Transfer:
                 self._limiter.sleep(wait)
         self.trouble = ""
         files.fsync_path(self._partial)
-        self._partial.replace(self._wanted.path)
-        files.fsync_path(self._wanted.path.parent)
+        self._partial.replace(self.file.path)
+        files.fsync_path(self.file.path.parent)
         self._origin.unlink(missing_ok=True)
 
     def _back_off(self, tries: int) -> float:
@@ -169,11 +170,11 @@ class Transfer:
         timeout = self._policy.timeout_seconds
         try:
             return session.get(
-                self._wanted.url, headers=headers, stream=True, timeout=timeout
+                self.file.url, headers=headers, stream=True, timeout=timeout
             )
         except requests.exceptions.TooManyRedirects as error:
             raise errors.DataError(
-                f"{self._wanted.url} is redirected in a circle. Check --mirror."
+                f"{self.file.url} is redirected in a circle. Check --mirror."
             ) from error
         except (
             requests.exceptions.RequestException,
@@ -181,7 +182,7 @@ class Transfer:
         ) as e:
             if "CERTIFICATE_VERIFY_FAILED" in str(e):
                 raise errors.DataError(
-                    f"{self._wanted.url} shows a certificate that is not trusted: "
+                    f"{self.file.url} shows a certificate that is not trusted: "
                     f"{_cause(e)}. Check --mirror, or name your certificates in "
                     "REQUESTS_CA_BUNDLE."
                 ) from e
@@ -199,15 +200,15 @@ class Transfer:
             wait = _retry_after(response)
             raise _Fault(words, refused=True, wait=wait)
         raise errors.DataError(
-            f"{self._wanted.url}: {words}. Check the name of the crawl or the path, "
+            f"{self.file.url}: {words}. Check the name of the crawl or the path, "
             "and --mirror."
         )
 
     def _check_range(self, response: requests.Response, validator: str) -> None:
         """Refuses a part of another file, or another part of the file."""
         headers = response.headers
-        found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-        start, end, length = map(int, found.groups()) if found else (-1, -1, -1)
+        match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        start, end, length = map(int, match.groups()) if match else (-1, -1, -1)
         tag = headers.get("ETag", validator)
         is_same = tag == validator or not validator.startswith('"')
         if (
@@ -225,14 +226,14 @@ class Transfer:
         headers = response.headers
         length = headers.get("Content-Length", "")
         self.length = int(length) if re.fullmatch(r"\d{1,15}", length) else None
-        if (self.length or 0) > self._wanted.max_bytes:
+        if (self.length or 0) > self.file.max_bytes:
             raise self._too_large()
         tag = headers.get("ETag", "")
         # A weak tag does not promise equal bytes.
         is_strong = re.fullmatch(r'"[\x21\x23-\x7e]{1,256}"', tag)
         validator = tag if is_strong else headers.get("Last-Modified", "")
         origin = {
-            "url": self._wanted.url,
+            "url": self.file.url,
             "validator": validator[:256],
             "length": self.length,
         }
@@ -245,7 +246,7 @@ class Transfer:
                 file.write(chunk)
                 file.flush()  # What a killed process has fetched is kept.
                 self.done += len(chunk)
-                if self.done > self._wanted.max_bytes:
+                if self.done > self.file.max_bytes:
                     raise self._too_large()
                 self._limiter.check()
 
@@ -269,7 +270,7 @@ class Transfer:
             )
         if fault == "no gzip":
             raise errors.DataError(
-                f"{self._wanted.url} is no gzip file, twice. Check --mirror; a proxy "
+                f"{self.file.url} is no gzip file, twice. Check --mirror; a proxy "
                 "may have sent a page of its own."
             )
         self.warning = "ends in the middle on the server as well; kept as it is"
@@ -283,7 +284,7 @@ class Transfer:
             return 0, ""
         length, validator = origin.get("length"), origin.get("validator")
         if (
-            origin.get("url") != self._wanted.url
+            origin.get("url") != self.file.url
             or not validator
             or not isinstance(validator, str)
             or not isinstance(length, int)
@@ -300,7 +301,7 @@ class Transfer:
     def _too_large(self) -> errors.DataError:
         self._forget()
         return errors.DataError(
-            f"{self._wanted.url} is larger than the {self._wanted.max_bytes:,} bytes "
+            f"{self.file.url} is larger than the {self.file.max_bytes:,} bytes "
             "that such a file may have. Check --mirror."
         )
 

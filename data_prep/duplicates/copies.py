@@ -64,7 +64,7 @@ class Search:
     def too_short(self, part: work.Part) -> pathlib.Path:
         return self.root / "rows" / f"{part.name}.short"
 
-    def rows_marker(self, part: work.Part) -> pathlib.Path:
+    def rows_commit(self, part: work.Part) -> pathlib.Path:
         return self.root / "rows" / f"{part.name}.json"
 
     def key_range(self, number: int, low: int, high: int) -> exchange.Bucket:
@@ -81,7 +81,7 @@ class Search:
         """Returns, of every part that has copies, how many per reason."""
         counts: dict[int, dict[str, int]] = {}
         for bucket in part_ranges(self, num_parts):
-            of_parts = work.read_marker(bucket.marker) or {}
+            of_parts = work.read_commit(bucket.commit_file) or {}
             counts.update((int(part), reasons) for part, reasons in of_parts.items())
         return counts
 
@@ -153,7 +153,7 @@ def find(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
         with work.writing(_copies_path(bucket, num_runs)) as file:
             exchange.write_rows(file, copies, COPY_ORDER)
         num_runs, num_copies = num_runs + 1, num_copies + len(copies)
-    work.write_marker(bucket.marker, {"runs": num_runs, "copies": num_copies})
+    work.write_commit(bucket.commit_file, {"runs": num_runs, "copies": num_copies})
 
 
 def gather_step(
@@ -205,11 +205,11 @@ def gather(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
             for pair, count in zip(*np.unique(pairs, return_counts=True), strict=True):
                 part, kind = divmod(int(pair), len(REASONS))
                 counts[part][kind] += int(count)
-    marker = {
+    totals = {
         str(part): {r: n for r, n in zip(REASONS, numbers, strict=True) if n}
         for part, numbers in sorted(counts.items())
     }
-    work.write_marker(bucket.marker, marker)
+    work.write_commit(bucket.commit_file, totals)
 
 
 def _copies_path(bucket: exchange.Bucket, block: int) -> pathlib.Path:
@@ -227,7 +227,7 @@ def _copy_runs(
     runs = []
     for number in range(num_ranges):
         bucket = search.key_range(number, 0, 0)
-        count = (work.read_marker(bucket.marker) or {})["runs"]
+        count = (work.read_commit(bucket.commit_file) or {})["runs"]
         runs += [exchange.Run(_copies_path(bucket, i)) for i in range(count)]
     if with_short:
         parts = work.WorkFolder(search.work_root).read_parts()

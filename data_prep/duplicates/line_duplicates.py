@@ -6,12 +6,11 @@ left of a document is made when it is read; nothing is written twice.
 """
 
 import dataclasses
-import hashlib
 import pathlib
 
 import numpy as np
 
-from data_prep import documents, progress, work
+from data_prep import documents, progress, words, work
 from data_prep.duplicates import copies
 
 _KEY_MASK = (1 << 64) - 2
@@ -28,12 +27,12 @@ class LineTask(work.PartTask):
     group: int
 
     @property
-    def marker(self) -> pathlib.Path:
-        return copies.of_lines(self.root).rows_marker(self.part)
+    def commit_file(self) -> pathlib.Path:
+        return copies.of_lines(self.root).rows_commit(self.part)
 
 
 def hash_lines(task: LineTask, advance: progress.Advance) -> None:
-    """Writes a row for every line that is new in its document, and a marker."""
+    """Writes a row for every line that is new in its document, and a commit file."""
     folder = task.folder
     scope = f"{task.group}\0".encode()
     arrays: list[np.ndarray] = []
@@ -45,15 +44,15 @@ def hash_lines(task: LineTask, advance: progress.Advance) -> None:
         keys: dict[int, int] = {}
         for number, form in enumerate(forms, first):
             if form:
-                keys.setdefault(_key(scope, form), number)
+                keys.setdefault(words.hash64(scope + form.encode()) & _KEY_MASK, number)
         first += len(forms)
         rows = np.zeros(len(keys), copies.ROW)
         rows["key"], rows["number"] = list(keys), list(keys.values())
         rows["rank"], rows["part"] = copies.rank_of(document.id), task.number
         arrays.append(rows)
-    found = np.concatenate([np.zeros(0, copies.ROW), *arrays])
-    copies.write_rows(copies.of_lines(task.root), task.part, found)
-    work.write_marker(task.marker, {"lines": first})
+    all_rows = np.concatenate([np.zeros(0, copies.ROW), *arrays])
+    copies.write_rows(copies.of_lines(task.root), task.part, all_rows)
+    work.write_commit(task.commit_file, {"lines": first})
 
 
 class Cutter:
@@ -80,8 +79,3 @@ class Cutter:
 def _forms(text: str) -> list[str]:
     """Returns what is compared of every line, empty for a blank one."""
     return [documents.normalised(line) for line in text.split("\n")]
-
-
-def _key(scope: bytes, form: str) -> int:
-    digest = hashlib.blake2b(scope + form.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") & _KEY_MASK

@@ -84,9 +84,9 @@ class MinHash:
         for begin in range(0, len(values), _MAX_WORDS):
             piece = values[begin : begin + _MAX_WORDS]
             product = np.empty_like(piece)
-            for factor, found in zip(self._factors, minima, strict=True):
+            for factor, least in zip(self._factors, minima, strict=True):
                 np.multiply(piece, factor, out=product)
-                np.minimum(found, np.minimum.reduceat(product, starts), out=found)
+                np.minimum(least, np.minimum.reduceat(product, starts), out=least)
         return minima
 
     def _keys(self, minima: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ documents of different scopes share none.
 """
 
 import dataclasses
-import hashlib
 import itertools
 import pathlib
 import re
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_prep import documents, progress, work
+from data_prep import documents, progress, words, work
 from data_prep.duplicates import copies, line_duplicates, minhash
 from data_prep.engines import exchange
 from lmcodistill.settings import deduplication
@@ -37,8 +36,8 @@ class SignTask(work.PartTask):
     settings: deduplication.Deduplication
 
     @property
-    def marker(self) -> pathlib.Path:
-        return copies.of_documents(self.root).rows_marker(self.part)
+    def commit_file(self) -> pathlib.Path:
+        return copies.of_documents(self.root).rows_commit(self.part)
 
 
 def crawl_of(declared: str, path: pathlib.Path) -> str:
@@ -53,7 +52,7 @@ def crawl_of(declared: str, path: pathlib.Path) -> str:
 
 
 def sign(task: SignTask, advance: progress.Advance) -> None:
-    """Writes the rows of the part, and a marker.
+    """Writes the rows of the part, and a commit file.
 
     Documents that are too short without the lines they share with others are
     written beside, and have no row.
@@ -62,17 +61,18 @@ def sign(task: SignTask, advance: progress.Advance) -> None:
     hasher = minhash.MinHash(
         settings.num_bands, settings.rows_per_band, settings.ngram_words
     )
-    scope = _scope_key(task.scope)
+    scope = np.uint64(words.hash64(task.scope.encode()))
     arrays = [np.zeros(0, copies.ROW)]
     short: list[int] = []
-    found = _documents(task, short, advance)
-    while batch := list(itertools.islice(found, _BATCH)):
+    numbered = _documents(task, short, advance)
+    while batch := list(itertools.islice(numbered, _BATCH)):
         numbers = np.array([number for number, _ in batch], np.uint32)
         ranks = np.array([copies.rank_of(d.id) for _, d in batch], np.uint64)
         texts = [document.text for _, document in batch]
         keys = []
         if settings.exact:
-            digests = np.array([_digest(text) for text in texts], np.uint64)
+            forms = (documents.normalised(text).encode() for text in texts)
+            digests = np.fromiter(map(words.hash64, forms), np.uint64, len(texts))
             keys.append((digests, np.arange(len(batch)), copies.EXACT))
         if settings.near:
             bands, owners = hasher.band_keys(texts, settings.min_near_words)
@@ -90,7 +90,7 @@ def sign(task: SignTask, advance: progress.Advance) -> None:
         rows["kind"] = copies.TOO_SHORT
         with work.writing(search.too_short(task.part)) as file:
             exchange.write_rows(file, rows, copies.COPY_ORDER)
-    work.write_marker(task.marker, {"too_short": len(short)})
+    work.write_commit(task.commit_file, {"too_short": len(short)})
 
 
 def _documents(
@@ -106,19 +106,9 @@ def _documents(
         document = documents.Document.from_json(line)
         if cutter is not None:
             text = cutter.cut(document.text)
-            words = len(text.split())
-            if text != document.text and words < max(1, task.settings.min_words_left):
+            least = max(1, task.settings.min_words_left)
+            if text != document.text and len(text.split()) < least:
                 short.append(number)
                 continue
             document = dataclasses.replace(document, text=text)
         yield number, document
-
-
-def _digest(text: str) -> int:
-    content = documents.normalised(text).encode()
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-
-
-def _scope_key(scope: str) -> np.uint64:
-    digest = hashlib.blake2b(scope.encode(), digest_size=8).digest()
-    return np.uint64(int.from_bytes(digest, "little"))

@@ -27,10 +27,7 @@ class Survivors:
     ) -> Iterator[tuple[int, documents.Document]]:
         """Yields the documents of a part that stay, with their numbers in it.
 
-        Args:
-            number: Number of the part in the run.
-            part: The part.
-            advance: Called with the bytes read since the last call.
+        The part is the one with this number in the run.
         """
         folder = work.WorkFolder(self.root)
         gone: set[int] = set()

@@ -28,13 +28,13 @@ class Bucket(NamedTuple):
         low: Lowest values of the first order fields.
         high: Values that the rows stay below.
         output: The file that the collector writes, or the stem of several.
-        marker: The commit file, written once the bucket is collected.
+        commit_file: The commit file, written once the bucket is collected.
     """
 
     low: Bound
     high: Bound
     output: pathlib.Path
-    marker: pathlib.Path
+    commit_file: pathlib.Path
 
 
 class Run(NamedTuple):
@@ -106,14 +106,7 @@ def collect_from_runs(step: Step, bucket: Bucket, advance: progress.Advance) -> 
 def merge(
     step: Step, low: Bound, high: Bound, advance: progress.Advance
 ) -> Iterator[Block]:
-    """Yields the rows from `low` to below `high` of all runs, in order.
-
-    Args:
-        step: The runs, their order, and the bytes a block may hold.
-        low: See `Bucket.low`.
-        high: See `Bucket.high`.
-        advance: Called with the bytes read since the last call.
-    """
+    """Yields the rows from `low` to below `high` of all runs, in order."""
     slices = [_Slice.find(step, run, low, high) for run in step.find_runs()]
     stack = [[part for part in slices if part.stop > part.start]]
     while stack:

@@ -31,13 +31,7 @@ class Spark(engine.Engine):
     """A Spark application, from the first stage to the last."""
 
     def __init__(self, master: str, output: pathlib.Path):
-        """Makes the engine.
-
-        Args:
-            master: Such as `spark://HOST:7077`; empty leaves it to Spark's own
-                configuration.
-            output: The data folder, on a file system that all machines see.
-        """
+        """Makes the engine; see `choice.make`. Spark starts with the first stage."""
         self._master = master
         self._probe = output / ".work" / f"seen-{uuid.uuid4().hex}"
         self._scratch = tempfile.TemporaryDirectory(prefix="lmcodistill-spark-")

@@ -83,11 +83,6 @@ def by_bucket(
     """Yields the buckets that sorted rows belong to, each with its blocks.
 
     The blocks of a bucket must be read before the next bucket is asked for.
-
-    Args:
-        step: Whose rows they are.
-        batches: What Spark sorted.
-        advance: Called with the bytes read since the last call.
     """
     blocks = itertools.chain.from_iterable(_blocks(step, batch) for batch in batches)
     for number, group in itertools.groupby(blocks, key=lambda pair: pair[0]):
@@ -140,9 +135,9 @@ def _rows_of(step: exchange.Step, keys: list[bytes], rest: list[bytes]) -> np.nd
     sorted_by = [(name, step.dtype[name].newbyteorder(">")) for name in step.order]
     for source, dtype in ((keys, np.dtype(sorted_by)), (rest, _rest(step))):
         if dtype.itemsize:
-            found = np.frombuffer(b"".join(source), dtype)
+            values = np.frombuffer(b"".join(source), dtype)
             for name in dtype.names or ():
-                rows[name] = found[name]
+                rows[name] = values[name]
     return rows
 
 

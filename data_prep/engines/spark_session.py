@@ -119,8 +119,8 @@ def missing_on_executors(context: pyspark.SparkContext) -> list[str]:
         return [x for x in libraries if importlib.util.find_spec(x) is None]
 
     places = range(2 * context.defaultParallelism)
-    found = context.parallelize(places, len(places)).map(look).collect()
-    return sorted({name for names in found for name in names})
+    lacking = context.parallelize(places, len(places)).map(look).collect()
+    return sorted({name for names in lacking for name in names})
 
 
 def explained(error: Exception, context: pyspark.SparkContext) -> Exception:
@@ -128,11 +128,11 @@ def explained(error: Exception, context: pyspark.SparkContext) -> Exception:
     text = str(error)
     if failure := spark_tasks.failure_in(text):
         return of_failure(failure)
-    if found := _NO_MODULE.search(text):
-        return missing([found.group(1)], context)
-    if found := _NO_PROGRAM.search(text):
+    if match := _NO_MODULE.search(text):
+        return missing([match.group(1)], context)
+    if match := _NO_PROGRAM.search(text):
         return errors.UsageError(
-            f"The machines of the Spark cluster have no {found.group(1)}. Name their "
+            f"The machines of the Spark cluster have no {match.group(1)}. Name their "
             "Python with PYSPARK_PYTHON or spark.pyspark.python."
         )
     if "PYTHON_VERSION_MISMATCH" in text:
@@ -190,11 +190,11 @@ def _check_java() -> None:
             "as Debian's openjdk-17-jre-headless, or set JAVA_HOME."
         )
     said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
-    found = re.search(r'version "(\d+)', said)
-    if found and int(found.group(1)) < _OLDEST_JAVA:
+    version = re.search(r'version "(\d+)', said)
+    if version and int(version.group(1)) < _OLDEST_JAVA:
         raise errors.UsageError(
             f"--engine=spark needs Java 17 or newer, and {java} is version "
-            f"{found.group(1)}. Set JAVA_HOME to a newer one."
+            f"{version.group(1)}. Set JAVA_HOME to a newer one."
         )
 
 

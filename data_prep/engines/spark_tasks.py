@@ -44,8 +44,8 @@ class Failure(Exception):
 
 def failure_in(text: str) -> dict[str, Any] | None:
     """Returns what the failure in the text of an exception says, if it has one."""
-    found = _TOKEN.search(text)
-    return json.loads(base64.b64decode(found.group(1))) if found else None
+    match = _TOKEN.search(text)
+    return json.loads(base64.b64decode(match.group(1))) if match else None
 
 
 def run_tasks(
@@ -99,14 +99,14 @@ def collect_buckets(
     assert context is not None
     nothing: tuple[int, Iterator[exchange.Block]] = (-1, iter(()))
     with _portable_errors(probe):
-        found = spark_rows.by_bucket(step, batches, advance)
-        number, blocks = next(found, nothing)
+        filled = spark_rows.by_bucket(step, batches, advance)
+        number, blocks = next(filled, nothing)
         for mine in range(
             *bucket_range(context.partitionId(), num_partitions, len(buckets))
         ):
             if mine == number:
                 step.collect(buckets[mine], blocks)
-                number, blocks = next(found, nothing)
+                number, blocks = next(filled, nothing)
             else:
                 step.collect(buckets[mine], iter(()))
     yield from ()

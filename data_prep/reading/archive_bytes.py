@@ -73,10 +73,10 @@ class PlainBytes:
     def begin_record(self) -> bool:
         """Goes to the next record; False at the end of the file."""
         self._in_record = False
-        while not (found := _NOT_BLANK.search(self._buffer, self._offset)):
+        while not (match := _NOT_BLANK.search(self._buffer, self._offset)):
             if not self._more():
                 return False
-        self._offset = found.start()
+        self._offset = match.start()
         head = self._peek(is_same_member=False)
         if head != MARK:
             raise DamageError(at_end=MARK.startswith(head))
@@ -87,10 +87,10 @@ class PlainBytes:
     def header(self) -> bytes:
         """Returns the lines up to a blank one."""
         stop = self._offset + MAX_HEADER_BYTES
-        found = _BLANK_LINE.search(self._buffer, self._offset, stop)
-        if found:
-            header = self._buffer[self._offset : found.end()]
-            self._offset = found.end()
+        match = _BLANK_LINE.search(self._buffer, self._offset, stop)
+        if match:
+            header = self._buffer[self._offset : match.end()]
+            self._offset = match.end()
             return header
         head = bytearray(self._buffer[self._offset :])
         self._offset = len(self._buffer)
@@ -99,9 +99,9 @@ class PlainBytes:
             if not self._more():
                 raise DamageError(at_end=True)
             head += self._buffer
-            if found := _BLANK_LINE.search(head, line, MAX_HEADER_BYTES):
-                self._offset = len(self._buffer) - (len(head) - found.end())
-                return bytes(head[: found.end()])
+            if match := _BLANK_LINE.search(head, line, MAX_HEADER_BYTES):
+                self._offset = len(self._buffer) - (len(head) - match.end())
+                return bytes(head[: match.end()])
         raise DamageError
 
     def read(self, length: int) -> bytes:
@@ -125,13 +125,13 @@ class PlainBytes:
         """
         self._in_record = False
         blank = b""
-        while not (found := _NOT_BLANK.search(self._buffer, self._offset)):
+        while not (match := _NOT_BLANK.search(self._buffer, self._offset)):
             blank = blank or self._buffer[self._offset :]
             self._offset = len(self._buffer)
             if not self._more(is_same_member=True):
                 return
-        blank = blank or self._buffer[self._offset : found.start()]
-        self._offset = found.start()
+        blank = blank or self._buffer[self._offset : match.start()]
+        self._offset = match.start()
         if b"\n" not in blank and self._peek(is_same_member=True) != MARK:
             raise DamageError
 
@@ -300,8 +300,8 @@ def _find_members(file: IO[bytes], start: int) -> Iterator[int]:
     while len(chunk) == CHUNK_BYTES:
         file.seek(start)
         chunk = file.read(CHUNK_BYTES)
-        found = _MEMBER.search(chunk)
-        while found:
-            yield start + found.start()
-            found = _MEMBER.search(chunk, found.start() + 1)
+        match = _MEMBER.search(chunk)
+        while match:
+            yield start + match.start()
+            match = _MEMBER.search(chunk, match.start() + 1)
         start += len(chunk) - _MEMBER_BYTES + 1

@@ -75,13 +75,21 @@ def _decompressor(magic: bytes) -> Any:
 class Reader(io.RawIOBase):
     """A file, decompressed. Raises one of `DAMAGE` where that is impossible."""
 
-    def __init__(self, path: pathlib.Path):
+    def __init__(self, path: pathlib.Path, max_output: int | None = None):
+        """Opens the file.
+
+        Args:
+            path: Compressed or not.
+            max_output: Bytes that may come out of it if it is; by default in
+                proportion to its size.
+        """
         super().__init__()
         self._file: IO[bytes] = open(path, "rb")  # noqa: SIM115
         self._make = _decompressor(self._file.read(MAGIC_BYTES))
         size = self._file.seek(0, io.SEEK_END)
         self._file.seek(0)
-        self._budget = archive_bytes.output_budget(size)
+        self._max_output = max_output or archive_bytes.output_budget(size)
+        self._left = self._max_output
         self._inner: Any = None
         self._input = b""
 
@@ -99,10 +107,11 @@ class Reader(io.RawIOBase):
             block = self._file.read(len(buffer))
         else:
             block = self._decompress(min(len(buffer), _MAX_OUTPUT))
-            self._budget -= len(block)
-            if self._budget < 0:
-                ratio = archive_bytes.MAX_FILE_RATIO
-                raise archive_bytes.DamageError(f"over {ratio} times the file")
+            self._left -= len(block)
+            if self._left < 0:
+                raise archive_bytes.DamageError(
+                    f"it unpacks to more than {self._max_output:,} bytes"
+                )
         buffer[: len(block)] = block
         return len(block)
 

@@ -34,13 +34,13 @@ def find(patterns: Sequence[str]) -> list[Input]:
     """
     paths: set[pathlib.Path] = set()
     for pattern in patterns:
-        found = _files_of(pattern)
-        if not found:
+        matches = _files_of(pattern)
+        if not matches:
             raise errors.UsageError(
                 f"--input {pattern!r} matches no file. Give existing files, folders "
                 "or glob patterns; quote patterns so that the shell leaves them alone."
             )
-        paths.update(found)
+        paths.update(matches)
     names = _unique_names(sorted(paths))
     return [Input(path, name) for name, path in sorted(names.items())]
 
@@ -56,7 +56,7 @@ def pretokenized(train: str, validation: str, test: str) -> list[Input]:
             "Pre-tokenized text needs both --train_text and --validation_text "
             "(--test_text is optional); give the missing one."
         )
-    found = []
+    sources = []
     for split, name in (("train", train), ("validation", validation), ("test", test)):
         if not name:
             continue
@@ -67,8 +67,8 @@ def pretokenized(train: str, validation: str, test: str) -> list[Input]:
                 "gzip, bzip2 and xz are read as they are."
             )
         name = _name(path.name)
-        found.append(Input(path.resolve(), f"{split}:{name}", split))
-    return found
+        sources.append(Input(path.resolve(), f"{split}:{name}", split))
+    return sources
 
 
 def _files_of(pattern: str) -> list[pathlib.Path]:
@@ -76,11 +76,11 @@ def _files_of(pattern: str) -> list[pathlib.Path]:
     if path.is_file():
         return [path.resolve()]
     names = [pattern] if path.is_dir() else glob.glob(pattern, recursive=True)
-    found = []
+    paths = []
     for match in map(pathlib.Path, names):
         inside = match.rglob("*") if match.is_dir() else [match]
-        found += [p.resolve() for p in inside if p.is_file()]
-    return [p for p in found if not p.name.startswith(".")]
+        paths += [p.resolve() for p in inside if p.is_file()]
+    return [p for p in paths if not p.name.startswith(".")]
 
 
 def _unique_names(paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
@@ -89,8 +89,8 @@ def _unique_names(paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
     left, length = list(paths), 1
     while left:
         ends = collections.Counter(path.parts[-length:] for path in left)
-        found = [path for path in left if ends[path.parts[-length:]] == 1]
-        names.update({_name("/".join(path.parts[-length:])): path for path in found})
+        unique = [path for path in left if ends[path.parts[-length:]] == 1]
+        names.update({_name("/".join(path.parts[-length:])): path for path in unique})
         left = [path for path in left if ends[path.parts[-length:]] > 1]
         length += 1
     return names

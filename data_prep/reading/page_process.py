@@ -10,7 +10,6 @@ That a page takes too long is the one outcome that depends on the machine.
 """
 
 import atexit
-import contextlib
 import os
 import resource
 import signal
@@ -18,6 +17,7 @@ import struct
 import subprocess
 import sys
 import time
+from multiprocessing import connection
 
 from data_prep import lifetime
 from data_prep.reading import html_pages
@@ -26,18 +26,12 @@ from lmcodistill import errors
 # A real page of 8 MB takes less than a third of either.
 MAX_SECONDS = 3.0
 _MAX_MEMORY = 320 << 20
-_PROGRAM = "from data_prep.reading import page_process; page_process.serve()"
-_REQUEST = struct.Struct("<?QdQ")
-_REPLY = struct.Struct("<dQ")
-_READY = _REPLY.pack(0.0, 0)
+_PROGRAM = "from data_prep.reading import page_process; page_process.serve(%d)"
+_REQUEST, _SECONDS = struct.Struct("<?Qd"), struct.Struct("<d")
 # What a page can do to its reader. Any other signal came from outside.
 _CRASHES = {
-    signal.SIGSEGV,
-    signal.SIGABRT,
-    signal.SIGBUS,
-    signal.SIGILL,
-    signal.SIGFPE,
-    signal.SIGTRAP,
+    *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS),
+    *(signal.SIGILL, signal.SIGFPE, signal.SIGTRAP),
 }
 
 # By process id: a forked process must not talk to its parent's.
@@ -51,31 +45,26 @@ def extract_text(
     max_bytes: int,
     max_seconds: float = MAX_SECONDS,
 ) -> html_pages.PageText:
-    """Does what `html_pages.extract_text` does, whatever the page holds.
-
-    Args:
-        body: See there.
-        main_content: See there.
-        max_bytes: See there.
-        max_seconds: CPU time that the page may take.
+    """Does what `html_pages.extract_text` does, in `max_seconds` of CPU time.
 
     Raises:
         DataError: the process was killed from outside, twice.
     """
-    request = _REQUEST.pack(main_content, max_bytes, max_seconds, len(body)) + body
+    request = _REQUEST.pack(main_content, max_bytes, max_seconds)
     for _ in range(2):
         reader = _processes.get(os.getpid())
         if reader is None:
             reader = _processes[os.getpid()] = _PageProcess()
         try:
-            answer = reader.ask(request)
+            answer = reader.ask(request, body)
         except BaseException:
             # Its answer would be taken for that of the next page.
             del _processes[os.getpid()]
             raise
         if answer is not None:
-            lifetime.add_helper_seconds(answer[0])
-            reason, _, text = answer[1].partition(b"\n")
+            (seconds,) = _SECONDS.unpack_from(answer)
+            lifetime.add_helper_seconds(seconds)
+            reason, _, text = answer[_SECONDS.size :].partition(b"\n")
             return html_pages.PageText(text.decode(), reason.decode() or None)
         del _processes[os.getpid()]
         status = reader.wait()
@@ -95,44 +84,40 @@ class _PageProcess:
     """The process, as seen from outside."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join(filter(None, sys.path))
+        self._connection, served = connection.Pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            [sys.executable, "-c", _PROGRAM % served.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
+            pass_fds=[served.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._input, self._output = self._process.stdin, self._process.stdout
-        if self._output.read(len(_READY)) != _READY:
+        served.close()
+        if self._receive() is None:
             raise RuntimeError(
                 f"the process that reads pages ended with {self.wait()} at its start"
             )
 
-    def ask(self, request: bytes) -> tuple[float, bytes] | None:
-        """Returns CPU seconds, and reason, line end and text.
-
-        None if the request killed the process.
-        """
+    def ask(self, request: bytes, body: bytes) -> bytes | None:
+        """Returns CPU seconds, reason, line end and text; None if it was killed."""
         try:
-            self._input.write(request)
-            self._input.flush()
-        except BrokenPipeError:
+            self._connection.send_bytes(request)
+            self._connection.send_bytes(body)
+        except OSError:
             return None
-        head = self._output.read(_REPLY.size)
-        if len(head) < _REPLY.size:
-            return None
-        seconds, size = _REPLY.unpack(head)
-        answer = self._output.read(size)
-        return (seconds, answer) if len(answer) == size else None
+        return self._receive()
 
     def wait(self) -> int:
-        """Returns the exit status of the process, which has ended."""
-        self._output.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._input.close()
+        """Returns the exit status of the process, which has ended or now does."""
+        self._connection.close()
         return self._process.wait()
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self._connection.recv_bytes()
+        except (EOFError, OSError):
+            return None
 
 
 @atexit.register
@@ -142,20 +127,22 @@ def _end() -> None:
         reader.wait()
 
 
-def serve() -> None:
-    """Answers requests on standard input until it is closed."""
+def serve(descriptor: int) -> None:
+    """Answers requests that come through a connection until it is closed."""
     # Whoever stops the run also stops the process that asks; a page must not be
     # given up because its reader went first.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_DATA, (_MAX_MEMORY, _MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    requests, replies = sys.stdin.buffer, sys.stdout.buffer
-    replies.write(_READY)
-    replies.flush()
-    while head := requests.read(_REQUEST.size):
-        main_content, max_bytes, max_seconds, size = _REQUEST.unpack(head)
-        body = requests.read(size)
+    asked = connection.Connection(descriptor)
+    asked.send_bytes(b"ready")
+    while True:
+        try:
+            request, body = asked.recv_bytes(), asked.recv_bytes()
+        except (EOFError, OSError):
+            return
+        main_content, max_bytes, max_seconds = _REQUEST.unpack(request)
         start = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, max_seconds)
         try:
@@ -167,6 +154,4 @@ def serve() -> None:
             text, reason = "", "unreadable_page"
         answer = (reason or "").encode() + b"\n" + text.encode("utf-8", "replace")
         signal.setitimer(signal.ITIMER_PROF, 0)
-        replies.write(_REPLY.pack(time.process_time() - start, len(answer)))
-        replies.write(answer)
-        replies.flush()
+        asked.send_bytes(_SECONDS.pack(time.process_time() - start) + answer)

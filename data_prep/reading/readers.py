@@ -66,8 +66,11 @@ class Source:
 
     def text_lines(self) -> Iterator[str]:
         """Yields the lines of the file as text."""
-        for line in self.lines():
-            yield line.decode("utf-8", "replace").removeprefix("\ufeff")
+        return map(_text_of, self.lines())
+
+
+def _text_of(line: bytes) -> str:
+    return line.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
 def read_documents(

@@ -84,12 +84,12 @@ def _duplicates(total: Mapping[str, Any]) -> list[str]:
         for reason, words in _DUPLICATES.items()
         if reason in total["dropped"]
     }
-    found = sum(copies.values())
+    number = sum(copies.values())
     return [
         pages.heading("Duplicates"),
         pages.paragraph(
-            f"{found:,} of the {passed:,} documents that passed the rules went as "
-            f"copies of others ({found / max(1, passed):.1%})."
+            f"{number:,} of the {passed:,} documents that passed the rules went as "
+            f"copies of others ({number / max(1, passed):.1%})."
         ),
         *([pages.bars(copies, passed)] if copies else []),
     ]
@@ -124,12 +124,12 @@ def _lengths(ranges: Sequence[Mapping[str, int]]) -> str:
     return charts.column_chart(
         [
             charts.Column(
-                label=_size(found["least"]),
-                height=found["documents"],
-                tip=f"{found['documents']:,} documents of {found['least']:,} to "
-                f"{found['below'] - 1:,} bytes",
+                label=_size(bin_["least"]),
+                height=bin_["documents"],
+                tip=f"{bin_['documents']:,} documents of {bin_['least']:,} to "
+                f"{bin_['below'] - 1:,} bytes",
             )
-            for found in ranges
+            for bin_ in ranges
         ],
         title="Documents that passed the rules, by length",
         x_label="bytes of text, from",

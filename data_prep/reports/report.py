@@ -34,33 +34,33 @@ def build(
         settings: What decided, by class and field.
     """
     lines = [
-        file_line(found, copies)
-        for found, copies in zip(extracted, duplicates, strict=True)
+        file_line(result, copies)
+        for result, copies in zip(extracted, duplicates, strict=True)
     ]
     total, copies = counts_lib.Counts(), collections.Counter[str]()
     shape = profile.Profile()
-    for found, dropped in zip(extracted, duplicates, strict=True):
-        total.add(found.counts)
-        shape.add(found.profile)
+    for result, dropped in zip(extracted, duplicates, strict=True):
+        total.add(result.counts)
+        shape.add(result.profile)
         copies.update(dropped)
     return {
         "format_version": FORMAT_VERSION,
         "total": {
             **_kept_and_dropped(total, copies),
             "files": len(lines),
-            "bytes": sum(found.bytes for found in extracted),
+            "bytes": sum(result.bytes for result in extracted),
             "damaged_files": sum(line["damaged"] > 0 for line in lines),
             "truncated_files": sum(line["truncated"] for line in lines),
             "ignored_files": sum(bool(line["note"]) for line in lines),
             "languages": _by_count(total.languages),
             "masked": _by_count(total.masked),
             "languages_found": _by_count(shape.languages),
-            "lengths": [found._asdict() for found in shape.length_ranges()],
+            "lengths": [length._asdict() for length in shape.length_ranges()],
             "hosts": shape.top_hosts(_TOP_HOSTS),
             "paragraphs": dict(total.paragraphs),
         },
         "files": lines,
-        "splits": {name: _split_line(found) for name, found in counts.items()},
+        "splits": {name: _split_line(split) for name, split in counts.items()},
         "vocabulary": {
             "type": settings["PrepVocabulary"]["type"],
             "size": pieces.size,
@@ -71,21 +71,21 @@ def build(
     }
 
 
-def warnings_of(found: extract.Extracted) -> list[str]:
+def warnings_of(result: extract.Extracted) -> list[str]:
     """Returns what people should know about an input file: mostly nothing."""
-    counts, warnings = found.counts, []
+    counts, warnings = result.counts, []
     if counts.note:
-        warnings.append(f"{found.source} {counts.note}")
+        warnings.append(f"{result.source} {counts.note}")
     kept = f"the {counts.read:,} complete document(s) in it were read"
     if counts.truncated:
-        warnings.append(f"{found.source} ends in the middle of a record; {kept}")
+        warnings.append(f"{result.source} ends in the middle of a record; {kept}")
     if counts.damaged:
         warnings.append(
-            f"{found.source} is damaged in {counts.damaged} place(s); {kept}"
+            f"{result.source} is damaged in {counts.damaged} place(s); {kept}"
         )
     if missing := counts.paragraphs["not_found"]:
         warnings.append(
-            f"{found.source} does not have {missing:,} of the "
+            f"{result.source} does not have {missing:,} of the "
             f"{counts.paragraphs.total():,} paragraphs that the list names in it"
         )
     return warnings
@@ -113,8 +113,8 @@ def refuse_damage(lines: Sequence[Mapping[str, Any]]) -> None:
 def nothing_kept(extracted: Sequence[extract.Extracted]) -> str:
     """Returns the message for a run whose every document was dropped."""
     total = counts_lib.Counts()
-    for found in extracted:
-        total.add(found.counts)
+    for result in extracted:
+        total.add(result.counts)
     if not total.read:
         kinds = ", ".join(f"{n} {k}" for k, n in sorted(total.records.items()))
         return (
@@ -132,7 +132,7 @@ def nothing_kept(extracted: Sequence[extract.Extracted]) -> str:
 
 def empty_split(split: str, counts: Mapping[str, Mapping[str, int]]) -> str:
     """Returns the message for a split that no document fell into."""
-    total = sum(found["documents"] for found in counts.values())
+    total = sum(of_split["documents"] for of_split in counts.values())
     return (
         f"Split {split} got none of the {total:,} kept documents. Give more text, "
         "lower NUM_PARTITIONS, or change VALIDATION_FRACTION or SEED; plain text can "
@@ -140,17 +140,17 @@ def empty_split(split: str, counts: Mapping[str, Mapping[str, int]]) -> str:
     )
 
 
-def file_line(found: extract.Extracted, copies: Mapping[str, int]) -> dict[str, Any]:
+def file_line(result: extract.Extracted, copies: Mapping[str, int]) -> dict[str, Any]:
     """Returns the report's line of an input file, with its copies dropped."""
     return {
-        "name": found.source,
-        "bytes": found.bytes,
-        **_kept_and_dropped(found.counts, copies),
-        "records": dict(sorted(found.counts.records.items())),
-        "damaged": found.counts.damaged,
-        "truncated": found.counts.truncated,
-        "paragraphs": dict(found.counts.paragraphs),
-        "note": found.counts.note,
+        "name": result.source,
+        "bytes": result.bytes,
+        **_kept_and_dropped(result.counts, copies),
+        "records": dict(sorted(result.counts.records.items())),
+        "damaged": result.counts.damaged,
+        "truncated": result.counts.truncated,
+        "paragraphs": dict(result.counts.paragraphs),
+        "note": result.counts.note,
     }
 
 
@@ -164,11 +164,11 @@ def _kept_and_dropped(
     }
 
 
-def _split_line(found: Mapping[str, int]) -> dict[str, Any]:
-    tokens = found["tokens"] - found["documents"]
+def _split_line(split: Mapping[str, int]) -> dict[str, Any]:
+    tokens = split["tokens"] - split["documents"]
     return {
-        **found,
-        "bytes_per_token": round(found["bytes"] / tokens, 4) if tokens else None,
+        **split,
+        "bytes_per_token": round(split["bytes"] / tokens, 4) if tokens else None,
     }
 
 

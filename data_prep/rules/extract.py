@@ -51,8 +51,8 @@ class ReadTask:
     paragraphs: paragraph_settings.ParagraphList = paragraph_settings.ParagraphList()
 
     @property
-    def marker(self) -> pathlib.Path:
-        return work.WorkFolder(self.root).kept_marker(self.file)
+    def commit_file(self) -> pathlib.Path:
+        return work.WorkFolder(self.root).kept_commit(self.file)
 
     @property
     def size(self) -> int:
@@ -150,7 +150,7 @@ def extract(task: ReadTask, advance: progress.Advance) -> None:
             "leave it out of --input."
         ) from error
     # `tally` is the older name of the counts.
-    marker = {
+    result = {
         "source": task.source,
         "bytes": task.path.stat().st_size,
         "sha256": sha256,
@@ -158,21 +158,21 @@ def extract(task: ReadTask, advance: progress.Advance) -> None:
         "profile": shape.to_json(),
         "parts": [part.documents for part in parts],
     }
-    work.write_marker(task.marker, marker)
+    work.write_commit(task.commit_file, result)
 
 
 def read_result(folder: work.WorkFolder, file: int) -> Extracted | None:
     """Returns what the task of an input file left, or None if it did not end."""
-    marker = work.read_marker(folder.kept_marker(file))
-    if marker is None:
+    result = work.read_commit(folder.kept_commit(file))
+    if result is None:
         return None
     return Extracted(
-        source=marker["source"],
-        bytes=marker["bytes"],
-        sha256=marker["sha256"],
-        counts=counts_lib.Counts.from_json(marker["tally"]),
-        profile=profile.Profile.from_json(marker["profile"]),
-        parts=tuple(work.Part(file, i, n) for i, n in enumerate(marker["parts"])),
+        source=result["source"],
+        bytes=result["bytes"],
+        sha256=result["sha256"],
+        counts=counts_lib.Counts.from_json(result["tally"]),
+        profile=profile.Profile.from_json(result["profile"]),
+        parts=tuple(work.Part(file, i, n) for i, n in enumerate(result["parts"])),
     )
 
 

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from data_prep import documents
+from data_prep import counts, documents
 from data_prep.rules import (
     c4,
     fineweb,
@@ -48,9 +48,7 @@ class Page:
     document: documents.Document
     text: str
     language: str = ""
-    masked: collections.Counter[str] = dataclasses.field(
-        default_factory=collections.Counter
-    )
+    masked: collections.Counter[str] = counts.counter()
 
 
 def judge(document: documents.Document, rules: filtering.Rules) -> Decision:

@@ -55,12 +55,12 @@ def _has_letters(words: list[str], least: float) -> bool:
 
 
 def _has_stop_words(text: str, rules: filtering.GopherRules) -> bool:
-    found: set[str] = set()
+    seen: set[str] = set()
     if not rules.min_stop_words:
         return True
     for match in _pattern(rules.stop_words).finditer(text):
-        found.add(match.group().lower())
-        if len(found) >= rules.min_stop_words:
+        seen.add(match.group().lower())
+        if len(seen) >= rules.min_stop_words:
             return True
     return False
 

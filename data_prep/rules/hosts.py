@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_prep import documents
+from data_prep import documents, words
 from data_prep.reading import compressed
 from lmcodistill import errors
 from lmcodistill.settings import filtering
@@ -69,9 +69,9 @@ def _load(blocked_hosts: str) -> np.ndarray:
 def _read(path: pathlib.Path) -> Iterator[str]:
     with compressed.open_bytes(path) as file:
         for line in file:
-            words = line.decode("utf-8-sig", "replace").partition("#")[0].split()
-            if words:
-                host = words[-1].lower().removeprefix("*").strip(".")
+            names = line.decode("utf-8-sig", "replace").partition("#")[0].split()
+            if names:
+                host = names[-1].lower().removeprefix("*").strip(".")
                 if host:
                     yield host
 
@@ -84,8 +84,7 @@ def _with_parents(host: str) -> Iterator[str]:
 
 
 def _key(host: str) -> int:
-    digest = hashlib.blake2b(host.encode(errors="replace"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
+    return words.hash64(host.encode(errors="replace"))
 
 
 def _unreadable(path: str, why: str) -> str:

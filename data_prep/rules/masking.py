@@ -44,13 +44,13 @@ def mask(
 def _mask_addresses(text: str, counts: collections.Counter[str]) -> str:
     def stand_in(match: re.Match[str]) -> str:
         # A form is not enough: clock times and names with colons may have it.
-        found = match.group()
+        address = match.group()
         try:
-            version = ipaddress.ip_address(found).version
+            version = ipaddress.ip_address(address).version
         except ValueError:
-            return found
-        if not any(map(str.isdigit, found)):
-            return found
+            return address
+        if not any(map(str.isdigit, address)):
+            return address
         counts["ip_address"] += 1
         return IPV4 if version == 4 else IPV6
 

@@ -83,7 +83,7 @@ class IndexTask:
     root: pathlib.Path
 
     @property
-    def marker(self) -> pathlib.Path:
+    def commit_file(self) -> pathlib.Path:
         return self.root / "paragraphs" / "done.json"
 
     @property
@@ -92,7 +92,7 @@ class IndexTask:
 
 
 def index(task: IndexTask, advance: progress.Advance) -> None:
-    """Writes the numbers of each input file and the marker.
+    """Writes the numbers of each input file and the commit file.
 
     Raises:
         DataError: the list is damaged, or names no input file.
@@ -102,9 +102,9 @@ def index(task: IndexTask, advance: progress.Advance) -> None:
     folder.mkdir(parents=True)
     try:
         counts = _take_apart(task, folder, advance)
-        work.write_marker(folder / task.marker.name, counts)
+        work.write_commit(folder / task.commit_file.name, counts)
         with contextlib.suppress(OSError):  # The other attempt was first.
-            folder.rename(task.marker.parent)
+            folder.rename(task.commit_file.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

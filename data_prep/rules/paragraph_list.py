@@ -10,21 +10,18 @@ A list comes from outside. Nothing of a tar is written anywhere, and no name in
 it is used but to say where an error is; memory is bounded by one row.
 """
 
-import bz2
 import csv
-import gzip
 import io
-import lzma
 import pathlib
 import re
 import tarfile
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from data_prep import progress
+from data_prep.reading import compressed
 from lmcodistill import errors
 
 COLUMNS = ("file name", "encoded_paragraph_list")
@@ -35,11 +32,6 @@ _MAX_ROW_BYTES = 16 << 20
 _MAX_ID = 1 << 40
 _MAX_RATIO = 400
 _FREE_BYTES = 64 << 20
-_UNPACKERS: dict[bytes, Any] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-}
 _SEPARATORS = str.maketrans(dict.fromkeys(",;|:[](){}\t\r\n", " "))
 _BAD = re.compile(r"[^0-9 ]|[0-9]{16}")
 
@@ -70,17 +62,26 @@ def read_rows(path: pathlib.Path, advance: progress.Advance) -> Iterator[Row]:
         DataError: the file is damaged, no such list, or larger than such lists are.
     """
     try:
-        with open(path, "rb") as file:
-            stream = io.BufferedReader(_Content(file, path, advance), _CHUNK_BYTES)
-            if _is_tar(stream.peek(_BLOCK)):
-                for number, member in enumerate(_members(stream, path)):
-                    yield from _rows(member, f"{path}, file {number + 1}")
-            else:
-                yield from _rows(stream, str(path))
-    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        limit = _FREE_BYTES + _MAX_RATIO * path.stat().st_size
+        with compressed.Reader(path, limit) as content:
+            position = 0
+            for row in _rows_of_all(io.BufferedReader(content, _CHUNK_BYTES), path):
+                yield row
+                advance(content.position() - position)
+                position = content.position()
+    except (OSError, *compressed.DAMAGE) as error:
         raise errors.DataError(
             f"{path} is damaged or cut: {error}. Fetch the list again."
         ) from error
+
+
+def _rows_of_all(stream: io.BufferedReader, path: pathlib.Path) -> Iterator[Row]:
+    head = stream.peek(_BLOCK)
+    if head[257:262] != b"ustar" or len(head) < _BLOCK:
+        yield from _rows(stream, str(path))
+        return
+    for number, member in enumerate(_members(stream, path)):
+        yield from _rows(member, f"{path}, file {number + 1}")
 
 
 def decode(row: Row) -> np.ndarray:
@@ -115,59 +116,6 @@ def decode(row: Row) -> np.ndarray:
     return ids
 
 
-def encode(ids: Iterable[int]) -> str:
-    """Returns ascending numbers as distances."""
-    deltas, last = [], 0
-    for number in ids:
-        deltas.append(number - last)
-        last = number
-    return ",".join(map(str, deltas))
-
-
-def write(file: IO[str], rows: Iterable[tuple[str, Iterable[int]]]) -> None:
-    """Writes a CSV file of such a list.
-
-    Args:
-        file: Opened with `newline=""`.
-        rows: Names of files with the ascending numbers of their paragraphs.
-    """
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
-    for name, ids in rows:
-        writer.writerow([name, encode(ids)])
-
-
-class _Content(io.RawIOBase):
-    """What a file holds uncompressed; an error where no list is that large."""
-
-    def __init__(self, file: IO[bytes], path: pathlib.Path, advance: progress.Advance):
-        magic = file.read(6)
-        file.seek(0)
-        self._file, self._content, self._path = file, file, path
-        for start, unpack in _UNPACKERS.items():
-            if magic.startswith(start):
-                self._content = unpack(file)
-        self._limit = self._left = _FREE_BYTES + _MAX_RATIO * path.stat().st_size
-        self._advance, self._advanced = advance, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        content = self._content.read(len(buffer))
-        buffer[: len(content)] = content
-        self._left -= len(content)
-        if self._left < 0:
-            raise errors.DataError(
-                f"{self._path} unpacks to more than {self._limit:,} bytes, over "
-                f"{_MAX_RATIO} times its size. No list of paragraphs does; fetch it "
-                "again."
-            )
-        self._advance(self._file.tell() - self._advanced)
-        self._advanced = self._file.tell()
-        return len(content)
-
-
 class _Member(io.RawIOBase):
     """The content of one member of a tar."""
 
@@ -185,10 +133,6 @@ class _Member(io.RawIOBase):
         buffer[:size] = content
         self.left -= size
         return size
-
-
-def _is_tar(head: bytes) -> bool:
-    return head[257:262] == b"ustar" and len(head) >= _BLOCK
 
 
 def _members(stream: IO[bytes], path: pathlib.Path) -> Iterator[IO[bytes]]:

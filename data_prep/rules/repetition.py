@@ -68,9 +68,9 @@ def _frequent_ngrams(
         if not np.any(ordered[often:] == ordered[:-often]):
             continue
         ngrams = pairs if n == 2 else words.hash_ngrams(hashes, n)
-        found, counts = np.unique(ngrams, return_counts=True)
+        kinds, counts = np.unique(ngrams, return_counts=True)
         most = int(counts.max())
-        is_top = np.isin(ngrams, found[counts == most])
+        is_top = np.isin(ngrams, kinds[counts == most])
         if most > 1 and most * int(spans[is_top].max()) > limit * total:
             return f"gopher_top_{n}_gram"
     return None

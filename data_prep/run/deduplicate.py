@@ -23,12 +23,7 @@ def find(
 ) -> Mapping[int, Mapping[str, int]]:
     """Finds the copies, and returns how many each part has, per reason.
 
-    Args:
-        run: Where the stages run.
-        folder: Where they write.
-        parts: All parts, in order.
-        crawls: The crawl of every input file.
-        settings: What to compare.
+    `parts` are all parts, in order; `crawls` has the crawl of every input file.
     """
     if settings.line_group_files:
         search = copies.of_lines(folder.root)

@@ -7,6 +7,7 @@ finishes it, skipping every stage of every file that left its commit file.
 
 import collections
 import functools
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -196,45 +197,39 @@ class _Pipeline:
             for result, source in zip(self._extracted, self._plan.sources, strict=True)
             if source.split in (None, "train")
         )
+        rate = min(1.0, settings.sample_bytes / max(1, total))
+        seed = self._plan.prep.seed
         tasks = [
-            sampling.SampleTask(
-                number=i,
-                part=part,
-                root=folder.root,
-                survivors=self._survivors,
-                place=splits.place(part),
-                seed=self._plan.prep.seed,
-                rate=min(1.0, settings.sample_bytes / max(1, total)),
-            )
-            for i, part in enumerate(self._parts)
+            sampling.SampleTask(*placed, seed, rate) for placed in self._placed(splits)
         ]
         self._stages.run("sample", self._vocabulary_type.sample, tasks)
         sampled = {"documents": 0, "bytes": 0}
         for task in tasks:
-            written = work.read_marker(task.marker) or {}
+            written = work.read_commit(task.commit_file) or {}
             for name in sampled:
                 sampled[name] += written[name]
-        if not folder.vocabulary_marker.exists():
+        if not folder.vocabulary_commit.exists():
             show = functools.partial(
                 self._stages.alone, "train_vocabulary", 1000, unit=""
             )
             self._vocabulary_type.train(settings, folder, self._parts, show)
-            work.write_marker(folder.vocabulary_marker, sampled)
+            work.write_commit(folder.vocabulary_commit, sampled)
         return vocabulary.Vocabulary.load(folder.vocabulary_model), sampled
+
+    def _placed(
+        self, splits: partition.Splits
+    ) -> list[tuple[int, work.Part, pathlib.Path, survivors.Survivors, partition.Rule]]:
+        """Returns what the tasks about every part have in common."""
+        return [
+            (i, part, self._folder.root, self._survivors, splits.place(part))
+            for i, part in enumerate(self._parts)
+        ]
 
     def _tokenize(self, splits: partition.Splits) -> Counts:
         """Returns documents, tokens, words and bytes of every split."""
         tasks = [
-            tokenize_part.TokenizeTask(
-                number=i,
-                part=part,
-                root=self._folder.root,
-                survivors=self._survivors,
-                place=splits.place(part),
-                splits=splits.names,
-                settings=self._plan.vocabulary,
-            )
-            for i, part in enumerate(self._parts)
+            tokenize_part.TokenizeTask(*placed, splits.names, self._plan.vocabulary)
+            for placed in self._placed(splits)
         ]
         self._stages.run("tokenize", tokenize_part.tokenize, tasks)
         counts = tokenize_part.count(self._folder, self._parts, splits.names)
@@ -247,27 +242,15 @@ class _Pipeline:
         self, splits: partition.Splits, counts: Counts
     ) -> dict[str, shards.Split]:
         """Returns the splits, whose shards are written."""
-        buckets = {
-            split: [
-                shuffle.bucket(
-                    self._folder.root, self._output, splits.names, split, shard, places
-                )
-                for shard, places in enumerate(
-                    splits.shard_ranges(split, counts[split]["tokens"])
-                )
-            ]
-            for split in splits.names
-        }
-        step = shuffle.step(self._folder.root)
-        self._stages.exchange("shuffle", step, sum(buckets.values(), []))
+        root, counted = self._folder.root, ("documents", "tokens", "words", "bytes")
+        buckets = shuffle.buckets(root, self._output, splits, counts)
+        all_buckets = list(itertools.chain.from_iterable(buckets.values()))
+        self._stages.exchange("shuffle", shuffle.step(root), all_buckets)
         return {
             split: shards.Split(
                 name=split,
                 shards=shuffle.read_shards(buckets[split]),
-                documents=counts[split]["documents"],
-                tokens=counts[split]["tokens"],
-                words=counts[split]["words"],
-                bytes=counts[split]["bytes"],
+                **{name: counts[split][name] for name in counted},
             )
             for split in splits.names
         }

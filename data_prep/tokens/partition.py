@@ -111,6 +111,9 @@ class ByOrder:
         return low, high
 
 
+Rule = ByHash | ByOrder
+
+
 class Splits:
     """What decides where documents go, known once everything is read.
 
@@ -129,7 +132,7 @@ class Splits:
         train = train_names(settings.num_partitions)
         self.names = (*train, VALIDATION, *((TEST,) if has_test else ()))
 
-    def place(self, part: work.Part) -> ByHash | ByOrder:
+    def place(self, part: work.Part) -> Rule:
         """Returns how the documents of a part find their places."""
         settings = self._settings
         split = self._sources[part.file].split

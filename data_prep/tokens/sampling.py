@@ -30,13 +30,13 @@ class SampleTask(work.PartTask):
     """
 
     survivors: survivors.Survivors
-    place: partition.ByHash | partition.ByOrder
+    place: partition.Rule
     seed: int
     rate: float
 
     @property
-    def marker(self) -> pathlib.Path:
-        return self.folder.sample_marker(self.part)
+    def commit_file(self) -> pathlib.Path:
+        return self.folder.sample_commit(self.part)
 
 
 def sample_paragraphs(task: SampleTask, advance: progress.Advance) -> None:
@@ -51,7 +51,9 @@ def sample_paragraphs(task: SampleTask, advance: progress.Advance) -> None:
                 encoded = paragraph.encode()
                 num_bytes += len(encoded)
                 file.write(encoded + b"\n")
-    work.write_marker(task.marker, {"documents": num_documents, "bytes": num_bytes})
+    work.write_commit(
+        task.commit_file, {"documents": num_documents, "bytes": num_bytes}
+    )
 
 
 def count_words(task: SampleTask, advance: progress.Advance) -> None:
@@ -62,7 +64,7 @@ def count_words(task: SampleTask, advance: progress.Advance) -> None:
     counts.pop("", None)
     with work.writing(task.folder.sample(task.part)) as file:
         file.write(work.dump(counts).encode())
-    work.write_marker(task.marker, {"documents": 0, "bytes": 0})
+    work.write_commit(task.commit_file, {"documents": 0, "bytes": 0})
 
 
 def read_counts(

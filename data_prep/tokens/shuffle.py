@@ -10,42 +10,39 @@ import functools
 import hashlib
 import itertools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from data_prep import work
 from data_prep.engines import exchange
-from data_prep.tokens import tokenize_part
+from data_prep.tokens import partition, tokenize_part
 from lmcodistill.data import documents_index, shards
 from lmcodistill.storage import layout
 
 
-def bucket(
+def buckets(
     root: pathlib.Path,
     output: pathlib.Path,
-    splits: Sequence[str],
-    split: str,
-    shard: int,
-    places: tuple[int, int],
-) -> exchange.Bucket:
-    """Returns the bucket of one shard.
-
-    Args:
-        root: The work folder.
-        output: The data folder.
-        splits: Names of all splits.
-        split: Name of the split.
-        shard: Number of the shard in the split.
-        places: The lowest place of its documents, and one above the highest.
-    """
-    number, (low, high) = splits.index(split), places
-    return exchange.Bucket(
-        low=(number, low),
-        high=(number, high),
-        output=output / split / layout.DataLayout.shard_name(shard),
-        marker=work.WorkFolder(root).shard_marker(split, shard),
-    )
+    splits: partition.Splits,
+    counts: Mapping[str, Mapping[str, int]],
+) -> dict[str, list[exchange.Bucket]]:
+    """Returns a bucket for every shard of every split, in order of place."""
+    folder = work.WorkFolder(root)
+    return {
+        split: [
+            exchange.Bucket(
+                low=(number, low),
+                high=(number, high),
+                output=output / split / layout.DataLayout.shard_name(shard),
+                commit_file=folder.shard_commit(split, shard),
+            )
+            for shard, (low, high) in enumerate(
+                splits.shard_ranges(split, counts[split]["tokens"])
+            )
+        ]
+        for number, split in enumerate(splits.names)
+    }
 
 
 def step(root: pathlib.Path) -> exchange.Step:
@@ -82,12 +79,12 @@ def write_shard(target: exchange.Bucket, blocks: Iterator[exchange.Block]) -> No
         sha256=digest.hexdigest(),
         index_sha256=index_digest.hexdigest(),
     )
-    work.write_marker(target.marker, dataclasses.asdict(shard))
+    work.write_commit(target.commit_file, dataclasses.asdict(shard))
 
 
 def read_shards(buckets: Sequence[exchange.Bucket]) -> tuple[shards.Shard, ...]:
     """Returns the manifest's lines about the shards of a split, all written."""
-    written = [shards.Shard(**(work.read_marker(b.marker) or {})) for b in buckets]
+    written = [shards.Shard(**(work.read_commit(b.commit_file) or {})) for b in buckets]
     starts = itertools.accumulate((shard.tokens for shard in written), initial=0)
     return tuple(
         dataclasses.replace(shard, first_token=start)

@@ -14,7 +14,12 @@ MARKS = {
 }
 
 _TAKEN = str.maketrans(dict.fromkeys(MARKS["sentences"], "\ufffd"))
-_GENERIC_DIGITS = str.maketrans("123456789", "000000000")
+# How a digit is written; `split` keeps it and makes it a piece of its own.
+DIGITS: dict[str, dict[int, int]] = {
+    "keep": {},
+    "split": {},
+    "generic": str.maketrans("123456789", "000000000"),
+}
 _PARAGRAPH = re.compile(r".*\S.*")
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])([\"'\u2019\u201d)\]]*)(?=[^\S\n]+\S)")
 
@@ -42,8 +47,8 @@ def marked(text: str, marks: str) -> str:
 
 def piece_form(text: str, settings: prep.PrepVocabulary) -> str:
     """Returns the text that pieces encode and that they decode to exactly."""
-    if settings.digits == "generic":
-        text = text.translate(_GENERIC_DIGITS)
+    if digits := DIGITS[settings.digits]:
+        text = text.translate(digits)
     return marked(text, settings.marks)
 
 

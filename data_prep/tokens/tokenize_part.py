@@ -54,17 +54,17 @@ class TokenizeTask(work.PartTask):
     """
 
     survivors: survivors.Survivors
-    place: partition.ByHash | partition.ByOrder
+    place: partition.Rule
     splits: tuple[str, ...]
     settings: prep.PrepVocabulary
 
     @property
-    def marker(self) -> pathlib.Path:
-        return self.folder.tokens_marker(self.part)
+    def commit_file(self) -> pathlib.Path:
+        return self.folder.tokens_commit(self.part)
 
 
 def tokenize(task: TokenizeTask, advance: progress.Advance) -> None:
-    """Writes tokens in order of split and place, their index, and a marker."""
+    """Writes tokens in order of split and place, their index, and a commit file."""
     folder = task.folder
     pieces = vocabulary.Vocabulary.load(folder.vocabulary_model)
     dtype = shards.token_dtype(pieces.size)
@@ -112,11 +112,11 @@ def tokenize(task: TokenizeTask, advance: progress.Advance) -> None:
     with work.writing(folder.index(task.part)) as file:
         file.write(index.tobytes())
     kept_ids = documents_index.sum_of_ids(ids_kept)
-    marker = {
+    result = {
         **_counts(task, index, unknown, inexact),
         "kept": {"documents": num_kept, "ids": kept_ids},
     }
-    work.write_marker(task.marker, marker)
+    work.write_commit(task.commit_file, result)
 
 
 def count(
@@ -125,10 +125,10 @@ def count(
     """Returns what `COUNTS` names of every split, all parts together."""
     counts = {split: dict.fromkeys(COUNTS, 0) for split in splits}
     for part in parts:
-        marker = work.read_marker(folder.tokens_marker(part)) or {}
+        result = work.read_commit(folder.tokens_commit(part)) or {}
         for split, total in counts.items():
             for name in COUNTS:
-                total[name] += marker[split][name]
+                total[name] += result[split][name]
     return counts
 
 
@@ -142,7 +142,7 @@ def count_kept(
     """
     documents, ids = [0] * num_files, [0] * num_files
     for part in parts:
-        kept = (work.read_marker(folder.tokens_marker(part)) or {})["kept"]
+        kept = (work.read_commit(folder.tokens_commit(part)) or {})["kept"]
         documents[part.file] += kept["documents"]
         ids[part.file] += int(kept["ids"], 16)
     return list(zip(documents, map(documents_index.sum_of_ids, ids), strict=True))

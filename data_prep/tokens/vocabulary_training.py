@@ -195,17 +195,17 @@ def _paragraphs(samples: tuple[pathlib.Path, ...]) -> Iterator[str]:
 
 
 def _explain(failure: str, settings: prep.PrepVocabulary) -> None:
-    if found := _TOO_HIGH.search(failure):
+    if match := _TOO_HIGH.search(failure):
         raise errors.UsageError(
             f"VOCAB_SIZE = {settings.size:,} is more than the text supports: the "
-            f"largest {settings.type} vocabulary it gives has {int(found.group(1)):,} "
-            f"ids. Set --gin.VOCAB_SIZE={found.group(1)} or less, or give more text."
+            f"largest {settings.type} vocabulary it gives has {int(match.group(1)):,} "
+            f"ids. Set --gin.VOCAB_SIZE={match.group(1)} or less, or give more text."
         )
-    if found := _TOO_LOW.search(failure):
+    if match := _TOO_LOW.search(failure):
         raise errors.UsageError(
             f"VOCAB_SIZE = {settings.size:,} is too small: bytes, special pieces and "
-            f"the characters of the text need {int(found.group(1)):,} ids. Set "
-            f"--gin.VOCAB_SIZE={found.group(1)} or more."
+            f"the characters of the text need {int(match.group(1)):,} ids. Set "
+            f"--gin.VOCAB_SIZE={match.group(1)} or more."
         )
     last_line = failure.strip().splitlines()[-1]
     raise errors.DataError(

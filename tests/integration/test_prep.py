@@ -352,6 +352,7 @@ def test_penn_treebank_has_the_token_counts_of_the_literature(tmp_path):
     chosen = dataclasses.replace(
         settings(num_partitions=1, keep_documents=False, shard_tokens=1 << 24),
         vocabulary=prep.PrepVocabulary(type="word", size=0),
+        kind="pretokenized",
     )
 
     report = run_pipeline(sources, tmp_path / "data", chosen)

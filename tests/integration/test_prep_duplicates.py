@@ -138,8 +138,8 @@ def test_settings_of_the_comparison_cost_no_second_reading(copies_folder, tmp_pa
     sources = inputs.find([str(copies_folder)])
     with pytest.raises(Exception, match="VOCAB_SIZE"):
         test_prep.run_pipeline(sources, output, broken)
-    marker = pathlib.Path(output / ".work" / "kept" / "000000.json")
-    assert marker.exists()
+    commit_file = pathlib.Path(output / ".work" / "kept" / "000000.json")
+    assert commit_file.exists()
 
     report = prep(copies_folder, output, NEAR)
 
@@ -151,16 +151,16 @@ def test_search_that_was_interrupted_goes_on_to_the_same_bytes(
 ):
     chosen = dataclasses.replace(NEAR, line_group_files=1)
     prep(copies_folder, tmp_path / "undisturbed", chosen)
-    write_marker, calls = work.write_marker, []
+    write_commit, calls = work.write_commit, []
 
     def fail_at_times(path, value):
         calls.append(path)
         # Files: 2 read, then lines: 2 hashed, 1 compared, 1 gathered, and so on.
         if len(calls) in (4, 6, 9, 12, 14):
             raise KeyboardInterrupt
-        write_marker(path, value)
+        write_commit(path, value)
 
-    monkeypatch.setattr("data_prep.work.write_marker", fail_at_times)
+    monkeypatch.setattr("data_prep.work.write_commit", fail_at_times)
     interrupted = 0
     while not (tmp_path / "data" / "manifest.json").exists():
         try:

@@ -33,6 +33,18 @@ ROOMS = (
 )
 # lmcodistill itself holds the version.
 FLOORS = {"": 0} | {room: floor for floor, room in enumerate(ROOMS, 1)}
+# The same for data_prep, whose ground floor is the modules beside its packages.
+FLOORS_OF_DATA_PREP = {
+    "": 0,
+    "downloading": 1,
+    "engines": 1,
+    "reading": 1,
+    "duplicates": 2,
+    "rules": 2,
+    "reports": 3,
+    "tokens": 3,
+    "run": 4,
+}
 ROOMS_OF_DATA_PREP = {"errors", "settings", "report", "storage", "data", ""}
 
 
@@ -65,6 +77,16 @@ def room_of(dotted: str) -> str:
     return room if room in FLOORS else ""
 
 
+def circles_in(uses: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Returns what is left of a graph without its ends: empty if it has no circle."""
+    # Whoever uses nothing that remains may leave; a circle never can.
+    remaining = dict(uses)
+    while free := [n for n, used in remaining.items() if not used & remaining.keys()]:
+        for name in free:
+            del remaining[name]
+    return {n: used & remaining.keys() for n, used in remaining.items()}
+
+
 @pytest.mark.parametrize(
     "path", [p for p in PACKAGES if relative(p).startswith("lmcodistill")], ids=relative
 )
@@ -84,6 +106,48 @@ def test_data_prep_uses_only_the_lower_rooms(path):
     used = {room_of(d) for d in imports_of(path) if d.split(".")[0] == "lmcodistill"}
 
     assert used <= ROOMS_OF_DATA_PREP
+
+
+def room_of_data_prep(dotted: str) -> str:
+    """Returns the package after `data_prep`, empty for a module beside them."""
+    room = (*dotted.split("."), "")[1]
+    return room if (ROOT / "data_prep" / room).is_dir() else ""
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in PACKAGES if relative(p).startswith("data_prep")], ids=relative
+)
+def test_data_prep_imports_only_from_its_own_room_or_lower_floors(path):
+    own = room_of_data_prep(name_of(path))
+
+    for dotted in imports_of(path):
+        if dotted.split(".")[0] == "data_prep":
+            other = room_of_data_prep(dotted)
+            assert (
+                other == own or FLOORS_OF_DATA_PREP[other] < FLOORS_OF_DATA_PREP[own]
+            ), dotted
+
+
+def test_rooms_of_data_prep_do_not_import_in_circles():
+    uses: dict[str, set[str]] = {}
+    for path in PACKAGES:
+        if relative(path).startswith("data_prep"):
+            own = room_of_data_prep(name_of(path))
+            used = {d for d in imports_of(path) if d.split(".")[0] == "data_prep"}
+            uses.setdefault(own, set()).update(map(room_of_data_prep, used))
+
+    assert circles_in({own: used - {own} for own, used in uses.items()}) == {}
+
+
+def test_no_two_classes_of_data_prep_have_one_name():
+    places: dict[str, list[str]] = {}
+    for path in PACKAGES:
+        if relative(path).startswith("data_prep"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name.strip("_"), []).append(relative(path))
+
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
 def test_only_the_prep_command_uses_data_prep():
@@ -119,13 +183,7 @@ def test_modules_do_not_import_in_circles():
         for name, path in by_name.items()
     }
 
-    # Whoever uses no remaining module may leave; a circle never can.
-    remaining = dict(uses)
-    while free := [n for n, used in remaining.items() if not used & remaining.keys()]:
-        for name in free:
-            del remaining[name]
-
-    assert {n: used & remaining.keys() for n, used in remaining.items()} == {}
+    assert circles_in(uses) == {}
 
 
 def test_no_file_is_longer_than_400_lines():

@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from data_prep import counts as counts_lib
 from data_prep import documents
 from data_prep.reading import readers
-from data_prep.rules import paragraph_ids, paragraph_list
+from data_prep.rules import paragraph_ids
 from lmcodistill.settings import paragraphs, prep
+from tests.support import paragraph_lists
 
 Rule = Callable[[documents.Document, str], bool]
 
@@ -57,7 +58,7 @@ def write(
     """Writes a tar.bz2 with one CSV file, as the published list is."""
     text = io.StringIO(newline="")
     rows = ((path.name, numbers_of(path, rule, settings)) for path in paths)
-    paragraph_list.write(text, rows)
+    paragraph_lists.write(text, rows)
     content = text.getvalue().encode()
     member = tarfile.TarInfo("paragraphs-00000-of-00001.csv")
     member.size = len(content)

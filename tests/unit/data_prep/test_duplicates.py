@@ -95,7 +95,7 @@ def test_ranges_of_keys_and_of_parts_leave_nothing_out(tmp_path):
     parts = copies.part_ranges(search, 2 * copies._PARTS_PER_FILE + 1)
 
     for ranges, end in ((keys, 1 << 64), (parts, 2 * copies._PARTS_PER_FILE + 1)):
-        assert [r.marker.stem for r in ranges] == ["000000", "000001", "000002"]
+        assert [r.commit_file.stem for r in ranges] == ["000000", "000001", "000002"]
         assert [ranges[0].low, ranges[-1].high] == [(0,), (end,)]
         assert [r.high for r in ranges[:-1]] == [r.low for r in ranges[1:]]
 

@@ -140,9 +140,9 @@ def test_answer_that_nobody_waited_for_is_not_taken_for_that_of_the_next_page(
     assert extract(b"<p>two</p>").text == "two"
 
 
-def _interrupted(reader, request):
-    reader._input.write(request)
-    reader._input.flush()
+def _interrupted(reader, request, body):
+    reader._connection.send_bytes(request)
+    reader._connection.send_bytes(body)
     raise KeyboardInterrupt
 
 

@@ -14,6 +14,7 @@ from data_prep.reading import readers
 from data_prep.rules import extract, paragraph_ids
 from lmcodistill import errors
 from lmcodistill.settings import filtering, paragraphs, prep
+from tests.support import paragraph_lists
 from tests.unit.data_prep import crawl
 from tools.corpora import paragraph_list
 
@@ -90,7 +91,7 @@ def listed(tmp_path, text):
 @pytest.mark.parametrize("ids", [[0], [7], [1, 3], [0, 1, 2], [2, 4, 5, 6], range(8)])
 def test_the_listed_paragraphs_are_kept_and_no_other(tmp_path, ids):
     path = wet_of(tmp_path / "a.warc.wet.gz", BODIES)
-    encoded = paragraph_ids.paragraph_list.encode(ids)
+    encoded = paragraph_lists.encode(ids)
 
     ((texts, counts),) = keep(tmp_path, [path], listed(tmp_path, f"a.wet,{encoded}"))
 
@@ -254,7 +255,7 @@ def test_the_digest_of_the_list_is_part_of_the_settings(tmp_path):
         paragraph_ids.with_digest(SETTINGS, str(tmp_path))
 
 
-def test_counts_of_paragraphs_survive_the_marker():
+def test_counts_of_paragraphs_survive_the_commit_file():
     counts = counts_lib.Counts(paragraphs=collections.Counter(found=2, not_found=0))
 
     assert counts_lib.Counts.from_json(counts.to_json()) == counts

@@ -12,13 +12,14 @@ import pytest
 
 from data_prep.rules import paragraph_list
 from lmcodistill import errors
+from tests.support import paragraph_lists
 
 ROWS = [("a.warc.wet.gz", [0, 3, 4, 90]), ("b.warc.wet.gz", [7]), ("c", [])]
 
 
 def csv_of(rows):
     file = io.StringIO(newline="")
-    paragraph_list.write(file, rows)
+    paragraph_lists.write(file, rows)
     return file.getvalue().encode()
 
 
@@ -42,7 +43,7 @@ def read(tmp_path, content):
 
 
 def test_numbers_are_written_as_distances_and_read_back():
-    row = paragraph_list.Row("a", paragraph_list.encode([2, 3, 10]), "")
+    row = paragraph_list.Row("a", paragraph_lists.encode([2, 3, 10]), "")
 
     assert row.encoded == "2,1,7"
     assert list(paragraph_list.decode(row)) == [2, 3, 10]

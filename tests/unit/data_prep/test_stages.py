@@ -78,7 +78,7 @@ def test_durations_are_written_as_people_do(seconds, text):
     assert progress.duration(seconds) == text
 
 
-def test_counts_come_back_from_their_marker():
+def test_counts_come_back_from_their_commit_file():
     counts = counts_lib.Counts()
     counts.drop("empty")
     counts.keep(10, "eng")
@@ -108,5 +108,5 @@ def test_every_unknown_word_is_a_token_of_its_own(tmp_path):
 
     # Ids: 0 unknown, 1 end, 2 "<unk>", 3 "a"; the second document is empty.
     assert np.fromfile(folder.tokens(part), "<u2").tolist() == [3, 0, 0, 2, 0, 1, 1]
-    counts = work.read_marker(folder.tokens_marker(part))["test"]
+    counts = work.read_commit(folder.tokens_commit(part))["test"]
     assert (counts["words"], counts["unknown"], counts["documents"]) == (5, 3, 2)
