@@ -144,7 +144,7 @@ def _group(
         flag_values.max_restarts,
         flag_values.start_deadline_seconds,
         float(os.environ.get("LMCODISTILL_FROZEN_SECONDS", "30")),
-        job.distillation.targets == "peers" and job.exchange.mode == "scheduled",
+        job.policy.is_waited_for,
     )
     return supervisor.Group(job.student, start_again, limits, noted)
 

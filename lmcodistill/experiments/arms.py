@@ -150,7 +150,8 @@ def standard(base: Base) -> dict[str, Arm]:
             f"one of {count} groups of one start whose weights are averaged",
             count,
             (
-                ("Distillation.targets", "'weights'"),
+                ("Distillation.targets", "'none'"),
+                ("Exchange.average_weights", "True"),
                 ("Training.shared_start", "True"),
                 ("Exchange.mode", "'scheduled'"),
                 ("Exchange.delay_steps", "0"),
