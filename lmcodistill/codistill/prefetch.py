@@ -1,13 +1,12 @@
-"""Staging: peers' exports are found, copied and verified beside the training.
+"""Prefetching: peers' exports are looked for, copied and verified beside training.
 
 Shared storage may be slow, hang or lie; none of it may cost a step. So a thread
 looks and reads, and the training asks only whether it is done. One batch of
-requests is under way at a time. At its deadline it is done with what was found by
-then: a peer whose storage hangs costs no other peer's lesson.
+requests is under way at a time. At its deadline it is done with what was staged by
+then: a peer whose storage hangs costs no other peer's teacher update.
 """
 
 import collections
-import dataclasses
 import logging
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from lmcodistill import errors
+from lmcodistill.codistill.policies import Request
 from lmcodistill.exports import lookup
 from lmcodistill.storage import places, publication
 
@@ -24,43 +24,22 @@ _POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.1, 5.0
 _MAX_HUNG = 2
 
 log = logging.getLogger("lmcodistill")
-Lesson = TypeVar("Lesson")
+Loaded = TypeVar("Loaded")
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What to look for.
-
-    Attributes:
-        peer: Whose export.
-        folder: That peer's folder of exports.
-        step: Exactly this step, waiting for it; None: the newest there is.
-        held: Version of the export that teaches now; nothing older is taken.
-        oldest: Nothing from before this step is taken.
-        key: What it must be signed with; None where nothing is signed.
-    """
-
-    peer: int
-    folder: places.Place
-    step: int | None = None
-    held: tuple[int, int] | None = None
-    oldest: int = 0
-    key: bytes | None = dataclasses.field(default=None, repr=False)
-
-
-class _Batch(Generic[Lesson]):
+class _Batch(Generic[Loaded]):
     """Requests that were asked for together, and what came of them."""
 
     def __init__(self, requests: Sequence[Request]):
         self.requests = requests
         self.began = time.monotonic()
-        self.found: dict[int, Lesson] = {}
+        self.loaded: dict[int, Loaded] = {}
         self.peer: int | None = None  # Whose export is being read.
         self.is_finished = threading.Event()
         self.is_abandoned = False
 
 
-class Stager(Generic[Lesson]):
+class Prefetcher(Generic[Loaded]):
     """Reads exports in the background.
 
     Attributes:
@@ -69,22 +48,27 @@ class Stager(Generic[Lesson]):
 
     def __init__(
         self,
-        read: Callable[[Request, publication.Snapshot], Lesson],
+        load: Callable[[Request, publication.Snapshot], Loaded],
+        folder_of: Callable[[int], places.Place],
         *,
+        key: bytes | None = None,
         deadline_seconds: float | None,
     ):
-        """Makes a stager with nothing under way.
+        """Makes a prefetcher with nothing under way.
 
         Args:
-            read: Reads and verifies one export; raises SnapshotError where it is
+            load: Reads and verifies one export; raises SnapshotError where it is
                 not to be used.
+            folder_of: Returns a peer's folder of exports.
+            key: What exports must be signed with; None where nothing is signed.
             deadline_seconds: How long a batch may take; None where whoever waits
                 for it has the patience.
         """
         self.refusals: collections.Counter[str] = collections.Counter()
-        self._read, self._deadline = read, deadline_seconds
-        self._batch: _Batch[Lesson] | None = None
-        self._abandoned: list[_Batch[Lesson]] = []
+        self._load, self._folder_of, self._key = load, folder_of, key
+        self._deadline = deadline_seconds
+        self._batch: _Batch[Loaded] | None = None
+        self._abandoned: list[_Batch[Loaded]] = []
         self._served: collections.Counter[int] = collections.Counter()
 
     @property
@@ -126,16 +110,16 @@ class Stager(Generic[Lesson]):
         ).start()
         return True
 
-    def take(self) -> dict[int, Lesson]:
-        """Returns what a batch found, by peer, and makes room for the next."""
+    def take(self) -> dict[int, Loaded]:
+        """Returns what a batch loaded, by peer, and makes room for the next."""
         if self._batch is None or not self.is_done:
             raise RuntimeError("Nothing is staged; ask is_done first.")
-        found = dict(self._batch.found)
+        loaded = dict(self._batch.loaded)
         if self._batch.is_finished.is_set():
             self._batch = None
         else:
             self.drop()
-        return found
+        return loaded
 
     def drop(self) -> None:
         """Forgets what is under way."""
@@ -151,30 +135,30 @@ class Stager(Generic[Lesson]):
                 time.monotonic() - batch.began,
             )
 
-    def _work(self, batch: _Batch[Lesson], requests: Sequence[Request]) -> None:
+    def _work(self, batch: _Batch[Loaded], requests: Sequence[Request]) -> None:
         try:
             for request in requests:
                 batch.peer = request.peer
-                lesson = self._stage(request, batch)
+                loaded = self._stage(request, batch)
                 if batch.is_abandoned:
                     return
                 self._served[request.peer] += 1
-                if lesson is not None:
-                    batch.found[request.peer] = lesson
+                if loaded is not None:
+                    batch.loaded[request.peer] = loaded
         finally:
             batch.is_finished.set()
 
-    def _stage(self, request: Request, batch: _Batch[Lesson]) -> Lesson | None:
+    def _stage(self, request: Request, batch: _Batch[Loaded]) -> Loaded | None:
         """Returns the first export that can be used; waits for one of a fixed step."""
         said: set[str] = set()
         while True:
-            found: list[publication.Snapshot] = []
+            candidates: list[publication.Snapshot] = []
             try:
-                found = _candidates(request)
-                for snapshot in found:
-                    lesson = self._try(request, snapshot, said, batch)
-                    if lesson is not None or batch.is_abandoned:
-                        return lesson
+                candidates = self._candidates(request)
+                for snapshot in candidates:
+                    loaded = self._try(request, snapshot, said, batch)
+                    if loaded is not None or batch.is_abandoned:
+                        return loaded
             except OSError as error:
                 _say_once(said, f"event=storage_failed peer={request.peer}", error)
             except Exception as error:  # A thread's end is silent; a bug must not be.
@@ -185,30 +169,30 @@ class Stager(Generic[Lesson]):
                 return None
             # What was refused is seldom better a moment later.
             waited = time.monotonic() - batch.began
-            pause = _LONGEST_POLL_SECONDS if found else waited / 20
+            pause = _LONGEST_POLL_SECONDS if candidates else waited / 20
             time.sleep(min(max(pause, _POLL_SECONDS), _LONGEST_POLL_SECONDS))
+
+    def _candidates(self, request: Request) -> list[publication.Snapshot]:
+        folder = self._folder_of(request.peer)
+        if request.step is not None:
+            return lookup.of_step(folder, request.step, self._key)
+        newer = lookup.newer_than(folder, request.held, self._key)
+        return [snapshot for snapshot in newer if snapshot.step >= request.oldest]
 
     def _try(
         self,
         request: Request,
         snapshot: publication.Snapshot,
         said: set[str],
-        batch: _Batch[Lesson],
-    ) -> Lesson | None:
+        batch: _Batch[Loaded],
+    ) -> Loaded | None:
         try:
-            return self._read(request, snapshot)
+            return self._load(request, snapshot)
         except errors.SnapshotError as error:
             about = f"event=export_refused peer={request.peer} kind={error.reason}"
             if not batch.is_abandoned and _say_once(said, about, error):
                 self.refusals[error.reason] += 1
             return None
-
-
-def _candidates(request: Request) -> list[publication.Snapshot]:
-    if request.step is not None:
-        return lookup.of_step(request.folder, request.step, request.key)
-    newer = lookup.newer_than(request.folder, request.held, request.key)
-    return [snapshot for snapshot in newer if snapshot.step >= request.oldest]
 
 
 def _say_once(said: set[str], about: str, error: object) -> bool:

@@ -1,24 +1,16 @@
-"""Who teaches whom, when, and from which export: arithmetic on the step.
+"""Who teaches whom: arithmetic on the step. No files and no clocks."""
 
-No files and no clocks; `codistill/lookup.py` looks at what there really is.
-"""
+from collections.abc import Callable, Sequence
 
 from lmcodistill.settings import codistillation as settings
 
-
-def is_due(step: int, period: int) -> bool:
-    """Returns whether something of that period happens at `step` (never at 0)."""
-    return period > 0 and step > 0 and step % period == 0
-
-
-def is_reload_due(step: int, burn_in_steps: int, exchange: settings.Exchange) -> bool:
-    """Returns whether a student looks for exports before the update at `step`.
-
-    The first look is at the end of burn-in, whatever the period.
-    """
-    if step < burn_in_steps:
-        return False
-    return step == burn_in_steps or is_due(step, exchange.reload_every_steps)
+# From a topology's name to a student's teachers: given the other students, ascending
+# from its right-hand neighbour, and how many reload periods have passed.
+TOPOLOGIES: dict[str, Callable[[Sequence[int], int], Sequence[int]]] = {
+    "all": lambda others, turn: others,
+    "ring": lambda others, turn: others[:1],
+    "rotate": lambda others, turn: others[turn % len(others) :][:1],
+}
 
 
 def peers_at(
@@ -28,41 +20,20 @@ def peers_at(
 
     Args:
         step: A reload step.
-        student: The pupil.
+        student: The student that is taught.
         num_students: Students in the run, N.
         exchange: Its `topology`.
 
     Returns:
-        Indices of students, ascending from the pupil's right-hand neighbour.
+        Indices of students, ascending from the student's right-hand neighbour.
     """
     others = [(student + k) % num_students for k in range(1, num_students)]
-    if exchange.topology == "ring":
-        return others[:1]
-    if exchange.topology == "rotate" and others:
-        return [others[(step // exchange.reload_every_steps) % len(others)]]
-    return others
+    if not others:
+        return []
+    turn = step // exchange.reload_every_steps
+    return list(TOPOLOGIES[exchange.topology](others, turn))
 
 
-def exports_to_keep(exchange: settings.Exchange, checkpoint_every_steps: int) -> int:
-    """Returns how many of its newest exports a student must not delete.
-
-    A `scheduled` peer is never further behind than the step whose export it made
-    us wait for, and a restart throws it back by one more checkpoint period.
-    """
-    if exchange.mode == "freshest":
-        return exchange.keep_exports
-    behind = 2 * (exchange.delay_steps + exchange.reload_every_steps)
-    behind += 2 * checkpoint_every_steps
-    return max(exchange.keep_exports, behind // exchange.publish_every_steps + 2)
-
-
-def scheduled_export(step: int, exchange: settings.Exchange) -> int | None:
-    """Returns which export a `scheduled` reload at `step` uses.
-
-    Returns:
-        The newest step published at or before `step - delay_steps`; None where
-        nothing had been published then.
-    """
-    newest = step - exchange.delay_steps
-    published = newest - newest % exchange.publish_every_steps
-    return published if published > 0 else None
+def num_teachers(exchange: settings.Exchange, num_students: int) -> int:
+    """Returns K: how many peers teach each student at a time."""
+    return len(peers_at(0, 0, num_students, exchange))

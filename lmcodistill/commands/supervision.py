@@ -176,7 +176,7 @@ def _group(
         flag_values.max_restarts,
         flag_values.start_deadline_seconds,
         flag_values.frozen_seconds,
-        job.distillation.targets == "peers" and job.exchange.mode == "scheduled",
+        job.policy.is_waited_for,
     )
     return supervisor.SupervisedGroup(job.student, launch, limits, events)
 

@@ -181,10 +181,9 @@ def _be_worker(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
 
 def _hang_seconds(flag_values: flags.FlagValues, job: job_lib.Job) -> float:
     """Returns how long a step may take, waits for storage and peers included."""
-    if not flag_values.hang_seconds or job.exchange.mode != "scheduled":
-        return flag_values.hang_seconds
-    # One wait for its own export to be written, one for the peers'.
-    return flag_values.hang_seconds + 2 * job.exchange.deadline_seconds
+    if not flag_values.hang_seconds:
+        return 0.0
+    return flag_values.hang_seconds + job.policy.longest_wait_seconds
 
 
 def _dry_run(

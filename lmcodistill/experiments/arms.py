@@ -138,7 +138,8 @@ def standard(base: Base) -> dict[str, Arm]:
             f"one of {n} groups of one start whose weights are averaged",
             n,
             (
-                *_targets("weights"),
+                ("Distillation.targets", "'none'"),
+                ("Exchange.average_weights", "True"),
                 ("Training.shared_start", "True"),
                 *_scheduled(0, base.period),
             ),

@@ -14,12 +14,15 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill import errors
+from lmcodistill.data import windows as windows_lib
 from lmcodistill.exports import reader
 from lmcodistill.model import output_head
 
 # Nats per token above a uniform guess. A student is never so bad: untrained ones
 # are at 0.00 to 0.09, noise of width 1 at 12 and more (2026-11-22).
 SLACK = 1.0
+# Wide and short, because time is what a recurrent model's steps cost.
+_STREAMS, _TOKENS = 16, 8
 
 
 class Loss(NamedTuple):
@@ -102,3 +105,24 @@ class Probe:
                 "Exchange.max_teacher_cross_entropy if it is right after all.",
                 reason="probe",
             )
+
+
+def of_text(
+    windows: windows_lib.TrainingWindows,
+    num_streams: int,
+    max_cross_entropy: float | None,
+) -> Probe:
+    """Returns the probe of a student's text: the first tokens of some streams.
+
+    Args:
+        windows: The text.
+        num_streams: Streams that it is read in.
+        max_cross_entropy: See `Probe`.
+    """
+    window = windows.at(0, 0, min(_STREAMS, num_streams))
+    return Probe(
+        window.inputs[:, :_TOKENS],
+        window.targets[:, :_TOKENS],
+        window.is_start[:, :_TOKENS],
+        max_cross_entropy,
+    )

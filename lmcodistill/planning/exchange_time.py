@@ -8,7 +8,7 @@ Only copying weights out and swapping them in stops the training.
 import math
 from typing import NamedTuple
 
-from lmcodistill.codistill import topologies as timetable
+from lmcodistill.codistill import policies
 from lmcodistill.model import cost
 from lmcodistill.planning import step_time
 from lmcodistill.settings import codistillation, planning
@@ -60,11 +60,6 @@ class Periods(NamedTuple):
     storage_bytes_per_second: float
 
 
-def num_teachers(exchange: codistillation.Exchange, students: int) -> int:
-    """Returns K: how many peers teach each student at a time."""
-    return len(timetable.peers_at(0, 0, students, exchange))
-
-
 def traffic(
     work: step_time.Work,
     export_dtype: str,
@@ -112,7 +107,7 @@ def seconds_per_step(
             for what its delay does not hide.
     """
     publish, reload = moved.stall_seconds
-    if exchange.mode == "scheduled" and moved.teachers:
+    if policies.MODES[exchange.mode].is_waited_for and moved.teachers:
         hidden = exchange.delay_steps * step_seconds
         reload += max(0.0, moved.write_seconds + moved.read_seconds - hidden)
     return publish / exchange.publish_every_steps + reload / exchange.reload_every_steps

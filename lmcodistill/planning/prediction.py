@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 from lmcodistill import errors
+from lmcodistill.codistill import topologies
 from lmcodistill.planning import exchange_time, step_time
 from lmcodistill.settings import codistillation, planning, schedules, training
 from lmcodistill.settings import model as model_settings
@@ -237,7 +238,7 @@ def _steps(
 ) -> tuple[exchange_time.Traffic, step_time.Parts, step_time.Parts]:
     """Returns a codistilling student's traffic, and its step in burn-in and after."""
     machine, network = site.machines[streams], site.network
-    teachers = exchange_time.num_teachers(exchange, run.students)
+    teachers = topologies.num_teachers(exchange, run.students)
     moved, steps = [], []
     for k in (0, teachers):
         what = work(run, streams, k)

@@ -4,7 +4,10 @@ import dataclasses
 
 from lmcodistill.settings import checks
 
-TARGETS = ("none", "peers", "offline", "uniform", "unigram", "weights")
+# Models give the first two, with logits; the next two are fixed distributions.
+TEACHER_TARGETS = ("peers", "offline")
+FIXED_TARGETS = ("uniform", "unigram")
+TARGETS = ("none", *TEACHER_TARGETS, *FIXED_TARGETS)
 LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
 TEACHER_DTYPES = ("auto", "float32", "bfloat16")
 MODES = ("freshest", "scheduled")
@@ -22,9 +25,7 @@ class Distillation:
         targets: `peers`: the mean of the peers' predictions; `offline`: the
             mean of fixed exports (two-phase distillation); `uniform` and
             `unigram`: label smoothing with that distribution; `none`: labels
-            alone; `weights`: no lesson, but at every reload the weights become the
-            mean of all students' (local SGD), for comparison: it needs a shared
-            start and a scheduled exchange without delay.
+            alone.
         loss: psi. `cross_entropy` is the paper's; `kl` has the same gradient
             and subtracts the targets' entropy; `reverse_kl` is KL(student ||
             target); `logit_mse` needs teachers.
@@ -42,7 +43,13 @@ class Distillation:
     offline_exports: tuple[str, ...] = ()
     teacher_compute_dtype: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        checks.require(
+            self.targets != "weights",
+            "Distillation.targets",
+            self.targets,
+            "TARGETS = 'none' and AVERAGE_WEIGHTS = True, where nobody teaches",
+        )
         checks.require_choice("Distillation.targets", self.targets, TARGETS)
         checks.require_choice("Distillation.loss", self.loss, LOSSES)
         checks.require_choice(
@@ -63,7 +70,7 @@ class Distillation:
             "paths exactly when Distillation.targets = 'offline'",
         )
         checks.require(
-            self.loss != "logit_mse" or self.targets in ("peers", "offline"),
+            self.loss != "logit_mse" or self.targets in TEACHER_TARGETS,
             "Distillation.loss",
             self.loss,
             f"another loss, because {self.targets!r} targets have no logits",
@@ -84,6 +91,9 @@ class Exchange:
         deadline_seconds: For `scheduled`: how long to wait for an export.
         topology: `all`: every peer teaches; `ring`: the next student only;
             `rotate`: one peer per reload, in turn.
+        average_weights: Whether at every reload the weights become the mean of all
+            students' (local SGD), for comparison: nobody teaches. It needs a shared
+            start and a scheduled exchange without delay.
         state_on_swap: What becomes of a teacher's carried LSTM state when its
             weights change: `carry` keeps it, `reset` zeroes it, `recompute`
             reads the last `recompute_windows` windows again with the new
@@ -117,6 +127,7 @@ class Exchange:
         default=600.0, metadata=checks.MAY_CHANGE
     )
     topology: str = "all"
+    average_weights: bool = False
     state_on_swap: str = "carry"
     recompute_windows: int = 4
     max_staleness_steps: int = 0
@@ -133,7 +144,7 @@ class Exchange:
         default=60.0, metadata=checks.MAY_CHANGE
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in (
             "publish_every_steps",
             "reload_every_steps",

@@ -39,8 +39,8 @@ class LearningRate:
     decay_end_step: int = 0
     final: float = 0.0
 
-    def __post_init__(self):
-        checks.require_choice("LearningRate.schedule", self.schedule, SCHEDULES)
+    def __post_init__(self) -> None:
+        checks.require_choice("LearningRate.schedule", self.schedule, DECAYS)
         checks.require(
             self.base > 0.0, "LearningRate.base", self.base, "a positive number"
         )
@@ -61,21 +61,14 @@ class LearningRate:
         """Returns the rate for the update that moves `step` to `step + 1`."""
         if step < self.warmup_steps:
             return self.base * (step + 1) / self.warmup_steps
-        return max(self.final, self._decayed(step))
-
-    def _decayed(self, step: int) -> float:
         since = step - self.decay_start_step
-        return self.base if since < 0 else SCHEDULES[self.schedule](self, since)
-
-
-def _constant(rate: LearningRate, since: int) -> float:
-    del since
-    return rate.base
+        decayed = self.base if since < 0 else DECAYS[self.schedule](self, since)
+        return max(self.final, decayed)
 
 
 def _cosine(rate: LearningRate, since: int) -> float:
-    length = rate.decay_end_step - rate.decay_start_step
-    half = 0.5 * (1.0 + math.cos(math.pi * min(1.0, since / length)))
+    progress = min(1.0, since / (rate.decay_end_step - rate.decay_start_step))
+    half = 0.5 * (1.0 + math.cos(math.pi * progress))
     return rate.final + (rate.base - rate.final) * half
 
 
@@ -83,16 +76,16 @@ def _exponential(rate: LearningRate, since: int) -> float:
     return rate.base * rate.decay_factor ** (since / rate.decay_every_steps)
 
 
-def _in_jumps(rate: LearningRate, since: int) -> float:
+def _step(rate: LearningRate, since: int) -> float:
     return rate.base * rate.decay_factor ** (1 + since // rate.decay_every_steps)
 
 
-# From a rate and the steps since its decay began to the rate.
-SCHEDULES: dict[str, Callable[[LearningRate, int], float]] = {
-    "constant": _constant,
+# From a schedule's name to the rate so many steps after the decay's beginning.
+DECAYS: dict[str, Callable[[LearningRate, int], float]] = {
+    "constant": lambda rate, since: rate.base,
     "cosine": _cosine,
     "exponential": _exponential,
-    "step": _in_jumps,
+    "step": _step,
 }
 
 
@@ -122,7 +115,7 @@ class DistillationWeight:
     auto_every_steps: int = 10
     auto_memory: float = 0.9
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("burn_in_steps", "weight", "ramp_steps"):
             value = getattr(self, name)
             checks.require(value >= 0, f"DistillationWeight.{name}", value, "0 or more")
@@ -141,6 +134,11 @@ class DistillationWeight:
             self.auto_memory,
             "a share, below 1.0",
         )
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the weight follows what the teachers know."""
+        return self.schedule == "auto"
 
     def at(self, step: int) -> float:
         """Returns the weight for the update that moves `step` to `step + 1`.

@@ -25,7 +25,7 @@ class Batches:
     same_data: bool = False
     reset_at_documents: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("global_batch_size", "window"):
             value = getattr(self, name)
             checks.require(value >= 1, f"Batches.{name}", value, "a positive number")
@@ -58,7 +58,7 @@ class Optimizer:
     momentum: float = 0.0
     initial_accumulator: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checks.require_choice("Optimizer.name", self.name, OPTIMIZERS)
         checks.require_choice(
             "Optimizer.all_reduce_dtype", self.all_reduce_dtype, ALL_REDUCE_DTYPES
@@ -135,7 +135,7 @@ class Training:
     max_rollbacks: int = dataclasses.field(default=2, metadata=checks.MAY_CHANGE)
     rollback_rate_factor: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in (
             "num_train_steps",
             "report_every_steps",

@@ -43,7 +43,7 @@ class Group:
         has_gpu: Whether this process's replicas are GPUs.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Joins the group that TF_CONFIG describes; waits for its members."""
         self.has_gpu = bool(tf.config.list_physical_devices("GPU"))
         implementation = tf.distribute.experimental.CommunicationImplementation
@@ -106,14 +106,14 @@ class Group:
         )
         return [tf.cast(s, t.dtype) for s, t in zip(sums, tensors, strict=True)]
 
-    def _distributed(self, *values):
+    def _distributed(self, *values: tf.Tensor) -> tf.distribute.DistributedValues:
         first = self.worker_index * self._num_local
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: values[context.replica_id_in_sync_group - first]
         )
 
-    def _sum_over_replicas(self, values):
-        def replica(values):
+    def _sum_over_replicas(self, values: Any) -> Any:
+        def replica(values: tf.Tensor) -> tf.Tensor:
             # An argument has no device yet, and a collective needs one.
             return self.reduce([tf.identity(values)])[0]
 

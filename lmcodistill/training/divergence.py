@@ -45,10 +45,10 @@ class Guard:
         """
         self._settings, self._rollbacks = settings, rollbacks
         self.skipped_in_a_row = 0
-        self._found = ""
+        self._cause = ""
 
-    def look(self, at: int, totals: step.Totals) -> Verdict:
-        """Judges the update that reached step `at`.
+    def look(self, reached: int, totals: step.Totals) -> Verdict:
+        """Judges the update that reached a step.
 
         Teachers are dropped where the labels' loss is finite and theirs is not; a
         later reload may bring better ones.
@@ -72,11 +72,11 @@ class Guard:
         log.warning(
             "step=%d event=update_skipped in_a_row=%d label_loss=%g soft_loss=%g "
             "teacher_label_loss=%g gradient_norm=%g",
-            *(at, self.skipped_in_a_row, label, soft, theirs, norm),
+            *(reached, self.skipped_in_a_row, label, soft, theirs, norm),
         )
         if self.skipped_in_a_row > self._settings.max_skipped_updates:
             return self.roll_back(
-                at,
+                reached,
                 f"{self.skipped_in_a_row} updates in a row were not finite: the loss "
                 f"on the labels was {label:g}, on the soft targets {soft:g}, the "
                 f"gradient norm {norm:g}",
@@ -85,17 +85,17 @@ class Guard:
             return Verdict.DROP_TEACHERS
         return Verdict.GO_ON
 
-    def roll_back(self, at: int, cause: str) -> Verdict:
+    def roll_back(self, reached: int, cause: str) -> Verdict:
         """Returns `ROLL_BACK` where that is still allowed.
 
         Args:
-            at: The step.
-            cause: What was found, without a full stop.
+            reached: The step.
+            cause: What is wrong, without a full stop.
 
         Raises:
             DivergedError: it is not.
         """
-        self._found = f"Training diverged at step {at}: {cause}"
+        self._cause = f"Training diverged at step {reached}: {cause}"
         if self._rollbacks >= self._settings.max_rollbacks:
             raise self.gave_up(
                 f"It went back to a checkpoint {self._rollbacks} times, and "
@@ -103,7 +103,7 @@ class Guard:
             )
         log.warning(
             "step=%d event=rolling_back rollback=%d learning_rate_factor=%g cause=%s",
-            *(at, self._rollbacks + 1),
+            *(reached, self._rollbacks + 1),
             self._settings.rollback_rate_factor ** (self._rollbacks + 1),
             cause,
         )
@@ -116,7 +116,7 @@ class Guard:
             why: Why there is no rollback, without a full stop.
         """
         return errors.DivergedError(
-            f"{self._found}. {why}. Nothing that is not finite was saved. Lower "
+            f"{self._cause}. {why}. Nothing that is not finite was saved. Lower "
             "LEARNING_RATE or Optimizer.clip_norm, and go on from the last checkpoint "
             "with --accept_changed_config."
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lmcodistill import errors
+from lmcodistill.codistill import fixed_targets, policies
 from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
 from lmcodistill.model import weights
@@ -77,6 +78,17 @@ class Job:
     def peer_layout(self, peer: int) -> layouts.StudentLayout:
         """Where another student writes."""
         return layouts.RunLayout(self.run_dir, self.shared_dir).student(peer)
+
+    @property
+    def policy(self) -> policies.Policy:
+        """Its part in the exchange."""
+        return policies.of(
+            self.student,
+            self.num_students,
+            self.distillation,
+            self.exchange,
+            self.weight.burn_in_steps,
+        )
 
     @property
     def tokens_per_step(self) -> int:
@@ -178,43 +190,44 @@ def check_peers(job: Job) -> None:
             f"--student={job.student} does not exist: --students={job.num_students} "
             f"have the indices 0 to {job.num_students - 1}."
         )
-    if job.distillation.targets in ("peers", "weights") and job.num_students == 1:
+    averages = job.exchange.average_weights
+    targets = (
+        "AVERAGE_WEIGHTS = True"
+        if averages
+        else f"TARGETS = {job.distillation.targets!r}"
+    )
+    if job.policy.reads_peers and job.num_students == 1:
         raise errors.UsageError(
-            f"TARGETS = {job.distillation.targets!r} needs at least two students and "
+            f"{targets} needs at least two students and "
             "--students=1. Add --students=2, or train on the labels alone with "
             "--gin.TARGETS=none."
         )
-    if job.distillation.targets == "weights" and not (
+    if averages and not (
         job.training.shared_start
-        and job.exchange.mode == "scheduled"
+        and job.distillation.targets not in codistillation.TEACHER_TARGETS
+        and policies.MODES[job.exchange.mode].is_waited_for
         and job.exchange.delay_steps == 0
         and job.exchange.publish_every_steps == job.exchange.reload_every_steps
     ):
         raise errors.UsageError(
-            "TARGETS = 'weights' averages weights, which means something only between "
-            "students of one start at one step. Set Training.shared_start = True, "
-            "EXCHANGE_MODE = 'scheduled', DELAY_STEPS = 0 and PUBLISH_EVERY_STEPS = "
-            "RELOAD_EVERY_STEPS."
+            "AVERAGE_WEIGHTS = True averages weights, which means something only "
+            "between students of one start at one step. Set Training.shared_start = "
+            "True, TARGETS = 'none', EXCHANGE_MODE = 'scheduled', DELAY_STEPS = 0 and "
+            "PUBLISH_EVERY_STEPS = RELOAD_EVERY_STEPS."
         )
-    if job.weight.schedule == "auto" and job.distillation.targets in _FIXED_TARGETS:
+    has_no_teachers = job.distillation.targets in fixed_targets.DISTRIBUTIONS
+    if job.weight.is_measured and (averages or has_no_teachers):
         raise errors.UsageError(
-            f"WEIGHT_SCHEDULE = 'auto' compares teachers with the student, and TARGETS "
-            f"= {job.distillation.targets!r} has none. Use 'constant', or teachers."
+            f"WEIGHT_SCHEDULE = 'auto' compares teachers with the student, and "
+            f"{targets} has none. Use 'constant', or teachers."
         )
-
-
-_FIXED_TARGETS = ("uniform", "unigram", "weights")
 
 
 def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:
     """Returns what `--dry_run` prints: sizes, lengths and an estimate of memory."""
     count = weights.num_weights(inputs.model, inputs.data.manifest.vocab_size)
     copies = 2 + job.optimizer.num_slots  # Weights, gradient, slots.
-    teachers = {"none": 0, "uniform": 0, "unigram": 0, "weights": 0}.get(
-        job.distillation.targets,
-        len(job.distillation.offline_exports)
-        or (job.num_students - 1 if job.exchange.topology == "all" else 1),
-    )
+    teachers = job.policy.num_teachers
     epoch = inputs.windows.windows_per_epoch
     return {
         "student": job.student,

@@ -10,6 +10,7 @@ An update whose sums are not finite is skipped: weights, slots and carried state
 stay as they are. The sums are the group's, so all replicas skip alike.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +21,10 @@ from lmcodistill.codistill import teachers as teachers_lib
 from lmcodistill.model import contract, objective, optimizers, scoring
 from lmcodistill.settings import codistillation as codistillation_settings
 from lmcodistill.training import cluster
+
+Models = tuple[contract.Model, ...]
+States = tuple[contract.State, ...]
+Compiled = Any  # What `tf.function` returns; TensorFlow has no public type for it.
 
 
 class Inputs(NamedTuple):
@@ -33,8 +38,6 @@ class Inputs(NamedTuple):
         distillation_weight: Scalar float32.
         number: Scalar float32, the update's number, 1 for the first.
         dropout_seed: [2] int32.
-        stop: Scalar float32, 1.0 where this worker was asked to stop.
-        announced: Scalar float32, 1.0 where the chief has staged new teachers.
     """
 
     tokens: Any
@@ -44,8 +47,21 @@ class Inputs(NamedTuple):
     distillation_weight: Any
     number: Any
     dropout_seed: Any
-    stop: Any
-    announced: Any
+
+
+class Control(NamedTuple):
+    """What workers tell each other beside a batch; it changes no update.
+
+    It travels with the losses, so that agreeing costs no collective of its own.
+    As an update's result, the sum over the group's replicas.
+
+    Attributes:
+        stop: Scalar float32, 1.0 where this worker was asked to stop.
+        teachers_ready: Scalar float32, 1.0 where the chief has staged new teachers.
+    """
+
+    stop: Any = 0.0
+    teachers_ready: Any = 0.0
 
 
 class Totals(NamedTuple):
@@ -56,8 +72,6 @@ class Totals(NamedTuple):
         soft_loss: As `objective.Sums`.
         teacher_label_loss: As `objective.Sums`.
         agreement: As `objective.Sums`.
-        stop: On how many replicas a stop was asked for.
-        announced: On how many replicas new teachers were announced.
         gradient_norm: Before clipping.
         skipped: 1.0 where one of the others is not finite, else 0.0.
     """
@@ -66,8 +80,6 @@ class Totals(NamedTuple):
     soft_loss: tf.Tensor
     teacher_label_loss: tf.Tensor
     agreement: tf.Tensor
-    stop: tf.Tensor
-    announced: tf.Tensor
     gradient_norm: tf.Tensor
     skipped: tf.Tensor
 
@@ -120,55 +132,73 @@ class Updater:
             }
             for slot, value in rule.slots.items()
         }
-        self._compiled: dict[tuple[int, ...], Any] = {}
+        # By the models themselves: their weights change, their graphs do not.
+        self._updates: dict[tuple[bool, Models], Compiled] = {}
+        self._reads: dict[contract.Model, Compiled] = {}
+        self._measures: dict[Models, Compiled] = {}
 
     def __call__(
         self,
         inputs: Inputs,
+        control: Control,
         state: contract.State,
         teachers: Sequence[teachers_lib.Teacher],
         distil: bool,
-    ) -> tuple[Totals, contract.State]:
+    ) -> tuple[Totals, Control, contract.State]:
         """Makes one update; the teachers' states move on as well. Collective.
 
         Args:
             inputs: Per replica.
+            control: Per replica.
             state: The student's carried state, per replica.
             teachers: Those that teach in this step.
             distil: Whether soft targets count; without, none is computed.
 
         Returns:
-            The group's totals, and the student's new state per replica.
+            The group's totals, its control, and the student's new state per replica.
         """
         teachers = teachers if distil else ()
-        key = (int(distil), *(id(t.model) for t in teachers))
-        if key not in self._compiled:
-            self._compiled[key] = self._compile([t.model for t in teachers], distil)
+        models = tuple(t.model for t in teachers)
+        update = self._updates.get((distil, models))
+        if update is None:
+            update = self._updates[distil, models] = self._compile(models, distil)
         their_states = tuple(t.state for t in teachers)
-        totals, state, their_states = self._compiled[key](inputs, state, their_states)
+        totals, agreed, state, their_states = update(
+            inputs, control, state, their_states
+        )
         for teacher, new_state in zip(teachers, their_states, strict=True):
             teacher.state = new_state
-        return totals, state
+        return totals, agreed, state
+
+    @property
+    def has_fixed_targets(self) -> bool:
+        """Whether there are soft targets without any teacher."""
+        return self._fixed_targets is not None
 
     @property
     def num_traces(self) -> int:
         """How many times an update or a read was traced; swaps must add none."""
-        counts = (f.experimental_get_tracing_count() for f in self._compiled.values())
-        return sum(counts)
+        caches = (self._updates, self._reads, self._measures)
+        compiled = itertools.chain.from_iterable(c.values() for c in caches)
+        return sum(function.experimental_get_tracing_count() for function in compiled)
 
-    def read(self, model: contract.Model, inputs: Inputs, state: Any) -> Any:
+    def read(
+        self,
+        model: contract.Model,
+        inputs: Inputs,
+        state: contract.State,
+    ) -> contract.State:
         """Returns the state of a teacher after reading a window, per replica."""
 
-        def replica(inputs, state):
+        def replica(inputs: Inputs, state: contract.State) -> contract.State:
             return model(inputs.tokens, inputs.is_start, state)[1]
 
-        key = (-1, id(model))
-        if key not in self._compiled:
+        if model not in self._reads:
             run = self._group.strategy.run
-            self._compiled[key] = tf.function(
+            self._reads[model] = tf.function(
                 lambda *args: run(replica, args), autograph=False
             )
-        return self._compiled[key](inputs, state)
+        return self._reads[model](inputs, state)
 
     def measure(
         self,
@@ -185,74 +215,92 @@ class Updater:
             state: The student's carried state, per replica.
             teachers: At least one.
         """
-        key = (-2, *(id(t.model) for t in teachers))
-        if key not in self._compiled:
-            self._compiled[key] = self._compile_measure([t.model for t in teachers])
-        their_states = tuple(t.state for t in teachers)
-        return self._compiled[key](inputs, state, their_states)
+        models = tuple(t.model for t in teachers)
+        if models not in self._measures:
+            self._measures[models] = self._compile_measure(models)
+        return self._measures[models](inputs, state, tuple(t.state for t in teachers))
 
-    def _compile_measure(self, teachers: list[contract.Model]):
+    def _compile_measure(self, teachers: Models) -> Compiled:
         strategy = self._group.strategy
 
-        def replica(inputs, state, their_states):
+        def replica(
+            inputs: Inputs, state: contract.State, their_states: States
+        ) -> tuple[tf.Tensor, ...]:
             heads = [
                 model.output_head(model(inputs.tokens, inputs.is_start, carried)[0])
                 for model, carried in zip(
                     [self.model, *teachers], [state, *their_states], strict=True
                 )
             ]
-            found = scoring.confirmation(heads[0], heads[1:], inputs.targets)
-            sums = [tf.reduce_sum(values) for values in found]
-            return tuple(self._group.reduce(sums))
+            values = scoring.confirmation(heads[0], heads[1:], inputs.targets)
+            return tuple(self._group.reduce([tf.reduce_sum(x) for x in values]))
 
         @tf.function(autograph=False)
-        def measure(inputs, state, their_states):
-            sums = strategy.run(replica, (inputs, state, their_states))
+        def measure(*args: Any) -> scoring.Confirmation:
+            sums = strategy.run(replica, args)
             first = strategy.experimental_local_results
             return scoring.Confirmation(*(first(x)[0] for x in sums))
 
         return measure
 
-    def _compile(self, teachers: list[contract.Model], distil: bool):
+    def _compile(self, teachers: Models, distil: bool) -> Compiled:
         strategy = self._group.strategy
 
-        @tf.function(autograph=False)
-        def update(inputs, state, their_states):
-            def replica(inputs, state, their_states):
-                return self._replica(teachers, distil, inputs, state, their_states)
+        def replica(*args: Any) -> tuple[Totals, Control, Any, States]:
+            return self._replica(teachers, distil, *args)
 
-            totals, *states = strategy.run(replica, (inputs, state, their_states))
+        @tf.function(autograph=False)
+        def update(*args: Any) -> tuple[Totals, Control, Any, States]:
+            totals, agreed, *states = strategy.run(replica, args)
             first = strategy.experimental_local_results
-            return (tf.nest.map_structure(lambda x: first(x)[0], totals), *states)
+            report = tf.nest.map_structure(lambda x: first(x)[0], (totals, agreed))
+            return (*report, *states)
 
         return update
 
-    def _replica(self, teachers, distil, inputs: Inputs, state, their_states):
+    def _replica(
+        self,
+        teachers: Models,
+        distil: bool,
+        inputs: Inputs,
+        control: Control,
+        state: contract.State,
+        their_states: States,
+    ) -> tuple[Totals, Control, contract.State, States]:
         """Gradient, sum over the group, update; runs once per replica."""
         before = (state, their_states)
 
-        def gradients_of(inputs, state, their_states):
-            return self._gradients(teachers, distil, inputs, state, their_states)
+        def gradients_of(*args: Any) -> tuple[Any, ...]:
+            return self._gradients(teachers, distil, *args)
 
         if self._use_xla:
             gradients_of = tf.function(gradients_of, jit_compile=True, autograph=False)
-        gradients, sums, *after = gradients_of(inputs, state, their_states)
+        gradients, sums, *states = gradients_of(inputs, state, their_states)
         gradients = self._group.reduce(gradients, self._all_reduce_dtype)
-        told = (*sums, inputs.stop, inputs.announced)
+        # In one collective: each costs a round trip, however little it carries.
         [report] = self._group.reduce(
-            [tf.stack([tf.cast(x, tf.float32) for x in told])]
+            [tf.stack([tf.cast(x, tf.float32) for x in (*sums, *control)])]
         )
         scale, norm = optimizers.clip_scale(gradients, self._clip_norm)
-        report = tf.concat([report, [tf.cast(norm, tf.float32)]], 0)
-        is_finite = tf.reduce_all(tf.math.is_finite(report))
+        norm = tf.cast(norm, tf.float32)
+        is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([report, [norm]], 0)))
         self._apply(gradients, scale, is_finite, inputs)
-        after = tuple(after)
+        after = tuple(states)
         state, their_states = tf.cond(is_finite, lambda: after, lambda: before)
         skipped = 1.0 - tf.cast(is_finite, tf.float32)
-        totals = Totals._make([*tf.unstack(report), skipped])
-        return totals, state, their_states
+        *sums, stop, teachers_ready = tf.unstack(report)
+        agreed = Control(stop, teachers_ready)
+        totals = Totals._make([*sums, norm, skipped])
+        return totals, agreed, state, their_states
 
-    def _gradients(self, teachers, distil, inputs: Inputs, state, their_states):
+    def _gradients(
+        self,
+        teachers: Models,
+        distil: bool,
+        inputs: Inputs,
+        state: contract.State,
+        their_states: States,
+    ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, ...], Any, States]:
         """Returns one replica's gradients, its sums and the new states."""
         soft, their_states = self._soft_targets(teachers, distil, inputs, their_states)
         model = self.model
@@ -275,17 +323,35 @@ class Updater:
         ]
         return gradients, tuple(sums), state, their_states
 
-    def _apply(self, gradients, scale, is_finite, inputs: Inputs):
+    def _apply(
+        self,
+        gradients: list[tf.Tensor],
+        scale: tf.Tensor,
+        is_finite: tf.Tensor,
+        inputs: Inputs,
+    ) -> None:
         """Changes weights and slots in place, where `is_finite` holds."""
         rate = tf.cast(inputs.learning_rate, self.model.dtype)
 
-        def change(weight, gradient, slots, scale, is_finite, rate, number):
-            def update():
+        def change(
+            weight: tf.Variable,
+            gradient: tf.Tensor,
+            slots: list[tf.Variable],
+            scale: tf.Tensor,
+            is_finite: tf.Tensor,
+            rate: tf.Tensor,
+            number: tf.Tensor,
+        ) -> None:
+            def update() -> None:
                 self._rule.update(weight, gradient * scale, slots, rate, number)
 
             tf.cond(is_finite, update, lambda: None)
 
-        def merge(strategy, gradients, *scalars):
+        def merge(
+            strategy: tf.distribute.Strategy,
+            gradients: list[tf.Tensor],
+            *scalars: tf.Tensor,
+        ) -> None:
             for (name, weight), gradient in zip(
                 self.model.weights.items(), gradients, strict=True
             ):
@@ -298,15 +364,17 @@ class Updater:
             merge, args=(gradients, scale, is_finite, rate, inputs.number)
         )
 
-    def _soft_targets(self, teachers, distil, inputs: Inputs, their_states):
+    def _soft_targets(
+        self, teachers: Models, distil: bool, inputs: Inputs, their_states: States
+    ) -> tuple[objective.SoftTargets | None, States]:
         """Runs the teachers over the window; returns the targets, their states."""
+        if not distil:
+            return None, ()
         heads, new_states = [], []
         for teacher, their_state in zip(teachers, their_states, strict=True):
             hidden, new_state = teacher(inputs.tokens, inputs.is_start, their_state)
             heads.append(teacher.output_head(hidden))
             new_states.append(new_state)
-        if not distil:
-            return None, ()
         fixed = None
         if self._fixed_targets is not None:
             fixed = tf.constant(self._fixed_targets, self.model.dtype)

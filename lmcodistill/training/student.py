@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lmcodistill.codistill import auto_weight, teacher_dtype, teachers
-from lmcodistill.data import windows as windows_lib
+from lmcodistill.codistill import (
+    auto_weight,
+    fixed_targets,
+    teacher_dtype,
+    teachers,
+)
 from lmcodistill.exports import reader
 from lmcodistill.model import contract, optimizers, registry, states, weights
 from lmcodistill.storage import faults, tensors
 from lmcodistill.training import cluster, step
 from lmcodistill.training import job as job_lib
 
-UNIGRAM_SAMPLE_TOKENS = 10_000_000
+NO_CONTROL = step.Control()
 
 
 class Student:
@@ -63,7 +67,7 @@ class Student:
                 or (job.training.xla == "auto" and group.has_gpu),
                 tokens_per_step=job.tokens_per_step,
                 distillation=job.distillation,
-                fixed_targets=self._fixed_targets(),
+                fixed_targets=self._distribution(),
             )
         self._state = self._zero_state(self.model)
         self.rollbacks = 0
@@ -80,44 +84,45 @@ class Student:
         )
 
     def update(
-        self, number: int, asked_to_stop: bool = False, announced: bool = False
-    ) -> step.Totals:
+        self, number: int, control: step.Control = NO_CONTROL
+    ) -> tuple[step.Totals, step.Control]:
         """Makes the update that moves step `number` to `number + 1`. Collective.
 
         Args:
             number: The step.
-            asked_to_stop: Whether this worker was; its group learns of it.
-            announced: Whether the chief has new teachers; its group learns of it.
+            control: What this worker has to tell the others.
+
+        Returns:
+            The group's totals, and what all of its replicas had to tell.
         """
         is_taught = number >= self._job.weight.burn_in_steps and self.has_targets
         weight = self._weight_at(number) if is_taught else 0.0
-        # With `auto` the teachers read on while they count for nothing.
-        is_auto = self._job.weight.schedule == "auto"
-        distil = is_taught and (weight > 0.0 or is_auto)
+        # A measured weight is 0.0 at times; the teachers read on meanwhile.
+        distil = is_taught and (weight > 0.0 or self._job.weight.is_measured)
         self.distillation_weight = weight
         rate = self.learning_rate_at(number)
         if faults.point("update.rate"):
             rate = math.nan
-        told = (float(asked_to_stop), float(announced))
-        totals, self._state = self._updater(
-            self._inputs_at(number, rate, weight, told),
+        totals, agreed, self._state = self._updater(
+            self._inputs_at(number, rate, weight),
+            self._group.per_replica(lambda _: _constants(control)),
             self._state,
             self.teachers.active,
             distil,
         )
-        return totals
+        return totals, agreed
 
     def _weight_at(self, number: int) -> float:
         """Returns the distillation weight of an update. Collective."""
         limit = self._job.weight.at(number)
-        if self._job.weight.schedule != "auto":
+        if not self._job.weight.is_measured:
             return limit
         is_first = not self._auto_weight.disagreement
         if is_first or number % self._job.weight.auto_every_steps == 0:
-            found = self._updater.measure(
+            sums = self._updater.measure(
                 self._inputs_at(number), self._state, self.teachers.active
             )
-            self._auto_weight.observe(*map(float, found))
+            self._auto_weight.observe(*map(float, sums))
         return self._auto_weight.at_most(limit)
 
     def learning_rate_at(self, number: int) -> float:
@@ -131,11 +136,11 @@ class Student:
         In the order of students, so that all of them get the same bits. The
         optimizer's slots stay its own.
         """
-        own = {n: v.numpy() for n, v in self.model.weights.items()}
-        by_student = {self._job.student: own} | {p.student: p.weights for p in peers}
+        ours = {n: v.numpy() for n, v in self.model.weights.items()}
+        by_student = {self._job.student: ours} | {p.student: p.weights for p in peers}
         for name, variable in self.model.weights.items():
-            found = [by_student[student][name] for student in sorted(by_student)]
-            variable.assign(np.mean(found, axis=0, dtype=np.float64))
+            values = [by_student[student][name] for student in sorted(by_student)]
+            variable.assign(np.mean(values, axis=0, dtype=np.float64))
 
     @property
     def num_traces(self) -> int:
@@ -145,63 +150,53 @@ class Student:
     @property
     def has_targets(self) -> bool:
         """Whether there is anything to distil from."""
-        return bool(self.teachers.active) or self._job.distillation.targets in (
-            "uniform",
-            "unigram",
-        )
+        return bool(self.teachers.active) or self._updater.has_fixed_targets
 
-    def _inputs_at(self, number, rate=0.0, weight=0.0, told=(0.0, 0.0)) -> Any:
+    def _inputs_at(self, number: int, rate: float = 0.0, weight: float = 0.0) -> Any:
         """Returns what the update of step `number` reads, per replica."""
-        return self._group.per_replica(
-            lambda replica: self._inputs_of(replica, number, rate, weight, told)
-        )
-
-    def _inputs_of(self, replica, number, rate, weight, told) -> step.Inputs:
-        window: windows_lib.Window = self._inputs.windows.at(
-            number, replica * self._share, self._share
-        )
         seed = self._job.training.seed + self._job.student
-        return step.Inputs(
-            tf.constant(window.inputs),
-            tf.constant(window.flat_targets),
-            tf.constant(window.is_start),
-            tf.constant(rate, tf.float32),
-            tf.constant(weight, tf.float32),
-            tf.constant(number + 1, tf.float32),
+
+        def of_replica(replica: int) -> step.Inputs:
+            window = self._inputs.windows.at(number, replica * self._share, self._share)
             # Room for the layers' offsets between two runs' seeds.
-            tf.constant(
-                [seed * 1_000, number * self._group.num_replicas + replica], tf.int32
-            ),
-            *(tf.constant(value, tf.float32) for value in told),
-        )
+            seeds = [seed * 1_000, number * self._group.num_replicas + replica]
+            return step.Inputs(
+                tf.constant(window.inputs),
+                tf.constant(window.flat_targets),
+                tf.constant(window.is_start),
+                tf.constant(rate, tf.float32),
+                tf.constant(weight, tf.float32),
+                tf.constant(number + 1, tf.float32),
+                tf.constant(seeds, tf.int32),
+            )
+
+        return self._group.per_replica(of_replica)
 
     def _zero_state(self, model: contract.Model) -> Any:
         return self._group.per_replica(lambda replica: model.initial_state(self._share))
 
-    def _new_teacher_state(self, model: contract.Model, at: int) -> Any:
+    def _new_teacher_state(self, model: contract.Model, reached: int) -> contract.State:
         """Returns zeros, or what a teacher remembers of the last windows."""
         state = self._zero_state(model)
         settings = self._job.exchange
         if settings.state_on_swap != "recompute":
             return state
-        for number in range(max(0, at - settings.recompute_windows), at):
+        for number in range(max(0, reached - settings.recompute_windows), reached):
             state = self._updater.read(model, self._inputs_at(number), state)
         return state
 
-    def _fixed_targets(self) -> np.ndarray | None:
+    def _distribution(self) -> np.ndarray | None:
         """Returns the [V] distribution of label smoothing, if that is asked for."""
-        size = self._inputs.data.manifest.vocab_size
-        if self._job.distillation.targets == "uniform":
-            return np.full(size, 1.0 / size, np.float32)
-        if self._job.distillation.targets != "unigram":
+        make = fixed_targets.DISTRIBUTIONS.get(self._job.distillation.targets)
+        if make is None:
             return None
-        sample = min(self._inputs.num_tokens, UNIGRAM_SAMPLE_TOKENS)
-        partition = 0 if self._job.batches.same_data else self._job.student
         data = self._inputs.data
-        tokens = data.tokens_of(data.train_split(partition)).read(0, sample)
-        # Add-one, so that no piece is impossible.
-        counts = np.bincount(tokens, minlength=size) + 1.0
-        return (counts / counts.sum()).astype(np.float32)
+        partition = 0 if self._job.batches.same_data else self._job.student
+        tokens = data.tokens_of(data.train_split(partition))
+        return make(
+            data.manifest.vocab_size,
+            lambda count: tokens.read(0, min(count, tokens.num_tokens)),
+        )
 
     def digest(self) -> str:
         """Returns a digest of this worker's copy of the weights.
@@ -219,16 +214,14 @@ class Student:
 
         The variables' own buffers, not copies: use them before the next update.
         """
-        found = {f"model/{n}": _buffer(v) for n, v in self.model.weights.items()}
+        values = _buffers("model", self.model.weights)
         for slot, variables in self._updater.slots.items():
-            for name, variable in variables.items():
-                found[f"optimizer/{slot}/{name}"] = _buffer(variable)
-        found |= self._state_values("state", self._state)
+            values |= _buffers(f"optimizer/{slot}", variables)
+        values |= self._state_values("state", self._state)
         for k, teacher in enumerate(self.teachers.active):
-            for name, variable in teacher.model.weights.items():
-                found[f"teacher_{k}/model/{name}"] = _buffer(variable)
-            found |= self._state_values(f"teacher_{k}/state", teacher.state)
-        return found
+            values |= _buffers(f"teacher_{k}/model", teacher.model.weights)
+            values |= self._state_values(f"teacher_{k}/state", teacher.state)
+        return values
 
     def _state_values(self, prefix: str, state: Any) -> dict[str, np.ndarray]:
         values = states.by_path(self._group.gather_streams(state, self._streams))
@@ -247,18 +240,18 @@ class Student:
             ],
             "teachers": [
                 {
-                    "peer": t.peer,
-                    "step": t.step,
-                    "incarnation": t.generation,
-                    **registry.to_json(t.config),
-                    "vocab_size": t.model.vocab_size,
+                    "peer": t.origin.peer,
+                    "step": t.origin.step,
+                    "incarnation": t.origin.generation,
+                    **registry.to_json(t.origin.config),
+                    "vocab_size": t.origin.vocab_size,
                 }
                 for t in self.teachers.active
             ],
         }
 
     def restore(
-        self, found: dict[str, np.ndarray], manifest: dict[str, Any], source: str
+        self, values: dict[str, np.ndarray], manifest: dict[str, Any], source: str
     ) -> None:
         """Puts a checkpoint's tensors in place. Collective.
 
@@ -267,19 +260,24 @@ class Student:
         Raises:
             SnapshotError: the tensors are not this student's.
         """
-        own = {n: v for n, v in found.items() if not n.startswith("teacher_")}
-        tensors.check_table(own, self._expected_shapes(), source)
+        ours = {n: v for n, v in values.items() if not n.startswith("teacher_")}
+        tensors.check_table(ours, self._expected_shapes(), source)
         for name, variable in self.model.weights.items():
-            variable.assign(found[f"model/{name}"])
+            variable.assign(values[f"model/{name}"])
         for slot, variables in self._updater.slots.items():
             for name, variable in variables.items():
-                variable.assign(found[f"optimizer/{slot}/{name}"])
-        self._state = self._restored_state("state", self.model, found)
+                variable.assign(values[f"optimizer/{slot}/{name}"])
+        self._state = self._restored_state("state", self.model, values)
         self.rollbacks = max(self.rollbacks, manifest["rollbacks"])
         self._auto_weight = auto_weight.AutoWeight(
             self._job.weight.auto_memory, *manifest["auto_weight"]
         )
-        self._restore_teachers(found, manifest, source)
+        self.teachers.restore(
+            [
+                self._saved_teacher(k, described, values, source)
+                for k, described in enumerate(manifest["teachers"])
+            ]
+        )
 
     def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = weights.shapes(self._inputs.model, self.model.vocab_size)
@@ -289,35 +287,32 @@ class Student:
         state = states.by_path(self.model.initial_state(self._streams))
         return expected | {f"state/{n}": tuple(x.shape) for n, x in state.items()}
 
-    def _restore_teachers(self, found, manifest, source) -> None:
-        lessons = []
-        for k, described in enumerate(manifest["teachers"]):
-            prefix = f"teacher_{k}/model/"
-            config = registry.from_json(described)
-            theirs = {
-                n.removeprefix(prefix): v
-                for n, v in found.items()
-                if n.startswith(prefix)
-            }
-            vocab_size = described["vocab_size"]
-            tensors.check_table(theirs, weights.shapes(config, vocab_size), source)
-            lessons.append(
-                reader.Export(
-                    source=str(self._job.peer_layout(described["peer"]).exports),
-                    student=described["peer"],
-                    step=described["step"],
-                    config=config,
-                    vocab_size=vocab_size,
-                    vocabulary=manifest["vocabulary"],
-                    reset_at_documents=self._job.batches.reset_at_documents,
-                    generation=described["incarnation"],
-                    weights=theirs,
-                )
-            )
-        self.teachers.adopt(lessons, at=0)
-        for k, teacher in enumerate(self.teachers.active):
-            prefix = f"teacher_{k}/state"
-            teacher.state = self._restored_state(prefix, teacher.model, found)
+    def _saved_teacher(
+        self,
+        index: int,
+        described: dict[str, Any],
+        values: dict[str, np.ndarray],
+        source: str,
+    ) -> teachers.Saved:
+        """Returns the `index`-th teacher of a checkpoint, its tensors checked."""
+        origin = teachers.Origin(
+            peer=described["peer"],
+            step=described["step"],
+            generation=described["incarnation"],
+            config=registry.from_json(described),
+            vocab_size=described["vocab_size"],
+        )
+        prefix = f"teacher_{index}/model/"
+        theirs = {
+            n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)
+        }
+        shapes = weights.shapes(origin.config, origin.vocab_size)
+        tensors.check_table(theirs, shapes, source)
+        return teachers.Saved(
+            origin,
+            theirs,
+            lambda model: self._restored_state(f"teacher_{index}/state", model, values),
+        )
 
     def _restored_state(
         self, prefix: str, model: contract.Model, values: dict[str, np.ndarray]
@@ -335,6 +330,10 @@ class Student:
         return self._group.per_replica(of_replica)
 
 
-def _buffer(variable: tf.Variable) -> tf.Tensor:
-    """Returns a variable's value without copying it."""
-    return tf.convert_to_tensor(variable)
+def _buffers(prefix: str, variables: dict[str, tf.Variable]) -> dict[str, tf.Tensor]:
+    """Returns variables' values by their name in a checkpoint, without copying them."""
+    return {f"{prefix}/{n}": tf.convert_to_tensor(v) for n, v in variables.items()}
+
+
+def _constants(control: step.Control) -> step.Control:
+    return step.Control(*(tf.constant(value, tf.float32) for value in control))

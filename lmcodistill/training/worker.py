@@ -3,9 +3,7 @@
 Reads top to bottom as the whole run; every line's work is elsewhere.
 """
 
-import collections
 import contextlib
-import enum
 import logging
 import os
 import resource
@@ -18,33 +16,23 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.storage import faults, files, places, progress_file, publication
-from lmcodistill.supervision import lease, tf_config, watchdog
-from lmcodistill.training import (
-    actions,
-    checkpoints,
-    cluster,
-    divergence,
-    lessons,
-    metrics,
-    publishing,
-    saving,
-)
+from lmcodistill.storage import files, places, progress_file, publication
+from lmcodistill.supervision import lease as lease_lib
+from lmcodistill.supervision import tf_config, watchdog
+from lmcodistill.training import checkpoints, cluster, divergence, metrics
 from lmcodistill.training import job as job_lib
-from lmcodistill.training import step as step_lib
+from lmcodistill.training import loop as loop_lib
 from lmcodistill.training import student as student_lib
+from lmcodistill.training.hooks import checkpoint, evaluate, publish, reload, report
+from lmcodistill.training.hooks.every import Every
 
 log = logging.getLogger("lmcodistill")
-
-# Steps between an update and the look at its totals: by then they have long
-# arrived, so looking never waits for the device.
-_LAG = 2
 
 
 class StopRequest:
     """Remembers that this process was asked to stop, once or more often."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._event = threading.Event()
         # TensorFlow installs a handler of its own that swallows the signal; ours
         # must come after the strategy.
@@ -60,21 +48,119 @@ class StopRequest:
         return self._event.is_set()
 
 
-class Outcome(enum.Enum):
-    """How a stretch of training ended."""
+class Worker:
+    """A worker that has joined its group.
 
-    DONE = "done"
-    STOPPED = "stopped"
-    ROLLED_BACK = "rolled_back"
+    Attributes:
+        group: The workers of the student.
+        student: The student on this worker.
+    """
+
+    def __init__(
+        self,
+        job: job_lib.Job,
+        lease: lease_lib.Lease | None,
+        watch: watchdog.Watchdog,
+    ):
+        """Joins the group and builds the student; arguments as `run`. Collective."""
+        self._job, self._lease, self._watch = job, lease, watch
+        self.group = cluster.Group()
+        self._stop = StopRequest()
+        watch.joined()
+        self._inputs = job_lib.open_inputs(job)
+        self.student = student_lib.Student(job, self._inputs, self.group)
+
+    def train(self) -> loop_lib.Ending:
+        """Trains from the newest checkpoint to the end; raises as `run`."""
+        if self.group.is_chief:
+            _prepare_folder(self._job)
+        while True:
+            first = _restore(self._job, self.group, self.student)
+            ending = self._train_from(first)
+            if ending.outcome is not loop_lib.Outcome.ROLLED_BACK:
+                return ending
+            self.student.rollbacks += 1
+            if self._lease is not None:
+                self._lease.renew()  # What was published beyond the checkpoint is void.
+
+    def _train_from(self, first: int) -> loop_lib.Ending:
+        """Makes the updates from step `first` on."""
+        job, group, student = self._job, self.group, self.student
+        last = job.training.num_train_steps
+        loader = reload.Loader(job, self._inputs)
+        exchange = reload.Reload(job.policy, group, student, loader, self._stop)
+        with self._chief(first, exchange) as chief:
+            save = checkpoint.Checkpoint(
+                *(job.training, job.layout.checkpoints, group, student),
+                owner=chief.owner,
+                settle=chief.settle,
+            )
+
+            def score(step: int, result: evaluate.Score) -> None:
+                save.note_evaluation(step, result.cross_entropy)
+                chief.score(step, result)
+
+            return loop_lib.Loop(
+                last=last,
+                student=student,
+                chief=chief,
+                reload=exchange,
+                evaluate=evaluate.Evaluate(
+                    student.model,
+                    evaluate.validation_windows(job, self._inputs),
+                    group,
+                    Every(job.training.evaluate_every_steps, last),
+                    on_window=self._watch.goes_on,
+                    on_score=score,
+                ),
+                checkpoint=save,
+                guard=divergence.Guard(job.training, student.rollbacks),
+                asked_to_stop=self._stop,
+                on_step=self._watch.reached,
+            ).run(first)
+
+    @contextlib.contextmanager
+    def _chief(self, first: int, exchange: reload.Reload) -> Iterator[loop_lib.Chief]:
+        """Yields what this worker does as the chief, if it is."""
+        if not self.group.is_chief:
+            yield loop_lib.Chief()
+            return
+        assert self._lease is not None  # The chief has one.
+        job, owner = self._job, self._lease.ownership(self._job.key)
+        last = job.training.num_train_steps
+        writer = metrics.MetricsWriter(job.layout.metrics, job.layout.events, first)
+        with contextlib.closing(writer):
+            export = publish.Publish(job, self._inputs, self.student, owner)
+            yield loop_lib.Chief(
+                owner=owner,
+                publish=export,
+                settle=export.settle,
+                report=report.Report(
+                    self.student,
+                    writer,
+                    Every(job.training.report_every_steps, last),
+                    first,
+                    tokens_per_step=job.tokens_per_step,
+                    exchange=lambda: {
+                        "refused_exports": exchange.refusals,
+                        "exports_in_full": export.num_in_full,
+                    },
+                ),
+                score=lambda step, score: score.write(step, writer),
+                beat=progress_file.Heartbeat(job.layout.progress, last, first).beat,
+            )
+            export.close()  # Not after an error: it may be storage that hangs.
 
 
-def run(job: job_lib.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> None:
+def run(
+    job: job_lib.Job, lease: lease_lib.Lease | None, watch: watchdog.Watchdog
+) -> None:
     """Trains the student of `job` as the worker that TF_CONFIG describes.
 
     Args:
         job: The job.
-        own: On the chief: its right to write in the student's folder.
-        watch: Told that the group has come together, and how far training is.
+        lease: On the chief: its right to write in the student's folder.
+        watch: Hears that the group has come together, and how far training is.
 
     Raises:
         StoppedError: it was asked to stop, and saved.
@@ -87,110 +173,22 @@ def run(job: job_lib.Job, own: lease.Lease | None, watch: watchdog.Watchdog) -> 
     # A run must repeat bit for bit on the CPU; all randomness is seeded by step.
     tf.config.experimental.enable_op_determinism()
     with _lost_workers_named(), places.failures_named():
-        group = cluster.Group()
-        stop = StopRequest()
-        watch.joined()
-        inputs = job_lib.open_inputs(job)
-        student = student_lib.Student(job, inputs, group)
-        if own is not None:
-            _prepare_folder(job)
-        while True:
-            first = _restore(job, group, student)
-            with (
-                _metrics(job, group, first) as writer,
-                _publishing(job, inputs, student, own) as publish,
-            ):
-                outcome, step = _train(
-                    job, inputs, group, student, writer, publish, stop, watch, first
-                )
-            if outcome is not Outcome.ROLLED_BACK:
-                break
-            student.rollbacks += 1
-            if own is not None:
-                own.renew()  # What was published beyond the checkpoint is void.
+        worker = Worker(job, lease, watch)
+        outcome, step = worker.train()
+        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         result = {
             "outcome": outcome.value,
-            "traces": student.num_traces,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            // 1024,
-            "weights": student.digest(),
+            "traces": worker.student.num_traces,
+            "peak_memory_mb": peak_kb // 1024,
+            "weights": worker.student.digest(),
         }
         log.info("event=ended %s", " ".join(f"{n}={x}" for n, x in result.items()))
-        path = job.layout.result(group.worker_index)
+        path = job.layout.result(worker.group.worker_index)
         progress_file.write_result(path, {**result, "step": step})
-    if outcome is Outcome.STOPPED:
+    if outcome is loop_lib.Outcome.STOPPED:
         raise errors.StoppedError(
             "Stopped on request after saving; the same command goes on from here."
         )
-
-
-def _train(
-    job, inputs, group, student, writer, publish, stop, watch, first
-) -> tuple[Outcome, int]:
-    """Makes the updates from step `first` on; returns the step reached."""
-    read = lessons.Reader(job, inputs)
-    reload = lessons.Reload(job, group, student, read, stop)
-    report = actions.Report(job, student, writer, first, reload, publish)
-    guard = divergence.Guard(job.training, student.rollbacks)
-    checkpoint = saving.Checkpoint(job, group, student, publish)
-    evaluate = actions.Evaluate(
-        job, inputs, group, student, writer, checkpoint, watch.goes_on
-    )
-    heartbeat = progress_file.Heartbeat(
-        job.layout.progress, job.training.num_train_steps, first
-    )
-    told: collections.deque[tuple[int, step_lib.Totals]] = collections.deque()
-    for step in range(first, job.training.num_train_steps):
-        watch.reached(step)
-        faults.point("update")
-        if publish:
-            publish(step)
-        if not reload(step):
-            checkpoint(step, force=True)
-            return Outcome.STOPPED, step
-        told.append((step + 1, student.update(step, stop(), reload.announce())))
-        report(*told[-1])
-        evaluate(step + 1)
-        # Saving waits for the device in any case, and only good states are saved.
-        is_due, is_stopped = checkpoint.is_due(step + 1), False
-        while len(told) > (0 if is_due else _LAG):
-            at, totals = told.popleft()
-            verdict = guard.look(at, totals)
-            if verdict is divergence.Verdict.ROLL_BACK:
-                return _rolled_back(job, group, guard), step + 1
-            if verdict is divergence.Verdict.DROP_TEACHERS:
-                reload.drop_all(step + 1)
-            if float(totals.announced):
-                reload.swap_staged(step + 1)
-            is_stopped |= float(totals.stop) > 0.0
-        is_last = is_stopped or step + 1 == job.training.num_train_steps
-        if is_last or (is_due and not guard.skipped_in_a_row):
-            try:
-                checkpoint(step + 1, force=is_last)
-            except errors.DivergedError:
-                guard.roll_back(step + 1, "a weight is not finite")
-                return _rolled_back(job, group, guard), step + 1
-        if is_stopped:
-            return Outcome.STOPPED, step + 1
-        if group.is_chief:
-            heartbeat.beat(step + 1)
-    watch.reached(job.training.num_train_steps)
-    if publish:
-        publish(job.training.num_train_steps)
-        heartbeat.beat(job.training.num_train_steps, force=True)
-    return Outcome.DONE, job.training.num_train_steps
-
-
-def _rolled_back(
-    job: job_lib.Job, group: cluster.Group, guard: divergence.Guard
-) -> Outcome:
-    """Returns `ROLLED_BACK` where there is a whole checkpoint. Collective."""
-    found = None
-    if group.is_chief:
-        found = checkpoints.newest(job.layout.checkpoints, job.key)
-    if not group.broadcast_json(found is not None):
-        raise guard.gave_up("There is no checkpoint to go back to")
-    return Outcome.ROLLED_BACK
 
 
 def _restore(
@@ -198,8 +196,8 @@ def _restore(
 ) -> int:
     """Restores the newest whole checkpoint; returns the step to go on from."""
     folder = job.layout.checkpoints
-    found = checkpoints.newest(folder, job.key) if group.is_chief else None
-    version = group.broadcast_json(found.version if found else None)
+    newest = checkpoints.newest(folder, job.key) if group.is_chief else None
+    version = group.broadcast_json(newest.version if newest else None)
     if version is None:
         log.info("step=0 event=starting_from_scratch")
         return 0
@@ -221,35 +219,6 @@ def _prepare_folder(job: job_lib.Job) -> None:
             "decide what the peers learn; chmod o-w, or give --export_key_file",
             job.layout.exports,
         )
-
-
-@contextlib.contextmanager
-def _metrics(
-    job: job_lib.Job, group: cluster.Group, first: int
-) -> Iterator[metrics.MetricsWriter | None]:
-    if not group.is_chief:
-        yield None
-        return
-    writer = metrics.MetricsWriter(job.layout.metrics, job.layout.events, first)
-    try:
-        yield writer
-    finally:
-        writer.close()
-
-
-@contextlib.contextmanager
-def _publishing(
-    job: job_lib.Job,
-    inputs: job_lib.Inputs,
-    student: student_lib.Student,
-    own: lease.Lease | None,
-) -> Iterator[publishing.Publish | None]:
-    if own is None:
-        yield None
-        return
-    publish = publishing.Publish(job, inputs, student, own.ownership(job.key))
-    yield publish
-    publish.close()  # Not after an error: it may be storage that does not answer.
 
 
 @contextlib.contextmanager
@@ -282,24 +251,24 @@ def start_logging(job: job_lib.Job, worker: int) -> None:
 def main(
     job: job_lib.Job,
     task: tf_config.Task,
-    own: lease.Lease | None,
+    lease: lease_lib.Lease | None,
     watch: watchdog.Watchdog,
 ) -> int:
     """Trains as a process of its own: prepares the folder, logs, runs."""
     start_logging(job, task.index)
-    if own is not None:
+    if lease is not None:
         files.write_text(job.layout.config, job.config_text)
     try:
-        run(job, own, watch)
+        run(job, lease, watch)
     except errors.LmcodistillError as error:
-        if own is not None:
-            own.release()
+        if lease is not None:
+            lease.release()
         # TensorFlow may block or abort in its farewell when a worker is gone.
         errors.leave(error)
     except Exception:
         traceback.print_exc()
         os._exit(1)  # A bug; the farewell as above.
-    if own is not None:
-        own.release()
+    if lease is not None:
+        lease.release()
     watch.done()
     return 0

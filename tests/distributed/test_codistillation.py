@@ -124,7 +124,8 @@ def test_averaged_students_end_bitwise_equal(finish, data_dir, tmp_path):
         *runs.train_arguments(
             data_dir,
             tmp_path,
-            TARGETS="weights",
+            TARGETS="none",
+            AVERAGE_WEIGHTS=True,
             DELAY_STEPS=0,
             Training__shared_start=True,
             # Nothing is learnt any more after the last mean, at step 4.

@@ -9,9 +9,10 @@ import pathlib
 import sys
 
 from lmcodistill.config import loading
-from lmcodistill.training import cluster, lessons
+from lmcodistill.training import cluster
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import student as student_lib
+from lmcodistill.training.hooks import reload as reload_lib
 
 VARIANTS: dict[str, dict[str, object]] = {
     "none": {"TARGETS": "none"},
@@ -73,12 +74,12 @@ def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
     )
     inputs = job_lib.open_inputs(job)
     student = student_lib.Student(job, inputs, group)
-    read = lessons.Reader(job, inputs)
-    reload = lessons.Reload(job, group, student, read, lambda: False)
+    loader = reload_lib.Loader(job, inputs)
+    reload = reload_lib.Reload(job.policy, group, student, loader, lambda: False)
     steps = []
     for step in range(FIRST_STEP, FIRST_STEP + 3):
-        assert reload(step)
-        totals = student.update(step)
+        reload(step)
+        totals, _ = student.update(step)
         tokens = job.tokens_per_step
         steps.append({k: float(v) / tokens for k, v in totals._asdict().items()})
         steps[-1]["weight"] = student.distillation_weight

@@ -72,7 +72,7 @@ MISTAKES = {
     "value that cannot work": (
         ("train", "--gin_file=runs/quickstart", "--gin.TARGETS=peer"),
         " train: --gin.TARGETS=peer: Distillation.targets = 'peer' cannot work: "
-        "expected one of none, offline, peers, uniform, unigram, weights.",
+        "expected one of none, offline, peers, uniform, unigram.",
     ),
     "mistyped flag of train": (
         ("train", "--data_dirr=DATA"),

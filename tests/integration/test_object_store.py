@@ -12,7 +12,7 @@ import time
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.codistill import prefetch
+from lmcodistill.codistill import policies, prefetch
 from lmcodistill.exports import lookup
 from lmcodistill.storage import files, places, publication
 from lmcodistill.supervision import lease
@@ -266,9 +266,9 @@ def wait_until(is_so) -> None:
         time.sleep(0.01)
 
 
-def wait_for(stager) -> dict:
-    wait_until(lambda: stager.is_done)
-    return stager.take()
+def wait_for(prefetcher) -> dict:
+    wait_until(lambda: prefetcher.is_done)
+    return prefetcher.take()
 
 
 def test_server_that_is_down_is_a_failure_and_never_an_absence(s3, object_store):
@@ -300,23 +300,25 @@ def test_server_that_is_down_is_a_failure_and_never_an_absence(s3, object_store)
     check(publish(s3 / "exports", 100))
 
 
-def test_stager_and_lease_outlive_a_server_that_is_down(
+def test_prefetcher_and_lease_outlive_a_server_that_is_down(
     s3, object_store, caplog, monkeypatch
 ):
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
     publish(s3 / "exports", 50)
     own, lost = lease.Lease.acquire(s3 / "leases"), threading.Event()
     own.keep(lambda error: lost.set())
-    stager = prefetch.Stager(read, deadline_seconds=60.0)
-    request = prefetch.Request(1, s3 / "exports")
+    prefetcher = prefetch.Prefetcher(
+        read, lambda peer: s3 / "exports", deadline_seconds=60.0
+    )
+    request = policies.Request(1)
 
     object_store.stop()
-    stager.begin([request])
-    while_down = wait_for(stager)
+    prefetcher.begin([request])
+    while_down = wait_for(prefetcher)
     wait_until(lambda: "event=lease_not_renewed" in caplog.text)
     object_store.start()
-    stager.begin([request])
-    afterwards = wait_for(stager)
+    prefetcher.begin([request])
+    afterwards = wait_for(prefetcher)
     wait_until(lambda: "event=lease_renewed" in caplog.text)
     own.release()
 
@@ -328,29 +330,33 @@ def test_stager_and_lease_outlive_a_server_that_is_down(
 
 def test_slow_server_is_waited_for_beside_the_training(s3, object_store):
     publish(s3 / "exports", 50)
-    stager = prefetch.Stager(read, deadline_seconds=60.0)
+    prefetcher = prefetch.Prefetcher(
+        read, lambda peer: s3 / "exports", deadline_seconds=60.0
+    )
     object_store.delay(0.3)
     began, longest = time.monotonic(), 0.0
 
-    stager.begin([prefetch.Request(1, s3 / "exports")])
-    while not stager.is_done:
+    prefetcher.begin([policies.Request(1)])
+    while not prefetcher.is_done:
         asked = time.perf_counter()
-        stager.begin([])
+        prefetcher.begin([])
         longest = max(longest, time.perf_counter() - asked)
         time.sleep(0.01)
 
-    assert stager.take() == {1: (1, 50)}
+    assert prefetcher.take() == {1: (1, 50)}
     assert time.monotonic() - began > 1.0
     assert longest < 0.5
 
 
 def test_server_too_slow_for_the_deadline_is_asked_again_later(s3, object_store):
     publish(s3 / "exports", 50)
-    stager = prefetch.Stager(read, deadline_seconds=1.0)
+    prefetcher = prefetch.Prefetcher(
+        read, lambda peer: s3 / "exports", deadline_seconds=1.0
+    )
 
     def look() -> dict:
-        stager.begin([prefetch.Request(1, s3 / "exports")])
-        return wait_for(stager)
+        prefetcher.begin([policies.Request(1)])
+        return wait_for(prefetcher)
 
     object_store.delay(2.0)
     first = look()

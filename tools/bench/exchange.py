@@ -151,19 +151,20 @@ class Trial:
 
     def __init__(self, job: job_lib.Job):
         """Builds all of them."""
-        from lmcodistill.training import cluster, lessons, publishing
+        from lmcodistill.training import cluster
         from lmcodistill.training import student as student_lib
+        from lmcodistill.training.hooks import publish, reload
 
         inputs, group = job_lib.open_inputs(job), cluster.Group()
         self._period = job.exchange.publish_every_steps
         self.student = student_lib.Student(job, inputs, group)
         owner = publication.Owner(1, lambda: None)
-        self._publish = publishing.Publish(job, inputs, self.student, owner)
+        self._publish = publish.Publish(job, inputs, self.student, owner)
         peer = dataclasses.replace(job, student=1)
-        self._publish_peer = publishing.Publish(peer, inputs, self.student, owner)
-        reader = lessons.Reader(job, inputs)
-        self._reload = lessons.Reload(
-            job, group, self.student, reader, asked_to_stop=lambda: False
+        self._publish_peer = publish.Publish(peer, inputs, self.student, owner)
+        loader = reload.Loader(job, inputs)
+        self._reload = reload.Reload(
+            job.policy, group, self.student, loader, asked_to_stop=lambda: False
         )
         self._told: collections.deque = collections.deque()
         self._at = self._period
@@ -195,6 +196,8 @@ class Trial:
 
     def step(self) -> Step:
         """Makes one step as the trainer does."""
+        from lmcodistill.training import step as step_lib
+
         if self._at % self._period == 0:
             self._publish_peer(self._at)
             self._publish_peer.close()
@@ -203,10 +206,10 @@ class Trial:
         self._stall(step, "publish", self._publish, self._at)
         self._stall(step, "look", self._reload, self._at)
         step.is_plain = self._at % self._period > 0 and not _background()
-        announced = self._reload.announce()
-        self._told.append(self.student.update(self._at, announced=announced))
+        control = step_lib.Control(teachers_ready=self._reload.announce())
+        self._told.append(self.student.update(self._at, control)[1])
         while len(self._told) > _LAG:
-            if float(self._told.popleft().announced):
+            if float(self._told.popleft().teachers_ready):
                 self._stall(step, "swap", self._reload.swap_staged, self._at + 1)
                 step.is_plain = False
         step.is_plain &= not _background()

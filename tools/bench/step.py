@@ -112,7 +112,7 @@ def _student(job: job_lib.Job, flags) -> Any:
     config = dataclasses.replace(
         inputs.model, compute_dtype=flags.teacher_dtype or inputs.model.compute_dtype
     )
-    student.teachers.adopt(
+    student.teachers.swap(
         [
             reader.Export(
                 source="drawn at random",
@@ -127,7 +127,7 @@ def _student(job: job_lib.Job, flags) -> Any:
             )
             for index in range(flags.teachers)
         ],
-        at=0,
+        step=0,
     )
     return student
 
@@ -138,7 +138,7 @@ def _steps(student, warmup: int, steps: int) -> tuple[list[float], list[float]]:
     wall, cpu, skipped = [], [], 0.0
     for number in range(warmup + steps):
         began = time.perf_counter(), time.process_time()
-        told.append(student.update(number))
+        told.append(student.update(number)[0])
         if len(told) > _LAG:
             skipped += float(told.popleft().skipped)
         wall.append(time.perf_counter() - began[0])

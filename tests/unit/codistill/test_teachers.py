@@ -15,7 +15,7 @@ def make_pool():
     def make(carry_state=True, **more):
         return teachers.TeacherPool(
             carry_state=carry_state,
-            new_state=lambda model, at: model.initial_state(2),
+            new_state=lambda model, step: model.initial_state(2),
             scope=contextlib.nullcontext,
             **more,
         )
@@ -42,10 +42,10 @@ def state_of(teacher):
     return values.pop()
 
 
-def test_first_lesson_makes_a_teacher_with_zero_state(pool, make_export):
+def test_first_export_makes_a_teacher_with_zero_state(pool, make_export):
     export = make_export(student=1, step=50)
 
-    pool.adopt([export], at=60)
+    pool.swap([export], step=60)
 
     (teacher,) = pool.active
     assert (teacher.peer, teacher.step, state_of(teacher)) == (1, 50, 0.0)
@@ -55,12 +55,12 @@ def test_first_lesson_makes_a_teacher_with_zero_state(pool, make_export):
 
 
 def test_swap_assigns_the_weights_in_place(pool, make_export):
-    pool.adopt([make_export(student=1, step=50, seed=0)], at=60)
+    pool.swap([make_export(student=1, step=50, seed=0)], step=60)
     (before,) = pool.active
     variables = dict(before.model.weights)
     newer = make_export(student=1, step=100, seed=1)
 
-    pool.adopt([newer], at=110)
+    pool.swap([newer], step=110)
 
     (after,) = pool.active
     assert after is before
@@ -71,41 +71,41 @@ def test_swap_assigns_the_weights_in_place(pool, make_export):
 
 
 def test_kept_teacher_stays_as_it_is(pool, make_export):
-    pool.adopt([make_export(student=1, step=50)], at=60)
+    pool.swap([make_export(student=1, step=50)], step=60)
     (teacher,) = pool.active
     live(teacher, 3.0)
 
-    pool.adopt([teacher], at=110)
+    pool.swap([teacher], step=110)
 
     assert pool.active == [teacher]
     assert (teacher.step, state_of(teacher)) == (50, 3.0)
 
 
 def test_state_is_carried_for_the_same_peer(pool, make_export):
-    pool.adopt([make_export(student=1, step=50)], at=60)
+    pool.swap([make_export(student=1, step=50)], step=60)
     live(pool.active[0], 3.0)
 
-    pool.adopt([make_export(student=1, step=100, seed=1)], at=110)
+    pool.swap([make_export(student=1, step=100, seed=1)], step=110)
 
     assert state_of(pool.active[0]) == 3.0
 
 
 def test_state_is_made_anew_where_none_is_carried(make_pool, make_export):
     pool = make_pool(carry_state=False)
-    pool.adopt([make_export(student=1, step=50)], at=60)
+    pool.swap([make_export(student=1, step=50)], step=60)
     live(pool.active[0], 3.0)
 
-    pool.adopt([make_export(student=1, step=100, seed=1)], at=110)
+    pool.swap([make_export(student=1, step=100, seed=1)], step=110)
 
     assert state_of(pool.active[0]) == 0.0
 
 
 def test_another_peer_takes_the_slot_with_zero_state(pool, make_export):
-    pool.adopt([make_export(student=1, step=50)], at=60)
+    pool.swap([make_export(student=1, step=50)], step=60)
     (slot,) = pool.active
     live(slot, 3.0)
 
-    pool.adopt([make_export(student=2, step=50, seed=1)], at=110)
+    pool.swap([make_export(student=2, step=50, seed=1)], step=110)
 
     assert pool.active == [slot]
     assert (slot.peer, state_of(slot)) == (2, 0.0)
@@ -113,24 +113,24 @@ def test_another_peer_takes_the_slot_with_zero_state(pool, make_export):
 
 def test_peer_keeps_its_state_when_a_new_peer_comes_before_it(pool, make_export):
     # Students 2 and 3 taught alone until student 1 published for the first time.
-    pool.adopt([make_export(student=s, step=50, seed=s) for s in (2, 3)], at=60)
+    pool.swap([make_export(student=s, step=50, seed=s) for s in (2, 3)], step=60)
     live(pool.active[0], 2.0)
     live(pool.active[1], 3.0)
     second, third = pool.active
 
-    pool.adopt([make_export(student=s, step=100, seed=s) for s in (1, 2, 3)], at=110)
+    pool.swap([make_export(student=s, step=100, seed=s) for s in (1, 2, 3)], step=110)
 
     assert pool.active[1:] == [second, third]
     assert [(t.peer, state_of(t)) for t in pool.active] == [(1, 0.0), (2, 2), (3, 3)]
 
 
-def test_order_of_the_lessons_is_the_order_of_the_teachers(pool, make_export):
-    pool.adopt([make_export(student=s, step=50) for s in (1, 2)], at=60)
+def test_order_of_the_updates_is_the_order_of_the_teachers(pool, make_export):
+    pool.swap([make_export(student=s, step=50) for s in (1, 2)], step=60)
     first, second = pool.active
     live(first, 1.0)
     live(second, 2.0)
 
-    pool.adopt([make_export(student=2, step=100), first], at=110)
+    pool.swap([make_export(student=2, step=100), first], step=110)
 
     assert pool.active == [second, first]
     assert [state_of(t) for t in pool.active] == [2.0, 1.0]
@@ -140,7 +140,7 @@ def test_rotation_needs_one_slot_only(pool, make_export):
     seen = set()
 
     for step, student in enumerate([1, 2, 3, 1, 2, 3], start=1):
-        pool.adopt([make_export(student=student, step=step, seed=step)], at=step)
+        pool.swap([make_export(student=student, step=step, seed=step)], step=step)
         seen.add(id(pool.active[0].model))
 
     assert len(seen) == 1
@@ -148,28 +148,28 @@ def test_rotation_needs_one_slot_only(pool, make_export):
 
 def test_model_of_another_size_gets_a_slot_of_its_own(pool, make_export, config):
     larger = dataclasses.replace(config, hidden_size=6)
-    pool.adopt([make_export(student=1, step=50)], at=60)
+    pool.swap([make_export(student=1, step=50)], step=60)
     (small,) = pool.active
 
-    pool.adopt([make_export(student=1, step=100, config=larger)], at=110)
+    pool.swap([make_export(student=1, step=100, config=larger)], step=110)
     (large,) = pool.active
-    pool.adopt([make_export(student=1, step=150)], at=160)
+    pool.swap([make_export(student=1, step=150)], step=160)
 
     assert large.model.config == larger
     assert pool.active == [small]
 
 
-def test_no_lessons_leave_no_teacher(pool, make_export):
-    pool.adopt([make_export(student=1, step=50)], at=60)
+def test_no_updates_leave_no_teacher(pool, make_export):
+    pool.swap([make_export(student=1, step=50)], step=60)
 
-    pool.adopt([], at=110)
+    pool.swap([], step=110)
 
     assert pool.active == []
     assert pool.of_peer(1) is None
 
 
 def test_teacher_is_found_by_its_peer(pool, make_export):
-    pool.adopt([make_export(student=s, step=50) for s in (1, 2)], at=60)
+    pool.swap([make_export(student=s, step=50) for s in (1, 2)], step=60)
 
     assert pool.of_peer(2) is pool.active[1]
     assert pool.of_peer(3) is None
@@ -189,11 +189,47 @@ def test_teachers_multiply_in_one_type_whatever_their_peers_train_with(
 
     seen = []
     for export in exports:
-        pool.adopt([export], at=export.step)
+        pool.swap([export], step=export.step)
         (teacher,) = pool.active
-        seen.append((teacher.model, teacher.model.compute_dtype, teacher.config))
+        seen.append((teacher.model, teacher.model.compute_dtype, teacher.origin.config))
 
     # One slot for both, and a checkpoint that knows what each peer trains.
     assert seen[0][0] is seen[1][0]
     assert [dtype for _, dtype, _ in seen] == [tf.bfloat16, tf.bfloat16]
     assert [peers for _, _, peers in seen] == [config, in_bfloat16(config)]
+
+
+def test_restored_teachers_have_their_weights_and_states(pool, make_export):
+    export = make_export(student=2, step=50)
+    origin = teachers.Origin(2, 50, 3, export.config, export.vocab_size)
+
+    pool.restore(
+        [teachers.Saved(origin, export.weights, lambda model: model.initial_state(3))]
+    )
+
+    (teacher,) = pool.active
+    assert (teacher.peer, teacher.step, teacher.version) == (2, 50, (3, 50))
+    assert all(x.shape[0] == 3 for x in tf.nest.flatten(teacher.state))
+    np.testing.assert_array_equal(
+        teacher.model.weights["embedding"], export.weights["embedding"]
+    )
+
+
+def test_restored_teacher_takes_the_slot_of_the_same_peer(pool, make_export):
+    exports = {peer: make_export(student=peer, step=50, seed=peer) for peer in (1, 2)}
+    pool.swap(list(exports.values()), step=60)
+    before = {teacher.peer: teacher.model for teacher in pool.active}
+
+    pool.restore(
+        [
+            teachers.Saved(
+                teachers.Origin(peer, 40, 1, export.config, export.vocab_size),
+                export.weights,
+                lambda model: model.initial_state(2),
+            )
+            for peer, export in reversed(exports.items())
+        ]
+    )
+
+    assert [teacher.peer for teacher in pool.active] == [2, 1]
+    assert {teacher.peer: teacher.model for teacher in pool.active} == before

@@ -152,7 +152,12 @@ BINDINGS = {
     "choice that is none": (
         [STEPS, "TARGETS=peer"],
         "--gin.TARGETS=peer: Distillation.targets = 'peer' cannot work: expected one "
-        "of none, offline, peers, uniform, unigram, weights.",
+        "of none, offline, peers, uniform, unigram.",
+    ),
+    "targets that are none any more": (
+        [STEPS, "TARGETS=weights"],
+        "--gin.TARGETS=weights: Distillation.targets = 'weights' cannot work: expected "
+        "TARGETS = 'none' and AVERAGE_WEIGHTS = True, where nobody teaches.",
     ),
     "knob after its field": (
         [STEPS, "Training.seed=4", "SEED=5"],

@@ -41,16 +41,6 @@ def test_narrower_exports_travel_faster_and_stall_alike(
     assert narrow.stall_seconds == moved.stall_seconds
 
 
-@pytest.mark.parametrize(
-    "topology, students, teachers",
-    [("all", 4, 3), ("ring", 4, 1), ("rotate", 4, 1), ("all", 2, 1), ("rotate", 2, 1)],
-)
-def test_the_topology_says_how_many_teach_at_a_time(topology, students, teachers):
-    exchange = codistillation.Exchange(topology=topology)
-
-    assert exchange_time.num_teachers(exchange, students) == teachers
-
-
 def test_what_stalls_is_shared_by_the_steps_between(moved):
     exchange = codistillation.Exchange(publish_every_steps=10, reload_every_steps=5)
 

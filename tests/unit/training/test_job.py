@@ -83,19 +83,50 @@ def test_automatic_weight_without_a_teacher_is_refused(a_job):
         job_lib.check_peers(job)
 
 
+def averaging(**changes):
+    return codistillation.Exchange(average_weights=True, **changes)
+
+
+def test_averaging_with_nobody_is_refused(a_job):
+    job = a_job(exchange=averaging(), num_students=1)
+
+    with pytest.raises(
+        errors.UsageError, match="AVERAGE_WEIGHTS = True needs at least"
+    ):
+        job_lib.check_peers(job)
+
+
+@pytest.mark.parametrize(
+    ("changes", "teachers"),
+    [
+        ({}, 2),
+        ({"exchange": codistillation.Exchange(topology="ring")}, 1),
+        ({"distillation": codistillation.Distillation(targets="uniform")}, 0),
+        ({"exchange": averaging()}, 0),
+    ],
+)
+def test_summary_counts_the_teachers(a_job, changes, teachers):
+    job = a_job(num_students=3, **changes)
+
+    summary = job_lib.summary(job, job_lib.open_inputs(job), 1)
+
+    assert summary["teachers"] == teachers
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"training": training.Training(num_train_steps=1)},
-        {"exchange": codistillation.Exchange(mode="scheduled", delay_steps=50)},
-        {"exchange": codistillation.Exchange(mode="freshest")},
+        {"exchange": averaging(mode="scheduled", delay_steps=50)},
+        {"exchange": averaging(mode="freshest")},
+        {"distillation": codistillation.Distillation(targets="peers")},
     ],
 )
 def test_weights_that_have_no_common_start_or_step_are_not_averaged(a_job, changes):
     fitting = {
         "training": training.Training(num_train_steps=1, shared_start=True),
-        "exchange": codistillation.Exchange(mode="scheduled"),
-        "distillation": codistillation.Distillation(targets="weights"),
+        "exchange": averaging(mode="scheduled"),
+        "distillation": codistillation.Distillation(targets="none"),
     }
 
     job_lib.check_peers(dataclasses.replace(a_job(), **fitting))

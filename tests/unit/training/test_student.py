@@ -10,7 +10,7 @@ from lmcodistill import errors
 from lmcodistill.exports import reader
 from lmcodistill.model import registry, weights
 from lmcodistill.settings import codistillation, model, schedules, training
-from lmcodistill.training import checkpoints
+from lmcodistill.training import checkpoints, step
 from lmcodistill.training import job as job_lib
 
 VOCAB_SIZE = 12
@@ -21,7 +21,7 @@ TEACHER = model.LanguageModel(
 NO_BURN_IN = schedules.DistillationWeight(burn_in_steps=0, weight=0.7)
 
 
-def a_lesson(job, student=1, step=0, seed=9):
+def an_export(job, student=1, step=0, seed=9):
     """Returns an export of a peer that was never on disk."""
     return reader.Export(
         source="students/1",
@@ -36,6 +36,11 @@ def a_lesson(job, student=1, step=0, seed=9):
     )
 
 
+def update(student, number):
+    """Makes an update; returns its totals."""
+    return student.update(number)[0]
+
+
 def weights_of(student):
     return {name: v.numpy() for name, v in student.model.weights.items()}
 
@@ -48,7 +53,7 @@ def naive_gradients(job, soft_probs, weight=0.7):
     """Returns psi's sum and the gradients of the first update, all logits held.
 
     Args:
-        what: The job; the student has its initial weights and zero state.
+        job: The job; the student has its initial weights and zero state.
         soft_probs: [N, V] soft targets.
         weight: Of psi.
     """
@@ -79,7 +84,7 @@ def naive_gradients(job, soft_probs, weight=0.7):
 
 
 def probs_of_teacher(tokens, is_start):
-    """Returns [N, V] predictions of the lesson, read from zero state."""
+    """Returns [N, V] predictions of the teacher, read from zero state."""
     values = weights.initial(TEACHER, VOCAB_SIZE, 9)
     teacher = registry.build(TEACHER, VOCAB_SIZE, values)
     hidden, _ = teacher(tokens, is_start, teacher.initial_state(2))
@@ -106,10 +111,10 @@ def test_update_is_gradient_descent_on_the_objective(targets, a_job, make_studen
     psi, gradients = naive_gradients(job, soft)
     student = make_student(job)
     if targets == "peers":
-        student.teachers.adopt([a_lesson(job)], at=0)
+        student.teachers.swap([an_export(job)], step=0)
     before = weights_of(student)
 
-    totals = student.update(0, asked_to_stop=False)
+    totals = update(student, 0)
 
     # Totals and the distribution of label smoothing are float32.
     assert float(totals.soft_loss) == pytest.approx(psi, rel=1e-6)
@@ -130,7 +135,7 @@ def test_clipped_update_moves_by_the_rate_times_the_clip_norm(a_job, make_studen
     student = make_student(a_job(optimizer=optimizer))
     before = weights_of(student)
 
-    totals = student.update(0, asked_to_stop=False)
+    totals = update(student, 0)
 
     moved = [after - before[name] for name, after in weights_of(student).items()]
     length = np.sqrt(sum((m**2).sum() for m in moved))
@@ -141,12 +146,12 @@ def test_clipped_update_moves_by_the_rate_times_the_clip_norm(a_job, make_studen
 def test_teachers_count_from_the_last_step_of_burn_in_on(a_job, make_student):
     job = a_job()  # Burn-in of 2 steps: updates 0 and 1 are on labels alone.
     taught, alone = make_student(job), make_student(job)
-    taught.teachers.adopt([a_lesson(job)], at=0)
+    taught.teachers.swap([an_export(job)], step=0)
 
     soft_losses, same = [], []
     for number in range(3):
-        soft_losses.append(float(taught.update(number, False).soft_loss))
-        alone.update(number, False)
+        soft_losses.append(float(update(taught, number).soft_loss))
+        update(alone, number)
         same.append(equal(weights_of(taught), weights_of(alone)))
 
     assert soft_losses[:2] == [0.0, 0.0]
@@ -157,13 +162,13 @@ def test_teachers_count_from_the_last_step_of_burn_in_on(a_job, make_student):
 def test_teacher_learns_nothing_and_reads_on(a_job, make_student):
     job = a_job(weight=NO_BURN_IN)
     student = make_student(job)
-    student.teachers.adopt([a_lesson(job)], at=0)
+    student.teachers.swap([an_export(job)], step=0)
     (teacher,) = student.teachers.active
-    expected = a_lesson(job).weights
+    expected = an_export(job).weights
 
     states = []
     for number in range(2):
-        student.update(number, False)
+        update(student, number)
         states.append(
             np.concatenate([np.ravel(x) for x in tf.nest.flatten(teacher.state)])
         )
@@ -179,9 +184,9 @@ def test_swapped_teacher_is_used_without_tracing_again(a_job, make_student):
     traces, losses = [], []
 
     for number in range(3):
-        lesson = a_lesson(job, step=number, seed=number)
-        student.teachers.adopt([lesson], at=number)
-        losses.append(float(student.update(number, False).teacher_label_loss))
+        export = an_export(job, step=number, seed=number)
+        student.teachers.swap([export], step=number)
+        losses.append(float(update(student, number).teacher_label_loss))
         traces.append(student.num_traces)
 
     assert len(set(traces)) == 1
@@ -195,8 +200,8 @@ def test_state_is_carried_from_window_to_window_and_reset_with_the_epoch(
     frozen = dataclasses.replace(a_job(), learning_rate=tiny_rate())
     student = make_student(frozen)
 
-    losses = [float(student.update(number, False).label_loss) for number in range(7)]
-    anew = float(make_student(frozen).update(1, False).label_loss)
+    losses = [float(update(student, number).label_loss) for number in range(7)]
+    anew = float(update(make_student(frozen), 1).label_loss)
 
     assert losses[5:] == pytest.approx(losses[:2], rel=1e-6)
     assert losses[1] != pytest.approx(anew, rel=1e-6)
@@ -222,10 +227,10 @@ def test_restored_student_goes_on_as_if_nothing_had_happened(
         weight=schedules.DistillationWeight(burn_in_steps=1),
     )
     student = make_student(job)
-    student.teachers.adopt([a_lesson(job)], at=0)
+    student.teachers.swap([an_export(job)], step=0)
     student.rollbacks = 1
     for number in range(3):
-        student.update(number)
+        update(student, number)
     checkpoints.save(
         *(tmp_path, 3, student.values(), student.manifest(), job.training),
         owner=owner,
@@ -235,7 +240,7 @@ def test_restored_student_goes_on_as_if_nothing_had_happened(
     restored.restore(*checkpoints.load(checkpoints.newest(tmp_path)), source="here")
 
     for number in (3, 4):
-        expected, actual = student.update(number), restored.update(number)
+        expected, actual = update(student, number), update(restored, number)
         assert [float(x) for x in actual] == [float(x) for x in expected]
         assert equal(weights_of(restored), weights_of(student))
     (teacher,) = restored.teachers.active
@@ -249,21 +254,24 @@ def test_teacher_multiplies_in_the_type_asked_for_also_when_restored(
     narrow = codistillation.Distillation(teacher_compute_dtype="bfloat16")
     job = a_job(weight=NO_BURN_IN, distillation=narrow)
     student, as_peer = make_student(job), make_student(a_job(weight=NO_BURN_IN))
-    lesson = a_lesson(job)
+    export = an_export(job)
 
     for one in (student, as_peer):
-        one.teachers.adopt([lesson], at=0)
+        one.teachers.swap([export], step=0)
     found, manifest = student.values(), student.manifest()
-    losses = [float(one.update(0).teacher_label_loss) for one in (student, as_peer)]
+    losses = [float(update(one, 0).teacher_label_loss) for one in (student, as_peer)]
     restored = make_student(job)
     restored.restore(found, manifest, "here")
 
     assert as_peer.teachers.active[0].model.compute_dtype == tf.float64
     for one in (student, restored):
         (teacher,) = one.teachers.active
-        assert (teacher.model.compute_dtype, teacher.config) == (tf.bfloat16, TEACHER)
+        assert (teacher.model.compute_dtype, teacher.origin.config) == (
+            tf.bfloat16,
+            TEACHER,
+        )
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
-    assert float(restored.update(0).teacher_label_loss) == losses[0]
+    assert float(update(restored, 0).teacher_label_loss) == losses[0]
 
 
 def test_checkpoint_of_another_optimizer_is_refused(a_job, make_student):
@@ -275,17 +283,18 @@ def test_checkpoint_of_another_optimizer_is_refused(a_job, make_student):
         adam.restore(found, manifest, "here")
 
 
-def test_what_one_worker_knows_is_told_to_the_group(a_job, make_student):
+def test_group_learns_what_one_worker_knows(a_job, make_student):
     student = make_student(a_job())
-
-    told = [
-        student.update(0),
-        student.update(1, asked_to_stop=True),
-        student.update(2, announced=True),
+    controls = [
+        step.Control(),
+        step.Control(stop=True),
+        step.Control(teachers_ready=True),
     ]
 
-    assert [float(t.stop) for t in told] == [0.0, 1.0, 0.0]
-    assert [float(t.announced) for t in told] == [0.0, 0.0, 1.0]
+    agreed = [student.update(n, control)[1] for n, control in enumerate(controls)]
+
+    assert [float(a.stop) for a in agreed] == [0.0, 1.0, 0.0]
+    assert [float(a.teachers_ready) for a in agreed] == [0.0, 0.0, 1.0]
 
 
 def bits_of(student):
@@ -310,12 +319,12 @@ def test_update_that_is_not_finite_leaves_everything_bit_for_bit(
 ):
     job = a_job(weight=NO_BURN_IN, optimizer=training.Optimizer(name=optimizer))
     student = make_student(job)
-    student.teachers.adopt([a_lesson(job)], at=0)
-    first = student.update(0)
+    student.teachers.swap([an_export(job)], step=0)
+    first = update(student, 0)
     poison(student)
     before = bits_of(student)
 
-    totals = student.update(1)
+    totals = update(student, 1)
 
     assert (float(first.skipped), float(totals.skipped)) == (0.0, 1.0)
     assert not np.isfinite(float(totals.label_loss))
@@ -333,7 +342,7 @@ def test_gradient_that_overflows_is_skipped_although_the_loss_is_finite(
     kernel.assign(kernel * 1e25)
     before = bits_of(student)
 
-    totals = student.update(0)
+    totals = update(student, 0)
 
     assert np.isfinite(float(totals.label_loss))
     assert not np.isfinite(float(totals.gradient_norm))
@@ -345,10 +354,10 @@ def test_student_recovers_when_the_cause_goes_away(a_job, make_student):
     job = a_job()
     student, undisturbed = make_student(job), make_student(job)
     undo = poison(student)
-    student.update(0)
+    update(student, 0)
     undo()
 
-    after, expected = student.update(0), undisturbed.update(0)
+    after, expected = update(student, 0), update(undisturbed, 0)
 
     assert [float(x) for x in after] == [float(x) for x in expected]
     assert bits_of(student) == bits_of(undisturbed)
@@ -359,18 +368,18 @@ def test_teacher_that_is_not_finite_is_told_apart_and_harms_nothing(
 ):
     job = a_job(weight=NO_BURN_IN)
     student, alone = make_student(job), make_student(job)
-    lesson = a_lesson(job)
-    lesson.weights["embedding"][:] = np.nan
-    student.teachers.adopt([lesson], at=0)
+    export = an_export(job)
+    export.weights["embedding"][:] = np.nan
+    student.teachers.swap([export], step=0)
 
-    taught = student.update(0)
-    student.teachers.adopt([], at=1)
+    taught = update(student, 0)
+    student.teachers.swap([], step=1)
 
     assert np.isfinite(float(taught.label_loss))
     assert not np.isfinite(float(taught.teacher_label_loss))
     assert float(taught.skipped) == 1.0
-    student.update(1)
-    alone.update(1)
+    update(student, 1)
+    update(alone, 1)
     assert equal(weights_of(student), weights_of(alone))
 
 

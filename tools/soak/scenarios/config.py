@@ -37,7 +37,7 @@ _WORDS = (
     *codistillation.TOPOLOGIES,
     *codistillation.STATES_ON_SWAP,
     *model.COMPUTE_DTYPES,
-    *schedules.SCHEDULES,
+    *schedules.DECAYS,
     *training.OPTIMIZERS,
 )
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.codistill import prefetch
+from lmcodistill.codistill import policies, prefetch
 from lmcodistill.storage import (
     faults,
     places,
@@ -282,8 +282,9 @@ def r19(seed: int, trials: int) -> dict[str, Any]:
     with _folder() as root, _late_listings(lot) as current:
         exports, step, generation = root / "exports", 0, 1
         own = lease.Lease.acquire(root / "leases")
-        stager = prefetch.Stager(
+        prefetcher = prefetch.Prefetcher(
             lambda request, snapshot: (snapshot.version, children.read(snapshot)),
+            lambda peer: exports,
             deadline_seconds=60.0,
         )
         for _ in range(trials):
@@ -295,11 +296,11 @@ def r19(seed: int, trials: int) -> dict[str, Any]:
                 owner = publication.Owner(generation, own.check)
                 children.publish(exports, "export", step, owner)
                 publication.keep_newest(exports, "export", children.KEPT)
-            stager.begin([prefetch.Request(1, exports, held=held)])
-            while not stager.is_done:
+            prefetcher.begin([policies.Request(1, held=held)])
+            while not prefetcher.is_done:
                 time.sleep(0.0005)
             good = True
-            for version, outcome in stager.take().values():
+            for version, outcome in prefetcher.take().values():
                 taken += outcome == "whole"
                 backwards += held is not None and version <= held
                 good = outcome in ("whole", "missing_file")

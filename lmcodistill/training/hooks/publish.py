@@ -1,15 +1,14 @@
-"""Exports between steps: when to publish, and what to do where storage refuses."""
+"""Exports between updates: when to publish, and what to do where storage refuses."""
 
 import logging
 import time
 
 from lmcodistill import errors
-from lmcodistill.codistill import topologies
-from lmcodistill.exports import publisher, quantized, writer
+from lmcodistill.exports import probe, publisher, quantized, writer
 from lmcodistill.storage import layout, publication
 from lmcodistill.training import job as job_lib
-from lmcodistill.training import lessons
 from lmcodistill.training import student as student_lib
+from lmcodistill.training.hooks.every import Every
 
 log = logging.getLogger("lmcodistill")
 
@@ -17,11 +16,8 @@ log = logging.getLogger("lmcodistill")
 class Publish:
     """Publishes the student's weights for its peers, in the background. Chief only.
 
-    A `freshest` exchange goes without an export that storage refuses or that the
-    one before is in the way of; a `scheduled` one cannot.
-
-    Attributes:
-        owner: By what right.
+    Where nobody waits for an export, training goes without one that storage refuses
+    or that the one before is in the way of.
     """
 
     def __init__(
@@ -32,69 +28,61 @@ class Publish:
         owner: publication.Owner,
     ):
         """Makes what all exports have in common."""
-        self._job, self._student, self.owner = job, student, owner
-        self._is_scheduled = job.exchange.mode == "scheduled"
+        self._student, self._folder = student, job.layout.exports
+        self._owner, self._keep_seconds = owner, job.exchange.keep_export_seconds
+        self._every = Every(
+            job.exchange.publish_every_steps, job.training.num_train_steps
+        )
+        self._terms = job.policy.publishing(job.training.checkpoint_every_steps)
         # Until when exports stay for peers that may still be reading them.
         self._young: dict[publication.Snapshot, float] = {}
         self._quantizer = None
         if job.exchange.export_dtype != "float32":
             self._quantizer = quantized.Quantizer(
                 job.exchange.export_dtype,
-                lessons.probe_of(job, inputs),
+                probe.of_text(
+                    inputs.windows,
+                    job.batches.global_batch_size,
+                    job.exchange.max_teacher_cross_entropy,
+                ),
                 job.exchange.max_quantization_loss,
             )
-        one = writer.Exporter(
+        self._exporter = writer.Exporter(
             student.model.config,
             inputs.data.vocabulary,
             student=job.student,
             reset_at_documents=job.batches.reset_at_documents,
             quantizer=self._quantizer,
         )
-        folder = job.layout.exports
-        keep = topologies.exports_to_keep(
-            job.exchange, job.training.checkpoint_every_steps
+        self._publisher = publisher.Publisher(
+            self._export, patience_seconds=self._terms.patience_seconds
         )
-
-        def publish(at: int, weights: writer.Weights) -> None:
-            made = one.publish(folder, at, weights, owner)
-            self._young[made] = time.monotonic() + job.exchange.keep_export_seconds
-            self._young = {
-                s: until for s, until in self._young.items() if until > time.monotonic()
-            }
-            try:
-                publication.keep_newest(folder, layout.EXPORT, keep, set(self._young))
-            except OSError as error:  # The export stands; the next one tries again.
-                log.warning("step=%d event=old_exports_kept reason=%s", at, error)
-
-        patience = job.exchange.deadline_seconds if self._is_scheduled else 0.0
-        self._publisher = publisher.Publisher(publish, patience_seconds=patience)
 
     @property
     def num_in_full(self) -> int:
         """How many exports lost too much in a narrower type, since the start."""
         return len(self._quantizer.refused) if self._quantizer else 0
 
-    def __call__(self, at: int) -> None:
-        """Publishes where due; the last step always is, and is waited for.
+    def __call__(self, step: int) -> None:
+        """Publishes where due; the last export is waited for.
 
         Raises:
             SnapshotError: the last export could not be published.
             GroupLostError: another process took the student over.
         """
         self._publisher.check()
-        is_last = at == self._job.training.num_train_steps
-        if not (
-            is_last or topologies.is_due(at, self._job.exchange.publish_every_steps)
-        ):
+        if not self._every.is_due(step):
             return
-        may_skip = not (is_last or self._is_scheduled)
+        is_last = self._every.is_last(step)
         self._publisher.submit(
-            at, lambda: writer.weights_of(self._student.model), may_skip=may_skip
+            step,
+            lambda: writer.weights_of(self._student.model),
+            may_skip=self._terms.may_skip and not is_last,
         )
         if is_last and not self._publisher.wait():
             raise errors.SnapshotError(
-                f"The last export, of step {at}, could not be written to "
-                f"{self._job.layout.exports}; the log says why. The checkpoint was "
+                f"The last export, of step {step}, could not be written to "
+                f"{self._folder}; the log says why. The checkpoint was "
                 "saved. Make room or give back the right to write, and start the same "
                 "command again.",
                 reason="not_saved",
@@ -110,10 +98,23 @@ class Publish:
         Raises:
             GroupLostError: an export that peers wait for could not be published.
         """
-        if self._is_scheduled and not self._publisher.wait():
+        if not self._terms.may_skip and not self._publisher.wait():
             raise errors.GroupLostError(
-                f"An export could not be written to {self._job.layout.exports} within "
-                f"{self._job.exchange.deadline_seconds:g} s, and a scheduled exchange "
+                f"An export could not be written to {self._folder} within "
+                f"{self._terms.patience_seconds:g} s, and a scheduled exchange "
                 "needs every one. Make room or give back the right to write, and "
                 "start the same command again."
             )
+
+    def _export(self, step: int, weights: writer.Weights) -> None:
+        """Publishes one export and removes old ones; in the publisher's thread."""
+        made = self._exporter.publish(self._folder, step, weights, self._owner)
+        now = time.monotonic()
+        self._young = {s: until for s, until in self._young.items() if until > now}
+        self._young[made] = now + self._keep_seconds
+        try:
+            publication.keep_newest(
+                self._folder, layout.EXPORT, self._terms.num_kept, set(self._young)
+            )
+        except OSError as error:  # The export stands; the next one tries again.
+            log.warning("step=%d event=old_exports_kept reason=%s", step, error)

@@ -12,7 +12,7 @@ from lmcodistill.model import weights
 from lmcodistill.settings import codistillation
 from lmcodistill.storage import publication
 from lmcodistill.training import job as job_lib
-from lmcodistill.training import lessons
+from lmcodistill.training.hooks import reload as reload_lib
 
 EVERY_TWO = {"publish_every_steps": 2, "reload_every_steps": 2}
 
@@ -26,12 +26,12 @@ def publish_peer(a_job):
         inputs.model, inputs.data.vocabulary, student=1, reset_at_documents=True
     )
 
-    def publish(at, seed=0, generation=1, scale=1.0):
+    def publish(step, seed=0, generation=1, scale=1.0):
         values = weights.initial(inputs.model, 12, seed)
         dtype = inputs.model.weight_dtype
         return one.publish(
             job.peer_layout(1).exports,
-            at,
+            step,
             {n: np.asarray(scale * v, dtype) for n, v in values.items()},
             publication.Owner(generation, lambda: None),
         )
@@ -42,22 +42,22 @@ def publish_peer(a_job):
 @pytest.fixture
 def make_reload(group):
     def make(job, student, asked_to_stop=lambda: False):
-        reader = lessons.Reader(job, job_lib.open_inputs(job))
-        return lessons.Reload(job, group, student, reader, asked_to_stop)
+        loader = reload_lib.Loader(job, job_lib.open_inputs(job))
+        return reload_lib.Reload(job.policy, group, student, loader, asked_to_stop)
 
     return make
 
 
-def look(reload, at):
+def look(reload, step):
     """Makes a freshest reload at a step and takes what it staged."""
-    assert reload(at)
+    reload(step)
     give_up = time.monotonic() + 20.0
     while not reload.announce():
         if not reload.is_reading:
             return
         assert time.monotonic() < give_up
         time.sleep(0.01)
-    reload.swap_staged(at + 1)
+    reload.swap_staged(step + 1)
 
 
 def teachers_of(student):
@@ -85,8 +85,8 @@ def test_no_teacher_is_loaded_in_burn_in(
     reload = make_reload(job, student)
 
     seen = []
-    for at in range(3):
-        look(reload, at)
+    for step in range(3):
+        look(reload, step)
         seen.append(teachers_of(student))
 
     assert seen == [[], [], [(1, 1)]]
@@ -136,7 +136,7 @@ def test_damaged_newest_export_leaves_the_one_before_it_to_teach(
     assert teachers_of(student) == [(1, 2)]
 
 
-def test_a_later_life_of_the_peer_is_followed_though_its_step_is_smaller(
+def test_a_later_generation_of_the_peer_is_followed_though_its_step_is_smaller(
     a_job, make_student, publish_peer, make_reload
 ):
     job = a_job()
@@ -175,12 +175,12 @@ def test_teacher_beyond_the_largest_staleness_is_let_go_and_stays_away(
     publish_peer(2)
 
     seen = {}
-    for at in range(2, 9):
-        look(reload, at)
-        seen[at] = teachers_of(student)
+    for step in range(2, 9):
+        look(reload, step)
+        seen[step] = teachers_of(student)
 
     assert seen[5] == [(1, 2)]
-    assert [seen[at] for at in (6, 7, 8)] == [[], [], []]
+    assert [seen[step] for step in (6, 7, 8)] == [[], [], []]
 
 
 def test_scheduled_exchange_takes_the_export_of_its_step_not_the_newest(
@@ -188,8 +188,8 @@ def test_scheduled_exchange_takes_the_export_of_its_step_not_the_newest(
 ):
     job = scheduled(a_job, delay_steps=2)
     student = make_student(job)
-    for at in (2, 4, 6):
-        publish_peer(at, seed=at)
+    for step in (2, 4, 6):
+        publish_peer(step, seed=step)
 
     make_reload(job, student)(4)
 
@@ -213,7 +213,7 @@ def test_scheduled_exchange_waits_for_an_export_in_place_of_a_damaged_one(
 
     reload = make_reload(job, student, mend_when_asked)
 
-    assert reload(4)
+    reload(4)
     assert teachers_of(student) == [(1, 4)]
 
 
@@ -230,7 +230,8 @@ def test_request_to_stop_ends_the_wait_for_a_scheduled_export(
     job = scheduled(a_job)
     reload = make_reload(job, make_student(job), asked_to_stop=lambda: True)
 
-    assert not reload(4)
+    with pytest.raises(reload_lib.WaitStopped):
+        reload(4)
 
 
 def test_what_a_scheduled_reload_needs_next_is_read_ahead(
@@ -251,6 +252,27 @@ def test_what_a_scheduled_reload_needs_next_is_read_ahead(
     assert teachers_of(student) == [(1, 6)]
 
 
+def test_averaged_weights_are_the_mean_and_nobody_teaches(
+    a_job, make_student, publish_peer, make_reload
+):
+    changes = {"mode": "scheduled", "average_weights": True}
+    job = a_job(
+        exchange=codistillation.Exchange(**EVERY_TWO, **changes),
+        distillation=codistillation.Distillation(targets="none"),
+    )
+    student = make_student(job)
+    publish_peer(4, seed=5)
+    ours = student.model.weights["embedding"].numpy()
+    theirs = weights.initial(student.model.config, 12, 5)["embedding"]
+
+    make_reload(job, student)(4)
+
+    np.testing.assert_allclose(
+        student.model.weights["embedding"].numpy(), (ours + theirs) / 2
+    )
+    assert teachers_of(student) == []
+
+
 def test_offline_teachers_are_read_once_at_the_end_of_burn_in(
     a_job, make_student, publish_peer, make_reload
 ):
@@ -264,8 +286,8 @@ def test_offline_teachers_are_read_once_at_the_end_of_burn_in(
     reload = make_reload(job, student)
 
     seen = []
-    for at in range(4):
-        reload(at)
+    for step in range(4):
+        reload(step)
         seen.append(teachers_of(student))
 
     assert seen == [[], [], [(0, 2)], [(0, 2)]]

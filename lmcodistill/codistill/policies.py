@@ -1,0 +1,270 @@
+"""What a student does about its peers' exports before each step: one class a mode.
+
+Pure decisions, without files, clocks or TensorFlow: whoever asks carries them out
+(`training/hooks/reload.py`, `training/hooks/publish.py`). A new mode is a class
+here and a line in `MODES`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+from lmcodistill.codistill import fixed_targets, topologies
+from lmcodistill.settings import codistillation as settings
+
+# What exports of one peer are ordered by: generation and step.
+Version = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which export of a peer to stage.
+
+    Attributes:
+        peer: Whose export.
+        step: Exactly this step, waiting for it; None: the newest there is.
+        held: Version of the export that teaches now; nothing older is taken.
+        oldest: Nothing from before this step is taken.
+    """
+
+    peer: int
+    step: int | None = None
+    held: Version | None = None
+    oldest: int = 0
+
+
+class Plan(NamedTuple):
+    """What to do before an update; by default nothing.
+
+    Attributes:
+        let_go: Peers whose exports teach no longer.
+        peers: Who teaches from now on, in this order; for those without a request
+            what is held goes on teaching.
+        requests: What to stage.
+        must_wait: Whether the update waits until all of it is there.
+        is_averaged: Whether weights become the mean with what was staged, which
+            teaches nobody.
+        paths: Exports to read at once and to be taught by, wherever they are.
+        next_step: The reload to look ahead to, once this plan is carried out.
+    """
+
+    let_go: tuple[int, ...] = ()
+    peers: tuple[int, ...] = ()
+    requests: tuple[Request, ...] = ()
+    must_wait: bool = False
+    is_averaged: bool = False
+    paths: tuple[str, ...] = ()
+    next_step: int | None = None
+
+
+class Publishing(NamedTuple):
+    """What a student owes to those who read its exports.
+
+    Attributes:
+        may_skip: Whether it may go without an export that is in the way.
+        num_kept: How many of its newest exports it must not delete.
+        patience_seconds: How long it tries again where storage refuses one.
+    """
+
+    may_skip: bool
+    num_kept: int
+    patience_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """One student's part in the exchange. This one reads no exports.
+
+    Attributes:
+        student: The student's index.
+        num_students: Students in the run, N.
+        exchange: The periods and the topology.
+        burn_in_steps: Steps before any export is read.
+        offline_exports: Paths of the exports that teach an offline student.
+        is_waited_for: Whether peers wait for exactly the exports of some steps, so
+            that all students must be alive.
+    """
+
+    student: int
+    num_students: int
+    exchange: settings.Exchange
+    burn_in_steps: int = 0
+    offline_exports: tuple[str, ...] = ()
+    is_waited_for: ClassVar[bool] = False
+    reads_peers: ClassVar[bool] = False
+
+    @property
+    def num_teachers(self) -> int:
+        """How many models teach the student at a time, K."""
+        return 0
+
+    @property
+    def read_deadline_seconds(self) -> float | None:
+        """After which a look at storage that hangs is given up; None: never."""
+        return self.exchange.read_deadline_seconds
+
+    def before_step(self, step: int, held: Mapping[int, Version]) -> Plan:
+        """Returns what to do before the update that moves `step` to `step + 1`.
+
+        Args:
+            step: The student's step.
+            held: Versions of the exports that teach now, by peer.
+        """
+        return Plan()
+
+    def publishing(self, checkpoint_every_steps: int) -> Publishing:
+        """Returns what the student owes to those who read its exports.
+
+        It depends on the mode alone: peers may read what itself reads none.
+
+        Args:
+            checkpoint_every_steps: How far a restart may throw a student back.
+        """
+        return MODES[self.exchange.mode].owed(self.exchange, checkpoint_every_steps)
+
+    @property
+    def longest_wait_seconds(self) -> float:
+        """How long a step may wait for storage and peers, and nothing be wrong."""
+        # One wait for its own export to be written, one for the peers'.
+        return 2 * self.publishing(1).patience_seconds
+
+    @classmethod
+    def owed(
+        cls, exchange: settings.Exchange, checkpoint_every_steps: int
+    ) -> Publishing:
+        """Returns `publishing` of a mode."""
+        return Publishing(True, exchange.keep_exports, 0.0)
+
+
+class Offline(Policy):
+    """Fixed exports teach, from the end of burn-in on (two-phase distillation)."""
+
+    @property
+    def num_teachers(self) -> int:
+        return len(self.offline_exports)
+
+    def before_step(self, step: int, held: Mapping[int, Version]) -> Plan:
+        if held or step < self.burn_in_steps:
+            return Plan()
+        return Plan(paths=self.offline_exports)
+
+
+class Freshest(Policy):
+    """The newest committed export of every peer teaches, whenever it came."""
+
+    reads_peers = True
+
+    @property
+    def num_teachers(self) -> int:
+        return topologies.num_teachers(self.exchange, self.num_students)
+
+    def before_step(self, step: int, held: Mapping[int, Version]) -> Plan:
+        limit = self.exchange.max_staleness_steps
+        oldest = step - limit if limit else 0
+        stale = tuple(peer for peer, (_, taught) in held.items() if taught < oldest)
+        if not self._is_reload_due(step):
+            return Plan(let_go=stale)
+        held = {peer: held[peer] for peer in held if peer not in stale}
+        peers = topologies.peers_at(
+            step, self.student, self.num_students, self.exchange
+        )
+        wanted = [Request(peer, None, held.get(peer), oldest) for peer in peers]
+        return self._reload(step, Plan(stale, tuple(peers), tuple(wanted)))
+
+    def _is_reload_due(self, step: int) -> bool:
+        """The first look is at the end of burn-in, whatever the period."""
+        is_turn = step > 0 and step % self.exchange.reload_every_steps == 0
+        return step == self.burn_in_steps or (is_turn and step > self.burn_in_steps)
+
+    def _reload(self, step: int, plan: Plan) -> Plan:
+        """Returns the plan of a reload, given that of the newest exports."""
+        return plan
+
+
+class Scheduled(Freshest):
+    """Exactly the peers' exports of `delay_steps` ago teach, and are waited for."""
+
+    is_waited_for = True
+
+    @property
+    def read_deadline_seconds(self) -> float | None:
+        return None  # Whoever waits has a deadline of its own.
+
+    def _reload(self, step: int, plan: Plan) -> Plan:
+        published = self.export_step(step)
+        requests = tuple(
+            dataclasses.replace(request, step=published)
+            for request in plan.requests
+            if published and (request.held is None or request.held[1] != published)
+        )
+        period = self.exchange.reload_every_steps
+        return plan._replace(
+            requests=requests, must_wait=True, next_step=(step // period + 1) * period
+        )
+
+    def export_step(self, step: int) -> int | None:
+        """Returns which export the reload at `step` uses.
+
+        Returns:
+            The newest step published at or before `step - delay_steps`; None where
+            nothing had been published then.
+        """
+        newest = step - self.exchange.delay_steps
+        published = newest - newest % self.exchange.publish_every_steps
+        return published if published > 0 else None
+
+    @classmethod
+    def owed(
+        cls, exchange: settings.Exchange, checkpoint_every_steps: int
+    ) -> Publishing:
+        # A peer is never further behind than the step whose export it made us wait
+        # for, and a restart throws it back by one more checkpoint period.
+        behind = 2 * (exchange.delay_steps + exchange.reload_every_steps)
+        behind += 2 * checkpoint_every_steps
+        num_kept = max(
+            exchange.keep_exports, behind // exchange.publish_every_steps + 2
+        )
+        return Publishing(False, num_kept, exchange.deadline_seconds)
+
+
+class WeightAveraging(Scheduled):
+    """No teachers: at every reload the weights become the mean of all (local SGD)."""
+
+    @property
+    def num_teachers(self) -> int:
+        return 0
+
+    def _reload(self, step: int, plan: Plan) -> Plan:
+        return super()._reload(step, plan)._replace(is_averaged=True)
+
+
+MODES: dict[str, type[Policy]] = {"freshest": Freshest, "scheduled": Scheduled}
+# Where it is not the peers who teach.
+_OTHER_TARGETS: dict[str, type[Policy]] = {
+    "none": Policy,
+    "offline": Offline,
+    **dict.fromkeys(fixed_targets.DISTRIBUTIONS, Policy),
+}
+
+
+def of(
+    student: int,
+    num_students: int,
+    distillation: settings.Distillation,
+    exchange: settings.Exchange,
+    burn_in_steps: int,
+) -> Policy:
+    """Returns the policy of a student.
+
+    Args:
+        student: Its index.
+        num_students: Students in the run, N.
+        distillation: What gives its soft targets.
+        exchange: How exports travel.
+        burn_in_steps: Steps before any export is read.
+    """
+    classes = _OTHER_TARGETS | {"peers": MODES[exchange.mode]}
+    cls = WeightAveraging if exchange.average_weights else classes[distillation.targets]
+    return cls(
+        student, num_students, exchange, burn_in_steps, distillation.offline_exports
+    )

@@ -1,0 +1,90 @@
+"""The validation cross entropy, between updates."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from lmcodistill.data import windows as windows_lib
+from lmcodistill.inference import evaluation
+from lmcodistill.model import contract
+from lmcodistill.training import cluster, metrics
+from lmcodistill.training import job as job_lib
+from lmcodistill.training.hooks.every import Every
+
+log = logging.getLogger("lmcodistill")
+
+
+def validation_windows(
+    job: job_lib.Job, inputs: job_lib.Inputs
+) -> windows_lib.EvaluationWindows:
+    """Returns the held-out text as a job evaluates it."""
+    return windows_lib.EvaluationWindows(
+        inputs.data.tokens_of(inputs.data.held_out_split("validation")),
+        streams=job.training.evaluation_lanes,
+        window=job.batches.window,
+        end_id=inputs.data.manifest.end_id,
+        reset_at_documents=job.batches.reset_at_documents,
+        max_tokens=job.training.evaluation_tokens or None,
+    )
+
+
+class Score(NamedTuple):
+    """What an evaluation found.
+
+    Attributes:
+        cross_entropy: Nats per token.
+        tokens: Scored.
+        seconds: It took.
+    """
+
+    cross_entropy: float
+    tokens: int
+    seconds: float
+
+    def write(self, step: int, writer: metrics.MetricsWriter) -> None:
+        """Reports it as the score of a step. Chief only."""
+        writer.write("validation", step, self._asdict())
+        log.info("step=%d validation_cross_entropy=%.4f", step, self.cross_entropy)
+
+
+class Evaluate:
+    """Scores the held-out text. Collective."""
+
+    def __init__(
+        self,
+        model: contract.Model,
+        windows: windows_lib.EvaluationWindows,
+        group: cluster.Group,
+        every: Every,
+        *,
+        on_window: Callable[[int], None],
+        on_score: Callable[[int, Score], None],
+    ):
+        """Has scored nothing yet.
+
+        Args:
+            model: The student's.
+            windows: The text.
+            group: The workers, which share the streams.
+            every: When.
+            on_window: Called with the number of windows done: evaluation goes on.
+            on_score: Called on every worker with the step and the score.
+        """
+        self._windows, self._group, self._every = windows, group, every
+        self._on_window, self._on_score = on_window, on_score
+        self._evaluator = evaluation.Evaluator([model])
+
+    def __call__(self, step: int) -> None:
+        """Evaluates where due."""
+        if not self._every.is_due(step):
+            return
+        began = time.monotonic()
+        share = -(-self._windows.streams // self._group.num_workers)
+        first = self._group.worker_index * share
+        total = self._evaluator.total(self._windows, first, share, self._on_window)
+        nats, tokens = self._group.sum(np.asarray(total, np.float64))
+        seconds = round(time.monotonic() - began, 3)
+        self._on_score(step, Score(float(nats / tokens), int(tokens), seconds))

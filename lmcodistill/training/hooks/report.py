@@ -1,0 +1,101 @@
+"""Means over the updates since the last report, for `metrics.jsonl` and the log."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from lmcodistill.training import divergence, metrics, step
+from lmcodistill.training import student as student_lib
+from lmcodistill.training.hooks.every import Every
+
+log = logging.getLogger("lmcodistill")
+
+
+class Report:
+    """Writes reports. Chief only."""
+
+    def __init__(
+        self,
+        student: student_lib.Student,
+        writer: metrics.MetricsWriter,
+        every: Every,
+        first_step: int,
+        *,
+        tokens_per_step: int,
+        exchange: Callable[[], Mapping[str, object]],
+    ):
+        """Has nothing to report yet.
+
+        Args:
+            student: Whose rate, weight and teachers are reported.
+            writer: Where to.
+            every: When.
+            first_step: The step that training goes on from.
+            tokens_per_step: Positions of the global batch.
+            exchange: Returns what is reported of the exchange.
+        """
+        self._student, self._writer, self._every = student, writer, every
+        self._tokens_per_step, self._exchange = tokens_per_step, exchange
+        self._totals: list[step.Totals] = []
+        self._since = (first_step, time.monotonic())
+
+    def __call__(self, reached: int, totals: step.Totals) -> None:
+        """Takes the totals of the update that reached a step."""
+        self._totals.append(totals)
+        if not self._every.is_due(reached):
+            return
+        rows = np.asarray([[float(x) for x in t] for t in self._totals], np.float64)
+        counted = rows[rows[:, step.Totals._fields.index("skipped")] == 0.0]
+        means = self._means(counted)
+        values = {
+            **self._pace(reached),
+            **means,
+            "skipped_updates": len(rows) - len(counted),
+            "learning_rate": self._student.learning_rate_at(reached - 1),
+            "distillation_weight": self._student.distillation_weight,
+            "teachers": [
+                {"peer": t.peer, "step": t.step, "staleness_steps": reached - t.step}
+                for t in self._student.teachers.active
+            ],
+            **self._exchange(),
+        }
+        self._totals = []
+        self._writer.write("train", reached, values)
+        score = means["cross_entropy"]
+        if score is None or divergence.is_lost(score, self._student.model.vocab_size):
+            log.warning(
+                "step=%d event=diverging reason=a guess among all pieces does better",
+                reached,
+            )
+        shown = ("cross_entropy", "distillation_loss", "tokens_per_second")
+        log.info(
+            "step=%d cross_entropy=%s distillation=%s tokens_per_second=%s",
+            reached,
+            *("-" if values[n] is None else f"{values[n]:.4f}" for n in shown),
+        )
+
+    def _pace(self, reached: int) -> dict[str, float]:
+        first, began = self._since
+        self._since = (reached, time.monotonic())
+        seconds = max(time.monotonic() - began, 1e-9)
+        tokens = (reached - first) * self._tokens_per_step
+        return {
+            "tokens": reached * self._tokens_per_step,
+            "seconds": round(seconds, 3),
+            "tokens_per_second": round(tokens / seconds, 1),
+        }
+
+    def _means(self, rows: np.ndarray) -> dict[str, float | None]:
+        """Returns means per token; None where every update was skipped."""
+        means = step.Totals(*(rows.mean(0) if len(rows) else [None] * rows.shape[1]))
+        sums = {
+            "cross_entropy": means.label_loss,
+            "distillation_loss": means.soft_loss,
+            "teacher_cross_entropy": means.teacher_label_loss,
+            "agreement": means.agreement,
+        }
+        per_token = 1.0 / self._tokens_per_step
+        per_tokens = {n: None if x is None else x * per_token for n, x in sums.items()}
+        return per_tokens | {"gradient_norm": means.gradient_norm}
