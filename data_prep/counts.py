@@ -1,4 +1,4 @@
-"""What became of one input file, counted: nothing is dropped without a reason."""
+"""Counts of one input file: every dropped document has a reason."""
 
 import collections
 import dataclasses

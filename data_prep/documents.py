@@ -5,8 +5,7 @@ import hashlib
 import json
 from urllib import parse
 
-# SentencePiece writes a space as this character, so text that has it of its own
-# could not be told apart after decoding.
+# SentencePiece writes a space as this character; decoding turns it into a space.
 _SPACE_MARK = "\u2581"
 
 
@@ -48,8 +47,7 @@ def make_id(source: str, name: str) -> str:
 
     Args:
         source: Name of the input file.
-        name: Record id, address or position: whatever tells it from the other
-            documents of the file.
+        name: Record id, address or position, unique in the file.
     """
     digest = hashlib.sha256(f"{source}\0{name}".encode(errors="replace"))
     return digest.hexdigest()[:32]
@@ -75,5 +73,5 @@ def clean(text: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """Returns what texts share that are equal but for case and white space."""
+    """Returns `text` in lower case with single spaces, for comparing."""
     return " ".join(text.split()).lower()

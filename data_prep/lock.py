@@ -13,13 +13,13 @@ from lmcodistill import errors
 def held(
     path: pathlib.Path, doing: str, folder: pathlib.Path, flag: str
 ) -> Iterator[None]:
-    """Holds a lock file, which is free again when its owner ends, however it does.
+    """Holds a lock file, which the kernel frees when its owner ends.
 
     Args:
         path: The lock file.
-        doing: What the owner does, such as `writing to`, for the message.
-        folder: To what.
-        flag: That names another folder.
+        doing: What the owner does to `folder`, such as `writing to`.
+        folder: For the message.
+        flag: The flag that names another folder.
 
     Raises:
         UsageError: another process holds it.

@@ -1,6 +1,6 @@
-"""What the documents of an input file are like: for people, in bounded memory.
+"""Languages, lengths and hosts of a file's documents, for people.
 
-Languages and hosts are what strangers wrote, so their number is limited.
+Languages and hosts come from the input, so the number that is kept is limited.
 """
 
 import collections
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from data_prep import counts, documents
 
-# A host that is seen first when so many others were seen more often is missed.
+# With more hosts than this, those seen least so far are forgotten.
 _MAX_HOSTS = 50_000
 _HOSTS_OF_A_FILE = 500
 _HOST_CHARACTERS = 253

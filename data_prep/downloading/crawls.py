@@ -1,9 +1,8 @@
 """Crawls by name: which of their files to read, and getting them here.
 
-A crawl publishes a list of the paths of its files. Which are read when some are
-wanted is decided by the SHA-256 of each path, lowest first: the choice is
-spread over the whole crawl, is the same everywhere, and asking for more keeps
-what was there.
+A crawl publishes a list of the paths of its files. Those with the lowest SHA-256
+of their path are read: the choice is spread over the whole crawl, is the same on
+every machine, and a larger number of files keeps those of a smaller one.
 """
 
 import gzip
@@ -34,7 +33,7 @@ def fetch(
     """Downloads the files that `request` names and returns where they are.
 
     Raises:
-        UsageError: the request asks for what is not there.
+        UsageError: the request asks for more than there is.
         DataError: a list is damaged, or the server does not give a file.
     """
     policy = transfer.DownloadPolicy(
@@ -107,7 +106,7 @@ def choose(paths: Sequence[str], count: int, whose: str = "the list has") -> lis
 
 
 def _from_file(request: crawls.CrawlRequest) -> list[str]:
-    """Returns what is wanted of --paths_file: all, or some of a kind."""
+    """Returns the paths of --paths_file: all, or some of each kind."""
     listed = read_paths(pathlib.Path(request.paths_file))
     if not any(request.counts.values()):
         return listed
@@ -123,7 +122,7 @@ def _from_lists(
     folder: pathlib.Path,
     get: Callable[[Sequence[str]], None],
 ) -> list[str]:
-    """Gets the lists of the crawls and returns what is wanted of each."""
+    """Downloads the lists of the crawls and chooses paths from each."""
     lists = {
         (crawl, kind): f"crawl-data/{crawl}/{kind}.paths.gz"
         for crawl in dict.fromkeys(request.crawls)

@@ -1,4 +1,4 @@
-"""Fetches files politely: some at a time, all at one pace, each until it is whole.
+"""Downloads files politely: a few at a time, at one rate, each until it is complete.
 
 Threads of this one process do it, before any stage runs, so that a cluster of
 many machines asks the server no faster than one machine does.
@@ -32,7 +32,7 @@ def download(
     Args:
         files: What to fetch, into `folder`.
         folder: Held while this runs.
-        policy: How to ask.
+        policy: How requests are made.
         limiter: When; the same for all downloads of a program.
         display: Shows how far it is.
 
@@ -109,7 +109,7 @@ class _Downloads:
         stage.update(sum(one.done for one in self._transfers), detail)
 
     def report(self, display: progress.Display) -> None:
-        """Says what is worth knowing when all is there."""
+        """Says what a person should know about the files that came."""
         if refusals := self._limiter.refusals - self._refused_before:
             display.say(f"the server refused {refusals} request(s)")
         for one in self._transfers:
@@ -124,6 +124,6 @@ class _Downloads:
                     self._todo.get_nowait().run(session)
         except rate_limiter.StoppedError:
             pass
-        except BaseException as error:  # Whatever it is, the caller's to see.
+        except BaseException as error:  # The main thread raises it.
             self._error = self._error or error
             self._limiter.stop()

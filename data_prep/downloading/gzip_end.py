@@ -1,8 +1,8 @@
 """Whether a gzip file ends where a member ends, looking at its last bytes only.
 
-A body that was cut on its way to a server has a right Content-Length and a
-wrong end. Archives are one small member after another, so their last megabytes
-tell; a file of one large member passes, and whoever reads it counts the damage.
+A body that was cut on its way to the server has a correct Content-Length and a
+wrong end. Archives consist of small members, so the last megabytes suffice; a
+file of one large member passes, and its reader counts the damage.
 """
 
 import pathlib

@@ -1,8 +1,8 @@
-"""When the next request may be sent: one clock for all downloads of a run.
+"""A rate limiter that all downloads of a run share.
 
-Common Crawl asks to be slowed down for by everyone who is refused
-(status.commoncrawl.org), so a refusal of one file makes all of them wait and
-doubles the time between any two requests; an answer halves it again.
+Common Crawl asks clients that it refuses to slow down (status.commoncrawl.org):
+a refusal of one file makes all of them wait and doubles the time between any two
+requests; an answer halves it again.
 """
 
 import threading
@@ -55,19 +55,19 @@ class RateLimiter:
             raise StoppedError
 
     def refused(self, seconds: float) -> None:
-        """Nobody sends for `seconds`, and everyone sends half as often."""
+        """Stops all requests for `seconds` and halves their rate."""
         with self._lock:
             self.refusals += 1
             self._interval = min(2 * self._interval, _LONGEST_INTERVAL_SECONDS)
             self._next = max(self._next, time.monotonic() + seconds)
 
     def answered(self) -> None:
-        """The server has given what was asked for."""
+        """Notes that the server answered a request."""
         with self._lock:
             self._interval = max(self._interval / 2, self._shortest)
 
     def stop(self) -> None:
-        """Ends the run: every wait is over, and chunks are no longer read."""
+        """Ends the run: waiting threads wake, and no chunk is read any more."""
         self._stopped.set()
 
     def check(self) -> None:

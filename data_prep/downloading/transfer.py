@@ -33,10 +33,10 @@ _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 @dataclasses.dataclass(frozen=True)
 class DownloadPolicy:
-    """How a server is asked.
+    """How requests are made and repeated.
 
     Attributes:
-        user_agent: Who asks, with a contact.
+        user_agent: Names the program and a contact.
         parallel: Files at the same time.
         seconds_between_tries: Between two requests for one file, at least; grows
             twofold with every try in a row that brings nothing new.
@@ -259,7 +259,7 @@ class Transfer:
         if not fault:
             return
         if self.length is None or not self._was_faulty:
-            # Without a length nothing else tells that a connection was cut.
+            # Without a length, only this shows that a connection was cut.
             self._was_faulty = True
             came = self.done
             self._forget()

@@ -1,14 +1,12 @@
-"""Finds what occurs more than once, whatever it is: documents or lines.
+"""Finds documents or lines that occur more than once.
 
 A stage leaves, per part, a row for every key of every item. Of the items that
 share a key, the one of lowest rank stays; the others are copies, once per key.
-All-to-all, twice: by key, to find the copies, and by part, so that whoever reads
-a part opens one small file to learn which of its items to leave out. Nothing is
-held but one block of rows, so memory grows neither with the input nor with the
-number of items under one key.
+Two all-to-all steps: by key, to find the copies, and by part, so that the copies
+of a part stand in one small file. Only one block of rows is held, so memory grows
+neither with the input nor with the number of items under one key.
 """
 
-import collections
 import dataclasses
 import functools
 import pathlib
@@ -159,13 +157,9 @@ def find(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
 def gather_step(
     search: Search, num_ranges: int, memory_bytes: int, *, with_short: bool
 ) -> exchange.Step:
-    """Returns the all-to-all step by part.
+    """Returns the all-to-all step by part, after so many ranges of keys.
 
-    Args:
-        search: Where to write.
-        num_ranges: How many ranges of keys were compared.
-        memory_bytes: See `Deduplication`.
-        with_short: Whether the parts have a list of documents that are too short.
+    `with_short` says that the parts have a list of documents that are too short.
     """
     return exchange.Step(
         find_runs=functools.partial(_copy_runs, search, num_ranges, with_short),
@@ -187,9 +181,7 @@ def part_ranges(search: Search, num_parts: int) -> list[exchange.Bucket]:
 
 def gather(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
     """Writes every copy once, by its lowest kind, and counts them."""
-    counts: collections.defaultdict[int, list[int]] = collections.defaultdict(
-        lambda: [0] * len(REASONS)
-    )
+    counts: dict[str, dict[str, int]] = {}
     last: np.uint64 | None = None
     with work.writing(bucket.output) as file:
         for block in blocks:
@@ -204,12 +196,9 @@ def gather(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
             pairs = rows["part"].astype(np.uint64) * len(REASONS) + rows["kind"]
             for pair, count in zip(*np.unique(pairs, return_counts=True), strict=True):
                 part, kind = divmod(int(pair), len(REASONS))
-                counts[part][kind] += int(count)
-    totals = {
-        str(part): {r: n for r, n in zip(REASONS, numbers, strict=True) if n}
-        for part, numbers in sorted(counts.items())
-    }
-    work.write_commit(bucket.commit_file, totals)
+                of_part = counts.setdefault(str(part), {})
+                of_part[REASONS[kind]] = of_part.get(REASONS[kind], 0) + int(count)
+    work.write_commit(bucket.commit_file, counts)
 
 
 def _copies_path(bucket: exchange.Bucket, block: int) -> pathlib.Path:

@@ -1,8 +1,8 @@
 """The keys of documents: those that share one are copies of each other.
 
 A document has the key of its normalised text and, if it is long enough, a key
-per band of its MinHash: rows of the same kind, told apart by the lowest bit of
-the key, so that one search finds both. The scope is mixed into every key:
+per band of its MinHash. The lowest bit of a key says which of the two it is, so
+one search finds both. The scope is mixed into every key:
 documents of different scopes share none.
 """
 

@@ -2,9 +2,8 @@
 
 Reading raises where it cannot go on; `find_next_record` then goes to the next
 gzip member, or to the next line, that looks like a record. Nothing here takes
-more than linear time or a fixed amount of memory, whatever the file holds: what
-is read over and over behind damage counts against the same budget as what a bomb
-blows up.
+more than linear time or a fixed amount of memory: what is read again behind damage
+counts against the same budget as the output of a decompression bomb.
 """
 
 from __future__ import annotations
@@ -295,7 +294,7 @@ class GzipBytes(PlainBytes):
 
 
 def _find_members(file: IO[bytes], start: int) -> Iterator[int]:
-    """Yields where a member may begin; whoever asks may move in the file."""
+    """Yields where a member may begin; the caller may move in the file."""
     chunk = b" " * CHUNK_BYTES
     while len(chunk) == CHUNK_BYTES:
         file.seek(start)

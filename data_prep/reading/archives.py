@@ -5,7 +5,7 @@ error on a cut file and FastWARC hands out the cut record (measured 2026-11).
 Here a record counts only if its body is as long as its header says and the
 compressed data around it is whole. Behind damage, reading goes on at the next
 gzip member or the next `WARC/` line. A file cut exactly between two members
-looks whole; only whoever downloads it can know its length.
+looks whole; only the downloader knows its length.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from data_prep import counts as counts_lib
 from data_prep import progress
 from data_prep.reading import archive_bytes
 
-# Others would fill the report with whatever a file makes up.
+# Other names are made up, and would fill the report.
 _KINDS = {
     *("warcinfo", "response", "resource", "request", "metadata", "revisit"),
     *("conversion", "continuation"),

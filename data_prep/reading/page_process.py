@@ -1,12 +1,10 @@
-"""Reads HTML in a process of its own, which hostile pages may kill.
+"""Reads HTML in a helper process, which hostile pages may kill.
 
 Some 200 kB of nested tags keep the parser busy for a minute, some MB take a GB
 (measured 2026-11), and no check of the page before that is both cheap and sure.
-So the process has a limit of memory and, for each page, of its own CPU time,
-both set far beyond what real pages need; a page that kills it is dropped and the
-next one gets a new process.
-
-That a page takes too long is the one outcome that depends on the machine.
+So the process has a limit of memory and, for each page, of CPU time, both far
+beyond what real pages need; a page that kills it is dropped and the next one gets
+a new process. `slow_page` is the one outcome that depends on the machine.
 """
 
 import atexit

@@ -1,8 +1,8 @@
-"""From an input file to documents, whatever kind of file it is.
+"""From an input file of any kind to documents; the tables at the end have the readers.
 
-A reader yields documents and counts whatever is none. It raises for no content:
-a damaged file costs a counter, and the complete records before (and, in archives,
-behind) the damage are yielded. The tables at the end name the readers.
+A reader yields documents and counts everything else. It never raises because of
+a file's content: damage is counted, and the complete records before it (in
+archives, also behind it) are yielded.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ class Source:
         path: Where it is.
         name: What ids, manifests and reports call it.
         settings: What a document of a text file is, field names, size limits.
-        counts: Counts whatever is not yielded.
+        counts: Counts what is not yielded.
         advance: Called with the bytes of the file read since the last call.
     """
 

@@ -97,9 +97,7 @@ def _duplicates(total: Mapping[str, Any]) -> list[str]:
 
 def _splits(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     names = ("documents", "tokens", "words", "bytes", "unknown", "inexact")
-    best = max(
-        (split["bytes_per_token"] or 0.0 for split in splits.values()), default=0
-    )
+    best = max((x["bytes_per_token"] or 0.0 for x in splits.values()), default=0)
     return [
         pages.table(
             ["split", *names],
@@ -155,22 +153,14 @@ def _languages(total: Mapping[str, Any]) -> str:
 
 def _hosts(total: Mapping[str, Any]) -> list[str]:
     shown = dict(list(total["hosts"].items())[:_MAX_HOSTS])
-    if not shown:
-        return []
-    return [
-        pages.heading("Hosts of most documents that passed the rules"),
-        pages.bars(shown, _passed(total)),
-    ]
+    heading = pages.heading("Hosts of most documents that passed the rules")
+    return [heading, pages.bars(shown, _passed(total))] if shown else []
 
 
 def _masked(total: Mapping[str, Any]) -> list[str]:
     rows = [[kind, f"{count:,}"] for kind, count in total.get("masked", {}).items()]
-    if not rows:
-        return []
-    return [
-        pages.heading("Personal data that was masked"),
-        pages.table(["kind", "places"], rows),
-    ]
+    heading = pages.heading("Personal data that was masked")
+    return [heading, pages.table(["kind", "places"], rows)] if rows else []
 
 
 def _vocabulary(value: Mapping[str, Any]) -> str:
@@ -209,13 +199,11 @@ def _time(timings: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def _files(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    # What is troubled comes first, so that no limit hides it.
+    # Damaged files come first, so that no limit hides them.
     ordered = sorted(lines, key=lambda line: not _trouble_of(line))
-    parts = [_file_table(ordered[:_MAX_FILES])]
-    if len(lines) > _MAX_FILES:
-        hidden = len(lines) - _MAX_FILES
-        parts.append(pages.paragraph(f"{hidden:,} more are in report.json.", "quiet"))
-    return parts
+    table, hidden = _file_table(ordered[:_MAX_FILES]), len(lines) - _MAX_FILES
+    note = pages.paragraph(f"{hidden:,} more are in report.json.", "quiet")
+    return [table, note] if hidden > 0 else [table]
 
 
 def _trouble_of(line: Mapping[str, Any]) -> str:
@@ -245,9 +233,8 @@ def _file_table(lines: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _settings(settings: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [
-        [f"{name}.{field}", repr(value)]
-        for name, fields in settings.items()
-        for field, value in fields.items()
-    ]
+    values = {
+        f"{c}.{f}": v for c, fields in settings.items() for f, v in fields.items()
+    }
+    rows = [[name, repr(value)] for name, value in values.items()]
     return pages.table(["setting", "value"], rows)

@@ -1,7 +1,7 @@
 """Replaces personal data by stand-ins that are reserved for examples.
 
-Addresses and numbers are recognised by their form alone: names stay, and so
-does whatever is written in an unusual way.
+Addresses and numbers are recognised by their form alone: names stay, and so do
+numbers in an unusual form.
 """
 
 import collections

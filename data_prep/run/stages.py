@@ -31,7 +31,7 @@ TaskT = TypeVar("TaskT", bound=Task)
 
 
 class Stages:
-    """What is run where, and where it is shown.
+    """Runs stages on an engine and shows them.
 
     Attributes:
         cpu_seconds: Of each stage so far, all processes and attempts together.

@@ -8,8 +8,6 @@ the trainer skips. The trainer runs in a process of its own: it is the one stage
 whose memory is not ours to bound, and it reports progress as log lines only.
 """
 
-import collections
-import dataclasses
 import io
 import math
 import multiprocessing
@@ -19,7 +17,7 @@ import re
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
@@ -45,14 +43,8 @@ _EM_ROUND = re.compile(r"EM sub_iter=\d+ size=(\d+) obj=([\d.]+)")
 _BPE_MERGE = re.compile(r"Added: freq=\d+ size=(\d+)|Completed (\d+) merge steps")
 
 
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """How far the trainer is.
-
-    Attributes:
-        fraction: Between 0 and 1.
-        detail: Its last news, for people.
-    """
+class Progress(NamedTuple):
+    """How far the trainer is, between 0 and 1, and its last log line for people."""
 
     fraction: float
     detail: str
@@ -79,11 +71,8 @@ def train_pieces(
     context = multiprocessing.get_context("spawn")
     failure = folder.vocabulary_log.with_suffix(".failure")
     failure.unlink(missing_ok=True)
-    process = context.Process(
-        target=_train_in_child,
-        args=(settings, samples, folder, failure),
-        daemon=True,
-    )
+    arguments = (settings, samples, folder, failure)
+    process = context.Process(target=_train_in_child, args=arguments, daemon=True)
     process.start()
     while process.is_alive():
         process.join(_POLL_SECONDS)
@@ -178,8 +167,7 @@ def _normalization(
 ) -> dict[str, Any]:
     """Returns the trainer's arguments about the form of the text.
 
-    Generic digits are a rule of the model file, so that whoever encodes with it
-    reads digits alike.
+    Generic digits are a rule of the model file, so every encoder applies it.
     """
     if settings.digits != "generic":
         return {"normalization_rule_name": "identity"}
@@ -231,7 +219,5 @@ def _read_progress(log: pathlib.Path, settings: prep.PrepVocabulary) -> Progress
     if merges := _BPE_MERGE.findall(text):
         size = int("".join(merges[-1]))
         return Progress(min(1.0, size / settings.size), f"{size:,} merges")
-    stages = collections.deque(
-        (line for line in text.splitlines() if "] " in line), maxlen=1
-    )
-    return Progress(0.0, stages[0].partition("] ")[2][:60] if stages else "starting")
+    lines = [line for line in text.splitlines() if "] " in line]
+    return Progress(0.0, lines[-1].partition("] ")[2][:60] if lines else "starting")
