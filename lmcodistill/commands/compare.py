@@ -31,6 +31,7 @@ from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import conclusions, page, results, runs, schedule
+from lmcodistill.model import registry
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import files
 from lmcodistill.training import job
@@ -141,6 +142,7 @@ def _load(flag_values: flags.FlagValues, bindings: Sequence[str]) -> loading.Con
         bindings,
         classes=tuple(job.SETTINGS.values()),
         default="defaults/train.gin",
+        families=registry.configs(),
     )
 
 

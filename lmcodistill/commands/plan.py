@@ -34,6 +34,7 @@ from lmcodistill.commands import command_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
 from lmcodistill.data import shards
+from lmcodistill.model import registry
 from lmcodistill.planning import prediction, tables
 from lmcodistill.settings import codistillation, model, planning, schedules, training
 from lmcodistill.training import job as job_lib
@@ -78,9 +79,10 @@ def run(flag_values: flags.FlagValues) -> None:
         bindings,
         classes=(*job_lib.SETTINGS.values(), *planning.PLAN_SETTINGS),
         default="defaults/train.gin",
+        families=registry.configs(),
     )
     job = prediction.Run(
-        model=_model(flag_values, loaded.get(model.LanguageModel)),
+        model=_model(flag_values, loaded.get(model.ModelConfig)),
         batches=loaded.get(training.Batches),
         optimizer=loaded.get(training.Optimizer),
         exchange=loaded.get(codistillation.Exchange),

@@ -29,6 +29,8 @@ from lmcodistill import errors
 from lmcodistill.commands import command_flags, export_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
+from lmcodistill.model import registry
+from lmcodistill.settings import model
 from lmcodistill.storage import places
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
@@ -82,6 +84,7 @@ def run(flag_values: flags.FlagValues) -> int:
         flag_values.gin_bindings,
         classes=tuple(job_lib.SETTINGS.values()),
         default="defaults/train.gin",
+        families=registry.configs(),
     )
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
     if flag_values.dry_run:
@@ -149,7 +152,7 @@ def _check_config(job: job_lib.Job, accept: bool) -> None:
     path = job.layout.config
     if accept or not path.is_file():
         return
-    classes = tuple(job_lib.SETTINGS.values())
+    classes = (model.ModelFamily, *(type(vars(job)[f]) for f in job_lib.SETTINGS))
     changes = loading.refused_changes(path.read_text(), job.config_text, classes)
     if changes:
         rows = "\n".join(f"  {c.name}: was {c.old}, now {c.new}" for c in changes)

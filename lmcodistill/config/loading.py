@@ -14,13 +14,16 @@ from typing import Any, NamedTuple, TypeVar
 
 from lmcodistill import errors
 from lmcodistill.config import reader, resolve, shipped
-from lmcodistill.settings import checks
+from lmcodistill.settings import checks, model
 from lmcodistill.settings import classes as settings_classes
 
 _HEAD = """\
 # Every setting of a run, with all includes and knobs resolved. Written by
 # lmcodistill; repeat the run with --gin_file=THIS_FILE.
 """
+
+# For commands that build no model.
+_LSTM_ALONE: Mapping[str, type] = {"lstm": model.LanguageModel}
 
 Settings = TypeVar("Settings")
 
@@ -65,13 +68,13 @@ class Config:
         self.origins = {name: settings[name].where for name in sorted(settings)}
         lines = [f"{name} = {settings[name].value!r}\n" for name in self.origins]
         self.text = _HEAD + "".join(lines)
-        self._instances: dict[type, Any] = {
-            cls: self._build(cls, fields) for cls, fields in fields_by_class.items()
-        }
+        self._instances: list[Any] = [
+            self._build(cls, fields) for cls, fields in fields_by_class.items()
+        ]
 
     def get(self, cls: type[Settings]) -> Settings:
         """Returns the filled dataclass `cls`, one of those given to `load`."""
-        return self._instances[cls]
+        return next(x for x in self._instances if isinstance(x, cls))
 
     def _build(
         self, cls: type[Settings], fields: Mapping[str, resolve.Setting]
@@ -90,14 +93,17 @@ def load(
     bindings: Sequence[str],
     classes: Sequence[type],
     default: str,
+    families: Mapping[str, type] = _LSTM_ALONE,
 ) -> Config:
     """Reads a command's settings; what comes later wins.
 
     Args:
         gin_files: Paths, or names of shipped files.
         bindings: `NAME=VALUE` of each `--gin.NAME=VALUE`.
-        classes: The dataclasses that the command reads.
+        classes: The dataclasses that the command reads; for `ModelConfig` that of
+            the chosen family.
         default: The shipped file that is read first, `defaults/train.gin`.
+        families: The configurations of the model families that there are, by name.
 
     Raises:
         UsageError: something in them cannot be used, is read by nothing, or is
@@ -108,8 +114,9 @@ def load(
     for name in gin_files:
         statements.extend(reader.read_file(reader.find_file(name), first))
     statements.extend(reader.read_binding(binding) for binding in bindings)
-    known = {cls.__name__: cls for cls in (*settings_classes.ALL, *classes)}
-    return Config(resolve.resolve(statements, classes, known))
+    every = {*settings_classes.ALL, *classes, model.ModelFamily, *families.values()}
+    known = {cls.__name__: cls for cls in every - {model.ModelConfig}}
+    return Config(resolve.resolve(statements, classes, known, families))
 
 
 def refused_changes(
@@ -128,15 +135,17 @@ def refused_changes(
     Raises:
         UsageError: a text is damaged.
     """
-    old: dict[str, str] = {}
+    defaults: dict[str, str] = {}
     free: set[str] = set()
     for cls in classes:
         for name, setting in resolve.defaults(cls).items():
-            old[f"{cls.__name__}.{name}"] = repr(setting.value)
+            defaults[f"{cls.__name__}.{name}"] = repr(setting.value)
         for field in dataclasses.fields(cls):
             if checks.may_change(cls, field.name):
                 free.add(f"{cls.__name__}.{field.name}")
-    old, new = old | reader.read_flat(old_text), reader.read_flat(new_text)
+    new = reader.read_flat(new_text)
+    old = {name: value for name, value in defaults.items() if name in new}
+    old |= reader.read_flat(old_text)
     return [
         Difference(name, old.get(name), new.get(name))
         for name in sorted((old.keys() | new.keys()) - free)

@@ -14,6 +14,7 @@ from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.config import reader, shipped, values
+from lmcodistill.settings import model
 
 # A knob that holds another twice, and so on, doubles with each line.
 MAX_VALUES = 10_000
@@ -37,7 +38,10 @@ class Setting:
 
 
 def resolve(
-    statements: Statements, classes: Sequence[type], known: Mapping[str, type]
+    statements: Statements,
+    classes: Sequence[type],
+    known: Mapping[str, type],
+    families: Mapping[str, type],
 ) -> dict[type, dict[str, Setting]]:
     """Returns the setting of every field of `classes`.
 
@@ -45,6 +49,7 @@ def resolve(
         statements: In the order of reading.
         classes: The dataclasses that the command reads.
         known: Every dataclass that gin files may bind, by name.
+        families: The configurations of the model families, by name.
 
     Raises:
         UsageError: a statement cannot be used, or a blank is left.
@@ -54,13 +59,9 @@ def resolve(
             f"{statements[MAX_STATEMENTS].where}: more than {MAX_STATEMENTS:,} "
             "settings; nobody meant them all."
         )
-    read_names = {cls.__name__ for cls in classes}
     last = {s.target: s for s in statements}
     macros = {target: s for target, s in last.items() if "." not in target}
     bindings = {target: s for target, s in last.items() if "." in target}
-    for statement in statements:
-        if "." in statement.target:
-            _check_target(statement, read_names, known)
     for statement in statements:
         for name in _mentions(statement.value):
             if name not in macros:
@@ -68,9 +69,34 @@ def resolve(
                 raise errors.UsageError(
                     f"{statement.where}: %{name} is set nowhere{hint}."
                 )
+    if model.ModelConfig in classes:
+        chosen = _chosen_family(bindings, macros, families)
+        others = [cls for cls in classes if cls is not model.ModelConfig]
+        classes = [model.ModelFamily, chosen, *others]
+    read_names = {cls.__name__ for cls in classes}
+    for statement in statements:
+        if "." in statement.target:
+            _check_target(statement, read_names, known)
     live = [s for s in bindings.values() if s.target.rpartition(".")[0] in read_names]
     _refuse_unread(statements, live, macros)
     return _Expansion(macros).settings(classes, bindings)
+
+
+def _chosen_family(
+    bindings: Mapping[str, reader.Statement],
+    macros: Mapping[str, reader.Statement],
+    families: Mapping[str, type],
+) -> type:
+    """Returns the configuration of the model family that is asked for."""
+    family = model.ModelFamily
+    setting = _Expansion(macros).settings([family], bindings)[family]["name"]
+    if setting.value not in families:
+        hint = shipped.did_you_mean(setting.value, list(families))
+        raise errors.UsageError(
+            f"{setting.where}: there is no model family {setting.value!r}{hint}; "
+            f"expected one of {', '.join(sorted(families))}."
+        )
+    return families[setting.value]
 
 
 def defaults(cls: Any) -> dict[str, Setting]:

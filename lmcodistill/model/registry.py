@@ -61,6 +61,11 @@ def _refuse_unfit(
             raise TypeError(f"{family.config.__name__}.{field} is of type {kind}")
 
 
+def configs() -> dict[str, type[settings.ModelConfig]]:
+    """Returns the class of every family's configurations, by the family's name."""
+    return {name: family.config for name, family in families().items()}
+
+
 def family_of(config: settings.ModelConfig) -> contract.Family:
     """Returns the family of a configuration."""
     return families()[_name_of(config)]

@@ -32,7 +32,7 @@ class Run:
         tokens: What a student reads instead; 0: `steps` counts.
     """
 
-    model: model_settings.LanguageModel
+    model: model_settings.ModelConfig
     batches: training.Batches
     optimizer: training.Optimizer
     exchange: codistillation.Exchange

@@ -9,9 +9,10 @@ from lmcodistill.settings import (
     training,
 )
 
-# Of a training run, by the field of `training.job.Job` that holds them.
+# Of a training run, by the field of `training.job.Job` that holds them. For
+# `ModelConfig` stands the class of the family that `ModelFamily` names.
 TRAIN: dict[str, type] = {
-    "model": model.LanguageModel,
+    "model": model.ModelConfig,
     "batches": training.Batches,
     "optimizer": training.Optimizer,
     "training": training.Training,

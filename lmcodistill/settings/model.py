@@ -10,6 +10,18 @@ COMPUTE_DTYPES = ("float32", "bfloat16", "float64")
 
 
 @dataclasses.dataclass(frozen=True)
+class ModelFamily:
+    """Which kind of model is trained.
+
+    Attributes:
+        name: Name of a family that `model/registry.py` knows. Its own class has all
+            other settings of the model: `lstm` is set by `LanguageModel`.
+    """
+
+    name: str = "lstm"
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """What the configuration of every model family has.
 

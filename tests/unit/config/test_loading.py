@@ -43,7 +43,10 @@ def test_defaults_are_those_of_the_dataclasses():
 
     for cls in TRAIN:
         required = {"num_train_steps": 10} if cls is training.Training else {}
-        assert settings.get(cls) == cls(**required)
+        # For the base class stands the configuration of the family that is chosen.
+        expected = model.LanguageModel if cls is model.ModelConfig else cls
+        assert settings.get(cls) == expected(**required)
+    assert settings.get(model.ModelFamily).name == "lstm"
 
 
 def test_filled_settings_are_of_the_very_class():
@@ -123,7 +126,7 @@ def test_value_becomes_what_the_annotation_says(text, field, expected):
     from lmcodistill.config import reader, resolve
 
     statement = reader.read_binding(f"Example.{field}={text}")
-    found = resolve.resolve([statement], [Example], {"Example": Example})
+    found = resolve.resolve([statement], [Example], {"Example": Example}, {})
 
     value = found[Example][field].value
     assert (value, type(value)) == (expected, type(expected))

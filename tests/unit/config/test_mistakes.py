@@ -81,7 +81,7 @@ BINDINGS = {
         ["Prep.seed=5"],
         "--gin.Prep.seed=5: this command does not read Prep. Remove the binding; this "
         "command reads Batches, Distillation, DistillationWeight, Exchange, "
-        "LanguageModel, LearningRate, Optimizer, Training.",
+        "LanguageModel, LearningRate, ModelFamily, Optimizer, Training.",
     ),
     "unknown knob referenced": (
         ["SEED=%SEDE"],

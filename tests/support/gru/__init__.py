@@ -1,0 +1,1 @@
+"""A second model family, a plain GRU, which the program knows by its entry point."""
