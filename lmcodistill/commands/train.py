@@ -85,15 +85,15 @@ def run(flag_values: flags.FlagValues) -> int:
     )
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
     if flag_values.dry_run:
-        return _dry_run(flag_values, jobs, loaded.text)
+        return _dry_run(flag_values, jobs, loaded)
     if not tf_config.is_set():
         for job in jobs:
-            _check(flag_values, job)
+            _check(flag_values, job, loaded)
         return supervision.run_all(flag_values, jobs)
     job = _own_job(flag_values, jobs)
     if lifeline.is_supervised():
-        return _be_worker(flag_values, job)
-    _check(flag_values, job)
+        return _be_worker(flag_values, job, loaded)
+    _check(flag_values, job, loaded)
     return supervision.run_one(flag_values, job)
 
 
@@ -129,7 +129,9 @@ def _own_job(flag_values: flags.FlagValues, jobs: list[job_lib.Job]) -> job_lib.
     return jobs[student]
 
 
-def _check(flag_values: flags.FlagValues, job: job_lib.Job) -> dict[str, object]:
+def _check(
+    flag_values: flags.FlagValues, job: job_lib.Job, loaded: loading.Config
+) -> dict[str, object]:
     """Checks one student's job; returns its summary."""
     job_lib.check_peers(job)
     inputs = job_lib.open_inputs(job)
@@ -140,17 +142,15 @@ def _check(flag_values: flags.FlagValues, job: job_lib.Job) -> dict[str, object]
             f"GLOBAL_BATCH_SIZE = {job.batches.global_batch_size} cannot be shared by "
             f"--workers_per_student={workers}. Choose a multiple of {workers}."
         )
-    _check_config(job, flag_values.accept_changed_config)
+    if not flag_values.accept_changed_config:
+        _refuse_changed_config(job, loaded)
     return job_lib.summary(job, inputs, workers)
 
 
-def _check_config(job: job_lib.Job, accept: bool) -> None:
+def _refuse_changed_config(job: job_lib.Job, loaded: loading.Config) -> None:
     """Refuses to go on with a run whose configuration was another."""
     path = job.layout.config
-    if accept or not path.is_file():
-        return
-    classes = tuple(job_lib.SETTINGS.values())
-    changes = loading.refused_changes(path.read_text(), job.config_text, classes)
+    changes = loaded.refused_changes(path.read_text()) if path.is_file() else []
     if changes:
         rows = "\n".join(f"  {c.name}: was {c.old}, now {c.new}" for c in changes)
         raise errors.UsageError(
@@ -160,12 +160,14 @@ def _check_config(job: job_lib.Job, accept: bool) -> None:
         )
 
 
-def _be_worker(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
+def _be_worker(
+    flag_values: flags.FlagValues, job: job_lib.Job, loaded: loading.Config
+) -> int:
     """Trains as the worker that TF_CONFIG describes, for a supervisor."""
     # First of all: the supervisor hears that this process lives.
     watch = watchdog.Watchdog(_hang_seconds(flag_values, job))
     task = tf_config.own_task()
-    _check(flag_values, job)
+    _check(flag_values, job, loaded)
     tf_config.check_port(task)
     owner = None
     if task.is_chief:
@@ -187,16 +189,16 @@ def _hang_seconds(flag_values: flags.FlagValues, job: job_lib.Job) -> float:
 
 
 def _dry_run(
-    flag_values: flags.FlagValues, jobs: list[job_lib.Job], config_text: str
+    flag_values: flags.FlagValues, jobs: list[job_lib.Job], loaded: loading.Config
 ) -> int:
     """Checks everything that can be checked without training, and says so."""
-    summaries = [_check(flag_values, job) for job in jobs]
+    summaries = [_check(flag_values, job, loaded) for job in jobs]
     if tf_config.is_set():
         supervision.check_task(flag_values)
     if flag_values.json:
-        print(json.dumps({"students": summaries, "config": config_text}))
+        print(json.dumps({"students": summaries, "config": loaded.text}))
         return 0
-    print(config_text, end="")
+    print(loaded.text, end="")
     for summary in summaries:
         print("\n" + "\n".join(f"{name}: {value}" for name, value in summary.items()))
     print("\nEverything that can be checked without training is in order.")

@@ -143,10 +143,8 @@ class SupervisedGroup:
         self._note("lost", worker=loss.worker, cause=loss.cause, **more)
         failure = errors.LmcodistillError(story)
         failure.exit_code = loss.code if loss.code > 0 else restarts.LOST
-        if self._is_stopping:
-            self._fail(failure)
-            return
-        if restarts.decision(loss.code) is not restarts.Decision.RESTART:
+        helps = restarts.decision(loss.code) is restarts.Decision.RESTART
+        if self._is_stopping or not helps:
             self._fail(failure)
             return
         delay = self._restarts.after_failure()
