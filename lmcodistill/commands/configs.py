@@ -73,15 +73,15 @@ def _shipped_file(name: str) -> pathlib.Path:
 
 
 def _list(as_json: bool) -> None:
-    found = {
+    descriptions = {
         name: shipped.description(shipped.root() / f"{name}.gin")
         for name in shipped.names()
     }
     if as_json:
-        print(json.dumps({"configs": found}))
+        print(json.dumps({"configs": descriptions}))
         return
-    width = max(map(len, found))
-    for name, description in found.items():
+    width = max(map(len, descriptions))
+    for name, description in descriptions.items():
         print(f"{name:<{width}}  {description}")
 
 
