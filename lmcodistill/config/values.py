@@ -43,7 +43,7 @@ def conform(value: object, annotation: typing.Any) -> object:
                 inner = inner[:1] * len(value)
             if len(inner) == len(value):
                 return tuple(map(conform, value, inner))
-        elif isinstance(value, float) and not math.isfinite(value) or isinstance(value, int) and abs(value) >= _MAX_INT:
+        elif _is_extreme(value):
             continue
         elif arm is float and type(value) is int:
             return float(value)
@@ -77,3 +77,9 @@ def _arms(annotation: typing.Any) -> tuple[typing.Any, ...]:
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         return typing.get_args(annotation)
     return (annotation,)
+
+
+def _is_extreme(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and abs(value) >= _MAX_INT
