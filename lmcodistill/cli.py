@@ -131,8 +131,8 @@ def flags_of(module: types.ModuleType) -> flags.FlagValues:
     flag_values = flags.FlagValues()
     # Flags may follow positional arguments.
     flag_values.set_gnu_getopt(True)
-    module.define_flags(flag_values)
     define = command_flags.Definer(flag_values)
+    module.define_flags(define)
     define.bool(
         "json", False, "Print one JSON object on standard output, for programs."
     )

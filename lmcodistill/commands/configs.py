@@ -17,6 +17,7 @@ import shutil
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.commands import command_flags
 from lmcodistill.config import shipped
 
 ARGUMENTS = "ACTION [NAME] [DEST]"
@@ -26,7 +27,7 @@ _ALIASES = {"ls": "list", "cp": "copy", "cat": "show"}
 _MOST_ARGUMENTS = {"list": 0, "show": 1, "copy": 2}
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines none beyond those of every command."""
 
 

@@ -41,9 +41,8 @@ from lmcodistill.training import job as job_lib
 Settings = TypeVar("Settings", planning.Machine, planning.Network, planning.Storage)
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines how many devices there are, and where figures come from."""
-    define = command_flags.Definer(flag_values)
     define.string(
         "data_dir",
         None,

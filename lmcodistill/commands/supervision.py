@@ -60,9 +60,8 @@ _DEFAULTS = process_group.Limits()
 Start = Callable[[Sequence[str]], process_group.ProcessGroup]
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines when a student is started again, and where its ports may be."""
-    define = command_flags.Definer(flag_values)
     define.integer(
         "max_restarts",
         _DEFAULTS.max_restarts,

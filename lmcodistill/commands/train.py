@@ -34,9 +34,8 @@ from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines where data and run are, and how many processes there are."""
-    define = command_flags.Definer(flag_values)
     define.string("data_dir", None, "The data folder that `lmcodistill prep` made.")
     define.string("run_dir", None, "The run's folder: configuration, metrics, logs.")
     define.string(
@@ -45,7 +44,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "Where students meet: exports, checkpoints and leases. A folder or the URL of "
         "an object store that all students reach; --run_dir if not given.",
     )
-    export_flags.define_key(flag_values)
+    export_flags.define_key(define)
     define.integer("students", 2, "Students in the run.", 1)
     define.integer(
         "workers_per_student",
@@ -56,7 +55,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     define.integer(
         "student", None, "With TF_CONFIG: which student this worker trains.", 0
     )
-    supervision.define_flags(flag_values)
+    supervision.define_flags(define)
     define.bool(
         "dry_run",
         False,
