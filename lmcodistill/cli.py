@@ -1,7 +1,7 @@
 """`lmcodistill <command> [flags]`: finds the command, reads its flags, runs it.
 
 Imports nothing heavy: help, `--version` and `configs` answer at once. Every
-command has flags of its own, read by absl from an own set, and these for all:
+command has flags of its own, which absl reads from a set of their own, and these:
 `--gin_file`, `--gin.NAME=VALUE`, `--json`, `--help`. Errors that people can act
 on become one message and an exit code here, and nowhere else.
 """
@@ -131,8 +131,8 @@ def flags_of(module: types.ModuleType) -> flags.FlagValues:
     flag_values = flags.FlagValues()
     # Flags may follow positional arguments.
     flag_values.set_gnu_getopt(True)
-    module.define_flags(flag_values)
     define = command_flags.Definer(flag_values)
+    module.define_flags(define)
     define.bool(
         "json", False, "Print one JSON object on standard output, for programs."
     )

@@ -48,9 +48,8 @@ class Group(NamedTuple):
     models: list[list[str]]
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines what is compared, and on what text."""
-    define = command_flags.Definer(flag_values)
     define.string("data_dir", None, "The data folder that prep made.")
     define.strings(
         "group",
@@ -58,7 +57,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "NAME=A,B,...: models that should be the same, each an export's folder or a "
         "student's; A+B is an ensemble.",
     )
-    export_flags.define_key(flag_values)
+    export_flags.define_key(define)
     define.string("split", "validation", "Which held-out split.")
     define.integer("tokens", 0, "Tokens of it to read; 0: all.", 0)
     define.integer("lanes", 32, "Rows that the text is read in.", 1)

@@ -15,6 +15,7 @@ class Definer:
     def __init__(self, flag_values: flags.FlagValues):
         """Takes the flags of the command."""
         self.bool = functools.partial(flags.DEFINE_bool, flag_values=flag_values)
+        self.enum = functools.partial(flags.DEFINE_enum, flag_values=flag_values)
         self.float = functools.partial(flags.DEFINE_float, flag_values=flag_values)
         self.integer = functools.partial(flags.DEFINE_integer, flag_values=flag_values)
         self.string = functools.partial(flags.DEFINE_string, flag_values=flag_values)

@@ -37,9 +37,8 @@ from lmcodistill.storage import files
 from lmcodistill.training import job
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines what is compared, how often, and where it goes."""
-    define = command_flags.Definer(flag_values)
     define.string("data_dir", None, "The data folder that prep made.")
     define.string(
         "output_dir",

@@ -17,6 +17,7 @@ import shutil
 from absl import flags
 
 from lmcodistill import errors
+from lmcodistill.commands import command_flags
 from lmcodistill.config import shipped
 
 ARGUMENTS = "ACTION [NAME] [DEST]"
@@ -26,7 +27,7 @@ _ALIASES = {"ls": "list", "cp": "copy", "cat": "show"}
 _MOST_ARGUMENTS = {"list": 0, "show": 1, "copy": 2}
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines none beyond those of every command."""
 
 
@@ -73,15 +74,15 @@ def _shipped_file(name: str) -> pathlib.Path:
 
 
 def _list(as_json: bool) -> None:
-    found = {
+    descriptions = {
         name: shipped.description(shipped.root() / f"{name}.gin")
         for name in shipped.names()
     }
     if as_json:
-        print(json.dumps({"configs": found}))
+        print(json.dumps({"configs": descriptions}))
         return
-    width = max(map(len, found))
-    for name, description in found.items():
+    width = max(map(len, descriptions))
+    for name, description in descriptions.items():
         print(f"{name:<{width}}  {description}")
 
 

@@ -9,9 +9,8 @@ from lmcodistill.commands import command_flags
 from lmcodistill.settings import crawls
 
 
-def define(flag_values: flags.FlagValues) -> None:
+def define(define: command_flags.Definer) -> None:
     """Defines --crawl and what belongs to it."""
-    define = command_flags.Definer(flag_values)
     define.strings(
         "crawl",
         [],

@@ -32,9 +32,8 @@ ARGUMENTS = "[EXPORT ...]"
 READS_GIN = False
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines what to score, and how it is read."""
-    define = command_flags.Definer(flag_values)
     define.string("data_dir", None, "The data folder that prep made.")
     define.strings(
         "export",
@@ -42,7 +41,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "An export's folder, or a student's, whose newest export is meant; or the "
         "URL of one.",
     )
-    export_flags.define_key(flag_values)
+    export_flags.define_key(define)
     define.string("split", "validation", "Which held-out split.")
     define.integer(
         "lanes", 32, "Rows that the text is read in; each starts without context.", 1

@@ -24,11 +24,10 @@ from lmcodistill.exports import lookup
 READS_GIN = False
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines what to export, and where to."""
-    define = command_flags.Definer(flag_values)
-    export_flags.define_export(flag_values)
-    export_flags.define_key(flag_values)
+    export_flags.define_export(define)
+    export_flags.define_key(define)
     define.string("output_dir", None, "Where to write; must not exist.")
     define.integer(
         "complete_tokens", 32, "Tokens that the signature `complete` adds.", 1

@@ -12,9 +12,8 @@ _MIN_KEY_BYTES, _MAX_KEY_BYTES = 16, 4_096
 _HOW = "Make one: head -c 32 /dev/urandom > KEY; chmod 600 KEY"
 
 
-def define_export(flag_values: flags.FlagValues) -> None:
+def define_export(define: command_flags.Definer) -> None:
     """Defines --export, for one."""
-    define = command_flags.Definer(flag_values)
     define.string(
         "export",
         None,
@@ -23,9 +22,8 @@ def define_export(flag_values: flags.FlagValues) -> None:
     )
 
 
-def define_key(flag_values: flags.FlagValues) -> None:
+def define_key(define: command_flags.Definer) -> None:
     """Defines --export_key_file."""
-    define = command_flags.Definer(flag_values)
     define.string(
         "export_key_file",
         None,

@@ -24,11 +24,10 @@ from lmcodistill.exports import lookup
 READS_GIN = False
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines the model, the beginning, and how to sample."""
-    define = command_flags.Definer(flag_values)
-    export_flags.define_export(flag_values)
-    export_flags.define_key(flag_values)
+    export_flags.define_export(define)
+    export_flags.define_key(define)
     define.string("prompt", "", "How the text begins; - reads it.")
     define.integer("tokens", 64, "Most tokens to add.", 1)
     define.integer("samples", 1, "How many texts.", 1)

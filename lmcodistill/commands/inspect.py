@@ -34,9 +34,8 @@ _MAX_INPUTS_SHOWN = 20
 _WIDE = 200
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines what to show besides the table."""
-    define = command_flags.Definer(flag_values)
     define.bool(
         "verify", False, "Read everything and prove that it is what the manifest says."
     )

@@ -42,9 +42,8 @@ from lmcodistill.training import job as job_lib
 Settings = TypeVar("Settings", planning.Machine, planning.Network, planning.Storage)
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines how many devices there are, and where figures come from."""
-    define = command_flags.Definer(flag_values)
     define.string(
         "data_dir",
         None,
@@ -125,17 +124,17 @@ def _model(
     return config
 
 
-def _known(found: Settings, *names: str) -> Settings:
+def _known(figures: Settings, *names: str) -> Settings:
     """Refuses figures without which nothing can be said."""
-    kind = type(found).__name__
+    kind = type(figures).__name__
     for name in names:
-        if not getattr(found, name):
+        if not getattr(figures, name):
             hint = " or --measure" if kind == "Machine" else ""
             raise errors.UsageError(
                 f"{kind}.{name} is not known. Give --gin.{kind}.{name}=NUMBER{hint}, "
                 "or a file of figures such as --gin_file=machines/gpu_2017."
             )
-    return found
+    return figures
 
 
 def _measured(
@@ -149,9 +148,9 @@ def _measured(
     machines = {}
     for streams in prediction.streams_of(job):
         work = prediction.work(job, streams, 0)
-        found = rates.measure(
+        measured = rates.measure(
             work.config, work.optimizer, work.vocab_size, streams, work.window
         )
-        own = {n: v for n, v in dataclasses.asdict(given).items() if v}
-        machines[streams] = dataclasses.replace(found, **own)
+        known = {n: v for n, v in dataclasses.asdict(given).items() if v}
+        machines[streams] = dataclasses.replace(measured, **known)
     return machines

@@ -48,9 +48,8 @@ from lmcodistill.settings import deduplication, filtering, paragraphs, prep
 ARGUMENTS = "[INPUT ...]"
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines what to read, where to write, and how to run."""
-    define = command_flags.Definer(flag_values)
     define.strings(
         "input", [], "A file, a folder or a quoted pattern of files to read."
     )
@@ -77,7 +76,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "Processes of --engine=local; 0: one per core. The result does not depend on "
         "it.",
     )
-    crawl_flags.define(flag_values)
+    crawl_flags.define(define)
     define.string(
         "paragraph_ids",
         "",

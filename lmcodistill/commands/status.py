@@ -25,9 +25,8 @@ ARGUMENTS = "RUN"
 READS_GIN = False
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines whether to go on looking."""
-    define = command_flags.Definer(flag_values)
     define.string(
         "shared_dir",
         None,

@@ -54,23 +54,24 @@ OTHER_FLAGS = (
     "take_over",
 )
 
+_DEFAULTS = process_group.Limits()
+
 # From the command of one start of a student's workers to its processes.
 Start = Callable[[Sequence[str]], process_group.ProcessGroup]
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines when a student is started again, and where its ports may be."""
-    define = command_flags.Definer(flag_values)
     define.integer(
         "max_restarts",
-        10,
+        _DEFAULTS.max_restarts,
         "How often in a row a student is started again without getting any further "
         "than before; 0: never, and the first failure ends the run.",
         0,
     )
     define.float(
         "start_deadline_seconds",
-        300.0,
+        _DEFAULTS.start_deadline_seconds,
         "How long a student's workers may take to find each other. Then the missing "
         "ones are named, and all are started again.",
         1.0,
@@ -84,7 +85,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     )
     define.float(
         "frozen_seconds",
-        30.0,
+        _DEFAULTS.frozen_seconds,
         "How long a worker may give no sign of life, of which it gives one a second. "
         "Then it is killed, and its student is started again.",
         1.0,

@@ -30,15 +30,13 @@ from lmcodistill.commands import command_flags, export_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
 from lmcodistill.model import registry
-from lmcodistill.settings import model
 from lmcodistill.storage import places
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(define: command_flags.Definer) -> None:
     """Defines where data and run are, and how many processes there are."""
-    define = command_flags.Definer(flag_values)
     define.string("data_dir", None, "The data folder that `lmcodistill prep` made.")
     define.string("run_dir", None, "The run's folder: configuration, metrics, logs.")
     define.string(
@@ -47,7 +45,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         "Where students meet: exports, checkpoints and leases. A folder or the URL of "
         "an object store that all students reach; --run_dir if not given.",
     )
-    export_flags.define_key(flag_values)
+    export_flags.define_key(define)
     define.integer("students", 2, "Students in the run.", 1)
     define.integer(
         "workers_per_student",
@@ -58,7 +56,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     define.integer(
         "student", None, "With TF_CONFIG: which student this worker trains.", 0
     )
-    supervision.define_flags(flag_values)
+    supervision.define_flags(define)
     define.bool(
         "dry_run",
         False,
@@ -88,15 +86,15 @@ def run(flag_values: flags.FlagValues) -> int:
     )
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
     if flag_values.dry_run:
-        return _dry_run(flag_values, jobs, loaded.text)
+        return _dry_run(flag_values, jobs, loaded)
     if not tf_config.is_set():
         for job in jobs:
-            _check(flag_values, job)
+            _check(flag_values, job, loaded)
         return supervision.run_all(flag_values, jobs)
     job = _own_job(flag_values, jobs)
     if lifeline.is_supervised():
-        return _be_worker(flag_values, job)
-    _check(flag_values, job)
+        return _be_worker(flag_values, job, loaded)
+    _check(flag_values, job, loaded)
     return supervision.run_one(flag_values, job)
 
 
@@ -132,7 +130,9 @@ def _own_job(flag_values: flags.FlagValues, jobs: list[job_lib.Job]) -> job_lib.
     return jobs[student]
 
 
-def _check(flag_values: flags.FlagValues, job: job_lib.Job) -> dict[str, object]:
+def _check(
+    flag_values: flags.FlagValues, job: job_lib.Job, loaded: loading.Config
+) -> dict[str, object]:
     """Checks one student's job; returns its summary."""
     job_lib.check_peers(job)
     inputs = job_lib.open_inputs(job)
@@ -143,17 +143,15 @@ def _check(flag_values: flags.FlagValues, job: job_lib.Job) -> dict[str, object]
             f"GLOBAL_BATCH_SIZE = {job.batches.global_batch_size} cannot be shared by "
             f"--workers_per_student={workers}. Choose a multiple of {workers}."
         )
-    _check_config(job, flag_values.accept_changed_config)
+    if not flag_values.accept_changed_config:
+        _refuse_changed_config(job, loaded)
     return job_lib.summary(job, inputs, workers)
 
 
-def _check_config(job: job_lib.Job, accept: bool) -> None:
+def _refuse_changed_config(job: job_lib.Job, loaded: loading.Config) -> None:
     """Refuses to go on with a run whose configuration was another."""
     path = job.layout.config
-    if accept or not path.is_file():
-        return
-    classes = (model.ModelFamily, *(type(vars(job)[f]) for f in job_lib.SETTINGS))
-    changes = loading.refused_changes(path.read_text(), job.config_text, classes)
+    changes = loaded.refused_changes(path.read_text()) if path.is_file() else []
     if changes:
         rows = "\n".join(f"  {c.name}: was {c.old}, now {c.new}" for c in changes)
         raise errors.UsageError(
@@ -163,12 +161,14 @@ def _check_config(job: job_lib.Job, accept: bool) -> None:
         )
 
 
-def _be_worker(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
+def _be_worker(
+    flag_values: flags.FlagValues, job: job_lib.Job, loaded: loading.Config
+) -> int:
     """Trains as the worker that TF_CONFIG describes, for a supervisor."""
     # First of all: the supervisor hears that this process lives.
     watch = watchdog.Watchdog(_hang_seconds(flag_values, job))
     task = tf_config.own_task()
-    _check(flag_values, job)
+    _check(flag_values, job, loaded)
     tf_config.check_port(task)
     owner = None
     if task.is_chief:
@@ -190,16 +190,16 @@ def _hang_seconds(flag_values: flags.FlagValues, job: job_lib.Job) -> float:
 
 
 def _dry_run(
-    flag_values: flags.FlagValues, jobs: list[job_lib.Job], config_text: str
+    flag_values: flags.FlagValues, jobs: list[job_lib.Job], loaded: loading.Config
 ) -> int:
     """Checks everything that can be checked without training, and says so."""
-    summaries = [_check(flag_values, job) for job in jobs]
+    summaries = [_check(flag_values, job, loaded) for job in jobs]
     if tf_config.is_set():
         supervision.check_task(flag_values)
     if flag_values.json:
-        print(json.dumps({"students": summaries, "config": config_text}))
+        print(json.dumps({"students": summaries, "config": loaded.text}))
         return 0
-    print(config_text, end="")
+    print(loaded.text, end="")
     for summary in summaries:
         print("\n" + "\n".join(f"{name}: {value}" for name, value in summary.items()))
     print("\nEverything that can be checked without training is in order.")

@@ -29,12 +29,12 @@ Settings = TypeVar("Settings")
 
 
 class Difference(NamedTuple):
-    """A setting that two configurations disagree on, as gin text.
+    """A setting that had another value when a run was begun, both as gin text.
 
     Attributes:
         name: `Class.field`.
         old: None where the old text does not set it and it has no default.
-        new: None where the new text does not set it.
+        new: None where there is no such setting now.
     """
 
     name: str
@@ -66,7 +66,8 @@ class Config:
             for name, setting in fields.items()
         }
         self.origins = {name: settings[name].where for name in sorted(settings)}
-        lines = [f"{name} = {settings[name].value!r}\n" for name in self.origins]
+        self._literals = {name: repr(settings[name].value) for name in self.origins}
+        lines = [f"{name} = {literal}\n" for name, literal in self._literals.items()]
         self.text = _HEAD + "".join(lines)
         self._instances: list[Any] = [
             self._build(cls, fields) for cls, fields in fields_by_class.items()
@@ -86,6 +87,34 @@ class Config:
             where = self.origins.get(str(error).partition(" ")[0], "default")
             place = "" if where == "default" else f"{where}: "
             raise errors.UsageError(f"{place}{error}") from None
+
+    def refused_changes(self, old_text: str) -> list[Difference]:
+        """Returns the settings that were others when a run was begun, and must not be.
+
+        A setting that the old text lacks had its default: an older version, which
+        did not know it yet, wrote that text.
+
+        Args:
+            old_text: The `text` of then.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        old: dict[str, str] = {}
+        may_change: set[str] = set()
+        for cls in map(type, self._instances):
+            for field in dataclasses.fields(cls):
+                name = f"{cls.__name__}.{field.name}"
+                if field.default is not dataclasses.MISSING:
+                    old[name] = repr(field.default)
+                if checks.may_change(cls, field.name):
+                    may_change.add(name)
+        old |= reader.read_flat(old_text)
+        return [
+            Difference(name, old.get(name), self._literals.get(name))
+            for name in sorted((old.keys() | self._literals.keys()) - may_change)
+            if old.get(name) != self._literals.get(name)
+        ]
 
 
 def load(
@@ -117,37 +146,3 @@ def load(
     every = {*settings_classes.ALL, *classes, model.ModelFamily, *families.values()}
     known = {cls.__name__: cls for cls in every - {model.ModelConfig}}
     return Config(resolve.resolve(statements, classes, known, families))
-
-
-def refused_changes(
-    old_text: str, new_text: str, classes: Sequence[Any]
-) -> list[Difference]:
-    """Returns the settings that differ between two texts and must not, in one run.
-
-    A setting that the old text lacks had its default: an older version, which did
-    not know it yet, wrote that text.
-
-    Args:
-        old_text: `Config.text` as the run was begun.
-        new_text: Of now.
-        classes: Those that the command reads.
-
-    Raises:
-        UsageError: a text is damaged.
-    """
-    defaults: dict[str, str] = {}
-    free: set[str] = set()
-    for cls in classes:
-        for name, setting in resolve.defaults(cls).items():
-            defaults[f"{cls.__name__}.{name}"] = repr(setting.value)
-        for field in dataclasses.fields(cls):
-            if checks.may_change(cls, field.name):
-                free.add(f"{cls.__name__}.{field.name}")
-    new = reader.read_flat(new_text)
-    old = {name: value for name, value in defaults.items() if name in new}
-    old |= reader.read_flat(old_text)
-    return [
-        Difference(name, old.get(name), new.get(name))
-        for name in sorted((old.keys() | new.keys()) - free)
-        if old.get(name) != new.get(name)
-    ]

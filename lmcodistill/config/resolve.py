@@ -197,7 +197,7 @@ class _Expansion:
         self, classes: Sequence[Any], bindings: Mapping[str, reader.Statement]
     ) -> dict[type, dict[str, Setting]]:
         settings = {cls: defaults(cls) for cls in classes}
-        for cls, found in settings.items():
+        for cls, fields in settings.items():
             annotations = typing.get_type_hints(cls)
             for name in _fields_of(cls):
                 target = f"{cls.__name__}.{name}"
@@ -207,10 +207,10 @@ class _Expansion:
                         bindings[target].value, (target,), bindings[target]
                     )
                     if len(self._blanks) == blanks:
-                        found[name] = _conformed(
+                        fields[name] = _conformed(
                             bindings[target], setting, annotations[name]
                         )
-                elif name not in found:
+                elif name not in fields:
                     self._blank(target)
         if self._blanks:
             lines = list(dict.fromkeys(self._blanks))

@@ -5,7 +5,6 @@ float, a list is a tuple, and a bare word from the command line is a string
 where a string is wanted.
 """
 
-import contextlib
 import math
 import types
 import typing
@@ -38,8 +37,18 @@ def conform(value: object, annotation: typing.Any) -> object:
     if isinstance(value, reader.BareWord) and str in _arms(annotation):
         return value.text
     for arm in _arms(annotation):
-        with contextlib.suppress(MismatchError):
-            return _conform_one(value, arm)
+        inner = typing.get_args(arm)
+        if typing.get_origin(arm) is tuple and isinstance(value, tuple | list):
+            if inner[1:] == (...,):
+                inner = inner[:1] * len(value)
+            if len(inner) == len(value):
+                return tuple(map(conform, value, inner))
+        elif _is_extreme(value):
+            continue
+        elif arm is float and type(value) is int:
+            return float(value)
+        elif type(value) is arm:
+            return value
     raise MismatchError
 
 
@@ -70,25 +79,7 @@ def _arms(annotation: typing.Any) -> tuple[typing.Any, ...]:
     return (annotation,)
 
 
-def _conform_one(value: object, arm: typing.Any) -> object:
-    if typing.get_origin(arm) is tuple:
-        return _conform_tuple(value, typing.get_args(arm))
-    if isinstance(value, int) and abs(value) >= _MAX_INT:
-        raise MismatchError
-    if arm is float and type(value) is int:
-        return float(value)
-    if type(value) is not arm or (
-        isinstance(value, float) and not math.isfinite(value)
-    ):
-        raise MismatchError
-    return value
-
-
-def _conform_tuple(value: object, inner: tuple[typing.Any, ...]) -> object:
-    if not isinstance(value, tuple | list):
-        raise MismatchError
-    if len(inner) == 2 and inner[1] is Ellipsis:
-        inner = (inner[0],) * len(value)
-    if len(value) != len(inner):
-        raise MismatchError
-    return tuple(conform(v, i) for v, i in zip(value, inner, strict=True))
+def _is_extreme(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and abs(value) >= _MAX_INT

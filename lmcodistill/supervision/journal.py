@@ -18,9 +18,13 @@ class Journal:
     """Appends to one file.
 
     Each line has `schema`, `seconds` since this supervisor began, `time` (by this
-    machine's clock, for people only), `event`, `student`, `attempt`, `worker`,
-    `cause` and `last_step`, and what belongs to the event: `started` the process
-    ids, `restarting` the delay in seconds.
+    machine's clock, for people only), the `event`: `started`, `lost`, `restarting`,
+    `gave_up`, `ended` or `stopped`; the `student` whose group it concerns; the
+    `attempt`: how often the group was started, this time included; the `worker`
+    that began it, where one did; the `cause`: a signal's name, an exit code,
+    `frozen`, `start deadline`; the `last_step`, the newest that the group ever
+    reached; and what belongs to the event: `started` the process ids, `restarting`
+    the delay in seconds.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -37,17 +41,7 @@ class Journal:
         last_step: int | None = None,
         **more: object,
     ) -> None:
-        """Notes an event.
-
-        Args:
-            event: `started`, `lost`, `restarting`, `gave_up`, `ended` or `stopped`.
-            student: Whose group it concerns.
-            attempt: The launch: how often the group was started, this one included.
-            worker: Which one began it, where one did.
-            cause: Why: a signal's name, an exit code, `frozen`, `start deadline`.
-            last_step: The newest step that the group ever reached.
-            **more: What belongs to this event alone.
-        """
+        """Notes an event, see above."""
         details = {
             "student": student,
             "attempt": attempt,

@@ -285,9 +285,7 @@ def _patience(code: int) -> float:
         return math.inf
     if code in (restarts.STOPPED, restarts.INTERRUPTED):
         return lifeline.GRACE_SECONDS  # All agreed to leave; the chief still saves.
-    if restarts.decision(code) is restarts.Decision.RESTART:
-        return 0.0
-    return LEAVE_SECONDS
+    return 0.0 if restarts.helps(code) else LEAVE_SECONDS
 
 
 def _loss_of(worker: Worker) -> WorkerLoss:

@@ -3,8 +3,6 @@
 Arithmetic on exit codes and counts: no processes, no clocks.
 """
 
-import enum
-
 from lmcodistill import errors
 
 FIRST_DELAY_SECONDS = 0.5
@@ -15,29 +13,22 @@ STOPPED = errors.StoppedError.exit_code
 INTERRUPTED = 130
 
 
-class Decision(enum.Enum):
-    """What an exit code of a worker asks for."""
+def helps(code: int) -> bool:
+    """Returns whether a group that lost a worker with this exit code is restarted.
 
-    RESTART = "restart"
-    FAIL = "fail"
-    STOP_ALL = "stop all"
-
-
-def decision(code: int) -> Decision:
-    """Returns what becomes of a group that lost a worker with this exit code.
-
-    A lost group is started again; so is one that somebody else asked to stop. What
-    a mistake in flags, settings or data did to one student it does to all. Any
-    other failure concerns one student, and its peers go on without it.
-
-    Args:
-        code: What the worker ended with; negative: the signal that ended it.
+    A lost group is, and so is one that somebody else asked to stop. Negative codes
+    are the signals that ended workers.
     """
-    if code < 0 or code in (LOST, STOPPED, INTERRUPTED):
-        return Decision.RESTART
-    if code in (errors.UsageError.exit_code, errors.DataError.exit_code):
-        return Decision.STOP_ALL
-    return Decision.FAIL
+    return code < 0 or code in (LOST, STOPPED, INTERRUPTED)
+
+
+def concerns_all(code: int) -> bool:
+    """Returns whether what ended a worker with this exit code ends all students.
+
+    A mistake in flags, settings or data does. Any other failure concerns one
+    student, and its peers go on without it.
+    """
+    return code in (errors.UsageError.exit_code, errors.DataError.exit_code)
 
 
 class Restarts:

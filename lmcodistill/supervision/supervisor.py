@@ -143,10 +143,7 @@ class SupervisedGroup:
         self._note("lost", worker=loss.worker, cause=loss.cause, **more)
         failure = errors.LmcodistillError(story)
         failure.exit_code = loss.code if loss.code > 0 else restarts.LOST
-        if self._is_stopping:
-            self._fail(failure)
-            return
-        if restarts.decision(loss.code) is not restarts.Decision.RESTART:
+        if self._is_stopping or not restarts.helps(loss.code):
             self._fail(failure)
             return
         delay = self._restarts.after_failure()
@@ -172,9 +169,8 @@ class SupervisedGroup:
 
     def _fail(self, failure: errors.LmcodistillError) -> None:
         self.failure = failure
-        decision = restarts.decision(failure.exit_code)
         self.stops_all = (
-            decision is restarts.Decision.STOP_ALL
+            restarts.concerns_all(failure.exit_code)
             or self._limits.max_restarts == 0
             or self._limits.is_needed
         )

@@ -24,14 +24,13 @@ Examples:
   lmcodistill plain --word=tree
 """
 import json
-from absl import flags
 from lmcodistill import errors
 
-def define_flags(flag_values):
-    flags.DEFINE_string("word", "leaf", "What to say.", flag_values=flag_values)
-    flags.DEFINE_integer("count", 1, "How often.", flag_values=flag_values)
-    flags.DEFINE_enum("tone", "low", ["low", "high"], "How.", flag_values=flag_values)
-    flags.DEFINE_bool("loud", False, "Whether.", flag_values=flag_values)
+def define_flags(define):
+    define.string("word", "leaf", "What to say.")
+    define.integer("count", 1, "How often.")
+    define.enum("tone", "low", ["low", "high"], "How.")
+    define.bool("loud", False, "Whether.")
 
 def run(flag_values):
     if flag_values.word == "data":
@@ -50,7 +49,7 @@ POSITIONAL = '''
 """Takes one argument."""
 ARGUMENTS = "RUN"
 
-def define_flags(flag_values):
+def define_flags(define):
     pass
 
 def run(flag_values, arguments):

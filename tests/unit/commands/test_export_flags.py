@@ -4,14 +4,14 @@ import pytest
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import export_flags
+from lmcodistill.commands import command_flags, export_flags
 
 KEY = b"sixteen bytes or more"
 
 
 def key_of(path):
     values = flags.FlagValues()
-    export_flags.define_key(values)
+    export_flags.define_key(command_flags.Definer(values))
     values(["lmcodistill", *([f"--export_key_file={path}"] if path else [])])
     return export_flags.key(values)
 

@@ -8,17 +8,20 @@ from lmcodistill.supervision import restarts
 
 @pytest.mark.parametrize("code", [-9, -15, -11, 75, 143, 130])
 def test_a_lost_or_stopped_worker_is_a_reason_to_start_again(code):
-    assert restarts.decision(code) is restarts.Decision.RESTART
+    assert restarts.helps(code)
+    assert not restarts.concerns_all(code)
 
 
 @pytest.mark.parametrize("error", [errors.UsageError, errors.DataError])
 def test_what_is_wrong_for_one_student_is_wrong_for_all(error):
-    assert restarts.decision(error.exit_code) is restarts.Decision.STOP_ALL
+    assert restarts.concerns_all(error.exit_code)
+    assert not restarts.helps(error.exit_code)
 
 
 @pytest.mark.parametrize("code", [1, 4, 5, 42])
 def test_any_other_failure_concerns_one_student(code):
-    assert restarts.decision(code) is restarts.Decision.FAIL
+    assert not restarts.concerns_all(code)
+    assert not restarts.helps(code)
 
 
 def test_pauses_double_up_to_a_minute():
