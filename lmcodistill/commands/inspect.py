@@ -123,11 +123,8 @@ def _overview(
         **manifest.provenance,
     }
     if result is not None:
-        value["verification"] = {
-            "faults": [dataclasses.asdict(fault) for fault in result.faults],
-            "num_faults": result.num_faults,
-            "unproven": result.unproven,
-        }
+        faults = [dataclasses.asdict(fault) for fault in result.faults]
+        value["verification"] = {**result._asdict(), "faults": faults}
     return value
 
 
