@@ -10,15 +10,7 @@ from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import curves, intervals, runs
 from lmcodistill.storage import files
 
-HEAD = (
-    "arm",
-    "nats/token",
-    "difference",
-    "95 % interval",
-    "steps",
-    "fewer",
-    "CPU s",
-)
+HEAD = ("arm", "nats/token", "difference", "95 % interval", "steps", "fewer", "CPU s")
 _UNITS = 4  # Decimals of nats per token.
 
 

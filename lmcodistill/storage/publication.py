@@ -277,10 +277,7 @@ def verify(
 
 
 def keep_newest(
-    folder: places.Place,
-    prefix: str,
-    count: int,
-    protected: Collection[Snapshot] = (),
+    folder: places.Place, prefix: str, count: int, protected: Collection[Snapshot] = ()
 ) -> None:
     """Removes one's own committed snapshots that nobody needs any more.
 
