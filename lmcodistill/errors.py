@@ -13,16 +13,13 @@ from typing import NoReturn
 class LmcodistillError(Exception):
     """Base of every error the command line reports without a traceback.
 
-    Messages quote what strangers wrote; a terminal must not obey it.
+    Messages quote untrusted input, so control characters are escaped.
     """
 
     exit_code = 1
 
     def __str__(self) -> str:
-        return "".join(
-            c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
-            for c in super().__str__()
-        )
+        return printable(super().__str__())
 
 
 class UsageError(LmcodistillError):
@@ -67,6 +64,14 @@ class StoppedError(LmcodistillError):
     """The run was asked to stop, and stopped after saving."""
 
     exit_code = 143
+
+
+def printable(text: str, kept: str = "\n") -> str:
+    """Returns `text` with control characters escaped, but for those in `kept`."""
+    return "".join(
+        c if c.isprintable() or c in kept else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 def leave(error: LmcodistillError) -> NoReturn:

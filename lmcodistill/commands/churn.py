@@ -36,7 +36,7 @@ READS_GIN = False
 _COUNTED_TOKENS = 10_000_000
 
 
-class Group(NamedTuple):
+class ModelGroup(NamedTuple):
     """Models that should be the same.
 
     Attributes:
@@ -83,8 +83,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     start_tensorflow()
     from lmcodistill.experiments import churn
 
-    found = _compare(flag_values, data, split, groups, snapshots)
-    first, *_ = found.values()
+    sums_by_group = _compare(flag_values, data, split, groups, snapshots)
+    first, *_ = sums_by_group.values()
     summary = {
         name: {
             "churn": churn.to_json(churn.estimates(sums)),
@@ -93,7 +93,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
                 for measure, estimate in churn.ratios(sums, first).items()
             },
         }
-        for name, sums in found.items()
+        for name, sums in sums_by_group.items()
     }
     if flag_values.json:
         print(json.dumps({"split": flag_values.split, "groups": summary}))
@@ -101,7 +101,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     _print_tables(summary)
 
 
-def _groups(texts: list[str], arguments: list[str]) -> list[Group]:
+def _groups(texts: list[str], arguments: list[str]) -> list[ModelGroup]:
     if len(arguments) == 1:
         raise errors.UsageError(
             f"churn compares at least two models, and {arguments[0]} is one. Give a "
@@ -118,7 +118,7 @@ def _groups(texts: list[str], arguments: list[str]) -> list[Group]:
                 f"--group={text!r}: expected NAME=A,B with at least two models, each "
                 "an export or several joined by +."
             )
-        groups.append(Group(name, paths))
+        groups.append(ModelGroup(name, paths))
     if not groups:
         raise errors.UsageError(
             "churn compares at least two models; `lmcodistill churn --help` has "
@@ -133,7 +133,7 @@ def _compare(
     flag_values: flags.FlagValues,
     data: shards.ShardSet,
     split: shards.Split,
-    groups: list[Group],
+    groups: list[ModelGroup],
     snapshots: dict[str, publication.Snapshot],
 ) -> dict[str, Any]:
     """Returns the sums of every group, over the same documents."""
@@ -143,12 +143,12 @@ def _compare(
     from lmcodistill.exports import manifest, reader
     from lmcodistill.inference import evaluation
 
-    ours = data.manifest
-    expected = manifest.Expected(ours.vocabulary, ours.vocab_size)
+    of_data = data.manifest
+    expected = manifest.Expected(of_data.vocabulary, of_data.vocab_size)
     train = data.tokens_of(data.train_split(0))
     sample = train.read(0, min(train.num_tokens, _COUNTED_TOKENS))
-    occurrences = np.bincount(sample, minlength=ours.vocab_size)
-    found = {}
+    occurrences = np.bincount(sample, minlength=of_data.vocab_size)
+    sums = {}
     for group in groups:
         members = {
             path: reader.read(snapshots[path], expected)
@@ -160,7 +160,7 @@ def _compare(
             data.tokens_of(split),
             streams=flag_values.lanes,
             window=32,
-            end_id=ours.end_id,
+            end_id=of_data.end_id,
             reset_at_documents=evaluation.reset_at_documents(members.values()),
             max_tokens=flag_values.tokens or None,
         )
@@ -168,33 +168,27 @@ def _compare(
         progress = progress_lines.ProgressLines(
             group.name, scored.num_windows, "windows"
         )
-        found[group.name] = compared.sums(scored, occurrences, progress)
-    return found
+        sums[group.name] = compared.sums(scored, occurrences, progress)
+    return sums
 
 
 def _print_tables(summary: dict[str, Any]) -> None:
     from lmcodistill.experiments import churn
 
-    console = rich.console.Console()
-    table = rich.table.Table("group", *churn.MEASURES, title=churn.ALL)
+    cell = "{mean:.4f} [{low:.4f}, {high:.4f}]".format_map
+    first, *others = summary
+    whole = rich.table.Table("group", *churn.MEASURES, title=churn.ALL)
+    ratios = rich.table.Table(
+        "group", *churn.MEASURES, title=f"times the churn of {first}"
+    )
+    kinds = rich.table.Table("absolute, by kind of token", *summary)
     for name, group in summary.items():
-        table.add_row(name, *map(_cell, group["churn"][churn.ALL].values()))
-    console.print(table)
-    names = list(summary)
-    if len(names) > 1:
-        table = rich.table.Table(
-            "group", *churn.MEASURES, title=f"times the churn of {names[0]}"
-        )
-        for name in names[1:]:
-            table.add_row(name, *map(_cell, summary[name]["times_the_first"].values()))
+        whole.add_row(name, *map(cell, group["churn"][churn.ALL].values()))
+    for name in others:
+        ratios.add_row(name, *map(cell, summary[name]["times_the_first"].values()))
+    for kind in summary[first]["churn"]:
+        absolute = [group["churn"][kind]["absolute"] for group in summary.values()]
+        kinds.add_row(kind, *map(cell, absolute))
+    console = rich.console.Console()
+    for table in (whole, *([ratios] if others else []), kinds):
         console.print(table)
-    table = rich.table.Table("absolute, by kind of token", *names)
-    for kind in churn.KINDS:
-        if kind in summary[names[0]]["churn"]:
-            cells = [_cell(summary[n]["churn"][kind]["absolute"]) for n in names]
-            table.add_row(kind, *cells)
-    console.print(table)
-
-
-def _cell(estimate: dict[str, float]) -> str:
-    return "{mean:.4f} [{low:.4f}, {high:.4f}]".format(**estimate)

@@ -165,14 +165,15 @@ def _arms(
     )
     known = arms_lib.standard(base)
     names = list(known) if "all" in flag_values.arms else list(flag_values.arms)
-    more = [
-        *(arms_lib.batches(base, n) for n in _numbers(flag_values, "batch_factors")),
-        *(arms_lib.delayed(base, n) for n in _numbers(flag_values, "delays")),
-        *(arms_lib.reloading(base, n) for n in _numbers(flag_values, "reload_periods")),
-    ]
-    for arm in more:
-        known.setdefault(arm.name, arm)
-    names += [arm.name for arm in more]
+    for flag, make in (
+        ("batch_factors", arms_lib.batches),
+        ("delays", arms_lib.delayed),
+        ("reload_periods", arms_lib.reloading),
+    ):
+        for number in _numbers(flag_values, flag):
+            arm = make(base, number)
+            known.setdefault(arm.name, arm)
+            names.append(arm.name)
     for text in flag_values.variant:
         arm = arms_lib.variant(text, known)
         known[arm.name] = arm

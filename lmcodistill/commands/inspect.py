@@ -16,7 +16,6 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from absl import flags
@@ -57,9 +56,13 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
             "lmcodistill inspect DATA"
         )
     root = pathlib.Path(arguments[0])
-    manifest = _manifest(root)
+    manifest = shards.Manifest.read(layout.DataLayout(root).manifest)
     if flag_values.show_document or flag_values.sample:
-        documents = _documents(root, flag_values.show_document, flag_values.sample)
+        reader = document_reader.DocumentReader(root)
+        documents = [
+            *map(reader.find, flag_values.show_document),
+            *reader.spread(flag_values.sample),
+        ]
         if flag_values.json:
             print(json.dumps({"documents": [d._asdict() for d in documents]}))
         else:
@@ -74,23 +77,6 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
         if result is not None:
             _print_result(manifest, result)
     return errors.DataError.exit_code if result and result.num_faults else 0
-
-
-def _manifest(root: pathlib.Path) -> shards.Manifest:
-    path = layout.DataLayout(root).manifest
-    if not path.exists():
-        raise errors.DataError(
-            f"{root} has no manifest.json, so it is not a finished data folder. Give "
-            "the --output_dir of `lmcodistill prep`."
-        )
-    return shards.Manifest.read(path)
-
-
-def _documents(
-    root: pathlib.Path, wanted: Sequence[str], sample: int
-) -> list[document_reader.StoredDocument]:
-    reader = document_reader.DocumentReader(root)
-    return [*map(reader.find, wanted), *reader.spread(sample)]
 
 
 def _verify(
@@ -136,11 +122,8 @@ def _overview(
         **manifest.provenance,
     }
     if result is not None:
-        value["verification"] = {
-            "faults": [dataclasses.asdict(fault) for fault in result.faults],
-            "num_faults": result.num_faults,
-            "unproven": result.unproven,
-        }
+        faults = [dataclasses.asdict(fault) for fault in result.faults]
+        value["verification"] = {**result._asdict(), "faults": faults}
     return value
 
 
@@ -235,22 +218,14 @@ def _print_table(head: list[str], rows: list[list[str]]) -> None:
 
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
     for i, name in enumerate(head):
-        justify: Literal["left", "right"] = "left" if i == 0 else "right"
-        table.add_column(_printable(name), justify=justify, no_wrap=True)
+        justify: Literal["left", "right"] = "right" if i else "left"
+        table.add_column(errors.printable(name), justify=justify, no_wrap=True)
     for row in rows:
-        table.add_row(*map(_printable, row))
+        table.add_row(*map(errors.printable, row))
     # What is read by programs is not cut to the width of a terminal.
     width = None if sys.stdout.isatty() else _WIDE
     rich.console.Console(markup=False, highlight=False, width=width).print(table)
 
 
 def _print(text: str) -> None:
-    print(_printable(text))
-
-
-def _printable(text: str) -> str:
-    """Returns `text` with whatever could steer a terminal escaped."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode()
-        for c in text
-    )
+    print(errors.printable(text, "\n\t"))

@@ -12,7 +12,7 @@ MAX_FAULTS = 1_000
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """Something that is not what it should be.
+    """Something that is not what it should be; its fields are keys of JSON.
 
     Attributes:
         file: In the data folder; of an input file its name.

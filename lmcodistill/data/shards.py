@@ -146,6 +146,12 @@ class Manifest:
         Raises:
             DataError: it is missing, too large, or not as this program writes it.
         """
+        if not path.is_file():
+            raise errors.DataError(
+                f"{path.parent} has no {path.name}, so it is not a finished data "
+                "folder. Make one with `lmcodistill prep --input ... --output_dir "
+                f"{path.parent}`, or give an existing one."
+            )
         return cls.from_json(files.read_json(path, MAX_MANIFEST_BYTES), path)
 
     @classmethod
@@ -250,12 +256,6 @@ class ShardSet:
             DataError: no data folder, damaged, or of another format.
         """
         self._layout = layout.DataLayout(root)
-        if not self._layout.manifest.is_file():
-            raise errors.DataError(
-                f"{root} has no manifest.json, so it is not a finished data folder. "
-                "Make one with `lmcodistill prep --input ... --output_dir "
-                f"{root}`, or point --data_dir at an existing one."
-            )
         self.manifest = Manifest.read(self._layout.manifest)
         self.vocabulary = vocabulary_lib.Vocabulary.load(self._layout.vocabulary)
         if self.vocabulary.fingerprint != self.manifest.vocabulary:

@@ -6,7 +6,6 @@ and by kinds of tokens. Documents are drawn again and again for the intervals
 (bootstrap), because the tokens of one document go together.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -44,8 +43,7 @@ class Estimate(NamedTuple):
     high: float
 
 
-@dataclasses.dataclass
-class ChurnSums:
+class ChurnSums(NamedTuple):
     """Sums over the tokens of each document, by kind.
 
     Attributes:
@@ -56,35 +54,32 @@ class ChurnSums:
     counts: np.ndarray
     sums: np.ndarray
 
-    @classmethod
-    def empty(cls, documents: int) -> "ChurnSums":
-        """Returns zeros for so many documents."""
-        shape = (documents, len(KINDS))
-        return cls(np.zeros(shape), np.zeros((*shape, len(MEASURES))))
 
-    def add(
-        self,
-        documents: np.ndarray,
-        positions: np.ndarray,
-        occurrences: np.ndarray,
-        measured: np.ndarray,
-    ) -> None:
-        """Adds tokens.
+def sums_of(
+    documents: np.ndarray,
+    positions: np.ndarray,
+    occurrences: np.ndarray,
+    measured: np.ndarray,
+) -> ChurnSums:
+    """Adds up what tokens differ by.
 
-        Args:
-            documents: [N], which document each belongs to.
-            positions: [N], where in it.
-            occurrences: [N], how often the token is in the training text.
-            measured: [N, measures].
-        """
-        first_count = 2 + len(_POSITIONS)
-        for kinds in (
-            np.zeros(len(documents), np.int64),
-            1 + np.searchsorted(_POSITIONS, positions, side="right"),
-            first_count + np.searchsorted(_COUNTS, occurrences, side="right"),
-        ):
-            np.add.at(self.counts, (documents, kinds), 1.0)
-            np.add.at(self.sums, (documents, kinds), measured)
+    Args:
+        documents: [N], which document each belongs to, from 0 on.
+        positions: [N], where in it.
+        occurrences: [N], how often the token is in the training text.
+        measured: [N, measures].
+    """
+    shape = (int(documents.max()) + 1, len(KINDS))
+    sums = ChurnSums(np.zeros(shape), np.zeros((*shape, len(MEASURES))))
+    first_count = 2 + len(_POSITIONS)
+    for kinds in (
+        np.zeros(len(documents), np.int64),
+        1 + np.searchsorted(_POSITIONS, positions, side="right"),
+        first_count + np.searchsorted(_COUNTS, occurrences, side="right"),
+    ):
+        np.add.at(sums.counts, (documents, kinds), 1.0)
+        np.add.at(sums.sums, (documents, kinds), measured.astype(np.float64))
+    return sums
 
 
 def estimates(sums: ChurnSums, seed: int = 0) -> dict[str, dict[str, Estimate]]:

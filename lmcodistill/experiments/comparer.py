@@ -16,7 +16,7 @@ Model = Sequence[contract.Model]
 class Comparer:
     """Compares every pair of some models, each one model or an ensemble."""
 
-    def __init__(self, models: Sequence[Model]):
+    def __init__(self, models: Sequence[Model]) -> None:
         """Takes at least two; a member that several share is read once."""
         self._members = list({id(m): m for model in models for m in model}.values())
         index = {id(m): i for i, m in enumerate(self._members)}
@@ -94,8 +94,4 @@ class Comparer:
             documents, positions = document[-1], position[-1]
             on_window(index + 1)
         numbers, *others = map(np.concatenate, zip(*columns, strict=True))
-        distinct, numbers = np.unique(numbers, return_inverse=True)
-        position, occurred, measured = others
-        sums = churn.ChurnSums.empty(len(distinct))
-        sums.add(numbers, position, occurred, measured.astype(np.float64))
-        return sums
+        return churn.sums_of(np.unique(numbers, return_inverse=True)[1], *others)

@@ -10,15 +10,7 @@ from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import curves, intervals, runs
 from lmcodistill.storage import files
 
-HEAD = (
-    "arm",
-    "nats/token",
-    "difference",
-    "95 % interval",
-    "steps",
-    "fewer",
-    "CPU s",
-)
+HEAD = ("arm", "nats/token", "difference", "95 % interval", "steps", "fewer", "CPU s")
 _UNITS = 4  # Decimals of nats per token.
 
 
@@ -90,20 +82,18 @@ class ArmResult(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Returns numbers for programs."""
+        values = self._asdict()
+        del values["arm"]
         return {
             "name": self.arm.name,
             "what": self.arm.description,
             "settings": dict(self.arm.bindings),
-            "cross_entropy": self.cross_entropy,
+            **values,
             # JSON has no word for what is not finite.
             "difference": {
                 name: None if math.isinf(value) else value
                 for name, value in self.difference._asdict().items()
             },
-            "steps_to_target": self.steps_to_target,
-            "step_ratio": self.step_ratio,
-            "device_ratio": self.device_ratio,
-            "cpu_seconds": self.cpu_seconds,
             "trials": [
                 {
                     "cross_entropy": trial.cross_entropy,

@@ -229,13 +229,13 @@ def call(
     """
     on_cores = [sys.executable, "-c", _ON_CORES, ",".join(map(str, sorted(cores)))]
     # Our end is open as long as we live; training stops when it closes.
-    ours, theirs = socket.socketpair()
-    with ours, open(log, "ab") as stderr, tempfile.TemporaryFile() as stdout:
-        with theirs:
+    our_end, child_end = socket.socketpair()
+    with our_end, open(log, "ab") as stderr, tempfile.TemporaryFile() as stdout:
+        with child_end:
             process = subprocess.Popen(
                 # As a module: the same program, wherever this one was found.
                 [*on_cores, "-m", *command],
-                stdin=theirs.fileno(),
+                stdin=child_end.fileno(),
                 stdout=stdout,
                 stderr=stderr,
                 env={**os.environ, lifeline.VARIABLE: "1"},

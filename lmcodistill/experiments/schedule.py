@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from lmcodistill.experiments import runs as runs_lib
 
 _POLL_SECONDS = 1.0
-_SAY_EVERY_SECONDS = 30.0
+_SHOW_EVERY_SECONDS = 30.0
 
 
 def make_all(
@@ -93,14 +93,14 @@ class _Display:
     def __init__(self, todo: Sequence[runs_lib.ArmRun], total: int) -> None:
         self._todo, self._total = list(todo), total
         self._before = sum(run.progress for run in todo)
-        self._began = self._said = time.monotonic()
+        self._began = self._last_shown = time.monotonic()
         print(f"{len(todo)} of {total} runs to make", file=sys.stderr, flush=True)
 
     def show(self, ended: int) -> None:
         now = time.monotonic()
-        if now - self._said < _SAY_EVERY_SECONDS and ended < self._total:
+        if now - self._last_shown < _SHOW_EVERY_SECONDS and ended < self._total:
             return
-        self._said = now
+        self._last_shown = now
         progress = {run.name: run.progress for run in self._todo}
         gained = sum(progress.values()) - self._before
         text = f"{ended} of {self._total} runs"

@@ -133,14 +133,7 @@ def line_png(
 def column_chart(
     columns: Sequence[Column], *, title: str, x_label: str, y_label: str
 ) -> str:
-    """Returns a figure.
-
-    Args:
-        columns: From left to right.
-        title: Above the figure.
-        x_label: With the unit.
-        y_label: With the unit.
-    """
+    """Returns a histogram; title and labels are those of `line_chart`."""
     highest = max((column.height for column in columns), default=0)
     if not highest:
         return _empty(title, "There is nothing to count.")

@@ -17,22 +17,22 @@ def may_change(cls: type, name: str) -> bool:
     )
 
 
-def require(condition: bool, name: str, found: object, expected: str) -> None:
+def require(condition: bool, name: str, value: object, expected: str) -> None:
     """Refuses a setting whose value cannot work.
 
     Raises:
         UsageError: `condition` is false.
     """
     if not condition:
-        shown = repr(found)
+        shown = repr(value)
         shown = shown if len(shown) <= 100 else f"{shown[:97]}..."
         raise errors.UsageError(f"{name} = {shown} cannot work: expected {expected}.")
 
 
-def require_choice(name: str, found: str, choices: Collection[str]) -> None:
+def require_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Refuses a setting that is none of `choices`.
 
     Raises:
         UsageError: it is not.
     """
-    require(found in choices, name, found, f"one of {', '.join(sorted(choices))}")
+    require(value in choices, name, value, f"one of {', '.join(sorted(choices))}")

@@ -27,7 +27,7 @@ class Machine:
             weights. 0.0: not known.
         step_overhead_seconds: What a step costs whatever its size.
         teacher_speedup: How many times faster a teacher's products are than the
-            student's, where their type is narrower.
+            student's, where their type has fewer bits.
     """
 
     matrix_rate: float = 0.0

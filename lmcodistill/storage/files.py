@@ -1,6 +1,6 @@
 """Small files, written whole or not at all.
 
-Text and JSON of manifests, reports and markers. Large arrays live in shards
+Text and JSON of manifests, reports and commit files. Large arrays live in shards
 (`data/shards.py`) and tensor bundles (`storage/tensors.py`).
 """
 

@@ -59,23 +59,23 @@ def place(text: str) -> Place:
         raise errors.UsageError(f"{text} names no bucket; s3://BUCKET/FOLDER does.")
     try:
         is_s3 = text.startswith(("s3://", "s3a://"))
-        found = upath.UPath(
+        url = upath.UPath(
             text.rstrip("/"), **(_OPTIONS | _OPTIONS_OF_S3 if is_s3 else _OPTIONS)
         )
-        _ = found.fs  # Imports the library behind it; all below share it.
+        _ = url.fs  # Imports the library behind it; all below share it.
     except Exception as error:  # Each library has its own kinds.
         raise errors.UsageError(
             f"{text} cannot be used ({error}). Install what it needs "
             "(pip install 'lmcodistill[s3]' or 'lmcodistill[gcs]'), or give a folder."
         ) from error
-    if found.protocol in ("file", "local"):
-        return pathlib.Path(found.path).resolve()
-    return found
+    if url.protocol in ("file", "local"):
+        return pathlib.Path(url.path).resolve()
+    return url
 
 
-def is_local(where: Place) -> TypeGuard[pathlib.Path]:
+def is_local(path: Place) -> TypeGuard[pathlib.Path]:
     """Returns whether a place is on a mounted file system."""
-    return isinstance(where, pathlib.Path)
+    return isinstance(path, pathlib.Path)
 
 
 def is_open_to_all(folder: Place) -> bool:
@@ -104,7 +104,7 @@ def failures_named() -> Iterator[None]:
     """Turns a failure of storage into what ends a process.
 
     Raises:
-        SnapshotError: the right to write is missing; starting again is no use.
+        SnapshotError: writing is not permitted; starting again is no use.
         GroupLostError: storage failed; starting again may help.
     """
     try:
@@ -135,21 +135,21 @@ def names_in(folder: Place) -> list[str]:
     except ABSENT:
         return []
     # Some stores list a folder, or a file, as its own only entry.
-    own = folder.path.strip("/")
-    return [p.rpartition("/")[2] for q in paths if (p := q.strip("/")) != own]
+    itself = folder.path.strip("/")
+    return [p.rpartition("/")[2] for q in paths if (p := q.strip("/")) != itself]
 
 
-def is_file(where: Place) -> bool:
+def is_file(path: Place) -> bool:
     """Returns whether a regular file or an object is there.
 
     Raises:
         OSError: storage failed, so nobody knows.
     """
     try:
-        if isinstance(where, pathlib.Path):
-            return stat.S_ISREG(where.stat().st_mode)
+        if isinstance(path, pathlib.Path):
+            return stat.S_ISREG(path.stat().st_mode)
         with storage_errors():
-            return where.fs.info(where.path)["type"] == "file"
+            return path.fs.info(path.path)["type"] == "file"
     except ABSENT:
         return False
 
@@ -160,17 +160,17 @@ def make_folder(folder: Place) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def remove_file(where: Place) -> None:
+def remove_file(path: Place) -> None:
     """Removes a file, if it is there.
 
     Raises:
         OSError: storage failed; it may still be there.
     """
     with storage_errors(), contextlib.suppress(FileNotFoundError):
-        if isinstance(where, pathlib.Path):
-            where.unlink()
+        if isinstance(path, pathlib.Path):
+            path.unlink()
         else:
-            where.fs.rm_file(where.path)
+            path.fs.rm_file(path.path)
 
 
 def remove_tree(folder: Place) -> None:
@@ -226,21 +226,16 @@ def create(target: Place, content: bytes) -> bool:
 def _create_in_place(target: pathlib.Path, content: bytes) -> bool:
     """Creates a file where there are no links; it is empty for a moment."""
     try:
-        with open(target, "xb") as file, _removed_on_failure(target):
-            file.write(content)
-            file.flush()
+        with open(target, "xb") as file:
+            try:
+                file.write(content)
+                file.flush()
+            except OSError:
+                target.unlink(missing_ok=True)
+                raise
     except FileExistsError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _removed_on_failure(path: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _create_object(target: upath.UPath, content: bytes) -> bool:

@@ -163,7 +163,7 @@ def publish(
     snapshot = Snapshot(final, step, owner.generation, owner.key)
     if places.is_file(final / COMMIT_FILE):
         return snapshot  # This very generation committed it before.
-    with _staged(folder, final.name) as partial, _withdrawn_on_failure(final):
+    with _staged(final) as partial:
         write(partial)
         faults.point(f"{prefix}.written")
         described = {**manifest, "step": step, "incarnation": owner.generation}
@@ -181,29 +181,24 @@ def publish(
 
 
 @contextlib.contextmanager
-def _staged(folder: places.Place, name: str) -> Iterator[pathlib.Path]:
-    """Makes the local folder that a snapshot is written in; removes it after."""
-    if not isinstance(folder, pathlib.Path):
-        with scratch.folder() as local:
-            yield local
-        return
-    partial = folder / f"{_PARTIAL}{name}-{uuid.uuid4().hex}"
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _staged(final: places.Place) -> Iterator[pathlib.Path]:
+    """Yields a local folder to write a snapshot in, and removes it afterwards.
 
-
-@contextlib.contextmanager
-def _withdrawn_on_failure(final: places.Place) -> Iterator[None]:
-    """Leaves nothing of a snapshot, visible or not, whose publication failed."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            _remove(final)
-        raise
+    Where publication fails, nothing of the snapshot is left, visible or not.
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(final, pathlib.Path):
+            partial = final.with_name(f"{_PARTIAL}{final.name}-{uuid.uuid4().hex}")
+            partial.mkdir(parents=True)
+            stack.callback(shutil.rmtree, partial, ignore_errors=True)
+        else:
+            partial = stack.enter_context(scratch.folder())
+        try:
+            yield partial
+        except BaseException:
+            with contextlib.suppress(OSError):
+                _remove(final)
+            raise
 
 
 def _move(partial: pathlib.Path, final: places.Place) -> None:
@@ -282,10 +277,7 @@ def verify(
 
 
 def keep_newest(
-    folder: places.Place,
-    prefix: str,
-    count: int,
-    protected: Collection[Snapshot] = (),
+    folder: places.Place, prefix: str, count: int, protected: Collection[Snapshot] = ()
 ) -> None:
     """Removes one's own committed snapshots that nobody needs any more.
 

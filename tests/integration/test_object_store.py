@@ -174,7 +174,8 @@ def test_lease_is_held_renewed_lost_and_given_up(where, monkeypatch):
 RACER = """
 import sys
 from lmcodistill import errors
-from lmcodistill.storage import lease, places
+from lmcodistill.storage import places
+from lmcodistill.supervision import lease
 for line in sys.stdin:
     try:
         lease.Lease.acquire(places.place(line.strip()))

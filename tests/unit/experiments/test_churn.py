@@ -92,15 +92,13 @@ def test_every_token_is_in_one_kind_of_each_sort():
 
 def sums_of(*values):
     """Returns documents of ten tokens each, with these mean differences."""
-    found = churn.ChurnSums.empty(len(values))
-    for number, value in enumerate(values):
-        found.add(
-            np.full(10, number),
-            np.arange(10),
-            np.zeros(10),
-            np.full((10, len(churn.MEASURES)), value),
-        )
-    return found
+    differences = np.repeat(values, 10)
+    return churn.sums_of(
+        np.arange(len(differences)) // 10,
+        np.arange(len(differences)) % 10,
+        np.zeros(len(differences)),
+        np.tile(differences[:, None], len(churn.MEASURES)),
+    )
 
 
 def test_interval_holds_the_mean_and_what_documents_differ_by():
