@@ -43,6 +43,7 @@ from lmcodistill.settings import (
 )
 from lmcodistill.storage import layout
 from lmcodistill.supervision import launcher
+from tests.support import tiny_run
 from tools.soak import harness
 
 CLOCKS = ("wall", "cpu")
@@ -217,7 +218,7 @@ def _figures(
                 launcher.start_group(command, where, case.workers, case.threads)
             )
         workers = [worker for attempt in attempts for worker in attempt.workers]
-        if not harness.wait_until(
+        if not tiny_run.wait_until(
             lambda: len(list(folder.glob("ready-*"))) == len(workers), _START_SECONDS
         ):
             raise RuntimeError("\n".join(worker.tail() for worker in workers))
@@ -308,7 +309,7 @@ def _trained(
     work: list[list[float]] = [[] for _ in range(case.students)]
     while process.poll() is None:
         for student, seen in enumerate(work):
-            if len(_reports(run.folder(student))) > len(seen):
+            if len(run.reports(student)) > len(seen):
                 seconds = [_cpu_seconds(pid) for pid in run.processes(student)]
                 seen.append(sum(seconds) / max(1, len(seconds)))
         time.sleep(0.02)
@@ -316,21 +317,13 @@ def _trained(
         raise RuntimeError((run_dir / "launcher.txt").read_text()[-4_000:])
     wall, cpu = [], []
     for student, seen in enumerate(work):
-        reports = _reports(run.folder(student))
+        reports = run.reports(student)
         first = 1 + next(
             k for k, r in enumerate(reports) if r["teachers"] or case.students == 1
         )  # The one after: tracing is over.
         wall += [r["seconds"] / _REPORT for r in reports[first:]]
         cpu += [(b - a) / _REPORT for a, b in itertools.pairwise(seen[first - 1 : -1])]
     return {"wall": statistics.median(wall), "cpu": statistics.median(cpu)}
-
-
-def _reports(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the training reports of a student so far."""
-    path = folder / "metrics.jsonl"
-    text = path.read_text() if path.is_file() else ""
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    return [r for r in map(json.loads, lines) if r["kind"] == "train"]
 
 
 def _cpu_seconds(pid: int) -> float:
