@@ -1,6 +1,6 @@
 """Holds a lease in a process of its own and does as it is told, line by line.
 
-python -m tests.support.lease_holder FOLDER BEAT_SECONDS EXPIRY_SECONDS [--take_over]
+Arguments: FOLDER BEAT_SECONDS EXPIRY_SECONDS [--take_over]
 """
 
 import sys

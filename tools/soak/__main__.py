@@ -1,7 +1,7 @@
 r"""Breaks a small run in every way on the list, and reports what became of it.
 
 Real processes, real kill -9, full disks, damaged and forged exports, peers that
-die. One line per scenario of docs/reliability.md: how often the fault was made,
+die. One line per scenario of docs/reports/reliability.md: how often the fault was made,
 how often all that is demanded held, the most steps lost beyond the last checkpoint,
 the longest time from a fault to the next new step.
 

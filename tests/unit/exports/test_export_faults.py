@@ -1,10 +1,10 @@
 """Damaged, forged and unfitting exports: none is loaded, each for a reason."""
 
 import pytest
-from tools.soak.scenarios import exports as scenarios
 
 from lmcodistill import errors
 from lmcodistill.exports import reader
+from tools.soak.scenarios import exports as scenarios
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

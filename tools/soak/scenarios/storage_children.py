@@ -1,6 +1,6 @@
 """Processes that `storage` starts, watches and kills.
 
-    python -m tools.soak.scenarios.storage_children KIND ARGUMENT...
+    Arguments: KIND ARGUMENT...
 
 Every file of a snapshot here says in each of its lines whose it is, so that bytes
 of two snapshots can never pass for one.
