@@ -39,13 +39,13 @@ def snapshots_of(run_dir, kind, prefix):
 
 def not_finite(run_dir: pathlib.Path) -> list[str]:
     """Returns the exports and checkpoints with a tensor that is not finite."""
-    found = []
+    spoilt = []
     for index in sorted(run_dir.rglob("*.index")):
         values = tensors.read(index.with_suffix(""))
         if not all(np.isfinite(value).all() for value in values.values()):
-            found.append(str(index))
+            spoilt.append(str(index))
     assert list(run_dir.rglob("*.index"))
-    return found
+    return spoilt
 
 
 def end(process) -> tuple[int, str]:
@@ -92,12 +92,12 @@ def test_run_whose_rollback_helps_goes_on_at_the_lower_rate(
     finish(*arguments(data_dir, well_begun, **changed | {"NUM_TRAIN_STEPS": 14}))
 
     log = tiny_run.log_of(well_begun, 0)
-    found = tiny_run.reports_of(well_begun, 0, "train")
+    reports = tiny_run.reports_of(well_begun, 0, "train")
     newest = snapshots_of(well_begun, "checkpoints", "ckpt")[-1]
     assert log.count("event=rolling_back") == 1
-    assert [r["step"] for r in found] == [2, 4, 6, 8, 10, 12, 14]
-    assert [r["skipped_updates"] for r in found] == [0] * 7
-    assert [r["learning_rate"] for r in found[2:]] == pytest.approx([0.01] * 5)
+    assert [r["step"] for r in reports] == [2, 4, 6, 8, 10, 12, 14]
+    assert [r["skipped_updates"] for r in reports] == [0] * 7
+    assert [r["learning_rate"] for r in reports[2:]] == pytest.approx([0.01] * 5)
     assert (newest.step, newest.manifest()["rollbacks"]) == (14, 1)
     assert not_finite(well_begun) == []
 

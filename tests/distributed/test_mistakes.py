@@ -58,9 +58,9 @@ def test_a_setting_that_cannot_work_is_refused(
         "--dry_run",
     )
 
-    found, err = refusal(process)
+    exit_code, err = refusal(process)
 
-    assert found == code
+    assert exit_code == code
     assert says in err
     assert not (tmp_path / "run").exists()
 

@@ -34,12 +34,12 @@ def manifests_of(run_dir, student):
 
 @pytest.mark.parametrize("student", [0, 1])
 def test_exports_are_int8_and_teach(run_dir, student):
-    found = manifests_of(run_dir, student)
+    manifests = manifests_of(run_dir, student)
     by_step = {r["step"]: r for r in tiny_run.reports_of(run_dir, student, "train")}
 
-    assert [m["step"] for m in found] == [2, 4, 6, 8]
-    assert {m["dtype"] for m in found} == {"int8"}
-    assert all(m["quantization"]["cross_entropy_loss"] < 0.02 for m in found)
+    assert [m["step"] for m in manifests] == [2, 4, 6, 8]
+    assert {m["dtype"] for m in manifests} == {"int8"}
+    assert all(m["quantization"]["cross_entropy_loss"] < 0.02 for m in manifests)
     assert by_step[6]["distillation_loss"] > 0.0
     assert by_step[8]["refused_exports"] == {}
     assert by_step[8]["exports_in_full"] == 0

@@ -159,13 +159,13 @@ def processes_of(run_dir: pathlib.Path, student: int | None = None) -> list[int]
     """Returns the processes whose command line names the run, and the student."""
     run = re.compile(re.escape(str(run_dir).encode()) + rb"[/\0]")
     flag = b"" if student is None else f"--student\0{student}\0".encode()
-    found = []
+    pids = []
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             command = (entry / "cmdline").read_bytes()
             if run.search(command) and flag in command:
-                found.append(int(entry.name))
-    return sorted(found)
+                pids.append(int(entry.name))
+    return sorted(pids)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> bool:

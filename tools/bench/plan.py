@@ -201,7 +201,7 @@ def _figures(
     asked = {
         "model": case.model.to_json(),
         "vocab_size": case.model.vocab_size,
-        "lanes": case.streams // case.workers,
+        "streams": case.streams // case.workers,
         "window": case.window,
     }
     settings.write_text(json.dumps(asked))
@@ -231,11 +231,11 @@ def _figures(
             for worker in attempt.workers:
                 worker.kill()
                 worker.process.wait()
-    found = [json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")]
+    measured = [json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")]
     return {
         clock: (
-            planning.Machine(**_means([f[clock]["machine"] for f in found])),
-            _network([f[clock] for f in found], case.workers),
+            planning.Machine(**_means([f[clock]["machine"] for f in measured])),
+            _network([f[clock] for f in measured], case.workers),
         )
         for clock in CLOCKS
     }
@@ -245,13 +245,13 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.mean(row[name] for row in rows) for name in rows[0]}
 
 
-def _network(found: list[dict[str, Any]], workers: int) -> planning.Network:
+def _network(measured: list[dict[str, Any]], workers: int) -> planning.Network:
     """Returns the two figures that a short and a long all-reduce come to."""
     if workers == 1:
         return planning.Network(bandwidth=1.0)  # Nothing passes over it.
-    few = statistics.mean(f["few_seconds"] for f in found)
-    many = statistics.mean(f["many_seconds"] for f in found)
-    sent = 2.0 * (workers - 1) / workers * found[0]["bytes"]
+    few = statistics.mean(f["few_seconds"] for f in measured)
+    many = statistics.mean(f["many_seconds"] for f in measured)
+    sent = 2.0 * (workers - 1) / workers * measured[0]["bytes"]
     return planning.Network(
         bandwidth=sent / max(many - few, 1e-6),
         latency_seconds=few / (2 * (workers - 1)),
@@ -337,20 +337,20 @@ def _cpu_seconds(pid: int) -> float:
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns the medians over the rounds, and the spread of the ratio."""
-    found = {name: rows[0][name] for name in ("shape", "processes", "threads")}
+    summary = {name: rows[0][name] for name in ("shape", "processes", "threads")}
     for clock in CLOCKS:
-        own = [r[clock] for r in rows]
+        of_clock = [r[clock] for r in rows]
         median = {
-            name: statistics.median(r[name] for r in own)
+            name: statistics.median(r[name] for r in of_clock)
             for name in ("predicted_seconds", "measured_seconds", "ratio")
         }
-        ratios = [r["ratio"] for r in own]
-        found[clock] = {
+        ratios = [r["ratio"] for r in of_clock]
+        summary[clock] = {
             **median,
             "ratio_range": [min(ratios), max(ratios)],
-            "mean_parts": _means([r["parts"] for r in own]),
+            "mean_parts": _means([r["parts"] for r in of_clock]),
         }
-    return found
+    return summary
 
 
 def _table(summary: list[dict[str, Any]]) -> rich.table.Table:

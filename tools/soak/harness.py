@@ -171,13 +171,13 @@ class TinyRun:
 
     def litter(self) -> list[str]:
         """Returns what is in the snapshots' folders without being a snapshot."""
-        found = []
+        paths = []
         for student in range(self.students):
             for name in ("checkpoints", "exports"):
                 folder = self.folder(student) / name
                 entries = folder.iterdir() if folder.is_dir() else []
-                found += [str(p) for p in entries if not (p / "COMMITTED").is_file()]
-        return found
+                paths += [str(p) for p in entries if not (p / "COMMITTED").is_file()]
+        return paths
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:

@@ -230,7 +230,7 @@ def experiment(flags: argparse.Namespace, data, work: pathlib.Path) -> dict:
         )
         return round(time.monotonic() - healed, 1) if reached else None
 
-    found: dict = {"delay_ms": flags.delay_ms, "mbit": flags.mbit}
+    result: dict = {"delay_ms": flags.delay_ms, "mbit": flags.mbit}
     with racks() as ends, contextlib.ExitStack() as cleanup:
         link = Link(ends, flags.delay_ms / 1e3, flags.mbit * 1e6 / 8)
         storage = _start_storage(work / "storage.txt")
@@ -241,7 +241,7 @@ def experiment(flags: argparse.Namespace, data, work: pathlib.Path) -> dict:
         def both_learn() -> bool:
             return all(events(s).get("teacher_loaded", 0) > 1 for s in (0, 1))
 
-        found["both_taught_before"] = tiny_run.wait_until(both_learn, START_SECONDS)
+        result["both_taught_before"] = tiny_run.wait_until(both_learn, START_SECONDS)
         time.sleep(10.0)
         before, at_cut = counts()
         link.is_cut = True
@@ -249,27 +249,27 @@ def experiment(flags: argparse.Namespace, data, work: pathlib.Path) -> dict:
         during, at_heal = counts()
         link.is_cut = False
         healed = time.monotonic()
-        found["seconds_to_a_new_export_of_student_1"] = seconds_until(
+        result["seconds_to_a_new_export_of_student_1"] = seconds_until(
             1, "published", during[1]
         )
         for student in (0, 1):
-            found[f"seconds_to_a_fresh_teacher_of_student_{student}"] = seconds_until(
+            result[f"seconds_to_a_fresh_teacher_of_student_{student}"] = seconds_until(
                 student, "teacher_loaded", during[student]
             )
         time.sleep(10.0)
-        found["cut_seconds"] = flags.cut_seconds
+        result["cut_seconds"] = flags.cut_seconds
         after, in_the_end = counts()
         for student in (0, 1):
-            found[f"student_{student}"] = {
+            result[f"student_{student}"] = {
                 "step_at_cut": at_cut[student],
                 "step_at_heal": at_heal[student],
                 "step_in_the_end": in_the_end[student],
                 "events_during_the_cut": _difference(during[student], before[student]),
                 "events_after": _difference(after[student], during[student]),
             }
-        found["frames_forwarded"], found["frames_dropped"] = link.frames, link.dropped
-        found["exit_codes"] = [_end(worker) for worker in workers]
-    return found
+        result["frames_forwarded"], result["frames_dropped"] = link.frames, link.dropped
+        result["exit_codes"] = [_end(worker) for worker in workers]
+    return result
 
 
 def _difference(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
@@ -302,10 +302,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="lmcodistill-network-") as folder:
         work = flags.work_dir or pathlib.Path(folder)
         work.mkdir(parents=True, exist_ok=True)
-        found = experiment(flags, tiny_run.make_data(work / "data"), work)
-    print(json.dumps(found, indent=None if flags.json else 2))
-    numbers = [found[n] for n in found if n.startswith("seconds_to")]
-    return 0 if found["both_taught_before"] and None not in numbers else 1
+        result = experiment(flags, tiny_run.make_data(work / "data"), work)
+    print(json.dumps(result, indent=None if flags.json else 2))
+    numbers = [result[n] for n in result if n.startswith("seconds_to")]
+    return 0 if result["both_taught_before"] and None not in numbers else 1
 
 
 if __name__ == "__main__":

@@ -47,14 +47,14 @@ def damaged_checkpoint(
 def _is_one_of_ours(folder: pathlib.Path) -> bool:
     """Returns whether what a restart goes on from is a whole checkpoint."""
     try:
-        found = checkpoints.newest(folder)
-        if found is None:
+        checkpoint = checkpoints.newest(folder)
+        if checkpoint is None:
             return False
-        values, _ = checkpoints.load(found)
+        values, _ = checkpoints.load(checkpoint)
     except errors.SnapshotError:
         return False
     # The newest may still be whole: white space after a digest means nothing.
-    return found.step >= 20 and bool((values["model/a"] == found.step).all())
+    return checkpoint.step >= 20 and bool((values["model/a"] == checkpoint.step).all())
 
 
 def changed_worker_count(

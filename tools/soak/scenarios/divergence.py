@@ -59,9 +59,9 @@ def not_finite_updates(
 def _not_finite(folder: pathlib.Path) -> tuple[list[str], int]:
     """Returns which exports and checkpoints hold no numbers, of how many."""
     bundles = sorted(folder.rglob("*.index"))
-    found = []
+    spoilt = []
     for bundle in bundles:
         values = tensors.read(bundle.with_suffix("")).values()
         if not all(np.isfinite(value).all() for value in values):
-            found.append(str(bundle.relative_to(folder)))
-    return found, len(bundles)
+            spoilt.append(str(bundle.relative_to(folder)))
+    return spoilt, len(bundles)

@@ -22,8 +22,8 @@ START_SECONDS = 180.0
 
 def _restored(log: str) -> int:
     """Returns the step that the latest life of a worker went on from."""
-    found = re.findall(r"step=(\d+) event=(?:restored|starting_from_scratch)", log)
-    return int(found[-1]) if found else 0
+    steps = re.findall(r"step=(\d+) event=(?:restored|starting_from_scratch)", log)
+    return int(steps[-1]) if steps else 0
 
 
 def _disturb(run: TinyRun, rng: random.Random, number: int, row: Survival) -> None:

@@ -145,8 +145,10 @@ def _saved(run: TinyRun, disk: pathlib.Path) -> list[int]:
     """Returns the newest checkpoint's step of both students; 0 where there is none."""
     places = layout.RunLayout(run.run_dir, disk / "shared")
     folders = [places.student(k).checkpoints for k in (0, 1)]
-    found = [publication.committed(folder, layout.CHECKPOINT) for folder in folders]
-    return [snapshots[-1].step if snapshots else 0 for snapshots in found]
+    checkpoints = [
+        publication.committed(folder, layout.CHECKPOINT) for folder in folders
+    ]
+    return [snapshots[-1].step if snapshots else 0 for snapshots in checkpoints]
 
 
 def _are_saved_beyond(run: TinyRun, disk: pathlib.Path, steps: list[int]) -> bool:

@@ -141,12 +141,12 @@ def kill_publisher(
 def _state_of(root: pathlib.Path) -> str:
     """Returns what is wrong with a student's folder after a kill; empty if nothing."""
     for prefix, folder in (("ckpt", "checkpoints"), ("export", "exports")):
-        found = publication.committed(root / folder, prefix)
-        for snapshot in found:
+        snapshots = publication.committed(root / folder, prefix)
+        for snapshot in snapshots:
             if (outcome := children.read(snapshot)) != "whole":
                 return f"{snapshot.path.name} is {outcome}"
         publication.sweep(root / folder)
-        if len(places.names_in(root / folder)) != len(found):
+        if len(places.names_in(root / folder)) != len(snapshots):
             return f"{folder} has litter: {places.names_in(root / folder)}"
     return ""
 
