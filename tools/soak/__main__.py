@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.support import tiny_run
-from tools.soak.harness import Survival
+from tools.soak.harness import Setup, Survival
 from tools.soak.scenarios import (
     checkpoints,
     config,
@@ -38,12 +38,12 @@ class Scenario(NamedTuple):
     """One fault of the list; its name is the function's.
 
     Attributes:
-        run: From seed, trials, data folder and an empty folder to what it came to.
+        run: Makes the fault.
         fast: Trials with --fast; 0: left out, another test has it.
         full: Trials without.
     """
 
-    run: Callable[[int, int, pathlib.Path, pathlib.Path], Survival]
+    run: Callable[[Setup], Survival]
     fast: int
     full: int
 
@@ -105,21 +105,19 @@ def main() -> int:
             scenario = SCENARIOS[name]
             trials = flags.trials or (scenario.fast if flags.fast else scenario.full)
             if trials:
-                survival = _run(name, flags.seed, trials, data, work)
+                (work / name).mkdir()
+                survival = _run(name, Setup(flags.seed, trials, data, work / name))
                 _show(name, survival, flags.json)
                 all_held &= survival.survived == survival.trials
     return 0 if all_held else 1
 
 
-def _run(
-    name: str, seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def _run(name: str, setup: Setup) -> Survival:
     function = SCENARIOS[name].run
     title = (function.__doc__ or "").splitlines()[0]
-    print(f"{name}: {title} {trials} times", file=sys.stderr)
+    print(f"{name}: {title} {setup.trials} times", file=sys.stderr)
     began = time.monotonic()
-    (work / name).mkdir()
-    survival = function(seed, trials, data, work / name)
+    survival = function(setup)
     print(f"      {time.monotonic() - began:.0f} s", file=sys.stderr)
     return survival
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
@@ -178,6 +179,26 @@ class TinyRun:
                 entries = folder.iterdir() if folder.is_dir() else []
                 paths += [str(p) for p in entries if not (p / "COMMITTED").is_file()]
         return paths
+
+
+class Setup:
+    """What a scenario is given.
+
+    Attributes:
+        seed: Of all that it draws.
+        trials: How often it makes its fault.
+        data: What `tiny_run.make_data` returned.
+        work: An empty folder.
+        rng: Begins with the seed.
+    """
+
+    def __init__(self, seed: int, trials: int, data: pathlib.Path, work: pathlib.Path):
+        self.seed, self.trials, self.data, self.work = seed, trials, data, work
+        self.rng = random.Random(seed)
+
+    def run(self, name: str, *flags: object, **knobs: Any) -> TinyRun:
+        """Describes a run in a folder of this name: see `TinyRun`."""
+        return TinyRun(self.data, self.work / name, *flags, **knobs)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:

@@ -4,12 +4,13 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.exports import reader
+from tools.soak.harness import Setup
 from tools.soak.scenarios import exports as scenarios
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_sixty_corruptions_of_all_files_are_refused(tmp_path, dtype):
-    survival = scenarios.damaged_exports(7, 60, tmp_path, tmp_path, dtype)
+    survival = scenarios.damaged_exports(Setup(7, 60, tmp_path, tmp_path), dtype)
 
     assert (survival.trials, survival.survived) == (60, 60), survival.notes
     # By reason, so that the log and the counters tell them apart.
@@ -23,7 +24,7 @@ def test_sixty_corruptions_of_all_files_are_refused(tmp_path, dtype):
 def test_every_kind_of_mismatch_is_refused_for_its_reason(tmp_path):
     kinds = scenarios.OF_THE_MANIFEST | scenarios.OF_THE_TENSORS
 
-    survival = scenarios.unfitting_exports(7, len(kinds), tmp_path, tmp_path)
+    survival = scenarios.unfitting_exports(Setup(7, len(kinds), tmp_path, tmp_path))
 
     assert (survival.trials, survival.survived) == (len(kinds), len(kinds)), (
         survival.notes
@@ -33,13 +34,13 @@ def test_every_kind_of_mismatch_is_refused_for_its_reason(tmp_path):
 def test_forged_whole_numbers_and_scales_are_refused_for_their_reason(tmp_path):
     trials = len(scenarios.OF_INT8)
 
-    survival = scenarios.unfitting_int8_exports(7, trials, tmp_path, tmp_path)
+    survival = scenarios.unfitting_int8_exports(Setup(7, trials, tmp_path, tmp_path))
 
     assert (survival.trials, survival.survived) == (trials, trials), survival.notes
 
 
 def test_weights_that_are_no_language_model_are_refused(tmp_path):
-    survival = scenarios.untrained_exports(7, 4, tmp_path, tmp_path)
+    survival = scenarios.untrained_exports(Setup(7, 4, tmp_path, tmp_path))
 
     assert (survival.trials, survival.survived) == (4, 4), survival.notes
 

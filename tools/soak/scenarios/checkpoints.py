@@ -1,7 +1,6 @@
 """Scenarios of a damaged checkpoint and of another number of workers."""
 
 import pathlib
-import random
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,18 @@ from lmcodistill.settings import training
 from lmcodistill.storage import publication
 from lmcodistill.training import checkpoints
 from tests.support import spoilt_exports
-from tools.soak.harness import Survival, TinyRun
+from tools.soak.harness import Setup, Survival, TinyRun
 
 STEPS = (10, 20, 30)
 
 
-def damaged_checkpoint(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def damaged_checkpoint(setup: Setup) -> Survival:
     """The newest checkpoint is damaged; the one before it serves, whole."""
-    rng, row = random.Random(seed), Survival()
+    rng, row = setup.rng, Survival()
     owner = publication.Owner(1, lambda: None)
     settings = training.Training(num_train_steps=100, keep_checkpoints=len(STEPS))
-    for number in range(trials):
-        folder = work / str(number)
+    for number in range(setup.trials):
+        folder = setup.work / str(number)
         for step in STEPS:
             values = {"model/a": np.full((50, 7), step, np.float32)}
             checkpoints.save(folder, step, values, {}, settings, owner=owner)
@@ -57,16 +54,14 @@ def _is_one_of_ours(folder: pathlib.Path) -> bool:
     return checkpoint.step >= 20 and bool((values["model/a"] == checkpoint.step).all())
 
 
-def changed_worker_count(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def changed_worker_count(setup: Setup) -> Survival:
     """Each start has another number of workers; the losses are those of one run."""
-    rng, row = random.Random(seed), Survival()
+    rng, row = setup.rng, Survival()
     knobs: dict[str, Any] = {"TARGETS": "none", "REPORT_EVERY_STEPS": 1}
-    calm = TinyRun(data, work / "calm", students=1, **knobs)
-    calm.finish(10 * (trials + 1))
-    changing, workers = TinyRun(data, work / "run", students=1, **knobs), 1
-    for number in range(trials + 1):
+    calm = setup.run("calm", students=1, **knobs)
+    calm.finish(10 * (setup.trials + 1))
+    changing, workers = setup.run("run", students=1, **knobs), 1
+    for number in range(setup.trials + 1):
         changing.workers = workers
         code = changing.finish(10 * (number + 1))
         pairs = list(zip(_losses(calm), _losses(changing), strict=False))

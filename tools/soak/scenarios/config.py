@@ -18,7 +18,7 @@ from lmcodistill.config import loading
 from lmcodistill.settings import checks, codistillation, model, schedules, training
 from lmcodistill.settings import classes as settings_classes
 from tests.support import hostile_gin, tiny_run
-from tools.soak.harness import LONG, Survival, TinyRun
+from tools.soak.harness import LONG, Setup, Survival, TinyRun
 
 # Ordinary lines, so that a trap stands anywhere in a file.
 _HARMLESS = (
@@ -42,14 +42,12 @@ _WORDS = (
 )
 
 
-def hostile_gin_files(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def hostile_gin_files(setup: Setup) -> Survival:
     """Hostile gin files, all kinds in turn, are read as `train` reads its own."""
-    rng, row = random.Random(seed), Survival()
+    rng, row = setup.rng, Survival()
     names = list(hostile_gin.NAMES)
     _judged(names[0], "{}")  # Whatever this needs is imported now.
-    for number in range(trials):
+    for number in range(setup.trials):
         if number % len(names) == 0:
             rng.shuffle(names)
         name = names[number % len(names)]
@@ -67,16 +65,14 @@ def _judged(name: str, around: str) -> list[str]:
         return hostile_gin.faults_of(*given)
 
 
-def changed_configuration(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def changed_configuration(setup: Setup) -> Survival:
     """A run goes on after one field of its configuration was changed at random.
 
     Held where it is refused with both values, and where it is not because the
     field is free to change; and where the run's own file stays as it was.
     """
-    rng, row = random.Random(seed), Survival()
-    begun = TinyRun(data, work / "run", students=1, TARGETS="none")
+    rng, row = setup.rng, Survival()
+    begun = setup.run("run", students=1, TARGETS="none")
     if begun.finish(2) != 0:
         raise RuntimeError("the run to go on with did not end well")
     flags = tiny_run.bindings(**LONG, NUM_TRAIN_STEPS=2, TARGETS="none")
@@ -84,9 +80,9 @@ def changed_configuration(
     by_name = {cls.__name__: cls for cls in settings_classes.TRAIN.values()}
     kept = begun.folder(0) / "config.gin"
     before, counts = hashlib.sha256(kept.read_bytes()).digest(), {"refused": 0}
-    while row.trials < trials:
+    while row.trials < setup.trials:
         name, old, new = _change(rng, bindings)
-        code, err = _dry_run(begun, data, [*bindings, f"{name}={new!r}"])
+        code, err = _dry_run(begun, setup.data, [*bindings, f"{name}={new!r}"])
         class_name, _, field = name.partition(".")
         is_free = checks.may_change(by_name[class_name], field)
         outcome = "free" if code == 0 else "refused"

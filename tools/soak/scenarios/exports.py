@@ -21,26 +21,20 @@ from tests.support.spoilt_exports import (
     VOCAB_SIZE,
     Bench,
 )
-from tools.soak.harness import Survival
+from tools.soak.harness import Setup, Survival
 
 Change = Callable[[Bench], None]
 
 
-def damaged_exports(
-    seed: int,
-    trials: int,
-    data: pathlib.Path,
-    work: pathlib.Path,
-    dtype: str = "float32",
-) -> Survival:
+def damaged_exports(setup: Setup, dtype: str = "float32") -> Survival:
     """Exports are damaged at random, all files and all kinds alike.
 
     Held where the export is refused with a reason, or gives bit for bit what it
     held before (white space at the end of a commit file means nothing, and neither
     does a footer's padding).
     """
-    bench, row = Bench(work, seed, dtype), Survival()
-    for number in range(trials):
+    bench, row = Bench(setup.work, setup.seed, dtype), Survival()
+    for number in range(setup.trials):
         bench.repair()
         if number % 4 == 3:
             kind = bench.random.choice(sorted(HARMS))
@@ -259,41 +253,33 @@ GARBAGE: dict[str, tuple[Change, str]] = {
 }
 
 
-def unfitting_exports(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def unfitting_exports(setup: Setup) -> Survival:
     """Exports are signed, whole, and of no use to the reader.
 
     Held where each is refused for the reason it was made for, and those whose
     manifest says so with their tensors gone: nobody looked for them.
     """
-    return _each(OF_THE_MANIFEST | OF_THE_TENSORS, seed, trials, work)
+    return _each(OF_THE_MANIFEST | OF_THE_TENSORS, setup)
 
 
-def unfitting_int8_exports(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def unfitting_int8_exports(setup: Setup) -> Survival:
     """The same with exports that are stored in `int8`."""
-    return _each(OF_INT8, seed, trials, work, "int8")
+    return _each(OF_INT8, setup, "int8")
 
 
-def untrained_exports(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def untrained_exports(setup: Setup) -> Survival:
     """Exports hold weights that are not finite, or of the right shape only."""
     spoilt = {name: OF_THE_TENSORS[name] for name in ("NaN", "infinite")}
-    return _each(spoilt | GARBAGE, seed, trials, work)
+    return _each(spoilt | GARBAGE, setup)
 
 
 def _each(
     kinds: dict[str, tuple[Change, str]],
-    seed: int,
-    trials: int,
-    folder: pathlib.Path,
+    setup: Setup,
     dtype: str = "float32",
 ) -> Survival:
-    bench, row = Bench(folder, seed, dtype), Survival()
-    for number in range(trials):
+    bench, row = Bench(setup.work, setup.seed, dtype), Survival()
+    for number in range(setup.trials):
         kind = sorted(kinds)[number % len(kinds)]
         change, reason = kinds[kind]
         bench.repair()

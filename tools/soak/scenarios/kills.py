@@ -6,14 +6,13 @@ reproducible.
 
 import collections
 import functools
-import pathlib
 import random
 import re
 import signal
 import time
 
 from tests.support.tiny_run import wait_until
-from tools.soak.harness import Survival, TinyRun, kill
+from tools.soak.harness import Setup, Survival, TinyRun, kill
 
 # Slows the steps down, so that a run lives long enough to be killed often.
 SLOW = "update@1+:sleep=0.03"
@@ -52,12 +51,10 @@ def _disturb(run: TinyRun, rng: random.Random, number: int, row: Survival) -> No
     row.note(recovered and lost <= 0, victim=victim, seconds=seconds, lost=lost)
 
 
-def _compare_with_undisturbed(
-    run: TinyRun, data: pathlib.Path, work: pathlib.Path, row: Survival
-) -> None:
+def _compare_with_undisturbed(setup: Setup, run: TinyRun, row: Survival) -> None:
     """Ends a run without faults and compares it with one that had none, bitwise."""
     steps = max(run.step(student) for student in range(run.students)) + 40
-    calm = TinyRun(data, work / "calm", workers=run.workers)
+    calm = setup.run("calm", workers=run.workers)
     codes = [run.finish(steps), calm.finish(steps)]
     ends = [
         [run.result(s, w).get("weights"), calm.result(s).get("weights")]
@@ -77,52 +74,42 @@ def _compare_with_undisturbed(
         row.survived = 0
 
 
-def kill_worker(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def kill_worker(setup: Setup) -> Survival:
     """Kill -9 of one worker at a random instant, 2 students of 2 workers."""
-    return _signalled_at_random(signal.SIGKILL, seed, trials, data, work)
+    return _signalled_at_random(signal.SIGKILL, setup)
 
 
-def terminate_worker(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def terminate_worker(setup: Setup) -> Survival:
     """SIGTERM of one worker: its group saves, leaves, and comes back."""
-    return _signalled_at_random(signal.SIGTERM, seed, trials, data, work)
+    return _signalled_at_random(signal.SIGTERM, setup)
 
 
-def freeze_worker(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def freeze_worker(setup: Setup) -> Survival:
     """A worker freezes (SIGSTOP); its group is restarted without it."""
-    return _signalled_at_random(signal.SIGSTOP, seed, trials, data, work)
+    return _signalled_at_random(signal.SIGSTOP, setup)
 
 
-def _signalled_at_random(
-    number: int, seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
-    row, rng = Survival(), random.Random(seed)
-    run = TinyRun(data, work / "run", workers=2)
+def _signalled_at_random(number: int, setup: Setup) -> Survival:
+    rng, row = setup.rng, Survival()
+    run = setup.run("run", workers=2)
     run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
     wait_until(lambda: _are_beyond(run, 30), START_SECONDS)
     attempts = 0
-    while row.trials < trials and attempts < 2 * trials + 5:
+    while row.trials < setup.trials and attempts < 2 * setup.trials + 5:
         attempts += 1
         _disturb(run, rng, number, row)
         if run.launcher is not None and run.launcher.poll() is not None:
             row.notes["launcher_ended"] = run.launcher.returncode
             break
     row.notes["stopped_with"] = run.stop()
-    _compare_with_undisturbed(run, data, work, row)
+    _compare_with_undisturbed(setup, run, row)
     return row
 
 
-def kill_in_save_or_export(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def kill_in_save_or_export(setup: Setup) -> Survival:
     """Kill -9 inside the windows of a save and of an export, both so many times."""
     # A save waits for the export before it: with later kills there, both are hit alike.
-    run = TinyRun(data, work / "run", CHECKPOINT_EVERY_STEPS=10)
+    run = setup.run("run", CHECKPOINT_EVERY_STEPS=10)
     fault = "ckpt.*@1-14:kill;export.*@1-28:kill"
 
     def kills() -> dict[str, int]:
@@ -136,15 +123,17 @@ def kill_in_save_or_export(
 
     run.start(1_000_000, LMCODISTILL_FAULT=fault)
     wait_until(
-        lambda: run.has_ended or min(map(kills_in, ("ckpt.", "export."))) >= trials,
-        60.0 + 30.0 * trials,
+        lambda: (
+            run.has_ended or min(map(kills_in, ("ckpt.", "export."))) >= setup.trials
+        ),
+        60.0 + 30.0 * setup.trials,
     )
     _kill_all(run)
-    row = Survival(notes={"points": kills()})
+    row = Survival(notes={"points": dict(kills())})
     row.trials = row.survived = sum(kills().values())
     refused = (run.log(0) + run.log(1)).count("event=export_refused")
     row.notes["refused_by_peers"] = refused
-    _compare_with_undisturbed(run, data, work, row)
+    _compare_with_undisturbed(setup, run, row)
     if refused:
         row.survived = 0
     return row
@@ -164,14 +153,12 @@ def _are_new(run: TinyRun, pids: list[int]) -> bool:
     return all(run.pid(s) not in (pids[s], 0) for s in (0, 1))
 
 
-def kill_everything(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def kill_everything(setup: Setup) -> Survival:
     """Everything is killed at once, and started again."""
-    row, rng = Survival(), random.Random(seed)
-    run = TinyRun(data, work / "run")
+    rng, row = setup.rng, Survival()
+    run = setup.run("run")
     saved = [0, 0]
-    for number in range(trials + 1):
+    for number in range(setup.trials + 1):
         pids = [run.pid(s) for s in (0, 1)]
         run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
         began = time.monotonic()
@@ -184,7 +171,7 @@ def kill_everything(
         time.sleep(rng.uniform(1.0, 4.0))
         saved = [(run.checkpoint_steps(s) or [0])[-1] for s in (0, 1)]
         _kill_all(run)
-    _compare_with_undisturbed(run, data, work, row)
+    _compare_with_undisturbed(setup, run, row)
     return row
 
 
@@ -192,13 +179,11 @@ def _are_beyond(run: TinyRun, step: int) -> bool:
     return all(run.step(student) > step for student in range(run.students))
 
 
-def interrupt_launcher(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def interrupt_launcher(setup: Setup) -> Survival:
     """Ctrl-C in the launcher: once saves and stops, twice stops now."""
-    row, rng = Survival(), random.Random(seed)
-    for number in range(trials):
-        run = TinyRun(data, work / f"run-{number}", workers=1 + number % 2)
+    rng, row = setup.rng, Survival()
+    for number in range(setup.trials):
+        run = setup.run(f"run-{number}", workers=1 + number % 2)
         run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
         wait_until(functools.partial(_are_beyond, run, 5), START_SECONDS)
         time.sleep(rng.uniform(0.0, 1.0))

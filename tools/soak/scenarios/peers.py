@@ -3,7 +3,6 @@
 import functools
 import json
 import pathlib
-import random
 import re
 import socket
 import statistics
@@ -13,13 +12,11 @@ from typing import Any
 
 from lmcodistill.storage import layout, publication
 from tests.support.tiny_run import wait_until
-from tools.soak.harness import Survival, TinyRun, kill
+from tools.soak.harness import Setup, Survival, TinyRun, kill
 from tools.soak.scenarios.kills import SLOW, START_SECONDS
 
 
-def dead_peer(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def dead_peer(setup: Setup) -> Survival:
     """A peer is dead for ever: `trials` looks at what it left."""
     row = Survival()
     limit = 50
@@ -31,18 +28,18 @@ def dead_peer(
         "Exchange__max_staleness_steps": limit,
     }
     # Student 1 alone publishes its last step, then is no more.
-    run = TinyRun(data, work / "run", **knobs)
+    run = setup.run("run", **knobs)
     run.finish(20)
     peers_last = run.export_steps(1)[-1]
-    alone = TinyRun(data, work / "run", "--student", 0, **knobs)
+    alone = setup.run("run", "--student", 0, **knobs)
     address = {"cluster": {"worker": [f"127.0.0.1:{_free_port()}"]}}
     code = alone.finish(
-        20 + trials,
+        20 + setup.trials,
         TF_CONFIG=json.dumps({**address, "task": {"type": "worker", "index": 0}}),
     )
     log = (alone.run_dir / "launcher.txt").read_text() + run.log(0)
     drops = re.findall(r"step=(\d+) .*event=teacher_dropped", log)
-    row.trials, row.survived = trials, trials if code == 0 else 0
+    row.trials, row.survived = setup.trials, 0 if code else setup.trials
     row.notes |= {
         "exit_code": code,
         "peers_last_export": peers_last,
@@ -60,16 +57,13 @@ def _free_port() -> int:
         return one.getsockname()[1]
 
 
-def returning_peer(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def returning_peer(setup: Setup) -> Survival:
     """A peer is away and comes back; it is picked up without a restart."""
-    row, rng = Survival(), random.Random(seed)
+    rng, row = setup.rng, Survival()
     # The peer is killed before it gets further than ever; that is no reason here to
     # give it up.
-    run = TinyRun(
-        data,
-        work / "run",
+    run = setup.run(
+        "run",
         *("--max_restarts", 1_000),
         EXCHANGE_MODE="freshest",
         PUBLISH_EVERY_STEPS=5,
@@ -77,7 +71,7 @@ def returning_peer(
     run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
     wait_until(lambda: all(run.step(s) > 30 for s in (0, 1)), START_SECONDS)
     student = run.pid(0)
-    for _ in range(trials):
+    for _ in range(setup.trials):
         for pid in run.processes(1):
             kill(pid)
         time.sleep(rng.uniform(0.5, 2.0))
@@ -99,12 +93,10 @@ def _loaded(log: str) -> list[str]:
     return re.findall(r"export_step=(\d+) .*event=teacher_loaded", log)
 
 
-def full_disk(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def full_disk(setup: Setup) -> Survival:
     """The disk that snapshots go to is full, and has room again later."""
-    row, rng = Survival(), random.Random(seed)
-    disk = work / "disk"
+    rng, row = setup.rng, Survival()
+    disk = setup.work / "disk"
     disk.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=False
@@ -113,15 +105,15 @@ def full_disk(
         row.notes["skipped"] = "a small tmpfs cannot be mounted without root"
         return row
     try:
-        run = TinyRun(
-            *(data, work / "run", "--shared_dir", disk / "shared"),
+        run = setup.run(
+            *("run", "--shared_dir", disk / "shared"),
             CHECKPOINT_EVERY_STEPS=10,
             EXCHANGE_MODE="freshest",
             Exchange__keep_export_seconds=1.0,  # The disk is small.
         )
         run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
         wait_until(lambda: min(_saved(run, disk)) > 0, START_SECONDS)
-        for _ in range(trials):
+        for _ in range(setup.trials):
             refusal = functools.partial(_has_refused, run, len(_refused(run)) + 1)
             _fill(disk / "filler")
             noticed = wait_until(refusal, 60.0)
@@ -177,9 +169,7 @@ def _fill(path: pathlib.Path) -> None:
                 continue
 
 
-def slow_storage(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def slow_storage(setup: Setup) -> Survival:
     """Storage that takes 5 s for every file it reads costs no step."""
     row = Survival()
     knobs: dict[str, Any] = {
@@ -193,9 +183,9 @@ def slow_storage(
         "LanguageModel__hidden_size": 256,
     }
     pace: dict[str, list[float]] = {"calm": [], "slow": []}
-    for number in range(trials):
+    for number in range(setup.trials):
         for kind in ("calm", "slow"):
-            run = TinyRun(data, work / f"{kind}-{number}", **knobs)
+            run = setup.run(f"{kind}-{number}", **knobs)
             # Both learn from a teacher; what differs is how long a look takes.
             fault = {"LMCODISTILL_FAULT": "storage.read@1+:sleep=5"}
             run.finish(1_700, **(fault if kind == "slow" else {}))
@@ -214,19 +204,17 @@ def slow_storage(
     return row
 
 
-def swap_every_step(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def swap_every_step(setup: Setup) -> Survival:
     """A teacher is swapped at every step: one trace, flat memory."""
     row = Survival()
-    run = TinyRun(
-        *(data, work / "run"),
+    run = setup.run(
+        "run",
         PUBLISH_EVERY_STEPS=1,
         RELOAD_EVERY_STEPS=1,
         DELAY_STEPS=1,
         CHECKPOINT_EVERY_STEPS=100_000,
     )
-    launcher = run.start(trials + 10)
+    launcher = run.start(setup.trials + 10)
     sizes: list[tuple[int, int]] = []
     while launcher.poll() is None:
         pids = run.processes(0)

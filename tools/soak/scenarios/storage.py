@@ -26,7 +26,7 @@ from lmcodistill.storage import (
     publication,
 )
 from lmcodistill.supervision import lease
-from tools.soak.harness import Survival
+from tools.soak.harness import Setup, Survival
 from tools.soak.scenarios import storage_children as children
 
 _POINTS = ("written", "before_rename", "before_marker", "after_marker")
@@ -76,9 +76,7 @@ def _hear(process: subprocess.Popen[str]) -> Any:
     return json.loads(line)
 
 
-def removal_while_read(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def removal_while_read(setup: Setup) -> Survival:
     """One writer publishes and removes; four readers never get half a snapshot.
 
     `trials` are seconds; a trial that is counted is one read. It survives where it
@@ -86,9 +84,9 @@ def removal_while_read(
     """
     outcomes: collections.Counter[str] = collections.Counter()
     with _folder() as folder, contextlib.ExitStack() as stack:
-        writer = stack.enter_context(_child("writer", folder, seed))
+        writer = stack.enter_context(_child("writer", folder, setup.seed))
         readers = [
-            stack.enter_context(_child("reader", folder, "export", trials))
+            stack.enter_context(_child("reader", folder, "export", setup.trials))
             for _ in range(_READERS)
         ]
         for reader in readers:
@@ -98,24 +96,22 @@ def removal_while_read(
                 outcomes["crashed"] += 1
         outcomes["crashed"] += writer.poll() is not None
     held = outcomes["whole"] + outcomes["missing_file"]
-    notes = {"outcomes": outcomes, "seconds": trials}
+    notes = {"outcomes": dict(outcomes), "seconds": setup.trials}
     return Survival(outcomes.total(), held, notes=notes)
 
 
-def kill_publisher(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def kill_publisher(setup: Setup) -> Survival:
     """A student that does nothing but publish is killed, and goes on.
 
     Half of the kills are at points of the protocol, half at random instants. A
     trial survives where all that is visible is whole, no checkpoint is lost that
     was once reported, and a sweep leaves nothing else.
     """
-    rng, row, reported = random.Random(seed), Survival(), 0
+    rng, row, reported = setup.rng, Survival(), 0
     with _folder() as root, contextlib.ExitStack() as stack:
         nursery = stack.enter_context(_child("nursery"))
         reader = stack.enter_context(_child("reader", root / "exports", "export", 1e9))
-        for number in range(trials):
+        for number in range(setup.trials):
             fault = ""
             if number % 2:
                 prefix = rng.choice(("ckpt", "export"))
@@ -163,32 +159,28 @@ def _small_disk(folder: pathlib.Path) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-def full_disk_publishing(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def full_disk_publishing(setup: Setup) -> Survival:
     """The disk is full to the last few kilobytes; later there is room again."""
-    return _publishing_on(_full, seed, trials)
+    return _publishing_on(_full, setup)
 
 
-def read_only_disk(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def read_only_disk(setup: Setup) -> Survival:
     """Storage becomes read-only, and writable again."""
-    return _publishing_on(_read_only, seed, trials)
+    return _publishing_on(_read_only, setup)
 
 
-def _publishing_on(disturb: _Disturbance, seed: int, trials: int) -> Survival:
+def _publishing_on(disturb: _Disturbance, setup: Setup) -> Survival:
     """Publishes on a disk that takes nothing for a while.
 
     A trial survives where the failed publication is an OSError that leaves nothing,
     what was there is whole, the lease is still held, and the next try succeeds.
     """
-    rng, row = random.Random(seed), Survival()
+    rng, row = setup.rng, Survival()
     with _folder() as root, _small_disk(root) as is_mounted:
         held_lease = lease.Lease.acquire(root / "leases")
         owner = held_lease.ownership(None)
         row.notes["how"] = "a small tmpfs" if is_mounted else "faults"
-        for step in range(1, trials + 1):
+        for step in range(1, setup.trials + 1):
             before = sorted(places.names_in(root / "exports"))
             fault = f"export.{rng.choice(_POINTS[:3])}@1:fail"
             pages = rng.randrange(children.pages_of((held_lease.generation, step)))
@@ -250,9 +242,7 @@ def _fault(fault: str) -> Iterator[None]:
         del os.environ[faults.VARIABLE]
 
 
-def late_listings(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def late_listings(setup: Setup) -> Survival:
     """Listings are late: they hide what is there and show what is gone.
 
     Each entry is as it was up to five looks ago; only what this process changes
@@ -260,7 +250,7 @@ def late_listings(
     It survives where what is taken is whole and no older than what is held, and
     where a second chief finds the lease held.
     """
-    rng, row = random.Random(seed), Survival(notes={"taken": 0, "went_backwards": 0})
+    rng, row = setup.rng, Survival(notes={"taken": 0, "went_backwards": 0})
     newest: tuple[int, int] | None = None
     with _folder() as root, _late_listings(rng) as current:
         exports, step, generation = root / "exports", 0, 1
@@ -270,7 +260,7 @@ def late_listings(
             lambda peer: exports,
             deadline_seconds=60.0,
         )
-        for _ in range(trials):
+        for _ in range(setup.trials):
             with current():
                 if rng.random() < 0.1:
                     held_lease.renew()
@@ -335,19 +325,17 @@ def _late_listings(rng: random.Random) -> Iterator[Any]:
         places.names_in, places.create = true_names, true_create
 
 
-def race_for_student(
-    seed: int, trials: int, data: pathlib.Path, work: pathlib.Path
-) -> Survival:
+def race_for_student(setup: Setup) -> Survival:
     """Six processes race for a folder that is new, or whose owner is dead.
 
     A trial survives where exactly one owns it, and the others were refused within
     five seconds, naming the owner's machine, process and age.
     """
-    rng, row, longest = random.Random(seed), Survival(), 0.0
+    rng, row, longest = setup.rng, Survival(), 0.0
     row.notes["double_owners"] = 0
     with _folder() as root, contextlib.ExitStack() as stack:
         racers = [stack.enter_context(_child("racer")) for _ in range(_RACERS)]
-        for trial in range(trials):
+        for trial in range(setup.trials):
             leases = root / str(trial)
             if trial % 2:
                 lease.Lease.acquire(leases).release()
