@@ -9,7 +9,7 @@ learning, which nothing here answers.
 The figures are settings: Machine.matrix_rate (operations per second),
 Machine.memory_bandwidth, Network.bandwidth, Storage.bandwidth (bytes per second)
 must be known, the others refine. --measure finds those of Machine here.
-docs/planning.md explains every number.
+docs/guide/planning.md explains every number.
 
 Examples:
   lmcodistill plan --gin_file=runs/paper_codistill --gin_file=machines/gpu_2017 \

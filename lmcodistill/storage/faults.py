@@ -1,4 +1,4 @@
-"""Faults on request: what `tools/soak.py` breaks, at named points of the code.
+"""Faults on request: what `tools.soak` breaks, at named points of the code.
 
 `LMCODISTILL_FAULT="export.before_marker@3:kill"` kills this process at its third
 pass of that point; `@3+` means the third and every later one, `@3-9` one of these

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 
@@ -15,7 +15,7 @@ def run_dir(finish, data_dir, tmp_path_factory):
     """A finished run, exports scheduled with a delay of two steps."""
     folder = tmp_path_factory.mktemp("two_by_two")
     finish(
-        *runs.train_arguments(data_dir, folder, DELAY_STEPS=2),
+        *tiny_run.train_arguments(data_dir, folder, DELAY_STEPS=2),
         *("--workers_per_student", 2),
     )
     return folder
@@ -23,11 +23,13 @@ def run_dir(finish, data_dir, tmp_path_factory):
 
 @pytest.mark.parametrize("student", [0, 1])
 def test_replicas_of_a_group_end_bitwise_equal(run_dir, student):
-    assert runs.weights_of(run_dir, student, 0) == runs.weights_of(run_dir, student, 1)
+    assert tiny_run.weights_of(run_dir, student, 0) == tiny_run.weights_of(
+        run_dir, student, 1
+    )
 
 
 def test_students_do_not_end_alike(run_dir):
-    assert runs.weights_of(run_dir, 0) != runs.weights_of(run_dir, 1)
+    assert tiny_run.weights_of(run_dir, 0) != tiny_run.weights_of(run_dir, 1)
 
 
 @pytest.mark.parametrize("student", [0, 1])
@@ -37,7 +39,7 @@ def test_every_worker_loads_the_teacher_that_the_schedule_implies(
 ):
     pattern = r"step=(\d+) teacher=(\d+) export_step=(\d+) staleness=(\d+)"
 
-    loaded = re.findall(pattern, runs.log_of(run_dir, student, worker))
+    loaded = re.findall(pattern, tiny_run.log_of(run_dir, student, worker))
 
     # Step 2 looks at step 0, where nothing is published yet.
     peer = str(1 - student)
@@ -46,7 +48,7 @@ def test_every_worker_loads_the_teacher_that_the_schedule_implies(
 
 @pytest.mark.parametrize("student", [0, 1])
 def test_distillation_starts_with_the_first_teacher(run_dir, student):
-    by_step = {r["step"]: r for r in runs.reports_of(run_dir, student, "train")}
+    by_step = {r["step"]: r for r in tiny_run.reports_of(run_dir, student, "train")}
 
     assert by_step[4]["distillation_loss"] == 0.0
     assert by_step[4]["distillation_weight"] == 0.0
@@ -59,7 +61,7 @@ def test_distillation_starts_with_the_first_teacher(run_dir, student):
 @pytest.mark.parametrize("student", [0, 1])
 def test_validation_cross_entropy_falls(run_dir, student):
     values = [
-        r["cross_entropy"] for r in runs.reports_of(run_dir, student, "validation")
+        r["cross_entropy"] for r in tiny_run.reports_of(run_dir, student, "validation")
     ]
 
     assert len(values) == 2
@@ -99,7 +101,7 @@ def test_gradients_that_travel_narrow_keep_replicas_equal(
     for dtype in ("float32", "bfloat16"):
         folder = tmp_path_factory.mktemp(dtype)
         finish(
-            *runs.train_arguments(
+            *tiny_run.train_arguments(
                 *(data_dir, folder),
                 students=1,
                 TARGETS="none",
@@ -108,9 +110,9 @@ def test_gradients_that_travel_narrow_keep_replicas_equal(
             *("--workers_per_student", 2),
         )
         ends[dtype] = [
-            runs.weights_of(folder, 0, 0),
-            runs.weights_of(folder, 0, 1),
-            runs.reports_of(folder, 0, "validation")[-1]["cross_entropy"],
+            tiny_run.weights_of(folder, 0, 0),
+            tiny_run.weights_of(folder, 0, 1),
+            tiny_run.reports_of(folder, 0, "validation")[-1]["cross_entropy"],
         ]
 
     # Rounded, so other weights; but not worse ones.
@@ -121,7 +123,7 @@ def test_gradients_that_travel_narrow_keep_replicas_equal(
 
 def test_averaged_students_end_bitwise_equal(finish, data_dir, tmp_path):
     finish(
-        *runs.train_arguments(
+        *tiny_run.train_arguments(
             data_dir,
             tmp_path,
             TARGETS="none",
@@ -136,5 +138,5 @@ def test_averaged_students_end_bitwise_equal(finish, data_dir, tmp_path):
         *("--workers_per_student", 2),
     )
 
-    assert "step=4 event=weights_averaged" in runs.log_of(tmp_path, 1, 1)
-    assert runs.weights_of(tmp_path, 0) == runs.weights_of(tmp_path, 1, 1)
+    assert "step=4 event=weights_averaged" in tiny_run.log_of(tmp_path, 1, 1)
+    assert tiny_run.weights_of(tmp_path, 0) == tiny_run.weights_of(tmp_path, 1, 1)

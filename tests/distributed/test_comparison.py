@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 
@@ -20,7 +20,7 @@ def compare(finish, data_dir, tmp_path_factory):
         out = finish(
             *("compare", "--json", "--data_dir", data_dir, "--output_dir", folder),
             *("--seeds", 1, "--at_once", 2, "--arms", "two_phase,codistilled,ensemble"),
-            *runs.bindings(WEIGHT_SCHEDULE="auto"),
+            *tiny_run.bindings(WEIGHT_SCHEDULE="auto"),
         )
         return folder, json.loads(out)
 
@@ -108,7 +108,7 @@ def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(
     arguments = [
         *("compare", "--json", "--data_dir", data_dir, "--output_dir", tmp_path),
         *("--arms", "baseline", "--seeds", 1),
-        *runs.bindings(
+        *tiny_run.bindings(
             NUM_TRAIN_STEPS=1_000,
             CHECKPOINT_EVERY_STEPS=10_000,
             EVALUATE_EVERY_STEPS=500,
@@ -118,15 +118,15 @@ def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(
     ]
     run_dir = tmp_path / "runs/baseline/seed-0/run"
     process = start(*arguments)
-    runs.wait_until(lambda: runs.step_of(run_dir, 0) >= 100)
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(run_dir, 0) >= 100)
 
     process.kill()
     process.communicate()
-    runs.wait_until(lambda: runs.processes_of(run_dir) == [], 30.0)
+    assert tiny_run.wait_until(lambda: tiny_run.processes_of(run_dir) == [], 30.0)
     finish(*arguments)
 
-    steps = [report["step"] for report in runs.reports_of(run_dir, 0, "train")]
-    assert "event=restored" in runs.log_of(run_dir, 0)
+    steps = [report["step"] for report in tiny_run.reports_of(run_dir, 0, "train")]
+    assert "event=restored" in tiny_run.log_of(run_dir, 0)
     assert steps == sorted(set(steps))
 
 
@@ -144,7 +144,7 @@ def test_a_mistake_in_any_arm_costs_no_run(start, data_dir, tmp_path, mistake, r
 
     process = start(
         *("compare", "--data_dir", data_dir, "--output_dir", tmp_path / "out"),
-        *(*runs.bindings(), *mistake),
+        *(*tiny_run.bindings(), *mistake),
     )
     _, err = process.communicate(timeout=60)
 

@@ -7,7 +7,7 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.storage import publication, tensors
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 
@@ -23,7 +23,7 @@ PLAIN = {
 
 
 def arguments(data_dir, run_dir, **changes):
-    return runs.train_arguments(data_dir, run_dir, students=1, **PLAIN | changes)
+    return tiny_run.train_arguments(data_dir, run_dir, students=1, **PLAIN | changes)
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def snapshots_of(run_dir, kind, prefix):
 
 def not_finite(run_dir: pathlib.Path) -> list[str]:
     """Returns the exports and checkpoints with a tensor that is not finite."""
-    found = []
+    spoilt = []
     for index in sorted(run_dir.rglob("*.index")):
         values = tensors.read(index.with_suffix(""))
         if not all(np.isfinite(value).all() for value in values.values()):
-            found.append(str(index))
+            spoilt.append(str(index))
     assert list(run_dir.rglob("*.index"))
-    return found
+    return spoilt
 
 
 def end(process) -> tuple[int, str]:
@@ -71,7 +71,7 @@ def test_run_whose_rollbacks_do_not_help_ends_and_keeps_its_good_checkpoint(
         start(*arguments(data_dir, well_begun, **changed), "--accept_changed_config")
     )
 
-    log = runs.log_of(well_begun, 0)
+    log = tiny_run.log_of(well_begun, 0)
     assert code == errors.DivergedError.exit_code
     assert "It went back to a checkpoint 2 times" in err
     assert "rollback=1 learning_rate_factor=0.5 cause=3 updates in a row" in log
@@ -91,13 +91,13 @@ def test_run_whose_rollback_helps_goes_on_at_the_lower_rate(
     finish(*arguments(data_dir, well_begun, **changed), "--accept_changed_config")
     finish(*arguments(data_dir, well_begun, **changed | {"NUM_TRAIN_STEPS": 14}))
 
-    log = runs.log_of(well_begun, 0)
-    found = runs.reports_of(well_begun, 0, "train")
+    log = tiny_run.log_of(well_begun, 0)
+    reports = tiny_run.reports_of(well_begun, 0, "train")
     newest = snapshots_of(well_begun, "checkpoints", "ckpt")[-1]
     assert log.count("event=rolling_back") == 1
-    assert [r["step"] for r in found] == [2, 4, 6, 8, 10, 12, 14]
-    assert [r["skipped_updates"] for r in found] == [0] * 7
-    assert [r["learning_rate"] for r in found[2:]] == pytest.approx([0.01] * 5)
+    assert [r["step"] for r in reports] == [2, 4, 6, 8, 10, 12, 14]
+    assert [r["skipped_updates"] for r in reports] == [0] * 7
+    assert [r["learning_rate"] for r in reports[2:]] == pytest.approx([0.01] * 5)
     assert (newest.step, newest.manifest()["rollbacks"]) == (14, 1)
     assert not_finite(well_begun) == []
 
@@ -113,11 +113,13 @@ def test_weights_spoilt_on_two_workers_are_never_saved(
         LMCODISTILL_FAULT=f"update.rate@{update}:nan",
     )
 
-    log = runs.log_of(tmp_path, 0)
+    log = tiny_run.log_of(tmp_path, 0)
     assert log.count("event=rolling_back") == 1
     assert "step=4 event=restored" in log
-    assert runs.weights_of(tmp_path, 0) == runs.weights_of(tmp_path, 0, worker=1)
-    assert runs.reports_of(tmp_path, 0, "train")[-1]["step"] == 16
+    assert tiny_run.weights_of(tmp_path, 0) == tiny_run.weights_of(
+        tmp_path, 0, worker=1
+    )
+    assert tiny_run.reports_of(tmp_path, 0, "train")[-1]["step"] == 16
     assert not_finite(tmp_path) == []
 
 
@@ -138,6 +140,6 @@ def test_best_checkpoint_is_kept(finish, data_dir, tmp_path):
     assert min(scores, key=scores.get) == 4
     reported = {
         r["step"]: r["cross_entropy"]
-        for r in runs.reports_of(tmp_path, 0, "validation")
+        for r in tiny_run.reports_of(tmp_path, 0, "validation")
     }
     assert scores.items() <= reported.items()

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.distributed
 def finished(finish, data_dir, tmp_path_factory):
     """A finished run of one student."""
     folder = tmp_path_factory.mktemp("finished")
-    finish(*runs.train_arguments(data_dir, folder, students=1, TARGETS="none"))
+    finish(*tiny_run.train_arguments(data_dir, folder, students=1, TARGETS="none"))
     return folder
 
 
@@ -53,21 +53,21 @@ def test_a_setting_that_cannot_work_is_refused(
 ):
     changes = {"TARGETS": "none", **changes}
     process = start(
-        *runs.train_arguments(data_dir, tmp_path / "run", students=1, **changes),
+        *tiny_run.train_arguments(data_dir, tmp_path / "run", students=1, **changes),
         *("--workers_per_student", 2 if changes.get("GLOBAL_BATCH_SIZE") == 5 else 1),
         "--dry_run",
     )
 
-    found, err = refusal(process)
+    exit_code, err = refusal(process)
 
-    assert found == code
+    assert exit_code == code
     assert says in err
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_without_data_is_refused(start, tmp_path):
     code, err = refusal(
-        start(*runs.train_arguments(tmp_path / "nothing", tmp_path / "run"))
+        start(*tiny_run.train_arguments(tmp_path / "nothing", tmp_path / "run"))
     )
 
     assert code == 3
@@ -77,7 +77,7 @@ def test_a_folder_without_data_is_refused(start, tmp_path):
 
 def test_a_student_without_a_partition_is_refused(start, data_dir, tmp_path):
     code, err = refusal(
-        start(*runs.train_arguments(data_dir, tmp_path / "run", students=3))
+        start(*tiny_run.train_arguments(data_dir, tmp_path / "run", students=3))
     )
 
     assert code == 3
@@ -87,7 +87,9 @@ def test_a_student_without_a_partition_is_refused(start, data_dir, tmp_path):
 def test_going_on_with_another_vocabulary_is_refused(start, other_data_dir, finished):
     code, err = refusal(
         start(
-            *runs.train_arguments(other_data_dir, finished, students=1, TARGETS="none")
+            *tiny_run.train_arguments(
+                other_data_dir, finished, students=1, TARGETS="none"
+            )
         )
     )
 
@@ -122,7 +124,9 @@ def test_a_truncated_shard_is_named(start, data_dir, tmp_path):
 
     code, err = refusal(
         start(
-            *runs.train_arguments(damaged, tmp_path / "run", students=1, TARGETS="none")
+            *tiny_run.train_arguments(
+                damaged, tmp_path / "run", students=1, TARGETS="none"
+            )
         )
     )
 
@@ -144,7 +148,7 @@ def test_a_truncated_shard_is_named(start, data_dir, tmp_path):
 def test_an_odd_cluster_is_explained(start, data_dir, tmp_path, tf_config, says):
     code, err = refusal(
         start(
-            *runs.train_arguments(data_dir, tmp_path / "run"),
+            *tiny_run.train_arguments(data_dir, tmp_path / "run"),
             *("--student", 0),
             TF_CONFIG=tf_config,
         )
@@ -158,7 +162,7 @@ def test_a_worker_must_know_its_student(start, data_dir, tmp_path):
     cluster = {"worker": ["127.0.0.1:1"]}
     code, err = refusal(
         start(
-            *runs.train_arguments(data_dir, tmp_path / "run"),
+            *tiny_run.train_arguments(data_dir, tmp_path / "run"),
             TF_CONFIG=json.dumps(
                 {"cluster": cluster, "task": {"type": "worker", "index": 0}}
             ),
@@ -172,7 +176,7 @@ def test_a_worker_must_know_its_student(start, data_dir, tmp_path):
 def test_a_dry_run_under_tf_config_trains_nothing(start, data_dir, tmp_path):
     cluster = {"worker": ["127.0.0.1:0"]}
     process = start(
-        *runs.train_arguments(data_dir, tmp_path / "run"),
+        *tiny_run.train_arguments(data_dir, tmp_path / "run"),
         *("--student", 0, "--dry_run"),
         TF_CONFIG=json.dumps(
             {"cluster": cluster, "task": {"type": "worker", "index": 0}}

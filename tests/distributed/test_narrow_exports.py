@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 
@@ -16,7 +16,7 @@ def run(finish, data_dir, tmp_path_factory):
     def make(**changes):
         folder = tmp_path_factory.mktemp("narrow")
         changes = {"Exchange__export_dtype": "int8"} | changes
-        finish(*runs.train_arguments(data_dir, folder, **changes))
+        finish(*tiny_run.train_arguments(data_dir, folder, **changes))
         return folder
 
     return make
@@ -34,12 +34,12 @@ def manifests_of(run_dir, student):
 
 @pytest.mark.parametrize("student", [0, 1])
 def test_exports_are_int8_and_teach(run_dir, student):
-    found = manifests_of(run_dir, student)
-    by_step = {r["step"]: r for r in runs.reports_of(run_dir, student, "train")}
+    manifests = manifests_of(run_dir, student)
+    by_step = {r["step"]: r for r in tiny_run.reports_of(run_dir, student, "train")}
 
-    assert [m["step"] for m in found] == [2, 4, 6, 8]
-    assert {m["dtype"] for m in found} == {"int8"}
-    assert all(m["quantization"]["cross_entropy_loss"] < 0.02 for m in found)
+    assert [m["step"] for m in manifests] == [2, 4, 6, 8]
+    assert {m["dtype"] for m in manifests} == {"int8"}
+    assert all(m["quantization"]["cross_entropy_loss"] < 0.02 for m in manifests)
     assert by_step[6]["distillation_loss"] > 0.0
     assert by_step[8]["refused_exports"] == {}
     assert by_step[8]["exports_in_full"] == 0
@@ -48,7 +48,7 @@ def test_exports_are_int8_and_teach(run_dir, student):
 
 
 def test_loss_is_said_in_the_log(run_dir):
-    log = runs.log_of(run_dir, 0)
+    log = tiny_run.log_of(run_dir, 0)
 
     assert log.count("event=export_narrowed dtype=int8 cross_entropy_loss=") == 4
 
@@ -57,7 +57,9 @@ def test_the_same_run_ends_with_the_same_weights(run, run_dir):
     again = run()
 
     for student in (0, 1):
-        assert runs.weights_of(again, student) == runs.weights_of(run_dir, student)
+        assert tiny_run.weights_of(again, student) == tiny_run.weights_of(
+            run_dir, student
+        )
 
 
 def test_exports_that_would_lose_too_much_are_in_full_and_teach_all_the_same(run):
@@ -66,7 +68,7 @@ def test_exports_that_would_lose_too_much_are_in_full_and_teach_all_the_same(run
 
     in_full = 0
     for student in (0, 1):
-        reports = runs.reports_of(folder, student, "train")
+        reports = tiny_run.reports_of(folder, student, "train")
         versions = [m["format_version"] for m in manifests_of(folder, student)]
         # The last export comes after the last report.
         assert reports[-1]["exports_in_full"] == versions[:-1].count(2)

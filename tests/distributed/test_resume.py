@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from lmcodistill import errors
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.distributed
 def undisturbed(finish, data_dir, tmp_path_factory):
     """Twelve steps without an interruption."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    finish(*runs.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=12))
+    finish(*tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=12))
     return folder
 
 
@@ -27,8 +27,8 @@ def undisturbed(finish, data_dir, tmp_path_factory):
 def in_two_parts(finish, data_dir, tmp_path_factory):
     """Four steps, an end, and the same command to twelve."""
     folder = tmp_path_factory.mktemp("two_parts")
-    finish(*runs.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=4))
-    finish(*runs.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=12))
+    finish(*tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=4))
+    finish(*tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=12))
     return folder
 
 
@@ -36,15 +36,15 @@ def in_two_parts(finish, data_dir, tmp_path_factory):
 def test_four_steps_and_eight_more_equal_twelve(
     finish, data_dir, undisturbed, in_two_parts, student
 ):
-    assert runs.weights_of(in_two_parts, student) == runs.weights_of(
+    assert tiny_run.weights_of(in_two_parts, student) == tiny_run.weights_of(
         undisturbed, student
     )
 
 
 def test_reports_are_those_of_one_run(undisturbed, in_two_parts):
     for student in (0, 1):
-        once = runs.reports_of(undisturbed, student, "train")
-        resumed = runs.reports_of(in_two_parts, student, "train")
+        once = tiny_run.reports_of(undisturbed, student, "train")
+        resumed = tiny_run.reports_of(in_two_parts, student, "train")
 
         assert [r["step"] for r in resumed] == [r["step"] for r in once]
         assert [r["cross_entropy"] for r in resumed] == [
@@ -56,22 +56,22 @@ def test_another_number_of_workers_goes_on_from_the_same_streams(
     finish, data_dir, in_two_parts
 ):
     finish(
-        *runs.train_arguments(data_dir, in_two_parts, NUM_TRAIN_STEPS=14),
+        *tiny_run.train_arguments(data_dir, in_two_parts, NUM_TRAIN_STEPS=14),
         *("--workers_per_student", 2),
     )
 
-    last = runs.reports_of(in_two_parts, 0, "train")[-1]
+    last = tiny_run.reports_of(in_two_parts, 0, "train")[-1]
     assert last["step"] == 14
-    assert "event=restored" in runs.log_of(in_two_parts, 0, 1)
+    assert "event=restored" in tiny_run.log_of(in_two_parts, 0, 1)
 
 
 def test_ctrl_c_saves_stops_and_leaves_no_orphan(start, data_dir, tmp_path):
     many_steps = 100_000
     process = start(
-        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=many_steps)
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=many_steps)
     )
-    runs.wait_until(
-        lambda: runs.step_of(tmp_path, 0) > 0 and runs.step_of(tmp_path, 1) > 0
+    assert tiny_run.wait_until(
+        lambda: tiny_run.step_of(tmp_path, 0) > 0 and tiny_run.step_of(tmp_path, 1) > 0
     )
 
     process.send_signal(signal.SIGINT)
@@ -79,32 +79,34 @@ def test_ctrl_c_saves_stops_and_leaves_no_orphan(start, data_dir, tmp_path):
 
     assert process.returncode == errors.StoppedError.exit_code, err
     assert "the same command goes on from here" in err.splitlines()[-1]
-    assert runs.processes_of(tmp_path) == []
+    assert tiny_run.processes_of(tmp_path) == []
     checkpoints = list((tmp_path / "students/0/checkpoints").glob("ckpt-*/COMMITTED"))
     assert checkpoints
 
 
 def test_a_killed_launcher_leaves_no_orphan(start, data_dir, tmp_path):
-    process = start(*runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000))
-    runs.wait_until(lambda: runs.step_of(tmp_path, 0) > 0)
+    process = start(
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000)
+    )
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 0) > 0)
 
     process.kill()
     process.communicate()
 
-    runs.wait_until(lambda: runs.processes_of(tmp_path) == [])
+    assert tiny_run.wait_until(lambda: tiny_run.processes_of(tmp_path) == [])
 
 
 def test_without_restarts_a_killed_worker_ends_the_run_and_is_named(
     start, data_dir, tmp_path
 ):
     process = start(
-        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000),
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000),
         "--max_restarts=0",
     )
-    runs.wait_until(lambda: runs.step_of(tmp_path, 0) > 0)
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 0) > 0)
     victims = [
         pid
-        for pid in runs.processes_of(tmp_path)
+        for pid in tiny_run.processes_of(tmp_path)
         if b"--student\x001" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
@@ -113,14 +115,14 @@ def test_without_restarts_a_killed_worker_ends_the_run_and_is_named(
 
     assert process.returncode == errors.GroupLostError.exit_code
     assert "Student 1, worker 0 was ended by SIGKILL" in err
-    assert runs.processes_of(tmp_path) == []
+    assert tiny_run.processes_of(tmp_path) == []
 
 
 def test_another_configuration_is_refused_with_the_difference(
     start, data_dir, undisturbed
 ):
     process = start(
-        *runs.train_arguments(
+        *tiny_run.train_arguments(
             data_dir, undisturbed, NUM_TRAIN_STEPS=12, BURN_IN_STEPS=3
         )
     )
@@ -142,7 +144,7 @@ def test_a_taken_port_is_named(start, data_dir, tmp_path):
             "task": {"type": "worker", "index": 0},
         }
         process = start(
-            *runs.train_arguments(data_dir, tmp_path),
+            *tiny_run.train_arguments(data_dir, tmp_path),
             *("--student", 0),
             TF_CONFIG=json.dumps(config),
         )
@@ -155,7 +157,7 @@ def test_a_taken_port_is_named(start, data_dir, tmp_path):
 
 def test_output_is_one_json_object(undisturbed, data_dir, start):
     process: subprocess.Popen = start(
-        *runs.train_arguments(data_dir, undisturbed, NUM_TRAIN_STEPS=12),
+        *tiny_run.train_arguments(data_dir, undisturbed, NUM_TRAIN_STEPS=12),
         "--json",
         "--dry_run",
     )

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 TEXTS = ["The import statement finds a module.", "x"]
@@ -16,7 +16,7 @@ TEXTS = ["The import statement finds a module.", "x"]
 def student_dir(finish, data_dir, tmp_path_factory) -> pathlib.Path:
     """A student trained for a few steps."""
     folder = tmp_path_factory.mktemp("served")
-    finish(*runs.train_arguments(data_dir, folder, students=1, TARGETS="none"))
+    finish(*tiny_run.train_arguments(data_dir, folder, students=1, TARGETS="none"))
     return folder / "students/0"
 
 

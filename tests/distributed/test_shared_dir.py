@@ -6,7 +6,7 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.storage import layout, places, publication
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 KEY = b"sixteen bytes or more"
@@ -32,7 +32,7 @@ def run_in_store(finish, data_dir, store, key_file, tmp_path_factory):
     arguments = ["--shared_dir", shared, "--export_key_file", key_file]
     for steps in (4, 8):
         finish(
-            *runs.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=steps),
+            *tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=steps),
             *arguments,
             **store.environment,
         )
@@ -43,11 +43,13 @@ def test_students_teach_each_other_and_go_on_from_a_bucket(
     finish, data_dir, run_in_store, tmp_path
 ):
     folder, _ = run_in_store
-    finish(*runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=8))
+    finish(*tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=8))
 
     for student in (0, 1):
-        assert "event=restored from=s3://" in runs.log_of(folder, student)
-        assert runs.weights_of(folder, student) == runs.weights_of(tmp_path, student)
+        assert "event=restored from=s3://" in tiny_run.log_of(folder, student)
+        assert tiny_run.weights_of(folder, student) == tiny_run.weights_of(
+            tmp_path, student
+        )
         assert not (folder / "students" / str(student) / "exports").exists()
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lmcodistill import errors
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 
@@ -45,7 +45,7 @@ def tf_config(addresses: list[str], index: int) -> str:
 
 def started(journal: pathlib.Path, student: int) -> list[list[int]]:
     """Returns the process ids of each start of a student's group."""
-    lines = runs.journal_of(journal, "started")
+    lines = tiny_run.journal_of(journal, "started")
     return [line["pids"] for line in lines if line["student"] == student]
 
 
@@ -54,7 +54,7 @@ def kill_at_each_start(
 ) -> None:
     """Ends the first worker of a group as soon as it is started, several times."""
     for number, sent in enumerate(signals):
-        runs.wait_until(lambda n=number: len(started(journal, student)) > n)
+        assert tiny_run.wait_until(lambda n=number: len(started(journal, student)) > n)
         os.kill(started(journal, student)[number][0], sent)
 
 
@@ -63,7 +63,7 @@ def undisturbed(finish, data_dir, tmp_path_factory):
     """Two students of two workers, forty steps."""
     folder = tmp_path_factory.mktemp("undisturbed")
     finish(
-        *runs.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=40, DELAY_STEPS=4),
+        *tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=40, DELAY_STEPS=4),
         *("--workers_per_student", 2),
     )
     return folder
@@ -74,24 +74,26 @@ def test_a_killed_worker_costs_its_group_a_restart_and_the_run_nothing(
 ):
     journal = tmp_path / "supervisor.jsonl"
     process = start(
-        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=40, DELAY_STEPS=4),
+        *tiny_run.train_arguments(
+            data_dir, tmp_path, NUM_TRAIN_STEPS=40, DELAY_STEPS=4
+        ),
         *("--workers_per_student", 2),
         **SLOW,
     )
-    runs.wait_until(lambda: runs.step_of(tmp_path, 1) >= 6)
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 1) >= 6)
 
     os.kill(started(journal, 1)[0][1], signal.SIGKILL)
     _, err = process.communicate(timeout=180)
 
     assert process.returncode == 0, err
-    (lost,) = runs.journal_of(journal, "lost")
+    (lost,) = tiny_run.journal_of(journal, "lost")
     assert (lost["student"], lost["worker"], lost["cause"]) == (1, 1, "SIGKILL")
     assert (len(started(journal, 0)), len(started(journal, 1))) == (1, 2)
     for student in (0, 1):
         for worker in (0, 1):
-            assert runs.weights_of(tmp_path, student, worker) == runs.weights_of(
-                undisturbed, student, worker
-            )
+            assert tiny_run.weights_of(
+                tmp_path, student, worker
+            ) == tiny_run.weights_of(undisturbed, student, worker)
 
 
 def test_a_worker_that_somebody_stops_takes_its_group_out_and_back(
@@ -99,45 +101,47 @@ def test_a_worker_that_somebody_stops_takes_its_group_out_and_back(
 ):
     journal = tmp_path / "supervisor.jsonl"
     process = start(
-        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
         *("--workers_per_student", 2),
         **SLOW,
     )
-    runs.wait_until(lambda: runs.step_of(tmp_path, 0) >= 6)
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 0) >= 6)
 
     os.kill(started(journal, 0)[0][1], signal.SIGTERM)
     _, err = process.communicate(timeout=180)
 
     assert process.returncode == 0, err
-    (lost,) = runs.journal_of(journal, "lost")
+    (lost,) = tiny_run.journal_of(journal, "lost")
     assert lost["cause"] == f"exit code {STOPPED}"
-    steps = [r["step"] for r in runs.reports_of(tmp_path, 0, "train")]
+    steps = [r["step"] for r in tiny_run.reports_of(tmp_path, 0, "train")]
     assert steps == list(range(2, 81, 2))
 
 
 def test_a_frozen_worker_is_killed_and_comes_back(start, data_dir, tmp_path):
     journal = tmp_path / "supervisor.jsonl"
     process = start(
-        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
         "--frozen_seconds=8",
         **SLOW,
     )
-    runs.wait_until(lambda: runs.step_of(tmp_path, 0) >= 6)
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 0) >= 6)
     (frozen,) = started(journal, 0)[0]
 
     os.kill(frozen, signal.SIGSTOP)
     _, err = process.communicate(timeout=180)
 
     assert process.returncode == 0, err
-    (lost,) = runs.journal_of(journal, "lost")
+    (lost,) = tiny_run.journal_of(journal, "lost")
     assert lost["cause"] == "frozen"
-    assert runs.processes_of(tmp_path) == []
-    assert runs.step_of(tmp_path, 0) == 80
+    assert tiny_run.processes_of(tmp_path) == []
+    assert tiny_run.step_of(tmp_path, 0) == 80
 
 
 def test_a_step_that_hangs_says_where_and_ends_the_worker(start, data_dir, tmp_path):
     process = start(
-        *runs.train_arguments(data_dir, tmp_path, EXCHANGE_MODE="freshest", **ALONE),
+        *tiny_run.train_arguments(
+            data_dir, tmp_path, EXCHANGE_MODE="freshest", **ALONE
+        ),
         *("--hang_seconds=6", "--max_restarts=0"),
         LMCODISTILL_FAULT="update@4:sleep=600",
     )
@@ -146,7 +150,7 @@ def test_a_step_that_hangs_says_where_and_ends_the_worker(start, data_dir, tmp_p
 
     assert process.returncode == LOST
     assert "After step 3 nothing went on for 6 s" in err
-    assert "faults.py" in runs.log_of(tmp_path, 0)
+    assert "faults.py" in tiny_run.log_of(tmp_path, 0)
 
 
 def test_a_run_gives_a_student_up_with_its_first_failure_and_finishes_the_others(
@@ -154,7 +158,7 @@ def test_a_run_gives_a_student_up_with_its_first_failure_and_finishes_the_others
 ):
     journal = tmp_path / "supervisor.jsonl"
     process = start(
-        *runs.train_arguments(data_dir, tmp_path, EXCHANGE_MODE="freshest"),
+        *tiny_run.train_arguments(data_dir, tmp_path, EXCHANGE_MODE="freshest"),
         "--max_restarts=2",
     )
 
@@ -164,17 +168,19 @@ def test_a_run_gives_a_student_up_with_its_first_failure_and_finishes_the_others
     assert process.returncode == LOST
     assert "Student 1 failed 3 times in a row" in err
     assert "The first time: Student 1, worker 0 was ended by SIGKILL" in err
-    assert runs.step_of(tmp_path, 0) == runs.TINY["NUM_TRAIN_STEPS"]
-    ends = [(e["student"], e["event"]) for e in runs.journal_of(journal)]
+    assert tiny_run.step_of(tmp_path, 0) == tiny_run.TINY["NUM_TRAIN_STEPS"]
+    ends = [(e["student"], e["event"]) for e in tiny_run.journal_of(journal)]
     assert ends[-1] == (0, "ended")
     assert (1, "gave_up") in ends
 
 
 def test_ctrl_c_during_a_pause_ends_the_run_at_once(start, data_dir, tmp_path):
     journal = tmp_path / "supervisor.jsonl"
-    process = start(*runs.train_arguments(data_dir, tmp_path, **ALONE))
+    process = start(*tiny_run.train_arguments(data_dir, tmp_path, **ALONE))
     kill_at_each_start(journal, 0, [signal.SIGKILL] * 5)
-    runs.wait_until(lambda: len(runs.journal_of(journal, "restarting")) == 5)
+    assert tiny_run.wait_until(
+        lambda: len(tiny_run.journal_of(journal, "restarting")) == 5
+    )
 
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -182,16 +188,16 @@ def test_ctrl_c_during_a_pause_ends_the_run_at_once(start, data_dir, tmp_path):
 
     assert process.returncode == STOPPED, err
     assert time.monotonic() - began < 7.0  # The pause is 8 seconds long.
-    assert runs.processes_of(tmp_path) == []
-    assert runs.journal_of(journal)[-1]["event"] == "stopped"
+    assert tiny_run.processes_of(tmp_path) == []
+    assert tiny_run.journal_of(journal)[-1]["event"] == "stopped"
 
 
 def test_ctrl_c_twice_stops_without_saving(start, data_dir, tmp_path):
     process = start(
-        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000, **ALONE),
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000, **ALONE),
         LMCODISTILL_FAULT="update@9:sleep=600",
     )
-    runs.wait_until(lambda: runs.step_of(tmp_path, 0) >= 8)
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 0) >= 8)
 
     for _ in range(2):
         process.send_signal(signal.SIGINT)
@@ -200,7 +206,7 @@ def test_ctrl_c_twice_stops_without_saving(start, data_dir, tmp_path):
 
     assert process.returncode == STOPPED, err
     assert "Stopped at once, without saving" in err
-    assert runs.processes_of(tmp_path) == []
+    assert tiny_run.processes_of(tmp_path) == []
 
 
 @pytest.mark.parametrize("present", [0, 1])
@@ -209,7 +215,7 @@ def test_a_missing_worker_is_named_at_the_start_deadline(
 ):
     addresses = free_addresses(2)
     process = start(
-        *runs.train_arguments(data_dir, tmp_path, **ALONE),
+        *tiny_run.train_arguments(data_dir, tmp_path, **ALONE),
         *("--student", 0, "--start_deadline_seconds=10", "--max_restarts=0"),
         TF_CONFIG=tf_config(addresses, present),
     )
@@ -219,16 +225,16 @@ def test_a_missing_worker_is_named_at_the_start_deadline(
     assert process.returncode == LOST
     assert f"{addresses[1 - present]} (Connection refused)" in err
     journal = tmp_path / f"students/0/supervisor-worker-{present}.jsonl"
-    begin, lost = runs.journal_of(journal, "started", "lost")
+    begin, lost = tiny_run.journal_of(journal, "started", "lost")
     assert lost["seconds"] - begin["seconds"] < 10.0 + 5.0
-    assert runs.processes_of(tmp_path) == []
+    assert tiny_run.processes_of(tmp_path) == []
 
 
 def while_it_joins(start, data_dir, run_dir) -> subprocess.Popen:
     """Starts one worker of two, and waits until TensorFlow waits for the other."""
     addresses = free_addresses(2)
     process = start(
-        *runs.train_arguments(data_dir, run_dir, **ALONE),
+        *tiny_run.train_arguments(data_dir, run_dir, **ALONE),
         *("--student", 0),
         TF_CONFIG=tf_config(addresses, 0),
     )
@@ -238,7 +244,7 @@ def while_it_joins(start, data_dir, run_dir) -> subprocess.Popen:
         with socket.socket() as probe:
             return probe.connect_ex((host, int(port))) == 0
 
-    runs.wait_until(listens)
+    assert tiny_run.wait_until(listens)
     return process
 
 
@@ -251,7 +257,7 @@ def test_sigterm_ends_a_worker_that_waits_for_its_group(start, data_dir, tmp_pat
 
     assert process.returncode == STOPPED, err
     assert time.monotonic() - began < 5.0
-    assert runs.processes_of(tmp_path) == []
+    assert tiny_run.processes_of(tmp_path) == []
 
 
 def test_a_killed_supervisor_leaves_no_worker_that_waits_for_its_group(
@@ -262,7 +268,9 @@ def test_a_killed_supervisor_leaves_no_worker_that_waits_for_its_group(
     process.kill()
     process.communicate()
 
-    runs.wait_until(lambda: runs.processes_of(tmp_path) == [], seconds=5.0)
+    assert tiny_run.wait_until(
+        lambda: tiny_run.processes_of(tmp_path) == [], seconds=5.0
+    )
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -275,28 +283,28 @@ def test_hosts_start_their_own_workers_again_and_the_cluster_comes_together(
     ]
     hosts = [
         start(
-            *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
+            *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
             *("--student", 0),
             TF_CONFIG=tf_config(addresses, index),
             **SLOW,
         )
         for index in (0, 1)
     ]
-    runs.wait_until(lambda: runs.step_of(tmp_path, 0) >= 6)
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 0) >= 6)
 
     os.kill(started(journals[victim], 0)[0][0], signal.SIGKILL)
     errs = [host.communicate(timeout=180)[1] for host in hosts]
 
     assert [host.returncode for host in hosts] == [0, 0], errs
-    (lost, *_) = runs.journal_of(journals[victim], "lost")
+    (lost, *_) = tiny_run.journal_of(journals[victim], "lost")
     assert lost["cause"] == "SIGKILL"
     assert all(len(started(journal, 0)) >= 2 for journal in journals)
-    assert runs.weights_of(tmp_path, 0, 0) == runs.weights_of(tmp_path, 0, 1)
+    assert tiny_run.weights_of(tmp_path, 0, 0) == tiny_run.weights_of(tmp_path, 0, 1)
 
 
 def test_a_public_address_is_refused(start, data_dir, tmp_path):
     process = start(
-        *runs.train_arguments(data_dir, tmp_path / "run", **ALONE),
+        *tiny_run.train_arguments(data_dir, tmp_path / "run", **ALONE),
         *("--student", 0),
         TF_CONFIG=tf_config(["8.8.8.8:2222"], 0),
     )
@@ -311,12 +319,12 @@ def test_a_public_address_is_refused(start, data_dir, tmp_path):
 
 def test_a_second_launch_is_refused_while_the_first_runs(start, data_dir, tmp_path):
     first = start(
-        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000, **ALONE)
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000, **ALONE)
     )
-    runs.wait_until(lambda: runs.step_of(tmp_path, 0) > 0)
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 0) > 0)
 
     second = start(
-        *runs.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000, **ALONE)
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=100_000, **ALONE)
     )
     _, err = second.communicate(timeout=60)
 

@@ -8,23 +8,23 @@ import sys
 
 import pytest
 
-from tests.distributed import conftest as runs
 from tests.distributed import variants_worker
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 WORKER = pathlib.Path(variants_worker.__file__)
 
 
 @pytest.fixture(scope="module")
-def results(finish, data_dir, environment, tmp_path_factory):
+def results(finish, data_dir, tmp_path_factory):
     """What `variants_worker.py` prints, beside the exports of three students."""
     run_dir = tmp_path_factory.mktemp("three")
     finish(
-        *runs.train_arguments(
+        *tiny_run.train_arguments(
             data_dir, run_dir, students=3, SAME_DATA=True, TOPOLOGY="rotate"
         )
     )
-    common = runs.bindings(SAME_DATA=True, Exchange__deadline_seconds=5.0)
+    common = tiny_run.bindings(SAME_DATA=True, Exchange__deadline_seconds=5.0)
     config = {
         "cluster": {"worker": ["127.0.0.1:0"]},
         "task": {"type": "worker", "index": 0},
@@ -34,7 +34,7 @@ def results(finish, data_dir, environment, tmp_path_factory):
             *(sys.executable, str(WORKER), str(data_dir), str(run_dir)),
             *(binding.removeprefix("--gin.") for binding in common),
         ],
-        env={**environment, "TF_CONFIG": json.dumps(config)},
+        env=tiny_run.environment(TF_CONFIG=json.dumps(config)),
         capture_output=True,
         text=True,
         timeout=400,

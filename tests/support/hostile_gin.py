@@ -309,7 +309,7 @@ def faults_of(given: str, canary: pathlib.Path) -> list[str]:
     _refusal(given)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    found = {
+    faults = {
         "was not refused": message is None,
         f"took {seconds:.2f} s": seconds > MAX_SECONDS,
         f"took {peak:,} bytes": peak > MAX_BYTES,
@@ -321,7 +321,7 @@ def faults_of(given: str, canary: pathlib.Path) -> list[str]:
         "too long": len(message or "") > 2_000,
         "unprintable": not (message or "").replace("\n", "").isprintable(),
     }
-    return [fault for fault, holds in found.items() if holds]
+    return [fault for fault, holds in faults.items() if holds]
 
 
 def _state_of_gin() -> str:

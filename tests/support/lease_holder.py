@@ -1,6 +1,6 @@
 """Holds a lease in a process of its own and does as it is told, line by line.
 
-python -m tests.support.lease_holder FOLDER BEAT_SECONDS EXPIRY_SECONDS [--take_over]
+Arguments: FOLDER BEAT_SECONDS EXPIRY_SECONDS [--take_over]
 """
 
 import sys
@@ -19,16 +19,18 @@ def main(folder: str, beat: str, expiry: str, *flags: str) -> None:
     lease.BEAT_SECONDS, lease.EXPIRY_SECONDS = float(beat), float(expiry)
     root = places.place(folder)
     try:
-        own = lease.Lease.acquire(root / "leases", take_over="--take_over" in flags)
+        held_lease = lease.Lease.acquire(
+            root / "leases", take_over="--take_over" in flags
+        )
     except errors.GroupLostError as error:
         say("refused", error)
         return
-    say("held", own.generation)
-    own.keep(lambda error: say("lost", error))
+    say("held", held_lease.generation)
+    held_lease.keep(lambda error: say("lost", error))
     for line in sys.stdin:
         try:
             if line == "check\n":
-                own.check()
+                held_lease.check()
             elif line == "publish\n":
                 publication.publish(
                     root / "exports",
@@ -36,12 +38,12 @@ def main(folder: str, beat: str, expiry: str, *flags: str) -> None:
                     50,
                     snapshots.write_two_files,
                     {},
-                    own.ownership(None),
+                    held_lease.ownership(None),
                 )
             elif line == "renew\n":
-                own.renew()
+                held_lease.renew()
             elif line == "release\n":
-                own.release()
+                held_lease.release()
         except errors.GroupLostError as error:
             say("not owner", error)
         else:

@@ -49,11 +49,11 @@ def check(snapshot):
 
 
 def forge(snapshot, **changes):
-    """Changes a manifest as its writer could: the marker fits it."""
+    """Changes a manifest as its writer could: the commit file fits it."""
     content = files.to_json({**snapshot.manifest(), **changes}).encode()
     (snapshot.path / publication.MANIFEST).write_bytes(content)
-    marker = publication.commit_text(content, snapshot.key)
-    (snapshot.path / publication.COMMIT_FILE).write_bytes(marker)
+    commit = publication.commit_text(content, snapshot.key)
+    (snapshot.path / publication.COMMIT_FILE).write_bytes(commit)
 
 
 def flip_a_bit(path: pathlib.Path) -> None:

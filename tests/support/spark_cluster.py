@@ -81,7 +81,7 @@ class Cluster:
     def executors(self) -> list[int]:
         """Returns the process ids of the executors' Java."""
         groups = {process.pid for process in self._processes}
-        found = []
+        pids = []
         for entry in pathlib.Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
@@ -91,8 +91,8 @@ class Cluster:
                     b"CoarseGrainedExecutorBackend" in words
                     and os.getpgid(int(entry.name)) in groups
                 ):
-                    found.append(int(entry.name))
-        return sorted(found)
+                    pids.append(int(entry.name))
+        return sorted(pids)
 
     def _start(self, kind: str, name: str, *words: str) -> pathlib.Path:
         spec = importlib.util.find_spec("pyspark")
@@ -130,11 +130,11 @@ class Cluster:
 
     def _wait_for(self, log: pathlib.Path, pattern: re.Pattern[str]) -> str:
         give_up = time.monotonic() + _DEADLINE_SECONDS
-        while not (found := pattern.search(log.read_text(errors="replace"))):
+        while not (match := pattern.search(log.read_text(errors="replace"))):
             if time.monotonic() > give_up or self._processes[-1].poll() is not None:
                 raise RuntimeError(f"{log} ends without {pattern.pattern!r}.")
             time.sleep(0.05)
-        return found.group(1)
+        return match.group(1)
 
 
 def quick_environment(folder: pathlib.Path) -> dict[str, str]:

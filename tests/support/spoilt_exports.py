@@ -1,11 +1,10 @@
 """Exports to spoil, and the ways in which storage or a stranger's hand spoils them.
 
-Real exports of a tiny model, read as a pupil reads its peer's: listed, verified,
+Real exports of a tiny model, read as a student reads its peer's: listed, verified,
 probed. `tools.soak.scenarios.exports` counts what comes of it.
 """
 
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -15,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import sentencepiece
 
 from lmcodistill import errors
 from lmcodistill.data import vocabulary as vocabulary_lib
@@ -25,27 +23,19 @@ from lmcodistill.model import quantization
 from lmcodistill.model import weights as weights_lib
 from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import files, layout, publication, tensors
+from tests.support import small_data
 
 STUDENT, STEP = 1, 50
 OWNER = publication.Owner(generation=2, check=lambda: None)
 CONFIG = model_settings.LanguageModel(embedding_size=3, num_layers=2, hidden_size=4)
-VOCAB_SIZE = 12
-_WORDS = "one two three four five six seven eight nine"
+VOCAB_SIZE = small_data.VOCAB_SIZE
 
 Manifest = dict[str, Any]
 
 
 def make_vocabulary() -> vocabulary_lib.Vocabulary:
     """Returns 12 word pieces."""
-    content = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([_WORDS] * 3),
-        model_writer=content,
-        model_type="word",
-        vocab_size=VOCAB_SIZE,
-        minloglevel=2,
-    )
-    return vocabulary_lib.Vocabulary(content.getvalue())
+    return vocabulary_lib.Vocabulary(small_data.vocabulary_model())
 
 
 class Bench:
@@ -116,11 +106,11 @@ class Bench:
             `refused: REASON`, `identical`, or what should never be.
         """
         try:
-            found = publication.committed(self.spoilt.parent, layout.EXPORT)
-            if not found:
+            exports = publication.committed(self.spoilt.parent, layout.EXPORT)
+            if not exports:
                 return "refused: not_committed"
-            export = reader.read(found[0], self.wanted)
-            vocabulary = reader.vocabulary_of(found[0])
+            export = reader.read(exports[0], self.wanted)
+            vocabulary = reader.vocabulary_of(exports[0])
             self._probe.check(export)
         except errors.SnapshotError as error:
             return f"refused: {error.reason}"
@@ -137,7 +127,7 @@ class Bench:
         return json.loads((self.spoilt / publication.MANIFEST).read_bytes())
 
     def sign(self, manifest: Manifest | bytes) -> None:
-        """Writes a manifest as its writer could: the marker fits it."""
+        """Writes a manifest as its writer could: the commit file fits it."""
         content = manifest
         if not isinstance(content, bytes):
             content = files.to_json(content).encode()
@@ -189,8 +179,8 @@ def _append(path: pathlib.Path, rng: random.Random) -> None:
 
 def _overwrite(path: pathlib.Path, rng: random.Random) -> None:
     content = bytearray(path.read_bytes())
-    at = rng.randrange(len(content))
-    content[at : at + 16] = rng.randbytes(len(content[at : at + 16]))
+    start = rng.randrange(len(content))
+    content[start : start + 16] = rng.randbytes(len(content[start : start + 16]))
     path.write_bytes(content)
 
 

@@ -75,10 +75,10 @@ def main() -> int:
         print(f"made-up text instead of books: {why}", file=sys.stderr)
     try:
         with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
-            found = _measure(flags, paths, pathlib.Path(folder))
+            result = _measure(flags, paths, pathlib.Path(folder))
     except errors.LmcodistillError as error:
         return measuring.exit_code(error)
-    _show(found, flags.json)
+    _show(result, flags.json)
     return 0
 
 
@@ -90,8 +90,8 @@ def _measure(flags, paths: Sequence[str], folder: pathlib.Path) -> dict[str, Any
     num_bytes = _write_parts(folder / "ours", planted)
     dropped = {"ours": _dropped(folder / "ours", len(planted))}
     if flags.rival:
-        found = _rival(flags.rival, source, folder / "theirs", [])
-        dropped["datatrove"] = set(range(len(planted))) - set(map(int, found["kept"]))
+        rival = _rival(flags.rival, source, folder / "theirs", [])
+        dropped["datatrove"] = set(range(len(planted))) - set(map(int, rival["kept"]))
     quality = _quality(planted, pairs, dropped)
     display.done("what is found")
     speed = _speed(flags, texts[: flags.speed_documents], folder, display)
@@ -218,13 +218,13 @@ def _quality(
     result = {}
     for name, gone in dropped.items():
         recall: dict[str, Any] = {}
-        for wanted in corpus.SIMILARITIES:
-            near = [p for p in pairs if abs(p.similarity - wanted) <= 0.0125]
+        for level in corpus.SIMILARITIES:
+            near = [p for p in pairs if abs(p.similarity - level) <= 0.0125]
             if not near:
                 continue
             hits = sum(p.first in gone or p.second in gone for p in near)
             theory = statistics.mean(1 - (1 - p.similarity**8) ** 14 for p in near)
-            recall[str(wanted)] = {
+            recall[str(level)] = {
                 "pairs": len(near),
                 "recall": hits / len(near),
                 "theory": theory,
@@ -264,8 +264,8 @@ def _speed(
             ("datatrove, words split", ["--split_words"]),
         ):
             options = ["--signatures_only", *options]
-            found = _rival(flags.rival, source, folder / "theirs", options)
-            seconds.setdefault(name, []).append(found["signatures_cpu"])
+            rival = _rival(flags.rival, source, folder / "theirs", options)
+            seconds.setdefault(name, []).append(rival["signatures_cpu"])
             display.done(f"{name}'s keys")
     return {
         name: {
@@ -284,33 +284,33 @@ def _sign(root: pathlib.Path, *, exact: bool) -> float:
     return time.process_time() - start
 
 
-def _show(found: dict[str, Any], as_json: bool) -> None:
+def _show(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(result))
         return
     text = measuring.text
-    systems = found["quality"]
+    systems = result["quality"]
     rows = []
-    for wanted, ours in systems["ours"]["recall"].items():
-        recalls = [text(s["recall"][wanted]["recall"]) for s in systems.values()]
-        rows.append([wanted, str(ours["pairs"]), text(ours["theory"]), *recalls])
-    for what in ("dropped", "dropped_below_0.5", "dropped_below_0.3"):
-        rows.append([what, "", "", *(str(s[what]) for s in systems.values())])
-    title = f"Found, of {found['documents']:,} documents ({found['text']})"
+    for level, ours in systems["ours"]["recall"].items():
+        recalls = [text(s["recall"][level]["recall"]) for s in systems.values()]
+        rows.append([level, str(ours["pairs"]), text(ours["theory"]), *recalls])
+    for count in ("dropped", "dropped_below_0.5", "dropped_below_0.3"):
+        rows.append([count, "", "", *(str(s[count]) for s in systems.values())])
+    title = f"Found, of {result['documents']:,} documents ({result['text']})"
     measuring.show(title, ["similarity", "pairs", "theory", *systems], rows)
     measuring.show(
         "Keys, CPU",
         ["system", "MB a second", "time over ours"],
         [
             [name, text(s["mb_per_cpu_second"]), text(s["over_ours"])]
-            for name, s in found["speed"].items()
+            for name, s in result["speed"].items()
         ],
     )
     measuring.show(
-        f"Memory, with a setting of {found['memory_setting_mb']:.0f} MB",
+        f"Memory, with a setting of {result['memory_setting_mb']:.0f} MB",
         ["input", "text MB", "keys MB", "peak MB", "CPU seconds"],
         [
             [name, *(text(m[x]) for x in _MEMORY_COLUMNS)]
-            for name, m in found["memory"].items()
+            for name, m in result["memory"].items()
         ],
     )

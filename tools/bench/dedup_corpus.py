@@ -30,7 +30,7 @@ class Pair(NamedTuple):
 def sections(paths: Sequence[str], count: int) -> list[str]:
     """Returns sections of 1 to 5 kB: of books, or else made of random words."""
     chosen = random.Random(0)
-    found: list[str] = []
+    chunks: list[str] = []
     if not paths:
         words = [f"word{i}" for i in range(20_000)]
         return [
@@ -40,10 +40,10 @@ def sections(paths: Sequence[str], count: int) -> list[str]:
     for book in books_wet.read_books(paths):
         lines = [line for line in book.text.split("\n") if line.strip()]
         size = chosen.choice((1_000, 2_000, 3_000, 4_000))
-        found += readers.sections(iter("\n\n".join(lines).split("\n")), size)
-    found = [text for text in found if 900 < len(text) < 6_000]
-    chosen.shuffle(found)
-    return found[:count]
+        chunks += readers.sections(iter("\n\n".join(lines).split("\n")), size)
+    chunks = [text for text in chunks if 900 < len(text) < 6_000]
+    chosen.shuffle(chunks)
+    return chunks[:count]
 
 
 def plant(texts: list[str], pairs_per_similarity: int) -> tuple[list[str], list[Pair]]:
@@ -52,27 +52,27 @@ def plant(texts: list[str], pairs_per_similarity: int) -> tuple[list[str], list[
     texts, pairs = list(texts), []
     strangers = [word for text in texts[-50:] for word in text.split()]
     originals = iter(range(len(texts)))
-    for wanted in SIMILARITIES:
+    for target in SIMILARITIES:
         for number in range(pairs_per_similarity):
             first = next(originals)
-            style = _edit_tail if number % 2 or wanted > 0.9 else _edit_words
-            copy = style(texts[first].split(" "), wanted, strangers, chosen)
+            style = _edit_tail if number % 2 or target > 0.9 else _edit_words
+            copy = style(texts[first].split(" "), target, strangers, chosen)
             pairs.append(Pair(first, len(texts), similarity(texts[first], copy)))
             texts.append(copy)
     return texts, pairs
 
 
-def _lost(num_words: int, wanted: float) -> float:
+def _lost(num_words: int, target: float) -> float:
     """Returns how many n-grams of either text the other must not have."""
     count = num_words - NGRAM_WORDS + 1
-    return count * (1 - 2 * wanted / (1 + wanted))
+    return count * (1 - 2 * target / (1 + target))
 
 
 def _edit_words(
-    words: list[str], wanted: float, strangers: list[str], chosen: random.Random
+    words: list[str], target: float, strangers: list[str], chosen: random.Random
 ) -> str:
     """Replaces words here and there; each takes an n-gram per place in it."""
-    count = round(_lost(len(words), wanted) / NGRAM_WORDS)
+    count = round(_lost(len(words), target) / NGRAM_WORDS)
     words = list(words)
     # Spread out, so that no two lie in one n-gram if that can be.
     step = len(words) / max(1, count)
@@ -82,10 +82,10 @@ def _edit_words(
 
 
 def _edit_tail(
-    words: list[str], wanted: float, strangers: list[str], chosen: random.Random
+    words: list[str], target: float, strangers: list[str], chosen: random.Random
 ) -> str:
     """Ends otherwise, as a page does that goes on with other news."""
-    count = max(1, round(_lost(len(words), wanted)))
+    count = max(1, round(_lost(len(words), target)))
     return " ".join(words[:-count] + chosen.choices(strangers, k=count))
 
 
@@ -101,18 +101,18 @@ def ngrams(text: str) -> set[tuple[str, ...]]:
     return set(zip(*(words[i:] for i in range(NGRAM_WORDS)), strict=False))
 
 
-def most_alike(number: int, texts: Sequence[str], found: dict) -> float:
+def most_alike(number: int, texts: Sequence[str], texts_of: dict) -> float:
     """Returns the similarity of a text to the other one that is most like it.
 
     Args:
         number: Of the text.
         texts: All of them.
-        found: N-grams of all texts with the texts that have them: see `index`.
+        texts_of: The numbers of the texts that have each n-gram: see `index`.
     """
     shared: dict[int, int] = {}
-    own = ngrams(texts[number])
-    for ngram in own:
-        for other in found[ngram]:
+    ngrams_here = ngrams(texts[number])
+    for ngram in ngrams_here:
+        for other in texts_of[ngram]:
             shared[other] = shared.get(other, 0) + 1
     shared.pop(number, None)
     likely = sorted(shared, key=shared.__getitem__, reverse=True)[:20]
@@ -121,8 +121,8 @@ def most_alike(number: int, texts: Sequence[str], found: dict) -> float:
 
 def index(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
     """Returns which texts have each n-gram."""
-    found: dict[tuple[str, ...], list[int]] = {}
+    texts_of: dict[tuple[str, ...], list[int]] = {}
     for number, text in enumerate(texts):
         for ngram in ngrams(text):
-            found.setdefault(ngram, []).append(number)
-    return found
+            texts_of.setdefault(ngram, []).append(number)
+    return texts_of

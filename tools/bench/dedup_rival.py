@@ -47,21 +47,21 @@ def main() -> None:
     if flags.split_words:
         sign.word_tokenizer = _SplitWords()
     logs = str(flags.output / "logs")
-    found: dict[str, Any] = {"signatures_cpu": _run([reader, sign], logs + "/sign")}
+    result: dict[str, Any] = {"signatures_cpu": _run([reader, sign], logs + "/sign")}
     if not flags.signatures_only:
         buckets = minhash.MinhashDedupBuckets(signatures, pairs, config=config)
-        found["rest_cpu"] = _run([buckets], logs + "/pairs", tasks=config.num_buckets)
+        result["rest_cpu"] = _run([buckets], logs + "/pairs", tasks=config.num_buckets)
         cluster = minhash.MinhashDedupCluster(pairs, copies, config)
-        found["rest_cpu"] += _run([cluster], logs + "/cluster")
+        result["rest_cpu"] += _run([cluster], logs + "/cluster")
         filtering = minhash.MinhashDedupFilter(copies)
         writer = JsonlWriter(kept, compression=None)
-        found["rest_cpu"] += _run([reader, filtering, writer], logs + "/filter")
-        found["kept"] = [
+        result["rest_cpu"] += _run([reader, filtering, writer], logs + "/filter")
+        result["kept"] = [
             json.loads(line)["id"]
             for path in pathlib.Path(kept).iterdir()
             for line in path.read_text().splitlines()
         ]
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 class _SplitWords:

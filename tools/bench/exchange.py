@@ -80,8 +80,8 @@ def main() -> int:
     sizes = f"{', '.join(workload.SIZES)}, or VxDxHxLAYERS"
     parser.add_argument("--size", type=size, default=size("paper"), help=sizes)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--batch", type=int, default=32, help="lanes")
-    parser.add_argument("--window", type=int, default=32, help="tokens per lane")
+    parser.add_argument("--batch", type=int, default=32, help="streams")
+    parser.add_argument("--window", type=int, default=32, help="tokens per stream")
     parser.add_argument("--swaps", type=int, default=5, help="teachers to swap in")
     parser.add_argument("--period", type=int, default=10, help="steps between two")
     parser.add_argument("--every", type=int, default=50, help="steps, for the share")
@@ -93,13 +93,13 @@ def main() -> int:
         with tempfile.TemporaryDirectory(
             prefix="lmcodistill-bench-", dir=flags.work_dir
         ) as folder:
-            found = _measure(flags, bindings, pathlib.Path(folder))
+            result = _measure(flags, bindings, pathlib.Path(folder))
     except errors.LmcodistillError as error:
         return measuring.exit_code(error)
     if flags.json:
-        print(json.dumps(found))
+        print(json.dumps(result))
     else:
-        _show(found)
+        _show(result)
     return 0
 
 
@@ -171,24 +171,24 @@ class Trial:
 
     def exchange_quietly(self) -> dict[str, float]:
         """Publishes, stages and swaps while nothing trains; returns the seconds."""
-        found = {}
+        seconds = {}
         clock = Clock()
         self._publish_peer(self._at)
-        found["publish_stall_seconds"], _ = clock.passed()
+        seconds["publish_stall_seconds"], _ = clock.passed()
         self._publish_peer.close()
-        found["publish_seconds"], found["publish_cpu_seconds"] = clock.passed()
+        seconds["publish_seconds"], seconds["publish_cpu_seconds"] = clock.passed()
         clock = Clock()
         self._reload(self._at)
         while self._reload.is_reading:
             time.sleep(0.001)
-        found["stage_seconds"], found["stage_cpu_seconds"] = clock.passed()
+        seconds["stage_seconds"], seconds["stage_cpu_seconds"] = clock.passed()
         self._refuse_refusals()
         self._reload.announce()
         clock = Clock()
         self._reload.swap_staged(self._at)
-        found["swap_seconds"], found["swap_cpu_seconds"] = clock.passed()
+        seconds["swap_seconds"], seconds["swap_cpu_seconds"] = clock.passed()
         self._at += self._period
-        return found
+        return seconds
 
     def update(self) -> None:
         """Makes an update with nothing around it; counts as no step."""
@@ -221,9 +221,9 @@ class Trial:
         """Waits for what is under way."""
         self._publish.close()
 
-    def _stall(self, step: Step, name: str, action, at: int) -> None:
+    def _stall(self, step: Step, name: str, action, step_number: int) -> None:
         began = time.perf_counter()
-        action(at)
+        action(step_number)
         step.stalls[name] = time.perf_counter() - began
 
     def _refuse_refusals(self) -> None:
@@ -269,14 +269,14 @@ def in_training(steps: list[Step], period: int, every: int) -> dict[str, Any]:
         name: [s.stalls[name] for s in steps[::period]] for name in ("publish", "look")
     }
     stalls["swap"] = [s.stalls["swap"] for s in steps if "swap" in s.stalls]
-    found: dict[str, Any] = {
+    costs: dict[str, Any] = {
         "stall_seconds": {n: measuring.spread(v) for n, v in stalls.items()}
     }
     for unit, name in (("wall", "seconds"), ("cpu", "cpu_seconds")):
         plain = [getattr(s, unit) for s in steps if s.is_plain]
         extra = list(_extra(steps, period, unit))
         step = every * statistics.median(plain) if plain else math.inf
-        found |= {
+        costs |= {
             f"plain_step_{name}": measuring.spread(plain) if plain else None,
             f"extra_{name}": measuring.spread(extra) if extra else None,
             f"share_of_{name}": (
@@ -285,8 +285,8 @@ def in_training(steps: list[Step], period: int, every: int) -> dict[str, Any]:
         }
         if unit == "wall":
             stall = sum(statistics.median(v) for v in stalls.values())
-            found["share_of_stalls"] = stall / step
-    return found
+            costs["share_of_stalls"] = stall / step
+    return costs
 
 
 def _extra(steps: list[Step], period: int, unit: str) -> Iterator[float]:
@@ -313,27 +313,28 @@ def _resident(sizes: list[int]) -> dict[str, float]:
     }
 
 
-def _show(found: dict[str, Any]) -> None:
-    training, resident = found["training"], found["resident_mb"]
-    rows = [(f"quiet: {n.replace('_', ' ')}", x) for n, x in found["quiet"].items()]
+def _show(result: dict[str, Any]) -> None:
+    training, resident = result["training"], result["resident_mb"]
+    rows = [(f"quiet: {n.replace('_', ' ')}", x) for n, x in result["quiet"].items()]
     for name, seconds in training["stall_seconds"].items():
         rows.append((f"stall: {name}, seconds", seconds))
     for name in ("seconds", "cpu_seconds"):
         shown = name.replace("_", " ")
         rows.append((f"a plain step, {shown}", training[f"plain_step_{name}"]))
         rows.append((f"extra in a period, {shown}", training[f"extra_{name}"]))
-        share = f"share of {found['every']} steps, {shown}"
+        share = f"share of {result['every']} steps, {shown}"
         rows.append((share, training[f"share_of_{name}"]))
     rows += [
-        (f"share of {found['every']} steps, stalls", training["share_of_stalls"]),
-        ("new traces", found["new_traces"]),
+        (f"share of {result['every']} steps, stalls", training["share_of_stalls"]),
+        ("new traces", result["new_traces"]),
         ("resident MB after a tenth of the swaps", resident["after_a_tenth"]),
         ("resident MB at the end", resident["at_the_end"]),
-        ("peak MB", found["peak_rss_mb"]),
+        ("peak MB", result["peak_rss_mb"]),
     ]
     measuring.show(
-        f"{found['size']}, {found['dtype']}, {found['batch_size']} x "
-        f"{found['window']} tokens: {found['swaps']} swaps in {found['steps']} steps",
+        f"{result['size']}, {result['dtype']}, {result['batch_size']} x "
+        f"{result['window']} tokens: {result['swaps']} swaps in "
+        f"{result['steps']} steps",
         ("", "median (lowest..highest)"),
         [(name, measuring.text(value)) for name, value in rows],
     )

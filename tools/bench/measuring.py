@@ -28,9 +28,9 @@ Spread = dict[str, float]
 
 def spread(values: Iterable[float]) -> Spread:
     """Returns median, lowest and highest of at least one value."""
-    found = sorted(values)
-    median = statistics.median(found)
-    return {"median": median, "lowest": found[0], "highest": found[-1]}
+    ordered = sorted(values)
+    median = statistics.median(ordered)
+    return {"median": median, "lowest": ordered[0], "highest": ordered[-1]}
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Spread:
@@ -63,8 +63,8 @@ def measure(command: Sequence[str], fields: Iterable[str]) -> dict[str, Any]:
         )
     last = (done.stdout.strip().splitlines() or [""])[-1]
     try:
-        found = json.loads(last)
-        lacking = [n for n in fields if not isinstance(found[n], int | float)]
+        result = json.loads(last)
+        lacking = [n for n in fields if not isinstance(result[n], int | float)]
     except (ValueError, KeyError, TypeError):
         lacking = list(fields)
     if lacking:
@@ -72,7 +72,7 @@ def measure(command: Sequence[str], fields: Iterable[str]) -> dict[str, Any]:
             f"{shown} printed {last[:200]!r} last; expected was one line with a JSON "
             f"object that has numbers for {', '.join(lacking)}. Make it print that."
         )
-    return found
+    return result
 
 
 class Progress:
@@ -81,13 +81,13 @@ class Progress:
     def __init__(self, total: int):
         self._total, self._done, self._began = total, 0, time.monotonic()
 
-    def done(self, what: str) -> None:
+    def done(self, name: str) -> None:
         """Counts one of `total`."""
         self._done += 1
         left = self._total - self._done
         seconds = (time.monotonic() - self._began) / self._done * left
         rest = f", about {seconds / 60:.1f} min left" if left else ""
-        print(f"[{self._done}/{self._total}{rest}] {what}", file=sys.stderr, flush=True)
+        print(f"[{self._done}/{self._total}{rest}] {name}", file=sys.stderr, flush=True)
 
 
 def show(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

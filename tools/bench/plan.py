@@ -43,6 +43,7 @@ from lmcodistill.settings import (
 )
 from lmcodistill.storage import layout
 from lmcodistill.supervision import launcher
+from tests.support import tiny_run
 from tools.soak import harness
 
 CLOCKS = ("wall", "cpu")
@@ -200,7 +201,7 @@ def _figures(
     asked = {
         "model": case.model.to_json(),
         "vocab_size": case.model.vocab_size,
-        "lanes": case.streams // case.workers,
+        "streams": case.streams // case.workers,
         "window": case.window,
     }
     settings.write_text(json.dumps(asked))
@@ -217,7 +218,7 @@ def _figures(
                 launcher.start_group(command, where, case.workers, case.threads)
             )
         workers = [worker for attempt in attempts for worker in attempt.workers]
-        if not harness.wait_until(
+        if not tiny_run.wait_until(
             lambda: len(list(folder.glob("ready-*"))) == len(workers), _START_SECONDS
         ):
             raise RuntimeError("\n".join(worker.tail() for worker in workers))
@@ -230,11 +231,11 @@ def _figures(
             for worker in attempt.workers:
                 worker.kill()
                 worker.process.wait()
-    found = [json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")]
+    measured = [json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")]
     return {
         clock: (
-            planning.Machine(**_means([f[clock]["machine"] for f in found])),
-            _network([f[clock] for f in found], case.workers),
+            planning.Machine(**_means([f[clock]["machine"] for f in measured])),
+            _network([f[clock] for f in measured], case.workers),
         )
         for clock in CLOCKS
     }
@@ -244,13 +245,13 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.mean(row[name] for row in rows) for name in rows[0]}
 
 
-def _network(found: list[dict[str, Any]], workers: int) -> planning.Network:
+def _network(measured: list[dict[str, Any]], workers: int) -> planning.Network:
     """Returns the two figures that a short and a long all-reduce come to."""
     if workers == 1:
         return planning.Network(bandwidth=1.0)  # Nothing passes over it.
-    few = statistics.mean(f["few_seconds"] for f in found)
-    many = statistics.mean(f["many_seconds"] for f in found)
-    sent = 2.0 * (workers - 1) / workers * found[0]["bytes"]
+    few = statistics.mean(f["few_seconds"] for f in measured)
+    many = statistics.mean(f["many_seconds"] for f in measured)
+    sent = 2.0 * (workers - 1) / workers * measured[0]["bytes"]
     return planning.Network(
         bandwidth=sent / max(many - few, 1e-6),
         latency_seconds=few / (2 * (workers - 1)),
@@ -308,7 +309,7 @@ def _trained(
     work: list[list[float]] = [[] for _ in range(case.students)]
     while process.poll() is None:
         for student, seen in enumerate(work):
-            if len(_reports(run.folder(student))) > len(seen):
+            if len(run.reports(student)) > len(seen):
                 seconds = [_cpu_seconds(pid) for pid in run.processes(student)]
                 seen.append(sum(seconds) / max(1, len(seconds)))
         time.sleep(0.02)
@@ -316,21 +317,13 @@ def _trained(
         raise RuntimeError((run_dir / "launcher.txt").read_text()[-4_000:])
     wall, cpu = [], []
     for student, seen in enumerate(work):
-        reports = _reports(run.folder(student))
+        reports = run.reports(student)
         first = 1 + next(
             k for k, r in enumerate(reports) if r["teachers"] or case.students == 1
         )  # The one after: tracing is over.
         wall += [r["seconds"] / _REPORT for r in reports[first:]]
         cpu += [(b - a) / _REPORT for a, b in itertools.pairwise(seen[first - 1 : -1])]
     return {"wall": statistics.median(wall), "cpu": statistics.median(cpu)}
-
-
-def _reports(folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the training reports of a student so far."""
-    path = folder / "metrics.jsonl"
-    text = path.read_text() if path.is_file() else ""
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    return [r for r in map(json.loads, lines) if r["kind"] == "train"]
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -344,20 +337,20 @@ def _cpu_seconds(pid: int) -> float:
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns the medians over the rounds, and the spread of the ratio."""
-    found = {name: rows[0][name] for name in ("shape", "processes", "threads")}
+    summary = {name: rows[0][name] for name in ("shape", "processes", "threads")}
     for clock in CLOCKS:
-        own = [r[clock] for r in rows]
+        of_clock = [r[clock] for r in rows]
         median = {
-            name: statistics.median(r[name] for r in own)
+            name: statistics.median(r[name] for r in of_clock)
             for name in ("predicted_seconds", "measured_seconds", "ratio")
         }
-        ratios = [r["ratio"] for r in own]
-        found[clock] = {
+        ratios = [r["ratio"] for r in of_clock]
+        summary[clock] = {
             **median,
             "ratio_range": [min(ratios), max(ratios)],
-            "mean_parts": _means([r["parts"] for r in own]),
+            "mean_parts": _means([r["parts"] for r in of_clock]),
         }
-    return found
+    return summary
 
 
 def _table(summary: list[dict[str, Any]]) -> rich.table.Table:

@@ -36,24 +36,24 @@ def main() -> None:
     from lmcodistill.training import cluster
 
     group = cluster.Group()
-    own = f"{flags.name}-{group.worker_index}"
-    (flags.output / f"{READY}-{own}").touch()
+    worker = f"{flags.name}-{group.worker_index}"
+    (flags.output / f"{READY}-{worker}").touch()
     while not (flags.output / GO).exists():
         time.sleep(0.01)
     config = model.LanguageModel(**asked["model"])
-    sizes = (asked["vocab_size"], asked["lanes"], asked["window"])
-    found: dict[str, dict[str, object]] = {}
+    sizes = (asked["vocab_size"], asked["streams"], asked["window"])
+    measured: dict[str, dict[str, object]] = {}
     for name, clock in (("wall", time.perf_counter), ("cpu", time.process_time)):
         machine = rates.measure(config, training.Optimizer(), *sizes, clock)
-        found[name] = {"machine": dataclasses.asdict(machine)}
+        measured[name] = {"machine": dataclasses.asdict(machine)}
         if group.num_workers > 1:
             many = cost.weight_bytes(config, asked["vocab_size"]) // 4
-            found[name] |= {
+            measured[name] |= {
                 "few_seconds": _all_reduce_seconds(group, _FEW, clock),
                 "many_seconds": _all_reduce_seconds(group, many, clock),
                 "bytes": 4 * (many - _FEW),
             }
-    (flags.output / f"{own}.json").write_text(json.dumps(found))
+    (flags.output / f"{worker}.json").write_text(json.dumps(measured))
     group.any(False)  # None leaves while another still measures.
 
 

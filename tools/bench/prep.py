@@ -62,13 +62,13 @@ def main() -> int:
         flags.rounds, flags.vocab_size = 1, min(flags.vocab_size, 8_000)
     try:
         with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
-            found = _measure(flags, pathlib.Path(folder))
+            result = _measure(flags, pathlib.Path(folder))
     except errors.LmcodistillError as error:
         return measuring.exit_code(error)
     if flags.json:
-        print(json.dumps(found))
+        print(json.dumps(result))
     else:
-        _show(found)
+        _show(result)
     return 0
 
 
@@ -89,9 +89,9 @@ def _measure(flags, folder: pathlib.Path) -> dict[str, Any]:
     floor = _floor(wet, pieces)
     display.done("the floor")
     mb, json_share = floor.pop("mb"), floor.pop("json_share")
-    cpu = [found["cpu_seconds"] for found in ours]
+    cpu = [round_["cpu_seconds"] for round_ in ours]
     stages = {
-        name: statistics.median(found["stages"].get(name, 0.0) for found in ours)
+        name: statistics.median(round_["stages"].get(name, 0.0) for round_ in ours)
         for name in ours[0]["stages"]
     }
     return {
@@ -99,20 +99,20 @@ def _measure(flags, folder: pathlib.Path) -> dict[str, Any]:
         "text_mb": mb,
         "kept_share": ours[0]["kept_bytes"] / 1e6 / mb,
         "documents": {"prep": ours[0]["documents"]}
-        | {name: found[0]["documents"] for name, found in theirs.items()},
+        | {name: round_[0]["documents"] for name, round_ in theirs.items()},
         "tokens": {"prep": ours[0]["tokens"]}
-        | {name: found[0]["tokens"] for name, found in theirs.items()},
+        | {name: round_[0]["tokens"] for name, round_ in theirs.items()},
         "cpu_seconds": {"prep": measuring.spread(cpu)}
         | {
-            name: measuring.spread(one["cpu_seconds"] for one in found)
-            for name, found in theirs.items()
+            name: measuring.spread(one["cpu_seconds"] for one in round_)
+            for name, round_ in theirs.items()
         },
         "times": {
-            name: measuring.ratio([one["cpu_seconds"] for one in found], cpu)
-            for name, found in theirs.items()
+            name: measuring.ratio([one["cpu_seconds"] for one in round_], cpu)
+            for name, round_ in theirs.items()
         },
         "stages": stages,
-        "rival_stages": {name: found[-1]["stages"] for name, found in theirs.items()},
+        "rival_stages": {name: round_[-1]["stages"] for name, round_ in theirs.items()},
         "floor": floor,
         "crawl": crawls.cost(
             crawls.Crawl(flags.crawl_files),
@@ -125,11 +125,11 @@ def _per_mb(
     stages: dict[str, float],
     reader: float,
     mb: float,
-    found: dict[str, Any],
+    round_: dict[str, Any],
     json_share: float,
 ) -> dict[str, Any]:
     """Returns what a crawl is derived from."""
-    kept = found["kept_bytes"] / 1e6
+    kept = round_["kept_bytes"] / 1e6
     seconds = {"reader": reader / mb}
     for name, spent in stages.items():
         # One vocabulary serves any amount of text.
@@ -137,8 +137,8 @@ def _per_mb(
             seconds[name] = spent / (mb if name == "read" else kept)
     return {
         "seconds_per_mb": seconds,
-        "bytes_per_document": found["kept_bytes"] / found["documents"],
-        "bytes_per_token": found["kept_bytes"] / found["tokens"],
+        "bytes_per_document": round_["kept_bytes"] / round_["documents"],
+        "bytes_per_token": round_["kept_bytes"] / round_["tokens"],
         "json_share": json_share,
     }
 
@@ -242,10 +242,10 @@ def _floor(wet: pathlib.Path, pieces: vocabulary.Vocabulary) -> dict[str, float]
             pass
     gunzip = time.process_time() - start
     start = time.process_time()
-    found = readers.read_documents(
+    documents = readers.read_documents(
         wet, wet.name, prep.Prep(), counts_lib.Counts(), lambda _: None
     )
-    pages = list(found)
+    pages = list(documents)
     reader = time.process_time() - start
     texts = [page.text for page in pages]
     mb = sum(len(text.encode()) for text in texts) / 1e6
@@ -263,25 +263,25 @@ def _floor(wet: pathlib.Path, pieces: vocabulary.Vocabulary) -> dict[str, float]
     }
 
 
-def _show(found: dict[str, Any]) -> None:
-    mb, number = found["text_mb"], measuring.text
+def _show(result: dict[str, Any]) -> None:
+    mb, number = result["text_mb"], measuring.text
     heads = ("", "CPU s", "MB per CPU s", "times prep", "documents", "tokens")
     rows = [
         (
             name,
             number(spent),
             number(mb / spent["median"]),
-            number(found["times"].get(name)),
-            f"{found['documents'][name]:,}",
-            f"{found['tokens'][name]:,}",
+            number(result["times"].get(name)),
+            f"{result['documents'][name]:,}",
+            f"{result['tokens'][name]:,}",
         )
-        for name, spent in found["cpu_seconds"].items()
+        for name, spent in result["cpu_seconds"].items()
     ]
     measuring.show(f"the same work on {mb:.1f} MB of text", heads, rows)
     parts = {
-        "prep": found["stages"],
-        "the floor": found["floor"],
-        **found["rival_stages"],
+        "prep": result["stages"],
+        "the floor": result["floor"],
+        **result["rival_stages"],
     }
     for name, seconds in parts.items():
         columns = (f"stage of {name}", "CPU s", "CPU ms per MB of text")
@@ -290,11 +290,11 @@ def _show(found: dict[str, Any]) -> None:
             for stage, spent in seconds.items()
         ]
         measuring.show("where it goes", columns, lines)
-    crawl = found["crawl"]
+    crawl = result["crawl"]
     pairs = []
     for name, value in crawl.items():
         inside = value if isinstance(value, dict) else {"": value}
-        for what, each in inside.items():
+        for key, each in inside.items():
             shown = each if isinstance(each, str) else number(each)
-            pairs.append((f"{name}: {what}".rstrip(": ").replace("_", " "), shown))
+            pairs.append((f"{name}: {key}".rstrip(": ").replace("_", " "), shown))
     measuring.show("a whole crawl, derived", ("", ""), pairs)

@@ -45,12 +45,12 @@ def cost(crawl: Crawl, measured: Mapping[str, Any]) -> dict[str, Any]:
     seconds = dict(measured["seconds_per_mb"])
     reader = seconds.pop("reader")
     text = crawl.files * crawl.text_mb
-    wanted = text * crawl.wanted_share
-    kept = wanted * crawl.kept_share
+    in_language = text * crawl.wanted_share
+    kept = in_language * crawl.kept_share
     days = {"read: every record": text * reader / 86_400}
     # Whatever the stage takes beside the reading itself is spent on the rules.
     rules = max(0.0, seconds.pop("read") - reader)
-    days["read: rules on the wanted language"] = wanted * rules / 86_400
+    days["read: rules on the wanted language"] = in_language * rules / 86_400
     days |= {name: kept * each / 86_400 for name, each in seconds.items()}
     documents = kept * 1e6 / measured["bytes_per_document"]
     tokens = kept * 1e6 / measured["bytes_per_token"]

@@ -31,8 +31,8 @@ def main() -> int:
     )
     parser.add_argument("--data_dir", type=pathlib.Path, help="else one is made up")
     parser.add_argument("--million_tokens", type=float, default=32.0, help="made up")
-    parser.add_argument("--batch", type=int, default=32, help="lanes")
-    parser.add_argument("--window", type=int, default=32, help="tokens per lane")
+    parser.add_argument("--batch", type=int, default=32, help="streams")
+    parser.add_argument("--window", type=int, default=32, help="tokens per stream")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2_000, help="of each round")
     parser.add_argument(
@@ -44,10 +44,10 @@ def main() -> int:
     flags = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
-            found = _measure(flags, pathlib.Path(folder))
+            result = _measure(flags, pathlib.Path(folder))
     except errors.LmcodistillError as error:
         return measuring.exit_code(error)
-    _show(found, flags.json)
+    _show(result, flags.json)
     return 0
 
 
@@ -130,17 +130,17 @@ def _forget(data_dir: pathlib.Path) -> None:
             os.close(descriptor)
 
 
-def _show(found: dict[str, Any], as_json: bool) -> None:
+def _show(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(result))
         return
     names = ("tokens_per_second", "tokens_per_cpu_second", "times_training")
     measuring.show(
-        f"Reading {found['batch_size']} x {found['window']} tokens a step; training "
-        f"takes {found['training_tokens_per_second']:,.0f} tokens a second",
+        f"Reading {result['batch_size']} x {result['window']} tokens a step; training "
+        f"takes {result['training_tokens_per_second']:,.0f} tokens a second",
         ("", "tokens/s", "tokens/CPU s", "times training"),
         [
-            (kind, *(measuring.text(found[name][kind]) for name in names))
+            (kind, *(measuring.text(result[name][kind]) for name in names))
             for kind in ("cold", "warm")
         ],
     )

@@ -134,16 +134,16 @@ def _student(job: job_lib.Job, flags) -> Any:
 
 def _steps(student, warmup: int, steps: int) -> tuple[list[float], list[float]]:
     """Returns time and CPU time of each step after the first few."""
-    told: collections.deque = collections.deque()
+    pending: collections.deque = collections.deque()
     wall, cpu, skipped = [], [], 0.0
     for number in range(warmup + steps):
         began = time.perf_counter(), time.process_time()
-        told.append(student.update(number)[0])
-        if len(told) > _LAG:
-            skipped += float(told.popleft().skipped)
+        pending.append(student.update(number)[0])
+        if len(pending) > _LAG:
+            skipped += float(pending.popleft().skipped)
         wall.append(time.perf_counter() - began[0])
         cpu.append(time.process_time() - began[1])
-    if skipped + sum(float(totals.skipped) for totals in told):
+    if skipped + sum(float(totals.skipped) for totals in pending):
         raise errors.DivergedError(
             "Updates were skipped because they were not finite, and such steps cost "
             "less. Lower --gin.LEARNING_RATE."
@@ -155,11 +155,11 @@ def _floor(job: job_lib.Job, flags) -> dict[str, Any]:
     from tools.bench import floor
 
     sizes = (flags.vocab_size, flags.batch_size, flags.window)
-    own = cost.step(job.model, *sizes)
+    ours = cost.step(job.model, *sizes)
     theirs = cost.forward(job.model, *sizes).matmuls
     their_dtype = flags.teacher_dtype or flags.dtype
     return floor.measure(
-        [floor.Typed(flags.dtype, p) for p in own]
+        [floor.Typed(flags.dtype, p) for p in ours]
         + [floor.Typed(their_dtype, p) for p in theirs] * flags.teachers
     )
 

@@ -87,8 +87,8 @@ def _flags() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--dtypes", choices=DTYPES, nargs="+", default=["float32"])
     parser.add_argument("--teachers", type=int, nargs="+", default=[0])
     parser.add_argument("--teacher_dtype", choices=DTYPES, help="of ours")
-    parser.add_argument("--batch", type=int, default=32, help="lanes")
-    parser.add_argument("--window", type=int, default=32, help="tokens per lane")
+    parser.add_argument("--batch", type=int, default=32, help="streams")
+    parser.add_argument("--window", type=int, default=32, help="tokens per stream")
     parser.add_argument("--rounds", type=int, default=5, help="processes of each side")
     parser.add_argument("--warmup", type=int, default=2, help="steps that do not count")
     parser.add_argument("--steps", type=int, default=8, help="steps of each process")
@@ -116,11 +116,11 @@ def _runs(flags, size: workload.Size, dtype: str, sides, progress) -> Runs:
             "steps": flags.steps,
         }
         words = [f"--{name}={value}" for name, value in given.items()]
-        found = measuring.measure([*sides[side], *words], FIELDS)
-        runs[teachers, side].append(found)
+        result = measuring.measure([*sides[side], *words], FIELDS)
+        runs[teachers, side].append(result)
         progress.done(
             f"round {number + 1}, {size}, {dtype}, {teachers} teachers: {side}: "
-            f"{found['step_cpu_seconds']:.3g} CPU s a step"
+            f"{result['step_cpu_seconds']:.3g} CPU s a step"
         )
     return runs
 
@@ -129,7 +129,7 @@ def _case(flags, size, dtype: str, teachers: int, runs: Runs) -> dict[str, Any]:
     """Returns what came out of one size, type and number of teachers."""
     sides = list(dict.fromkeys(side for _, side in runs))
     ours = runs[teachers, OURS]
-    found = {side: _side(side, runs, teachers) for side in sides}
+    results = {side: _side(side, runs, teachers) for side in sides}
     return {
         "size": str(size),
         "dtype": dtype,
@@ -138,25 +138,25 @@ def _case(flags, size, dtype: str, teachers: int, runs: Runs) -> dict[str, Any]:
         "window": flags.window,
         "rounds": flags.rounds,
         "steps": flags.steps,
-        "ours": found.pop(OURS) | {"num_traces": max(r["num_traces"] for r in ours)},
+        "ours": results.pop(OURS) | {"num_traces": max(r["num_traces"] for r in ours)},
         "floor": _floor(ours),
-        "peers": list(found.values()),
+        "peers": list(results.values()),
     }
 
 
 def _side(side: str, runs: Runs, teachers: int) -> dict[str, Any]:
-    own, ours = runs[teachers, side], runs[teachers, OURS]
-    values = {name: [run[name] for run in own] for name in FIELDS}
-    found = {
-        "system": own[0].get("system", side),
+    theirs, ours = runs[teachers, side], runs[teachers, OURS]
+    values = {name: [run[name] for run in theirs] for name in FIELDS}
+    result = {
+        "system": theirs[0].get("system", side),
         "command": side,
         **{name: measuring.spread(values[name]) for name in FIELDS},
-        "over_ours": {n: _ratio(own, ours, n) for n in COSTS},
+        "over_ours": {n: _ratio(theirs, ours, n) for n in COSTS},
     }
     if teachers and (0, side) in runs:
         plain = runs[0, side]
-        found["over_no_teacher"] = {n: _ratio(own, plain, n) for n in COSTS}
-    return found
+        result["over_no_teacher"] = {n: _ratio(theirs, plain, n) for n in COSTS}
+    return result
 
 
 def _ratio(
@@ -167,16 +167,16 @@ def _ratio(
 
 def _floor(ours: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns the floors of all rounds, and what share of our step each is."""
-    found: dict[str, Any] = {}
+    floors_of: dict[str, Any] = {}
     for rate in ("best_rate", "own_rates"):
-        of_rate = found[rate] = {"over_ours": {}}
+        of_rate = floors_of[rate] = {"over_ours": {}}
         for unit in ("seconds", "cpu_seconds"):
             name = f"step_{unit}"
             floors = [run["floor"][unit][rate] for run in ours]
             of_rate[name] = measuring.spread(floors)
             steps = [run[name] for run in ours]
             of_rate["over_ours"][name] = measuring.ratio(floors, steps)
-    return found | {"products": ours[-1]["floor"]["products"]}
+    return floors_of | {"products": ours[-1]["floor"]["products"]}
 
 
 def _show(case: dict[str, Any], as_json: bool) -> None:

@@ -38,9 +38,8 @@ def numbers_of(
     """Returns the numbers of the paragraphs of a WET file that a rule chooses."""
     split = paragraph_ids.SPLITTERS[settings.paragraphs]
     numbers, number = [], settings.first_id
-    tally = counts_lib.Counts()
     for page in readers.read_documents(
-        path, path.name, prep.Prep(), tally, lambda _: None
+        path, path.name, prep.Prep(), counts_lib.Counts(), lambda _: None
     ):
         for text in split(page.text):
             if rule(page, text):

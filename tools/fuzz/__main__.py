@@ -135,7 +135,7 @@ class Child:
 
 def run(flags: argparse.Namespace, folder: pathlib.Path) -> Found:
     """Tries every input and returns what was found."""
-    found, said = Found(), (time.monotonic(), 0)
+    findings, said = Found(), (time.monotonic(), 0)
     waiting = child_lib.trials(flags.trials, giants=not flags.fast)
     total = len(waiting)
     children: dict[int, tuple[Child, pathlib.Path]] = {}
@@ -147,8 +147,8 @@ def run(flags: argparse.Namespace, folder: pathlib.Path) -> Found:
             child, place = children[output]
             batch = child.take() if output in ready else None
             if batch is not None:
-                found.add(batch)
-                found.failures += batch["failures"]
+                findings.add(batch)
+                findings.failures += batch["failures"]
                 if waiting:
                     child.give(_next(waiting))
                     continue
@@ -160,7 +160,7 @@ def run(flags: argparse.Namespace, folder: pathlib.Path) -> Found:
                 kind = "hang" if "SIGPROF" in how or output not in ready else "crash"
                 saved = child_lib.save(flags.seed, current, flags)
                 failure = {"trial": current, "what": f"{kind}: {how}", "saved": saved}
-                found.failures.append(failure)
+                findings.failures.append(failure)
                 waiting[:0] = left
             del children[output]
             if batch is not None:
@@ -169,9 +169,13 @@ def run(flags: argparse.Namespace, folder: pathlib.Path) -> Found:
                 _start(flags, place, waiting, children)
         if time.monotonic() - said[0] > _SAY_EVERY_SECONDS:
             # The rate of late: the large inputs come first, and are slow.
-            _say(found, total, (found.trials - said[1]) / (time.monotonic() - said[0]))
-            said = (time.monotonic(), found.trials)
-    return found
+            _say(
+                findings,
+                total,
+                (findings.trials - said[1]) / (time.monotonic() - said[0]),
+            )
+            said = (time.monotonic(), findings.trials)
+    return findings
 
 
 def _start(
@@ -192,11 +196,11 @@ def _next(waiting: list[str]) -> list[str]:
     return batch
 
 
-def _say(found: Found, total: int, rate: float) -> None:
-    left = progress.duration((total - found.trials) / rate) if rate else "?"
+def _say(findings: Found, total: int, rate: float) -> None:
+    left = progress.duration((total - findings.trials) / rate) if rate else "?"
     print(
-        f"stage=fuzz done={found.trials / total:.0%} rate={rate:.0f} inputs/s "
-        f"left={left} failures={len(found.failures)} peak={found.peak_mb:.0f} MB",
+        f"stage=fuzz done={findings.trials / total:.0%} rate={rate:.0f} inputs/s "
+        f"left={left} failures={len(findings.failures)} peak={findings.peak_mb:.0f} MB",
         file=sys.stderr,
         flush=True,
     )
@@ -229,15 +233,15 @@ def main() -> int:
             print(json.dumps(outcome, indent=2))
             return 0
         start = time.monotonic()
-        found = run(flags, pathlib.Path(folder))
+        findings = run(flags, pathlib.Path(folder))
     seconds = time.monotonic() - start
-    summary = {**dataclasses.asdict(found), "seconds": round(seconds, 1)}
+    summary = {**dataclasses.asdict(findings), "seconds": round(seconds, 1)}
     if flags.json:
         print(json.dumps(summary))
     else:
         for name, value in summary.items():
             print(f"{name:>20} {value}")
-    return 1 if found.failures else 0
+    return 1 if findings.failures else 0
 
 
 if __name__ == "__main__":

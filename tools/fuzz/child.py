@@ -114,16 +114,18 @@ def try_file(
         settings=prep.Prep(dropped_samples=2, **settings),
         rules=rules,
     )
-    told: list[int] = []
-    extract.extract(task, told.append)
+    sizes: list[int] = []
+    extract.extract(task, sizes.append)
     result = extract.read_result(place, 0)
     if result is None:
-        raise Violation("no marker was written")
+        raise Violation("no result was written")
     counts = result.counts
     if counts.read != counts.kept + counts.dropped.total():
         raise Violation(f"read {counts.read} != kept and dropped: {counts}")
-    if sum(told) != path.stat().st_size:
-        raise Violation(f"{sum(told)} of {path.stat().st_size} bytes were told as read")
+    if sum(sizes) != path.stat().st_size:
+        raise Violation(
+            f"{sum(sizes)} of {path.stat().st_size} bytes were told as read"
+        )
     lines = [
         json.loads(line)
         for part in result.parts
@@ -178,8 +180,8 @@ class _Trials:
             try:
                 self._try(name, path, case)
             except Exception as error:
-                what = f"{type(error).__name__}: {error}"
-                self._fail(name, what, traceback.format_exc()[-1_500:])
+                fault = f"{type(error).__name__}: {error}"
+                self._fail(name, fault, traceback.format_exc()[-1_500:])
             signal.setitimer(signal.ITIMER_PROF, 0)
             seconds = time.monotonic() - start
             if seconds > self.counts["slowest_s"]:
@@ -219,21 +221,21 @@ class _Trials:
             if missing := case.must_keep - outcome.urls:
                 raise Violation(f"missing: {sorted(missing)}; {counts}")
             self.counts["checked_pages"] += len(case.must_keep)
-        own = _peak_of("self")
-        self.counts["peak_mb"] = max(self.counts["peak_mb"], own)
-        if own > MAX_MEMORY_MB:
-            self._fail(name, f"memory: {own:.0f} MB", "")
+        peak = _peak_of("self")
+        self.counts["peak_mb"] = max(self.counts["peak_mb"], peak)
+        if peak > MAX_MEMORY_MB:
+            self._fail(name, f"memory: {peak:.0f} MB", "")
             _forget_peak()
 
-    def _fail(self, name: str, what: str, trace: str) -> None:
+    def _fail(self, name: str, fault: str, trace: str) -> None:
         saved = save(self._seed, name, self._flags)
-        failure = {"trial": name, "what": what, "trace": trace, "saved": saved}
+        failure = {"trial": name, "what": fault, "trace": trace, "saved": saved}
         self.counts["failures"].append(failure)
 
 
 def _page_reader_peak() -> float:
-    own = os.getpid()
-    children = pathlib.Path(f"/proc/{own}/task/{own}/children").read_text().split()
+    pid = os.getpid()
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return max(map(_peak_of, children), default=0.0)
 
 
@@ -252,11 +254,11 @@ def replay(path: pathlib.Path, folder: pathlib.Path) -> list[dict[str, Any]]:
     """Tries a saved file with every set of rules; raises what is raised."""
     copy = folder / path.name
     shutil.copy(path, copy)
-    found = []
+    outcomes = []
     for rules in (_MILD, _STRICT, _NONE):
         start = time.monotonic()
         outcome = try_file(copy, folder / "out", rules)
-        found.append(
+        outcomes.append(
             {
                 "seconds": round(time.monotonic() - start, 3),
                 "peak_mb": _peak_of("self"),
@@ -264,7 +266,7 @@ def replay(path: pathlib.Path, folder: pathlib.Path) -> list[dict[str, Any]]:
                 **outcome.counts,
             }
         )
-    return found
+    return outcomes
 
 
 def main() -> None:

@@ -50,13 +50,13 @@ def try_one(data: bytes) -> None:
     path = _FOLDER / name
     path.write_bytes(content)
     counts, kept = counts_lib.Counts(), 0
-    told: list[int] = []
-    for document in readers.read_documents(path, name, _SETTINGS, counts, told.append):
+    sizes: list[int] = []
+    for document in readers.read_documents(path, name, _SETTINGS, counts, sizes.append):
         counts.keep(len(document.text), document.language)
         kept += 1
     assert counts.read == counts.kept + counts.dropped.total()
     assert counts.kept == kept
-    assert sum(told) == len(content), (sum(told), len(content))
+    assert sum(sizes) == len(content), (sum(sizes), len(content))
     assert sum(len(kind) < 20 for kind in counts.records) == len(counts.records)
 
 

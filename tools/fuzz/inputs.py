@@ -58,11 +58,11 @@ def _with_broken_records(rng: Random, name: str, pages: list[Page]) -> list[Page
     is_gzip = name.endswith(".gz")
     for _ in range(rng.randrange(1, 3)):
         bad = broken_record(rng, rng.randrange(99)).content
-        at = rng.randrange(len(pages) + 1)
-        pages.insert(at, Page(_member(bad, rng) if is_gzip else bad))
+        place = rng.randrange(len(pages) + 1)
+        pages.insert(place, Page(_member(bad, rng) if is_gzip else bad))
         if not is_gzip:
             # A length that is too large may eat what follows.
-            pages = [*pages[:at], *(Page(p.content) for p in pages[at:])]
+            pages = [*pages[:place], *(Page(p.content) for p in pages[place:])]
     return pages
 
 
@@ -102,31 +102,31 @@ def _lines(rng: Random) -> tuple[str, bytes]:
 
 def _damage(rng: Random, content: bytes, other: bytes) -> tuple[int, bytes]:
     """Returns where the damage begins, and the damaged file."""
-    at = rng.randrange(len(content) + 1)
+    start = rng.randrange(len(content) + 1)
     span = rng.choice((1, 2, 10, 200, 5_000))
-    before, after = content[:at], content[at:]
+    before, after = content[:start], content[start:]
     how = rng.randrange(11)
     if how < 3 and after:
         flipped = bytearray(after)
         for _ in range(rng.choice((1, 1, 3, 20))):
             flipped[rng.randrange(min(span, len(flipped)))] ^= 1 << rng.randrange(8)
-        return at, before + bytes(flipped)
+        return start, before + bytes(flipped)
     if how == 3:
-        return at, before
+        return start, before
     if how == 4:
-        return at, before + after[span:]
+        return start, before + after[span:]
     if how == 5:
-        return at, before + before[-span:] + after
+        return start, before + before[-span:] + after
     if how == 6:
         cut = rng.randrange(len(other) + 1)
-        return at, before + other[cut : cut + span] + after
+        return start, before + other[cut : cut + span] + after
     if how == 7:
-        return at, before + other
+        return start, before + other
     if how == 8:
-        return at, before + b"\0" * span + after[rng.choice((0, span)) :]
+        return start, before + b"\0" * span + after[rng.choice((0, span)) :]
     if how == 9:
-        return at, before + rng.randbytes(span) + after
-    return at, before + rng.choice(
+        return start, before + rng.randbytes(span) + after
+    return start, before + rng.choice(
         (b"\x1f\x8b\x08", b"WARC/1.0\r\n", b"\r\n")
     ) * 9 + after
 
@@ -140,17 +140,17 @@ def make(seed: int, number: int, real: Sequence[bytes]) -> Case:
         real: Files of the world to damage too; may be empty.
     """
     rng = Random(f"{seed}/{number}")
-    what = rng.randrange(20)
-    if what < 2 and real:
+    kind = rng.randrange(20)
+    if kind < 2 and real:
         whole = rng.choice(real)
         start = rng.randrange(max(1, len(whole) - 4_000)) if rng.random() < 0.3 else 0
         content = whole[start : start + 30_000]
         for _ in range(rng.randrange(1, 4)):
             content = _damage(rng, content, rng.choice(real)[:9_000])[1]
         return Case("a.warc.gz", content)
-    if what < 5:
+    if kind < 5:
         name, content = _lines(rng)
-        if what > 2:
+        if kind > 2:
             content = _damage(rng, content, rng.randbytes(400))[1]
         return Case(name, content)
     name, pages = _archive(rng)

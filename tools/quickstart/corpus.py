@@ -52,10 +52,10 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=pathlib.Path)
     flags = parser.parse_args()
     flags.output.parent.mkdir(parents=True, exist_ok=True)
-    found = list(pages())
-    files.write_bytes(flags.output, wet_file(found, flags.output.name))
-    size = sum(len(page.text.encode(errors="replace")) for page in found)
-    print(f"{flags.output}: {len(found):,} documents, {size:,} bytes of text")
+    documents = list(pages())
+    files.write_bytes(flags.output, wet_file(documents, flags.output.name))
+    size = sum(len(page.text.encode(errors="replace")) for page in documents)
+    print(f"{flags.output}: {len(documents):,} documents, {size:,} bytes of text")
 
 
 def pages() -> Iterator[Page]:
@@ -100,14 +100,14 @@ def _docstrings(name: str, node: _Documented) -> Iterator[str]:
             )
 
 
-def wet_file(found: list[Page], name: str) -> bytes:
+def wet_file(documents: list[Page], name: str) -> bytes:
     """Returns the bytes of a WET file: one gzip member per record."""
     version = platform.python_version()
     about = f"software: tools.quickstart.corpus\r\npython: {version}\r\n"
     records = [
         # A docstring may hold half of a surrogate pair.
         wet_writer.text_record(page.url, page.text.encode(errors="replace"))
-        for page in found
+        for page in documents
     ]
     return b"".join([wet_writer.info_record(name, about), *records])
 

@@ -125,19 +125,21 @@ def _costs(outcome: Outcome) -> str:
         f"The pair took {two.wall_seconds:.0f} s of this machine and "
         f"{two.cpu_seconds:.0f} CPU seconds, the plain student "
         f"{plain.wall_seconds:.0f} s and {plain.cpu_seconds:.0f}: {ratio:.1f} times "
-        "the work, for two students and a lesson in every step after burn-in."
+        "the work, for two students and a teacher in every step after burn-in."
     )
 
 
-def validation(found: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+def validation(reports: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """Returns pairs of step and validation cross entropy."""
-    return [(r["step"], r["cross_entropy"]) for r in found if r["kind"] == "validation"]
+    return [
+        (r["step"], r["cross_entropy"]) for r in reports if r["kind"] == "validation"
+    ]
 
 
-def by_seconds(found: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+def by_seconds(reports: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     """Returns pairs of training seconds and validation cross entropy."""
     seconds, pairs = 0.0, []
-    for report in found:
+    for report in reports:
         if report["kind"] == "train":
             seconds += report["seconds"]
         else:
@@ -225,8 +227,8 @@ def page(
 _COUNTED = ("documents", "tokens", "words", "bytes")
 
 
-def _training(found: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    return [(r["step"], r["cross_entropy"]) for r in found if r["kind"] == "train"]
+def _training(reports: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    return [(r["step"], r["cross_entropy"]) for r in reports if r["kind"] == "train"]
 
 
 def _chart(outcome: Outcome, points: Any, title: str, x_label: str) -> str:

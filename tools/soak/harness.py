@@ -1,104 +1,65 @@
-"""Real tiny runs for the soak test: start them, look at them, break them.
-
-A run here is the real program with real processes and a model of a few thousand
-weights, so that what is paid for is starting and stopping, not arithmetic.
-"""
+"""What the scenarios of the soak test share: a run to break, and what came of it."""
 
 import dataclasses
-import json
 import os
 import pathlib
-import pydoc_data.topics
+import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TINY = {
-    "GLOBAL_BATCH_SIZE": 4,
-    "WINDOW": 8,
+from lmcodistill.storage import layout, publication
+from tests.support import tiny_run
+
+# A run long enough to be broken on the way; the rest is `tiny_run.TINY`.
+LONG: dict[str, Any] = {
     "REPORT_EVERY_STEPS": 10,
     "EVALUATE_EVERY_STEPS": 0,
     "CHECKPOINT_EVERY_STEPS": 20,
     "BURN_IN_STEPS": 5,
     "PUBLISH_EVERY_STEPS": 10,
     "RELOAD_EVERY_STEPS": 10,
-    "EXCHANGE_MODE": "scheduled",
     "DELAY_STEPS": 20,
     "LEARNING_RATE": 0.01,
-    "Training.evaluation_lanes": 4,
-    "LanguageModel.num_layers": 1,
-    "LanguageModel.hidden_size": 16,
-    "LanguageModel.embedding_size": 8,
 }
+_KEPT_FAILURES = 5
 
 
 @dataclasses.dataclass
-class Row:
-    """What one row of the fault list came to.
+class Survival:
+    """What a scenario came to.
 
     Attributes:
-        row: Its name, such as `R1`.
         trials: How often the fault was made.
         survived: How often all that was demanded held.
         lost_steps: Most steps lost beyond the last checkpoint in a trial.
-        longest_recovery_s: Longest time from a fault to the next new step.
+        longest_recovery_s: Longest time from a fault to the next new step, seconds.
         notes: What else was seen.
     """
 
-    row: str
     trials: int = 0
     survived: int = 0
     lost_steps: int = 0
     longest_recovery_s: float = 0.0
-    notes: dict = dataclasses.field(default_factory=dict)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def note(self, held: bool, **why: object) -> None:
         """Counts one trial; keeps the first few that did not hold."""
         self.trials += 1
         self.survived += held
         if not held:
-            self.notes.setdefault("failures", [])
-            if len(self.notes["failures"]) < 5:
-                self.notes["failures"].append(why)
+            failures = self.notes.setdefault("failures", [])
+            failures += [why] if len(failures) < _KEPT_FAILURES else []
 
+    def recovered(self, seconds: float) -> None:
+        """Notes how long the run took to go on."""
+        self.longest_recovery_s = round(max(self.longest_recovery_s, seconds), 1)
 
-def environment(**more: str) -> dict[str, str]:
-    """Returns the environment of a child that finds this checkout."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
-
-
-def run_command(*arguments: object, **more: str) -> subprocess.CompletedProcess:
-    """Runs `lmcodistill ARGUMENTS...` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "lmcodistill", *map(str, arguments)],
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def make_data(folder: pathlib.Path) -> pathlib.Path:
-    """Returns two partitions of the language reference that Python carries."""
-    shards = folder / "shards"
-    if shards.is_dir():
-        return shards
-    source = folder / "topics.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(source, "w", encoding="utf-8") as file:
-        for name, text in sorted(pydoc_data.topics.topics.items()):
-            file.write(json.dumps({"id": name, "text": text}) + "\n")
-    done = run_command(
-        *("prep", "--gin_file", "prep/quickstart", "--input", source),
-        *("--output_dir", shards, "--gin.VOCAB_SIZE=400"),
-        *("--gin.VALIDATION_FRACTION=0.1", "--num_workers", "1"),
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return shards
+    def count(self, outcome: str) -> None:
+        """Counts an outcome, among the notes."""
+        outcomes = self.notes.setdefault("outcomes", {})
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
 
 class TinyRun:
@@ -111,38 +72,37 @@ class TinyRun:
         *flags: object,
         students: int = 2,
         workers: int = 1,
-        **knobs: object,
+        **knobs: Any,
     ):
         """Describes a run; nothing is started.
 
         Args:
-            data_dir: What `make_data` returned.
+            data_dir: What `tiny_run.make_data` returned.
             run_dir: Its folder.
             *flags: More flags of `train`.
             students: How many.
             workers: Processes of each.
-            **knobs: Bindings beside `TINY`; `__` stands for a dot.
+            **knobs: Bindings beside `LONG`; `__` stands for a dot.
         """
         self.run_dir, self.students, self.workers = run_dir, students, workers
         self._data_dir, self._flags, self._knobs = data_dir, flags, knobs
-        self.launcher: subprocess.Popen | None = None
+        self.launcher: subprocess.Popen[bytes] | None = None
 
-    def start(self, num_train_steps: int, **more: str) -> subprocess.Popen:
+    def start(self, num_train_steps: int, **more: str) -> subprocess.Popen[bytes]:
         """Starts the launcher and returns it."""
-        knobs = {**TINY, "NUM_TRAIN_STEPS": num_train_steps}
-        knobs |= {name.replace("__", "."): v for name, v in self._knobs.items()}
+        knobs = {**LONG, **self._knobs, "NUM_TRAIN_STEPS": num_train_steps}
         command = [
-            *(sys.executable, "-m", "lmcodistill", "train"),
-            *("--data_dir", self._data_dir, "--run_dir", self.run_dir),
-            *("--students", self.students, "--workers_per_student", self.workers),
-            *(f"--gin.{name}={value}" for name, value in knobs.items()),
-            *self._flags,
+            *(sys.executable, "-m", "lmcodistill"),
+            *tiny_run.train_arguments(
+                self._data_dir, self.run_dir, students=self.students, **knobs
+            ),
+            *("--workers_per_student", self.workers, *self._flags),
         ]
         self.run_dir.mkdir(parents=True, exist_ok=True)
         with open(self.run_dir / "launcher.txt", "ab") as output:
             self.launcher = subprocess.Popen(
                 [str(part) for part in command],
-                env=environment(**more),
+                env=tiny_run.environment(**more),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -164,87 +124,81 @@ class TinyRun:
         except subprocess.TimeoutExpired:
             return None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the launcher does not run."""
+        return self.launcher is None or self.launcher.poll() is not None
+
     def folder(self, student: int) -> pathlib.Path:
         """Returns a student's folder."""
-        return self.run_dir / "students" / str(student)
+        return tiny_run.student_of(self.run_dir, student).root
 
     def step(self, student: int) -> int:
         """Returns the latest step of a student's heartbeat."""
+        return tiny_run.heartbeat_of(self.run_dir, student)["step"]
+
+    def pid(self, student: int) -> int:
+        """Returns the chief of a student's heartbeat; 0 before the first."""
+        return tiny_run.heartbeat_of(self.run_dir, student)["pid"]
+
+    def log(self, student: int) -> str:
+        """Returns the chief's log."""
+        return tiny_run.log_of(self.run_dir, student)
+
+    def reports(self, student: int) -> tiny_run.Reports:
+        """Returns a student's training reports so far."""
+        return tiny_run.reports_of(self.run_dir, student, "train")
+
+    def result(self, student: int, worker: int = 0) -> dict[str, Any]:
+        """Returns how a worker ended; empty where it left nothing."""
         try:
-            return json.loads((self.folder(student) / "progress.json").read_text())[
-                "step"
-            ]
-        except (OSError, ValueError):
-            return 0
-
-    def log(self, student: int, worker: int = 0) -> str:
-        """Returns a worker's log."""
-        name = "log.txt" if worker == 0 else f"log-worker-{worker}.txt"
-        path = self.folder(student) / name
-        return path.read_text(errors="replace") if path.is_file() else ""
-
-    def weights(self, student: int, worker: int = 0) -> str:
-        """Returns the digest of the weights that a worker ended with."""
-        ends = [x for x in self.log(student, worker).splitlines() if "event=ended" in x]
-        return ends[-1].rpartition("weights=")[2] if ends else ""
+            return tiny_run.result_of(self.run_dir, student, worker)
+        except FileNotFoundError:
+            return {}
 
     def processes(self, student: int | None = None) -> list[int]:
-        """Returns the workers' process ids, of one student or of all."""
-        return sorted(
-            pid for pid, own in _workers_of(self.run_dir) if student in (None, own)
-        )
-
-    def outlived(self) -> list[int]:
-        """Returns the processes of this run that there should be none of."""
-        return [pid for pid, _ in _workers_of(self.run_dir)]
+        """Returns the process ids of a student's workers, or all of the run."""
+        return tiny_run.processes_of(self.run_dir, student)
 
     def checkpoint_steps(self, student: int) -> list[int]:
-        """Returns the steps of the committed checkpoints, ascending."""
-        return _steps(self.folder(student) / "checkpoints", "ckpt")
+        """Returns the steps of the committed checkpoints, oldest first."""
+        folder = tiny_run.student_of(self.run_dir, student).checkpoints
+        return [c.step for c in publication.committed(folder, layout.CHECKPOINT)]
 
     def export_steps(self, student: int) -> list[int]:
-        """Returns the steps of the committed exports, ascending."""
-        return _steps(self.folder(student) / "exports", "export")
+        """Returns the steps of the committed exports, oldest first."""
+        folder = tiny_run.student_of(self.run_dir, student).exports
+        return [e.step for e in publication.committed(folder, layout.EXPORT)]
 
     def litter(self) -> list[str]:
         """Returns what is in the snapshots' folders without being a snapshot."""
-        found = []
+        paths = []
         for student in range(self.students):
             for name in ("checkpoints", "exports"):
                 folder = self.folder(student) / name
                 entries = folder.iterdir() if folder.is_dir() else []
-                found += [str(p) for p in entries if not (p / "COMMITTED").is_file()]
-        return found
+                paths += [str(p) for p in entries if not (p / "COMMITTED").is_file()]
+        return paths
 
 
-def _steps(folder: pathlib.Path, prefix: str) -> list[int]:
-    markers = folder.glob(f"{prefix}-*/COMMITTED")
-    return sorted(int(path.parent.name.split("-")[1]) for path in markers)
+class Setup:
+    """What a scenario is given.
 
+    Attributes:
+        seed: Of all that it draws.
+        trials: How often it makes its fault.
+        data: What `tiny_run.make_data` returned.
+        work: An empty folder.
+        rng: Begins with the seed.
+    """
 
-def _workers_of(run_dir: pathlib.Path) -> Iterator[tuple[int, int]]:
-    """Yields (process id, student) of a run's workers."""
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().decode().split("\0")
-        except OSError:
-            continue
-        if str(run_dir) in words and "--student" in words:
-            yield int(entry.name), int(words[words.index("--student") + 1])
+    def __init__(self, seed: int, trials: int, data: pathlib.Path, work: pathlib.Path):
+        self.seed, self.trials, self.data, self.work = seed, trials, data, work
+        self.rng = random.Random(seed)
 
-
-def wait_until(
-    condition: Callable[..., object], seconds: float, *arguments: object
-) -> bool:
-    """Polls until `condition(*arguments)`; returns False at the deadline."""
-    give_up = time.monotonic() + seconds
-    while not condition(*arguments):
-        if time.monotonic() > give_up:
-            return False
-        time.sleep(0.05)
-    return True
+    def run(self, name: str, *flags: object, **knobs: Any) -> TinyRun:
+        """Describes a run in a folder of this name: see `TinyRun`."""
+        return TinyRun(self.data, self.work / name, *flags, **knobs)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:

@@ -30,6 +30,7 @@ import tempfile
 import threading
 import time
 
+from tests.support import tiny_run
 from tools.soak import harness
 
 PREFIX = "lmcd-"
@@ -166,25 +167,24 @@ def _start_worker(
 ) -> subprocess.Popen:
     student, index = divmod(host, 2)
     workers = [f"{address}:2222" for address in HOSTS[2 * student :][:2]]
-    knobs = harness.TINY | {
+    knobs = harness.LONG | {
         "NUM_TRAIN_STEPS": 1_000_000,
         "EXCHANGE_MODE": "freshest",
         "PUBLISH_EVERY_STEPS": 20,
         "RELOAD_EVERY_STEPS": 20,
         "CHECKPOINT_EVERY_STEPS": 100,
-        "Exchange.max_staleness_steps": 400,
+        "Exchange__max_staleness_steps": 400,
     }
     command = [
-        *(sys.executable, "-m", "lmcodistill", "train", "--data_dir", data),
-        *("--run_dir", work / f"disk-of-student-{student}"),
-        *("--shared_dir", "s3://runs/cut", "--students", 2, "--student", student),
-        *(f"--gin.{name}={value}" for name, value in knobs.items()),
+        *(sys.executable, "-m", "lmcodistill"),
+        *tiny_run.train_arguments(data, _disk_of(work, student), **knobs),
+        *("--shared_dir", "s3://runs/cut", "--student", student),
     ]
     config = {
         "cluster": {"worker": workers},
         "task": {"type": "worker", "index": index},
     }
-    environment = harness.environment(
+    environment = tiny_run.environment(
         TF_CONFIG=json.dumps(config),
         AWS_ENDPOINT_URL=f"http://{STORAGE}:{STORAGE_PORT}",
         AWS_ACCESS_KEY_ID="testing",
@@ -206,33 +206,31 @@ def _start_worker(
         )
 
 
-class Side:
-    """What one student did, from its own log."""
-
-    def __init__(self, work: pathlib.Path, student: int):
-        self._folder = work / f"disk-of-student-{student}/students/{student}"
-
-    def log(self) -> str:
-        """Returns its chief's log."""
-        path = self._folder / "log.txt"
-        return path.read_text(errors="replace") if path.is_file() else ""
-
-    def step(self) -> int:
-        """Returns its latest step."""
-        try:
-            return json.loads((self._folder / "progress.json").read_text())["step"]
-        except (OSError, ValueError):
-            return 0
-
-    def events(self) -> dict[str, int]:
-        """Returns how often each event stands in the log."""
-        return dict(collections.Counter(re.findall(r"event=(\w+)", self.log())))
+def _disk_of(work: pathlib.Path, student: int) -> pathlib.Path:
+    return work / f"disk-of-student-{student}"
 
 
 def experiment(flags: argparse.Namespace, data, work: pathlib.Path) -> dict:
     """Trains, cuts, heals; returns what both sides did meanwhile."""
-    sides = [Side(work, student) for student in (0, 1)]
-    found: dict = {"delay_ms": flags.delay_ms, "mbit": flags.mbit}
+
+    def events(student: int) -> dict[str, int]:
+        """Returns how often each event stands in a chief's log."""
+        log = tiny_run.log_of(_disk_of(work, student), student)
+        return dict(collections.Counter(re.findall(r"event=(\w+)", log)))
+
+    def counts() -> tuple[list[dict[str, int]], list[int]]:
+        """Returns the events and the steps of both."""
+        beats = [tiny_run.heartbeat_of(_disk_of(work, s), s) for s in (0, 1)]
+        return [events(0), events(1)], [beat["step"] for beat in beats]
+
+    def seconds_until(student: int, event: str, before: dict[str, int]) -> float | None:
+        """Returns how long after the cut an event is there once more."""
+        reached = tiny_run.wait_until(
+            lambda: events(student).get(event, 0) > before.get(event, 0), START_SECONDS
+        )
+        return round(time.monotonic() - healed, 1) if reached else None
+
+    result: dict = {"delay_ms": flags.delay_ms, "mbit": flags.mbit}
     with racks() as ends, contextlib.ExitStack() as cleanup:
         link = Link(ends, flags.delay_ms / 1e3, flags.mbit * 1e6 / 8)
         storage = _start_storage(work / "storage.txt")
@@ -241,47 +239,37 @@ def experiment(flags: argparse.Namespace, data, work: pathlib.Path) -> dict:
         cleanup.callback(lambda: [_end(worker) for worker in workers])
 
         def both_learn() -> bool:
-            return all(side.events().get("teacher_loaded", 0) > 1 for side in sides)
+            return all(events(s).get("teacher_loaded", 0) > 1 for s in (0, 1))
 
-        found["both_taught_before"] = harness.wait_until(both_learn, START_SECONDS)
+        result["both_taught_before"] = tiny_run.wait_until(both_learn, START_SECONDS)
         time.sleep(10.0)
-        before, at_cut = [s.events() for s in sides], [s.step() for s in sides]
+        before, at_cut = counts()
         link.is_cut = True
         time.sleep(flags.cut_seconds)
-        during, at_heal = [s.events() for s in sides], [s.step() for s in sides]
+        during, at_heal = counts()
         link.is_cut = False
         healed = time.monotonic()
-        found["seconds_to_a_new_export_of_student_1"] = _seconds_until(
-            healed, lambda: _more(sides[1], "published", during[1])
+        result["seconds_to_a_new_export_of_student_1"] = seconds_until(
+            1, "published", during[1]
         )
-        found["seconds_to_a_fresh_teacher_of_student_0"] = _seconds_until(
-            healed, lambda: _more(sides[0], "teacher_loaded", during[0])
-        )
-        found["seconds_to_a_fresh_teacher_of_student_1"] = _seconds_until(
-            healed, lambda: _more(sides[1], "teacher_loaded", during[1])
-        )
+        for student in (0, 1):
+            result[f"seconds_to_a_fresh_teacher_of_student_{student}"] = seconds_until(
+                student, "teacher_loaded", during[student]
+            )
         time.sleep(10.0)
-        found["cut_seconds"] = flags.cut_seconds
-        for student, side in enumerate(sides):
-            found[f"student_{student}"] = {
+        result["cut_seconds"] = flags.cut_seconds
+        after, in_the_end = counts()
+        for student in (0, 1):
+            result[f"student_{student}"] = {
                 "step_at_cut": at_cut[student],
                 "step_at_heal": at_heal[student],
-                "step_in_the_end": side.step(),
+                "step_in_the_end": in_the_end[student],
                 "events_during_the_cut": _difference(during[student], before[student]),
-                "events_after": _difference(side.events(), during[student]),
+                "events_after": _difference(after[student], during[student]),
             }
-        found["frames_forwarded"], found["frames_dropped"] = link.frames, link.dropped
-        found["exit_codes"] = [_end(worker) for worker in workers]
-    return found
-
-
-def _more(side: Side, event: str, before: dict[str, int]) -> bool:
-    return side.events().get(event, 0) > before.get(event, 0)
-
-
-def _seconds_until(began: float, condition) -> float | None:
-    reached = harness.wait_until(condition, START_SECONDS)
-    return round(time.monotonic() - began, 1) if reached else None
+        result["frames_forwarded"], result["frames_dropped"] = link.frames, link.dropped
+        result["exit_codes"] = [_end(worker) for worker in workers]
+    return result
 
 
 def _difference(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
@@ -314,10 +302,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="lmcodistill-network-") as folder:
         work = flags.work_dir or pathlib.Path(folder)
         work.mkdir(parents=True, exist_ok=True)
-        found = experiment(flags, harness.make_data(work / "data"), work)
-    print(json.dumps(found, indent=None if flags.json else 2))
-    numbers = [found[n] for n in found if n.startswith("seconds_to")]
-    return 0 if found["both_taught_before"] and None not in numbers else 1
+        result = experiment(flags, tiny_run.make_data(work / "data"), work)
+    print(json.dumps(result, indent=None if flags.json else 2))
+    numbers = [result[n] for n in result if n.startswith("seconds_to")]
+    return 0 if result["both_taught_before"] and None not in numbers else 1
 
 
 if __name__ == "__main__":

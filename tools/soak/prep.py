@@ -281,8 +281,8 @@ def kill_often(
             findings.faults += orphans(process.pid)
             findings.faults += half_written(output, whole)
         findings.folders += 1
-        found = files_of(output)
-        for name in sorted(set(found) ^ set(whole)):
+        files = files_of(output)
+        for name in sorted(set(files) ^ set(whole)):
             findings.faults.append(f"{output.name}: litter or missing: {name}")
         if findings.kills >= kills or findings.faults:
             return output
@@ -308,7 +308,7 @@ def kill(process: subprocess.Popen[bytes], victim: str, rng: random.Random) -> N
 
 def session_of(session: int) -> list[int]:
     """Returns the processes of a session that have not ended."""
-    return [pid for pid, found in _sessions() if found == session]
+    return [pid for pid, session_id in _sessions() if session_id == session]
 
 
 def _sessions() -> Iterator[tuple[int, int]]:
@@ -323,16 +323,16 @@ def _sessions() -> Iterator[tuple[int, int]]:
 def orphans(session: int) -> list[str]:
     """Returns what outlived a run by more than ten seconds."""
     give_up = time.monotonic() + 10
-    while found := session_of(session):
+    while pids := session_of(session):
         if time.monotonic() > give_up:
-            return [f"process {pid} outlived its driver" for pid in found]
+            return [f"process {pid} outlived its driver" for pid in pids]
         time.sleep(0.05)
     return []
 
 
 def files_of(folder: pathlib.Path) -> dict[str, str]:
     """Returns the digest of every file, without the times in the report."""
-    found = {}
+    digests = {}
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.name == "report.html":
             continue
@@ -341,8 +341,8 @@ def files_of(folder: pathlib.Path) -> dict[str, str]:
             report = json.loads(content)
             report.pop("timings")
             content = json.dumps(report, sort_keys=True).encode()
-        found[str(path.relative_to(folder))] = hashlib.sha256(content).hexdigest()
-    return found
+        digests[str(path.relative_to(folder))] = hashlib.sha256(content).hexdigest()
+    return digests
 
 
 def digest_of(folder: pathlib.Path) -> str:
@@ -360,11 +360,11 @@ def half_written(output: pathlib.Path, whole: dict[str, str]) -> list[str]:
         is_final = path.parts[0] != ".work" and not path.name.startswith(".")
         if is_final and whole.get(name) != digest:
             faults.append(f"{output.name}/{name} is not whole")
-    for marker in output.glob(".work/shards/*.json"):
-        split, _, _ = marker.stem.rpartition("-")
-        shard = output / split / json.loads(marker.read_text())["file"]
+    for record in output.glob(".work/shards/*.json"):
+        split, _, _ = record.stem.rpartition("-")
+        shard = output / split / json.loads(record.read_text())["file"]
         if not shard.exists():
-            faults.append(f"{marker.name} speaks of {shard.name}, which is not there")
+            faults.append(f"{record.name} speaks of {shard.name}, which is not there")
     return faults
 
 

@@ -4,39 +4,45 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.exports import reader
-from tools.soak.scenarios import exports as soak
+from tools.soak.harness import Setup
+from tools.soak.scenarios import exports as scenarios
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_sixty_corruptions_of_all_files_are_refused(tmp_path, dtype):
-    tally = soak.r11(seed=7, trials=60, folder=tmp_path, dtype=dtype)
+    survival = scenarios.damaged_exports(Setup(7, 60, tmp_path, tmp_path), dtype)
 
-    assert (tally.trials, tally.held) == (60, 60), tally.counts
+    assert (survival.trials, survival.survived) == (60, 60), survival.notes
     # By reason, so that the log and the counters tell them apart.
-    reasons = {reason for seen in tally.counts.values() for reason in seen}
-    assert reasons >= {"refused: digest", "refused: size", "refused: marker"}
+    assert set(survival.notes["outcomes"]) >= {
+        "refused: digest",
+        "refused: size",
+        "refused: marker",
+    }
 
 
 def test_every_kind_of_mismatch_is_refused_for_its_reason(tmp_path):
-    kinds = soak.OF_THE_MANIFEST | soak.OF_THE_TENSORS
+    kinds = scenarios.OF_THE_MANIFEST | scenarios.OF_THE_TENSORS
 
-    tally = soak.r12(seed=7, trials=len(kinds), folder=tmp_path)
+    survival = scenarios.unfitting_exports(Setup(7, len(kinds), tmp_path, tmp_path))
 
-    assert (tally.trials, tally.held) == (len(kinds), len(kinds)), tally.counts
+    assert (survival.trials, survival.survived) == (len(kinds), len(kinds)), (
+        survival.notes
+    )
 
 
 def test_forged_whole_numbers_and_scales_are_refused_for_their_reason(tmp_path):
-    trials = len(soak.OF_INT8)
+    trials = len(scenarios.OF_INT8)
 
-    tally = soak.r12_int8(seed=7, trials=trials, folder=tmp_path)
+    survival = scenarios.unfitting_int8_exports(Setup(7, trials, tmp_path, tmp_path))
 
-    assert (tally.trials, tally.held) == (trials, trials), tally.counts
+    assert (survival.trials, survival.survived) == (trials, trials), survival.notes
 
 
 def test_weights_that_are_no_language_model_are_refused(tmp_path):
-    tally = soak.r14(seed=7, trials=4, folder=tmp_path)
+    survival = scenarios.untrained_exports(Setup(7, 4, tmp_path, tmp_path))
 
-    assert (tally.trials, tally.held) == (4, 4), tally.counts
+    assert (survival.trials, survival.survived) == (4, 4), survival.notes
 
 
 def test_whole_export_is_read(bench):

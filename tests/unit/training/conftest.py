@@ -1,62 +1,31 @@
 """What the tests of training share: a small data folder, jobs, one-process groups."""
 
 import dataclasses
-import hashlib
-import io
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-import sentencepiece
 
-from lmcodistill.data import shards
 from lmcodistill.settings import codistillation, model, schedules, training
-from lmcodistill.storage import files, layout, publication
+from lmcodistill.storage import publication
 from lmcodistill.training import cluster, student
 from lmcodistill.training import job as job_lib
+from tests.support import small_data
 
-VOCAB_SIZE, END = 12, 2
 # 8 streams' worth of text for two students, with ends of documents on the way.
-TOKENS = np.random.default_rng(0).integers(3, VOCAB_SIZE, 120)
-TOKENS[[7, 31, 64, 99, 119]] = END
+TOKENS = np.random.default_rng(0).integers(3, small_data.VOCAB_SIZE, 120)
+TOKENS[[7, 31, 64, 99, 119]] = small_data.END
 
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> pathlib.Path:
     """Two partitions of 60 tokens and a held-out split of 40, of 12 pieces."""
-    root = tmp_path_factory.mktemp("data")
-    vocabulary = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["one two three four five six seven eight nine"] * 3),
-        model_writer=vocabulary,
-        model_type="word",
-        vocab_size=VOCAB_SIZE,
-        minloglevel=2,
+    return small_data.write(
+        tmp_path_factory.mktemp("data"),
+        [[TOKENS[:60]], [TOKENS[60:]]],
+        [TOKENS[40:80]],
     )
-    (root / "vocabulary.model").write_bytes(vocabulary.getvalue())
-
-    def split(name: str, tokens: np.ndarray) -> shards.Split:
-        content = tokens.astype("<u2").tobytes()
-        file = layout.DataLayout.shard_name(0)
-        (root / name).mkdir()
-        (root / name / file).write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest()
-        shard = shards.Shard(file, len(tokens), 2, digest)
-        return shards.Split(name, (shard,), 2, len(tokens), words=0, bytes=0)
-
-    manifest = shards.Manifest(
-        vocabulary=hashlib.sha256(vocabulary.getvalue()).hexdigest(),
-        vocab_size=VOCAB_SIZE,
-        end_id=END,
-        train=(
-            split("train-00000-of-00002", TOKENS[:60]),
-            split("train-00001-of-00002", TOKENS[60:]),
-        ),
-        held_out={"validation": split("validation", TOKENS[40:80])},
-    )
-    files.write_text(root / "manifest.json", files.to_json(manifest.to_json()))
-    return root
 
 
 @pytest.fixture

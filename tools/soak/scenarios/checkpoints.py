@@ -1,8 +1,6 @@
-"""Rows R23 and R25: a damaged checkpoint, and another number of workers."""
+"""Scenarios of a damaged checkpoint and of another number of workers."""
 
-import json
 import pathlib
-import random
 from typing import Any
 
 import numpy as np
@@ -12,18 +10,18 @@ from lmcodistill.settings import training
 from lmcodistill.storage import publication
 from lmcodistill.training import checkpoints
 from tests.support import spoilt_exports
-from tools.soak.harness import Row, TinyRun
+from tools.soak.harness import Setup, Survival, TinyRun
 
 STEPS = (10, 20, 30)
 
 
-def r23(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
+def damaged_checkpoint(setup: Setup) -> Survival:
     """The newest checkpoint is damaged; the one before it serves, whole."""
-    rng, row = random.Random(seed), Row("R23")
+    rng, row = setup.rng, Survival()
     owner = publication.Owner(1, lambda: None)
     settings = training.Training(num_train_steps=100, keep_checkpoints=len(STEPS))
-    for number in range(trials):
-        folder = work / f"R23-{number}"
+    for number in range(setup.trials):
+        folder = setup.work / str(number)
         for step in STEPS:
             values = {"model/a": np.full((50, 7), step, np.float32)}
             checkpoints.save(folder, step, values, {}, settings, owner=owner)
@@ -46,24 +44,24 @@ def r23(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
 def _is_one_of_ours(folder: pathlib.Path) -> bool:
     """Returns whether what a restart goes on from is a whole checkpoint."""
     try:
-        found = checkpoints.newest(folder)
-        if found is None:
+        checkpoint = checkpoints.newest(folder)
+        if checkpoint is None:
             return False
-        values, _ = checkpoints.load(found)
+        values, _ = checkpoints.load(checkpoint)
     except errors.SnapshotError:
         return False
     # The newest may still be whole: white space after a digest means nothing.
-    return found.step >= 20 and bool((values["model/a"] == found.step).all())
+    return checkpoint.step >= 20 and bool((values["model/a"] == checkpoint.step).all())
 
 
-def r25(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
+def changed_worker_count(setup: Setup) -> Survival:
     """Each start has another number of workers; the losses are those of one run."""
-    rng, row = random.Random(seed), Row("R25")
+    rng, row = setup.rng, Survival()
     knobs: dict[str, Any] = {"TARGETS": "none", "REPORT_EVERY_STEPS": 1}
-    calm = TinyRun(data, work / "R25-calm", students=1, **knobs)
-    calm.finish(10 * (trials + 1))
-    changing, workers = TinyRun(data, work / "R25", students=1, **knobs), 1
-    for number in range(trials + 1):
+    calm = setup.run("calm", students=1, **knobs)
+    calm.finish(10 * (setup.trials + 1))
+    changing, workers = setup.run("run", students=1, **knobs), 1
+    for number in range(setup.trials + 1):
         changing.workers = workers
         code = changing.finish(10 * (number + 1))
         pairs = list(zip(_losses(calm), _losses(changing), strict=False))
@@ -78,5 +76,4 @@ def r25(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
 
 
 def _losses(run: TinyRun) -> list[float]:
-    lines = (run.folder(0) / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(x)["cross_entropy"] for x in lines if '"train"' in x]
+    return [report["cross_entropy"] for report in run.reports(0)]

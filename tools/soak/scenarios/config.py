@@ -1,4 +1,4 @@
-"""Rows S2 and R24: hostile gin files, and a run whose configuration was changed.
+"""Scenarios of hostile gin files, and of a run whose configuration was changed.
 
 Both through what `lmcodistill train` does itself, in this process, which would
 show if a file ran anything.
@@ -17,8 +17,8 @@ from lmcodistill import cli, errors
 from lmcodistill.config import loading
 from lmcodistill.settings import checks, codistillation, model, schedules, training
 from lmcodistill.settings import classes as settings_classes
-from tests.support import hostile_gin
-from tools.soak import harness
+from tests.support import hostile_gin, tiny_run
+from tools.soak.harness import LONG, Setup, Survival, TinyRun
 
 # Ordinary lines, so that a trap stands anywhere in a file.
 _HARMLESS = (
@@ -42,16 +42,12 @@ _WORDS = (
 )
 
 
-def run(seed: int, trials: int) -> dict[str, Any]:
-    """S2: lays hostile gin files, all kinds in turn, and has them read.
-
-    Returns:
-        The row: `trials`, `survived`, and what did not hold.
-    """
-    rng, row = random.Random(seed), harness.Row("S2")
+def hostile_gin_files(setup: Setup) -> Survival:
+    """Hostile gin files, all kinds in turn, are read as `train` reads its own."""
+    rng, row = setup.rng, Survival()
     names = list(hostile_gin.NAMES)
     _judged(names[0], "{}")  # Whatever this needs is imported now.
-    for number in range(trials):
+    for number in range(setup.trials):
         if number % len(names) == 0:
             rng.shuffle(names)
         name = names[number % len(names)]
@@ -60,7 +56,7 @@ def run(seed: int, trials: int) -> dict[str, Any]:
         faults = _judged(name, "\n".join(lines))
         row.note(not faults, file=name, faults=faults)
     row.notes["kinds"] = len(names)
-    return dataclasses.asdict(row)
+    return row
 
 
 def _judged(name: str, around: str) -> list[str]:
@@ -69,24 +65,24 @@ def _judged(name: str, around: str) -> list[str]:
         return hostile_gin.faults_of(*given)
 
 
-def r24(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> harness.Row:
-    """R24: goes on with a run after one field was changed at random.
+def changed_configuration(setup: Setup) -> Survival:
+    """A run goes on after one field of its configuration was changed at random.
 
     Held where it is refused with both values, and where it is not because the
     field is free to change; and where the run's own file stays as it was.
     """
-    rng, row = random.Random(seed), harness.Row("R24")
-    begun = harness.TinyRun(data, work / "r24", students=1, TARGETS="none")
+    rng, row = setup.rng, Survival()
+    begun = setup.run("run", students=1, TARGETS="none")
     if begun.finish(2) != 0:
-        raise RuntimeError("the run that R24 needs did not end well")
-    knobs = {**harness.TINY, "NUM_TRAIN_STEPS": 2, "TARGETS": "none"}
-    bindings = [f"{name}={value}" for name, value in knobs.items()]
+        raise RuntimeError("the run to go on with did not end well")
+    flags = tiny_run.bindings(**LONG, NUM_TRAIN_STEPS=2, TARGETS="none")
+    bindings = [flag.removeprefix("--gin.") for flag in flags]
     by_name = {cls.__name__: cls for cls in settings_classes.TRAIN.values()}
     kept = begun.folder(0) / "config.gin"
     before, counts = hashlib.sha256(kept.read_bytes()).digest(), {"refused": 0}
-    while row.trials < trials:
+    while row.trials < setup.trials:
         name, old, new = _change(rng, bindings)
-        code, err = _dry_run(begun, data, [*bindings, f"{name}={new!r}"])
+        code, err = _dry_run(begun, setup.data, [*bindings, f"{name}={new!r}"])
         class_name, _, field = name.partition(".")
         is_free = checks.may_change(by_name[class_name], field)
         outcome = "free" if code == 0 else "refused"
@@ -130,7 +126,7 @@ def _another(rng: random.Random, old: Any) -> Any:
 
 
 def _dry_run(
-    begun: harness.TinyRun, data: pathlib.Path, bindings: list[str]
+    begun: TinyRun, data: pathlib.Path, bindings: list[str]
 ) -> tuple[int, str]:
     err = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):

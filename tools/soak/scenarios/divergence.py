@@ -1,14 +1,13 @@
-"""Row R22: runs whose weights are spoilt, or whose learning rate is far too high."""
+"""A scenario of weights that are spoilt, and of a rate that is far too high."""
 
 import pathlib
-import random
 from typing import Any
 
 import numpy as np
 
 from lmcodistill import errors
 from lmcodistill.storage import tensors
-from tools.soak.harness import Row, TinyRun
+from tools.soak.harness import Setup, Survival
 
 STEPS, SAVED_EVERY = 30, 10
 # Plain gradient descent without clipping, at a rate that overflows.
@@ -19,19 +18,19 @@ WILD: dict[str, Any] = {
 }
 
 
-def r22(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
+def not_finite_updates(setup: Setup) -> Survival:
     """Spoils all weights at a random update; one run in ten diverges by itself.
 
     Held where the run goes back and comes to its end, or ends with the code of
     divergence where there is nothing to go back to; and where no export and no
     checkpoint holds a number that is not finite.
     """
-    rng, row = random.Random(seed), Row("R22")
+    rng, row = setup.rng, Survival()
     counts = {"went back": 0, "gave up": 0, "files looked at": 0}
-    for number in range(trials):
+    for number in range(setup.trials):
         is_wild, update = number % 10 == 9, rng.randint(1, STEPS)
-        run = TinyRun(
-            *(data, work / f"r22-{number}"),
+        run = setup.run(
+            str(number),
             students=1,
             workers=1 if is_wild else rng.choice((1, 1, 1, 2)),
             TARGETS="none",
@@ -57,9 +56,9 @@ def r22(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
 def _not_finite(folder: pathlib.Path) -> tuple[list[str], int]:
     """Returns which exports and checkpoints hold no numbers, of how many."""
     bundles = sorted(folder.rglob("*.index"))
-    found = []
+    spoilt = []
     for bundle in bundles:
         values = tensors.read(bundle.with_suffix("")).values()
         if not all(np.isfinite(value).all() for value in values):
-            found.append(str(bundle.relative_to(folder)))
-    return found, len(bundles)
+            spoilt.append(str(bundle.relative_to(folder)))
+    return spoilt, len(bundles)

@@ -1,19 +1,12 @@
-"""Rows R11, R12 and R14 of the fault list: exports damaged, forged, or unfitting.
+"""Scenarios of exports that are damaged, forged, or unfitting.
 
 They are spoilt one at a time, all in one process: a crash of the reader would be
 a crash of this program.
-
-  python -m tools.soak.scenarios.exports --seed 1 --trials 1000
 """
 
-import argparse
-import dataclasses
-import json
 import pathlib
 import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,42 +21,20 @@ from tests.support.spoilt_exports import (
     VOCAB_SIZE,
     Bench,
 )
+from tools.soak.harness import Setup, Survival
 
 Change = Callable[[Bench], None]
 
 
-@dataclasses.dataclass
-class Tally:
-    """What came of the trials.
-
-    Attributes:
-        trials: How many there were.
-        held: How often what was demanded held.
-        counts: By kind of fault, how often each outcome was seen.
-    """
-
-    trials: int = 0
-    held: int = 0
-    counts: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
-
-    def note(self, kind: str, outcome: str, held: bool) -> None:
-        """Counts one trial."""
-        self.trials += 1
-        self.held += held
-        seen = self.counts.setdefault(kind, {})
-        outcome = outcome if held else f"NOT HELD: {outcome}"
-        seen[outcome] = seen.get(outcome, 0) + 1
-
-
-def r11(seed: int, trials: int, folder: pathlib.Path, dtype: str = "float32") -> Tally:
-    """Damages exports at random, all files and all kinds alike.
+def damaged_exports(setup: Setup, dtype: str = "float32") -> Survival:
+    """Exports are damaged at random, all files and all kinds alike.
 
     Held where the export is refused with a reason, or gives bit for bit what it
-    held before (white space at the end of a marker means nothing, and neither
+    held before (white space at the end of a commit file means nothing, and neither
     does a footer's padding).
     """
-    bench, tally = Bench(folder, seed, dtype), Tally()
-    for number in range(trials):
+    bench, row = Bench(setup.work, setup.seed, dtype), Survival()
+    for number in range(setup.trials):
         bench.repair()
         if number % 4 == 3:
             kind = bench.random.choice(sorted(HARMS))
@@ -75,8 +46,9 @@ def r11(seed: int, trials: int, folder: pathlib.Path, dtype: str = "float32") ->
             DAMAGES[damage](bench.spoilt / name, bench.random)
         outcome = bench.read()
         held = outcome == "identical" or outcome.startswith("refused: ")
-        tally.note(kind, outcome, held)
-    return tally
+        row.note(held, kind=kind, outcome=outcome)
+        row.count(outcome)
+    return row
 
 
 def _deep(bench: Bench) -> None:
@@ -281,35 +253,33 @@ GARBAGE: dict[str, tuple[Change, str]] = {
 }
 
 
-def r12(seed: int, trials: int, folder: pathlib.Path) -> Tally:
-    """Reads exports that are signed, whole, and of no use to the reader.
+def unfitting_exports(setup: Setup) -> Survival:
+    """Exports are signed, whole, and of no use to the reader.
 
     Held where each is refused for the reason it was made for, and those whose
-    manifest tells so with their tensors gone: nobody looked for them.
+    manifest says so with their tensors gone: nobody looked for them.
     """
-    return _each(OF_THE_MANIFEST | OF_THE_TENSORS, seed, trials, folder)
+    return _each(OF_THE_MANIFEST | OF_THE_TENSORS, setup)
 
 
-def r12_int8(seed: int, trials: int, folder: pathlib.Path) -> Tally:
+def unfitting_int8_exports(setup: Setup) -> Survival:
     """The same with exports that are stored in `int8`."""
-    return _each(OF_INT8, seed, trials, folder, "int8")
+    return _each(OF_INT8, setup, "int8")
 
 
-def r14(seed: int, trials: int, folder: pathlib.Path) -> Tally:
-    """Reads exports of weights that are not finite, or of the right shape only."""
+def untrained_exports(setup: Setup) -> Survival:
+    """Exports hold weights that are not finite, or of the right shape only."""
     spoilt = {name: OF_THE_TENSORS[name] for name in ("NaN", "infinite")}
-    return _each(spoilt | GARBAGE, seed, trials, folder)
+    return _each(spoilt | GARBAGE, setup)
 
 
 def _each(
     kinds: dict[str, tuple[Change, str]],
-    seed: int,
-    trials: int,
-    folder: pathlib.Path,
+    setup: Setup,
     dtype: str = "float32",
-) -> Tally:
-    bench, tally = Bench(folder, seed, dtype), Tally()
-    for number in range(trials):
+) -> Survival:
+    bench, row = Bench(setup.work, setup.seed, dtype), Survival()
+    for number in range(setup.trials):
         kind = sorted(kinds)[number % len(kinds)]
         change, reason = kinds[kind]
         bench.repair()
@@ -318,29 +288,6 @@ def _each(
             for path in bench.spoilt.parent.glob("*/saved_model"):
                 shutil.rmtree(path)
         outcome = bench.read()
-        tally.note(kind, outcome, outcome == f"refused: {reason}")
-    return tally
-
-
-ROWS = {"R11": r11, "R12": r12, "R12 int8": r12_int8, "R14": r14}
-
-
-def main(arguments: Iterable[str] | None = None) -> int:
-    """Runs the rows; exits 1 where one did not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--trials", type=int, default=1_000)
-    given = parser.parse_args(None if arguments is None else list(arguments))
-    is_fine = True
-    for name, row in ROWS.items():
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder:
-            tally = row(given.seed, given.trials, pathlib.Path(folder))
-        result = {"row": name, "seconds": round(time.monotonic() - began, 1)}
-        print(json.dumps(result | dataclasses.asdict(tally), indent=2, sort_keys=True))
-        is_fine &= tally.held == tally.trials
-    return 0 if is_fine else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        row.note(outcome == f"refused: {reason}", kind=kind, outcome=outcome)
+        row.count(outcome)
+    return row

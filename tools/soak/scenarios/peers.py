@@ -1,11 +1,8 @@
-"""Rows of the fault list about peers and the storage between them.
+"""Scenarios about peers and the storage between them."""
 
-Each function takes a seed and a number of trials and returns a `Row`.
-"""
-
+import functools
 import json
 import pathlib
-import random
 import re
 import socket
 import statistics
@@ -13,13 +10,15 @@ import subprocess
 import time
 from typing import Any
 
-from tools.soak.harness import Row, TinyRun, kill, wait_until
-from tools.soak.scenarios.kills import SLOW, START_SECONDS, progress
+from lmcodistill.storage import layout, publication
+from tests.support.tiny_run import wait_until
+from tools.soak.harness import Setup, Survival, TinyRun, kill
+from tools.soak.scenarios.kills import SLOW, START_SECONDS
 
 
-def r9(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
+def dead_peer(setup: Setup) -> Survival:
     """A peer is dead for ever: `trials` looks at what it left."""
-    row = Row("R9")
+    row = Survival()
     limit = 50
     knobs: dict[str, Any] = {
         "EXCHANGE_MODE": "freshest",
@@ -29,18 +28,18 @@ def r9(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
         "Exchange__max_staleness_steps": limit,
     }
     # Student 1 alone publishes its last step, then is no more.
-    run = TinyRun(data, work / "R9", **knobs)
+    run = setup.run("run", **knobs)
     run.finish(20)
     peers_last = run.export_steps(1)[-1]
-    alone = TinyRun(data, work / "R9", "--student", 0, **knobs)
+    alone = setup.run("run", "--student", 0, **knobs)
     address = {"cluster": {"worker": [f"127.0.0.1:{_free_port()}"]}}
     code = alone.finish(
-        20 + trials,
+        20 + setup.trials,
         TF_CONFIG=json.dumps({**address, "task": {"type": "worker", "index": 0}}),
     )
     log = (alone.run_dir / "launcher.txt").read_text() + run.log(0)
     drops = re.findall(r"step=(\d+) .*event=teacher_dropped", log)
-    row.trials, row.survived = trials, trials if code == 0 else 0
+    row.trials, row.survived = setup.trials, 0 if code else setup.trials
     row.notes |= {
         "exit_code": code,
         "peers_last_export": peers_last,
@@ -58,31 +57,30 @@ def _free_port() -> int:
         return one.getsockname()[1]
 
 
-def r10(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
+def returning_peer(setup: Setup) -> Survival:
     """A peer is away and comes back; it is picked up without a restart."""
-    row, rng = Row("R10"), random.Random(seed)
+    rng, row = setup.rng, Survival()
     # The peer is killed before it gets further than ever; that is no reason here to
     # give it up.
-    run = TinyRun(
-        data,
-        work / "R10",
+    run = setup.run(
+        "run",
         *("--max_restarts", 1_000),
         EXCHANGE_MODE="freshest",
         PUBLISH_EVERY_STEPS=5,
     )
     run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
     wait_until(lambda: all(run.step(s) > 30 for s in (0, 1)), START_SECONDS)
-    pupil = progress(run, 0)["pid"]
-    for _ in range(trials):
+    student = run.pid(0)
+    for _ in range(setup.trials):
         for pid in run.processes(1):
             kill(pid)
         time.sleep(rng.uniform(0.5, 2.0))
-        gone = len(_loaded(run.log(0)))
+        loaded = functools.partial(_has_loaded, run, len(_loaded(run.log(0))) + 2)
         began = time.monotonic()
-        back = wait_until(_has_loaded, START_SECONDS, run, gone + 2)
+        is_back = wait_until(loaded, START_SECONDS)
         seconds = time.monotonic() - began
-        row.longest_recovery_s = round(max(row.longest_recovery_s, seconds), 1)
-        row.note(back and progress(run, 0)["pid"] == pupil, seconds=seconds)
+        row.recovered(seconds)
+        row.note(is_back and run.pid(0) == student, seconds=seconds)
     row.notes["stopped_with"] = run.stop()
     return row
 
@@ -95,11 +93,11 @@ def _loaded(log: str) -> list[str]:
     return re.findall(r"export_step=(\d+) .*event=teacher_loaded", log)
 
 
-def r15(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
+def full_disk(setup: Setup) -> Survival:
     """The disk that snapshots go to is full, and has room again later."""
-    row, rng = Row("R15"), random.Random(seed)
-    disk = work / "R15-disk"
-    disk.mkdir(parents=True)
+    rng, row = setup.rng, Survival()
+    disk = setup.work / "disk"
+    disk.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=False
     )
@@ -107,25 +105,26 @@ def r15(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
         row.notes["skipped"] = "a small tmpfs cannot be mounted without root"
         return row
     try:
-        run = TinyRun(
-            *(data, work / "R15", "--shared_dir", disk / "shared"),
+        run = setup.run(
+            *("run", "--shared_dir", disk / "shared"),
             CHECKPOINT_EVERY_STEPS=10,
             EXCHANGE_MODE="freshest",
             Exchange__keep_export_seconds=1.0,  # The disk is small.
         )
         run.start(1_000_000, LMCODISTILL_FAULT=SLOW)
-        wait_until(_are_saved_beyond, START_SECONDS, disk, [0, 0])
-        for _ in range(trials):
-            said = len(_refused(run))
+        wait_until(lambda: min(_saved(run, disk)) > 0, START_SECONDS)
+        for _ in range(setup.trials):
+            refusal = functools.partial(_has_refused, run, len(_refused(run)) + 1)
             _fill(disk / "filler")
-            noticed = wait_until(_has_refused, 60.0, run, said + 1)
-            before = [max(_snapshots(disk, s), default=0) for s in (0, 1)]
+            noticed = wait_until(refusal, 60.0)
+            before = _saved(run, disk)
             time.sleep(rng.uniform(0.0, 1.0))
             (disk / "filler").unlink()
             began = time.monotonic()
-            again = wait_until(_are_saved_beyond, 60.0, disk, before)
-            seconds = time.monotonic() - began
-            row.longest_recovery_s = round(max(row.longest_recovery_s, seconds), 1)
+            again = wait_until(
+                functools.partial(_are_saved_beyond, run, disk, before), 60.0
+            )
+            row.recovered(time.monotonic() - began)
             row.note(noticed and again and min(before) > 0, before=before)
         row.notes["stopped_with"] = run.stop()
         row.notes["refused_writes"] = len(_refused(run))
@@ -134,20 +133,23 @@ def r15(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     return row
 
 
-def _are_saved_beyond(disk: pathlib.Path, steps: list[int]) -> bool:
+def _saved(run: TinyRun, disk: pathlib.Path) -> list[int]:
+    """Returns the newest checkpoint's step of both students; 0 where there is none."""
+    places = layout.RunLayout(run.run_dir, disk / "shared")
+    folders = [places.student(k).checkpoints for k in (0, 1)]
+    checkpoints = [
+        publication.committed(folder, layout.CHECKPOINT) for folder in folders
+    ]
+    return [snapshots[-1].step if snapshots else 0 for snapshots in checkpoints]
+
+
+def _are_saved_beyond(run: TinyRun, disk: pathlib.Path, steps: list[int]) -> bool:
     """Returns whether both students have newer checkpoints than these."""
-    return all(max(_snapshots(disk, s), default=0) > steps[s] for s in (0, 1))
+    return all(n > before for n, before in zip(_saved(run, disk), steps, strict=True))
 
 
 def _has_refused(run: TinyRun, count: int) -> bool:
     return len(_refused(run)) >= count
-
-
-def _snapshots(disk: pathlib.Path, student: int) -> list[int]:
-    found = (disk / "shared/students" / str(student) / "checkpoints").glob(
-        "ckpt-*/COMMITTED"
-    )
-    return [int(path.parent.name.split("-")[1]) for path in found]
 
 
 def _refused(run: TinyRun) -> list[str]:
@@ -167,9 +169,9 @@ def _fill(path: pathlib.Path) -> None:
                 continue
 
 
-def r17(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
+def slow_storage(setup: Setup) -> Survival:
     """Storage that takes 5 s for every file it reads costs no step."""
-    row = Row("R17")
+    row = Survival()
     knobs: dict[str, Any] = {
         "EXCHANGE_MODE": "freshest",
         "REPORT_EVERY_STEPS": 20,
@@ -181,17 +183,14 @@ def r17(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
         "LanguageModel__hidden_size": 256,
     }
     pace: dict[str, list[float]] = {"calm": [], "slow": []}
-    for number in range(trials):
+    for number in range(setup.trials):
         for kind in ("calm", "slow"):
-            run = TinyRun(data, work / f"R17-{number}-{kind}", **knobs)
+            run = setup.run(f"{kind}-{number}", **knobs)
             # Both learn from a teacher; what differs is how long a look takes.
             fault = {"LMCODISTILL_FAULT": "storage.read@1+:sleep=5"}
             run.finish(1_700, **(fault if kind == "slow" else {}))
-            lines = (run.folder(0) / "metrics.jsonl").read_text().splitlines()
-            reports = [json.loads(line) for line in lines]
             # The slow one has its first teacher after half a minute.
-            taught = [x for x in reports if x["kind"] == "train" and x["teachers"]]
-            taught = taught[3:]
+            taught = [report for report in run.reports(0) if report["teachers"]][3:]
             pace[kind].append(
                 statistics.median([x["tokens_per_second"] for x in taught] or [0.0])
             )
@@ -205,30 +204,28 @@ def r17(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
     return row
 
 
-def r26(seed: int, trials: int, data: pathlib.Path, work: pathlib.Path) -> Row:
+def swap_every_step(setup: Setup) -> Survival:
     """A teacher is swapped at every step: one trace, flat memory."""
-    row = Row("R26")
-    run = TinyRun(
-        *(data, work / "R26"),
+    row = Survival()
+    run = setup.run(
+        "run",
         PUBLISH_EVERY_STEPS=1,
         RELOAD_EVERY_STEPS=1,
         DELAY_STEPS=1,
         CHECKPOINT_EVERY_STEPS=100_000,
     )
-    launcher = run.start(trials + 10)
+    launcher = run.start(setup.trials + 10)
     sizes: list[tuple[int, int]] = []
     while launcher.poll() is None:
         pids = run.processes(0)
         if pids:
             sizes.append((run.step(0), _resident_kb(pids[0])))
         time.sleep(0.5)
-    log = run.log(0)
     after = [size for step, size in sizes if step >= 50]
-    ends = re.findall(r"traces=(\d+)", log)
-    row.trials = len(_loaded(log))
+    row.trials = len(_loaded(run.log(0)))
     growth = after[-2] / after[0] - 1.0 if len(after) > 2 else 9.9
     row.notes |= {
-        "traces": int(ends[-1]) if ends else None,
+        "traces": run.result(0).get("traces"),
         "resident_mb_after_50_swaps_and_at_the_end": [
             round(after[0] / 1024) if after else None,
             round(after[-2] / 1024) if len(after) > 2 else None,

@@ -1,10 +1,10 @@
-"""Breaks shared storage, and the processes that use it; for `tools.soak`.
+"""Scenarios of shared storage, and of the processes that use it.
 
 Light processes that publish, read and race for leases without any model, so that
-a kill costs milliseconds. Each function returns one row of the list: `trials`,
-`survived` and what else was counted.
+a kill costs milliseconds.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from lmcodistill import errors
@@ -26,11 +26,15 @@ from lmcodistill.storage import (
     publication,
 )
 from lmcodistill.supervision import lease
+from tools.soak.harness import Setup, Survival
 from tools.soak.scenarios import storage_children as children
 
 _POINTS = ("written", "before_rename", "before_marker", "after_marker")
 _READERS = 4
 _RACERS = 6
+
+# Spoils a disk for a while; the number is how many pages of it stay free.
+_Disturbance = Callable[[pathlib.Path, int], contextlib.AbstractContextManager[None]]
 
 
 @contextlib.contextmanager
@@ -72,92 +76,73 @@ def _hear(process: subprocess.Popen[str]) -> Any:
     return json.loads(line)
 
 
-def r13(seed: int, seconds: float) -> dict[str, Any]:
+def removal_while_read(setup: Setup) -> Survival:
     """One writer publishes and removes; four readers never get half a snapshot.
 
-    A trial is one read. It survives where it gives a whole snapshot, or says that
-    its owner removed it meanwhile.
+    `trials` are seconds; a trial that is counted is one read. It survives where it
+    gives a whole snapshot, or says that its owner removed it meanwhile.
     """
-    found: dict[str, int] = {}
-    crashes = 0
+    outcomes: collections.Counter[str] = collections.Counter()
     with _folder() as folder, contextlib.ExitStack() as stack:
-        writer = stack.enter_context(_child("writer", folder, seed))
+        writer = stack.enter_context(_child("writer", folder, setup.seed))
         readers = [
-            stack.enter_context(_child("reader", folder, "export", seconds))
+            stack.enter_context(_child("reader", folder, "export", setup.trials))
             for _ in range(_READERS)
         ]
         for reader in readers:
             try:
-                for outcome, count in _hear(reader).items():
-                    found[outcome] = found.get(outcome, 0) + count
+                outcomes.update(_hear(reader))
             except RuntimeError:
-                crashes += 1
-        crashes += writer.poll() is not None
-    whole, removed = found.get("whole", 0), found.get("missing_file", 0)
-    trials = sum(found.values()) + crashes
-    return {
-        "row": "R13",
-        "trials": trials,
-        "survived": whole + removed,
-        "whole": whole,
-        "removed_meanwhile": removed,
-        "crashes": crashes,
-        "seconds": seconds,
-    }
+                outcomes["crashed"] += 1
+        outcomes["crashed"] += writer.poll() is not None
+    held = outcomes["whole"] + outcomes["missing_file"]
+    notes = {"outcomes": dict(outcomes), "seconds": setup.trials}
+    return Survival(outcomes.total(), held, notes=notes)
 
 
-def r2_r3_light(seed: int, kills: int) -> dict[str, Any]:
+def kill_publisher(setup: Setup) -> Survival:
     """A student that does nothing but publish is killed, and goes on.
 
     Half of the kills are at points of the protocol, half at random instants. A
     trial survives where all that is visible is whole, no checkpoint is lost that
     was once reported, and a sweep leaves nothing else.
     """
-    lot, survived, failures = random.Random(seed), 0, []
-    longest, reported = 0.0, 0
+    rng, row, reported = setup.rng, Survival(), 0
     with _folder() as root, contextlib.ExitStack() as stack:
         nursery = stack.enter_context(_child("nursery"))
         reader = stack.enter_context(_child("reader", root / "exports", "export", 1e9))
-        for kill in range(kills):
+        for number in range(setup.trials):
             fault = ""
-            if kill % 2:
-                prefix = lot.choice(("ckpt", "export"))
-                fault = f"{prefix}.{lot.choice(_POINTS)}@{lot.randint(1, 4)}:kill"
+            if number % 2:
+                prefix = rng.choice(("ckpt", "export"))
+                fault = f"{prefix}.{rng.choice(_POINTS)}@{rng.randint(1, 4)}:kill"
             began = time.monotonic()
             _tell(nursery, json.dumps([str(root), fault]))
             hello = _hear(nursery)
             reported, lost = max(reported, hello["step"]), reported - hello["step"]
             if not fault:
-                time.sleep(lot.uniform(0.0, 0.1))
+                time.sleep(rng.uniform(0.0, 0.1))
                 os.kill(hello["pid"], 9)
             while (said := _hear(nursery)) != "ended":
-                longest = max(longest, time.monotonic() - began)
+                row.recovered(time.monotonic() - began)
                 reported, began = said["done"], time.monotonic()
             problem = _state_of(root)
-            if lost > 0 or problem:
-                failures.append({"kill": kill, "lost": lost, "problem": problem})
-            else:
-                survived += 1
-        partly_read = reader.poll() is not None
-    return {
-        "row": "R2 R3",
-        "trials": kills,
-        "survived": 0 if partly_read else survived,
-        "steps": reported,
-        "longest_recovery_s": round(longest, 3),
-        "failures": failures[:5],
-    }
+            row.note(lost <= 0 and not problem, kill=number, lost=lost, problem=problem)
+        if reader.poll() is not None:  # It read half of something, and crashed.
+            row.survived = 0
+    row.notes["steps"] = reported
+    return row
 
 
 def _state_of(root: pathlib.Path) -> str:
     """Returns what is wrong with a student's folder after a kill; empty if nothing."""
     for prefix, folder in (("ckpt", "checkpoints"), ("export", "exports")):
-        found = publication.committed(root / folder, prefix)
-        for snapshot in found:
+        snapshots = publication.committed(root / folder, prefix)
+        for snapshot in snapshots:
             if (outcome := children.read(snapshot)) != "whole":
                 return f"{snapshot.path.name} is {outcome}"
         publication.sweep(root / folder)
-        if len(places.names_in(root / folder)) != len(found):
+        if len(places.names_in(root / folder)) != len(snapshots):
             return f"{folder} has litter: {places.names_in(root / folder)}"
     return ""
 
@@ -174,57 +159,43 @@ def _small_disk(folder: pathlib.Path) -> Iterator[bool]:
             subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
-def r15_publication(seed: int, trials: int) -> dict[str, Any]:
-    """The disk is full to the last few kilobytes; later there is room again.
+def full_disk_publishing(setup: Setup) -> Survival:
+    """The disk is full to the last few kilobytes; later there is room again."""
+    return _publishing_on(_full, setup)
+
+
+def read_only_disk(setup: Setup) -> Survival:
+    """Storage becomes read-only, and writable again."""
+    return _publishing_on(_read_only, setup)
+
+
+def _publishing_on(disturb: _Disturbance, setup: Setup) -> Survival:
+    """Publishes on a disk that takes nothing for a while.
 
     A trial survives where the failed publication is an OSError that leaves nothing,
     what was there is whole, the lease is still held, and the next try succeeds.
     """
-    lot, survived, refused = random.Random(seed), 0, 0
+    rng, row = setup.rng, Survival()
     with _folder() as root, _small_disk(root) as is_mounted:
-        own = lease.Lease.acquire(root / "leases")
-        owner = own.ownership(None)
-        for step in range(1, trials + 1):
+        held_lease = lease.Lease.acquire(root / "leases")
+        owner = held_lease.ownership(None)
+        row.notes["how"] = "a small tmpfs" if is_mounted else "faults"
+        for step in range(1, setup.trials + 1):
             before = sorted(places.names_in(root / "exports"))
-            fault = f"export.{lot.choice(_POINTS[:3])}@1:fail"
-            pages = lot.randrange(children.pages_of((own.generation, step)))
-            with _full(root, pages) if is_mounted else _fault(fault):
+            fault = f"export.{rng.choice(_POINTS[:3])}@1:fail"
+            pages = rng.randrange(children.pages_of((held_lease.generation, step)))
+            with disturb(root, pages) if is_mounted else _fault(fault):
                 failed = not _publishes(root, step, owner)
                 after = sorted(places.names_in(root / "exports"))
-                own.check()
-            refused += failed
-            survived += (
+                held_lease.check()
+            row.note(
                 failed
                 and before == after
                 and _publishes(root, step, owner)
                 and not _state_of(root)
             )
             publication.keep_newest(root / "exports", "export", children.KEPT)
-    return {
-        "row": "R15",
-        "trials": trials,
-        "survived": survived,
-        "refused": refused,
-        "how": "a full tmpfs" if is_mounted else "faults",
-    }
-
-
-def r16(seed: int, trials: int) -> dict[str, Any]:
-    """Storage becomes read-only, and writable again."""
-    lot, survived = random.Random(seed), 0
-    with _folder() as root, _small_disk(root) as is_mounted:
-        own = lease.Lease.acquire(root / "leases")
-        owner = own.ownership(None)
-        for step in range(1, trials + 1):
-            fault = f"export.{lot.choice(_POINTS[:3])}@1:fail"
-            with _read_only(root) if is_mounted else _fault(fault):
-                failed = not _publishes(root, step, owner)
-                own.check()
-                whole = not _state_of(root)
-            survived += failed and whole and _publishes(root, step, owner)
-            publication.keep_newest(root / "exports", "export", children.KEPT)
-    how = "a tmpfs mounted again" if is_mounted else "faults"
-    return {"row": "R16", "trials": trials, "survived": survived, "how": how}
+    return row
 
 
 def _publishes(root: pathlib.Path, step: int, owner: publication.Owner) -> bool:
@@ -248,7 +219,9 @@ def _full(root: pathlib.Path, pages: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _read_only(root: pathlib.Path) -> Iterator[None]:
+def _read_only(root: pathlib.Path, pages: int) -> Iterator[None]:
+    """Makes a disk read-only, however much room it has."""
+
     def mount(how: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{how}", str(root)], check=True)
 
@@ -269,50 +242,45 @@ def _fault(fault: str) -> Iterator[None]:
         del os.environ[faults.VARIABLE]
 
 
-def r19(seed: int, trials: int) -> dict[str, Any]:
+def late_listings(setup: Setup) -> Survival:
     """Listings are late: they hide what is there and show what is gone.
 
     Each entry is as it was up to five looks ago; only what this process changes
-    itself it sees at once, as on NFS. A trial is one look of a pupil. It survives
-    where what it takes is whole and no older than what it holds, and where a second
-    chief finds the lease held.
+    itself it sees at once, as on NFS. A trial is one look of a student at its peer.
+    It survives where what is taken is whole and no older than what is held, and
+    where a second chief finds the lease held.
     """
-    lot, survived, backwards, taken = random.Random(seed), 0, 0, 0
-    held: tuple[int, int] | None = None
-    with _folder() as root, _late_listings(lot) as current:
+    rng, row = setup.rng, Survival(notes={"taken": 0, "went_backwards": 0})
+    newest: tuple[int, int] | None = None
+    with _folder() as root, _late_listings(rng) as current:
         exports, step, generation = root / "exports", 0, 1
-        own = lease.Lease.acquire(root / "leases")
+        held_lease = lease.Lease.acquire(root / "leases")
         prefetcher = prefetch.Prefetcher(
             lambda request, snapshot: (snapshot.version, children.read(snapshot)),
             lambda peer: exports,
             deadline_seconds=60.0,
         )
-        for _ in range(trials):
+        for _ in range(setup.trials):
             with current():
-                if lot.random() < 0.1:
-                    own.renew()
-                    generation, step = own.generation, max(step - 3, 0)
+                if rng.random() < 0.1:
+                    held_lease.renew()
+                    generation, step = held_lease.generation, max(step - 3, 0)
                 step += 1
-                owner = publication.Owner(generation, own.check)
+                owner = publication.Owner(generation, held_lease.check)
                 children.publish(exports, "export", step, owner)
                 publication.keep_newest(exports, "export", children.KEPT)
-            prefetcher.begin([policies.Request(1, held=held)])
+            prefetcher.begin([policies.Request(1, held=newest)])
             while not prefetcher.is_done:
                 time.sleep(0.0005)
             good = True
             for version, outcome in prefetcher.take().values():
-                taken += outcome == "whole"
-                backwards += held is not None and version <= held
+                row.notes["taken"] += outcome == "whole"
+                row.notes["went_backwards"] += newest is not None and version <= newest
                 good = outcome in ("whole", "missing_file")
-                held = version if outcome == "whole" else held
-            survived += good and not backwards and _is_refused(root / "leases")
-    return {
-        "row": "R19",
-        "trials": trials,
-        "survived": survived,
-        "taken": taken,
-        "went_backwards": backwards,
-    }
+                newest = version if outcome == "whole" else newest
+            good &= not row.notes["went_backwards"]
+            row.note(good and _is_refused(root / "leases"))
+    return row
 
 
 def _is_refused(leases: pathlib.Path) -> bool:
@@ -324,7 +292,7 @@ def _is_refused(leases: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def _late_listings(lot: random.Random) -> Iterator[Any]:
+def _late_listings(rng: random.Random) -> Iterator[Any]:
     """Makes every listing late, but within the context that is given."""
     true_names, true_create = places.names_in, places.create
     seen: dict[places.Place, list[set[str]]] = {}
@@ -338,7 +306,7 @@ def _late_listings(lot: random.Random) -> Iterator[Any]:
         if state["is_current"]:
             return sorted(now)
         everything = set().union(*past)
-        return [n for n in sorted(everything) if n in lot.choice(past)]
+        return [n for n in sorted(everything) if n in rng.choice(past)]
 
     def create(target: places.Place, content: bytes) -> bool:
         seen.pop(target.parent, None)  # Its own change makes a client look again.
@@ -357,21 +325,22 @@ def _late_listings(lot: random.Random) -> Iterator[Any]:
         places.names_in, places.create = true_names, true_create
 
 
-def r20(seed: int, trials: int) -> dict[str, Any]:
+def race_for_student(setup: Setup) -> Survival:
     """Six processes race for a folder that is new, or whose owner is dead.
 
     A trial survives where exactly one owns it, and the others were refused within
     five seconds, naming the owner's machine, process and age.
     """
-    lot, survived, longest, doubles = random.Random(seed), 0, 0.0, 0
+    rng, row, longest = setup.rng, Survival(), 0.0
+    row.notes["double_owners"] = 0
     with _folder() as root, contextlib.ExitStack() as stack:
         racers = [stack.enter_context(_child("racer")) for _ in range(_RACERS)]
-        for trial in range(trials):
+        for trial in range(setup.trials):
             leases = root / str(trial)
             if trial % 2:
                 lease.Lease.acquire(leases).release()
-            for racer in lot.sample(racers, len(racers)):
-                time.sleep(lot.choice((0.0, 0.0, 0.001, 0.005)))
+            for racer in rng.sample(racers, len(racers)):
+                time.sleep(rng.choice((0.0, 0.0, 0.001, 0.005)))
                 _tell(racer, str(leases))
             answers = [_hear(racer) for racer in racers]
             owners = [
@@ -380,16 +349,12 @@ def r20(seed: int, trials: int) -> dict[str, Any]:
             named = f"process {owners[0]} on {socket.gethostname()}" if owners else "?"
             refusals = [said for said, _ in answers if said]
             longest = max(longest, *(seconds for _, seconds in answers))
-            doubles += len(owners) > 1
-            survived += (
+            row.notes["double_owners"] += len(owners) > 1
+            row.note(
                 len(owners) == 1
                 and all(named in said and " s" in said for said in refusals)
-                and longest < 5.0
+                and longest < 5.0,
+                answers=answers,
             )
-    return {
-        "row": "R20",
-        "trials": trials,
-        "survived": survived,
-        "double_owners": doubles,
-        "longest_answer_s": round(longest, 3),
-    }
+    row.notes["longest_answer_s"] = round(longest, 3)
+    return row

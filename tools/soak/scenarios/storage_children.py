@@ -1,6 +1,6 @@
 """Processes that `storage` starts, watches and kills.
 
-    python -m tools.soak.scenarios.storage_children KIND ARGUMENT...
+    Arguments: KIND ARGUMENT...
 
 Every file of a snapshot here says in each of its lines whose it is, so that bytes
 of two snapshots can never pass for one.
@@ -35,7 +35,7 @@ def content(version: tuple[int, int], index: int) -> bytes:
 def pages_of(version: tuple[int, int]) -> int:
     """Returns how many pages of 4,096 bytes a snapshot needs at least."""
     sizes = [len(content(version, index)) for index in range(NUM_FILES)]
-    return sum(-(-size // 4096) for size in sizes) + 2  # Manifest and marker.
+    return sum(-(-size // 4096) for size in sizes) + 2  # Manifest and commit file.
 
 
 def publish(
@@ -73,14 +73,14 @@ def read(snapshot: publication.Snapshot) -> str:
 
 def reader(folder: str, prefix: str, seconds: str) -> None:
     """Reads all that is visible, again and again, and counts."""
-    found: dict[str, int] = {}
+    outcomes: dict[str, int] = {}
     give_up = time.monotonic() + float(seconds)
     while time.monotonic() < give_up and os.getppid() != 1:
         for snapshot in publication.committed(places.place(folder), prefix):
             outcome = read(snapshot)
-            found[outcome] = found.get(outcome, 0) + 1
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
         time.sleep(0.002)
-    say(found)
+    say(outcomes)
 
 
 def writer(folder: str, seed: str) -> None:
@@ -124,17 +124,17 @@ def nursery() -> None:
 
 def student(folder: places.Place) -> None:
     """Goes on from its newest checkpoint, and publishes as fast as it can."""
-    own = lease.Lease.acquire(folder / "leases")
+    held_lease = lease.Lease.acquire(folder / "leases")
     kinds = {"ckpt": folder / "checkpoints", "export": folder / "exports"}
     for where in kinds.values():
         publication.sweep(where)
-    found = publication.committed(kinds["ckpt"], "ckpt")
-    step = found[-1].step if found else 0
+    checkpoints = publication.committed(kinds["ckpt"], "ckpt")
+    step = checkpoints[-1].step if checkpoints else 0
     say({"pid": os.getpid(), "step": step})
     while True:
         step += 1
         for prefix, where in kinds.items():
-            publish(where, prefix, step, own.ownership(None))
+            publish(where, prefix, step, held_lease.ownership(None))
             publication.keep_newest(where, prefix, KEPT)
         say({"done": step})
 
