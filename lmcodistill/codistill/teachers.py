@@ -17,15 +17,16 @@ from lmcodistill.model import contract, registry
 from lmcodistill.settings import model as model_settings
 
 
-class Origin(NamedTuple):
-    """Where a teacher's weights are from.
+class PeerWeights(NamedTuple):
+    """Some weights of a peer.
 
     Attributes:
-        peer: Which student's export it is.
-        step: After how many updates it was published.
-        generation: Which start of its student's chief published it.
-        config: What its peer trains; the teacher may multiply in another type.
+        peer: Which student's they are.
+        step: After how many updates they were published.
+        generation: Which start of that student's chief published them.
+        config: What the peer trains; its teacher may multiply in another type.
         vocab_size: V.
+        weights: By name.
     """
 
     peer: int
@@ -33,50 +34,32 @@ class Origin(NamedTuple):
     generation: int
     config: model_settings.ModelConfig
     vocab_size: int
-
-
-class Saved(NamedTuple):
-    """A teacher in a checkpoint.
-
-    Attributes:
-        origin: Where its weights are from.
-        weights: By name.
-        restore_state: From the teacher's model to its state, per replica.
-    """
-
-    origin: Origin
     weights: dict[str, np.ndarray]
-    restore_state: Callable[[contract.Model], Any]
 
 
 class Teacher:
     """One slot.
 
     Attributes:
-        model: The model; its weights are the export's.
-        origin: Where they are from.
+        model: The model; its weights are a peer's.
         state: Its carried state, per replica and stream.
+        peer: As in the `PeerWeights` that it holds, as what follows.
+        step: In updates.
+        generation: The first order of a peer's versions, before the step.
+        config: The peer's.
+        vocab_size: V.
     """
 
-    def __init__(self, model: contract.Model, origin: Origin):
-        """Makes a teacher without a state."""
-        self.model, self.origin = model, origin
+    def __init__(self, model: contract.Model, version: PeerWeights):
+        """Makes a teacher without a state, of a model that has its weights."""
+        self.model = model
         self.state: Any = None
+        self.note(version)
 
-    @property
-    def peer(self) -> int:
-        """Which student's export it is."""
-        return self.origin.peer
-
-    @property
-    def step(self) -> int:
-        """After how many updates it was published."""
-        return self.origin.step
-
-    @property
-    def version(self) -> tuple[int, int]:
-        """What exports of one peer are ordered by."""
-        return (self.origin.generation, self.origin.step)
+    def note(self, version: PeerWeights) -> None:
+        """Notes whose weights the model has; keeps none of them itself."""
+        self.peer, self.step, self.generation = version[:3]
+        self.config, self.vocab_size = version.config, version.vocab_size
 
 
 class TeacherPool:
@@ -129,68 +112,57 @@ class TeacherPool:
             if isinstance(update, Teacher):
                 self.active.append(update)
                 continue
-            origin = Origin(
+            version = PeerWeights(
                 peer=update.student,
                 step=update.step,
                 generation=update.generation,
                 config=update.config,
                 vocab_size=update.vocab_size,
+                weights=update.weights,
             )
-            slot, has_state = self._fill(free, origin, update.weights, expected)
+            slot, has_state = self._fill(free, version, expected)
             if not (has_state and self._carry_state):
                 slot.state = self._new_state(slot.model, step)
 
-    def restore(self, saved: Sequence[Saved]) -> None:
-        """Makes a checkpoint's teachers the active ones, with their states."""
-        free, expected = list(self._slots), {one.origin.peer for one in saved}
+    def restore(self, saved: Sequence[PeerWeights]) -> None:
+        """Makes a checkpoint's teachers the active ones; their states come next."""
+        free, expected = list(self._slots), {version.peer for version in saved}
         self.active = []
-        for one in saved:
-            slot, _ = self._fill(free, one.origin, one.weights, expected)
-            slot.state = one.restore_state(slot.model)
+        for version in saved:
+            self._fill(free, version, expected)
 
     def of_peer(self, peer: int) -> Teacher | None:
         """Returns the active teacher that came from `peer`."""
         return next((t for t in self.active if t.peer == peer), None)
 
     def _fill(
-        self,
-        free: list[Teacher],
-        origin: Origin,
-        weights: dict[str, np.ndarray],
-        expected: set[int],
+        self, free: list[Teacher], version: PeerWeights, expected: set[int]
     ) -> tuple[Teacher, bool]:
         """Puts weights into a slot, an old or a new one, and makes it active.
 
         Args:
             free: Slots to choose from; the one that is chosen is taken out.
-            origin: Where the weights are from.
-            weights: By name.
+            version: The weights.
             expected: Peers whose own slots are not to be given away: they carry
                 their state.
 
         Returns:
             The slot, and whether it has a state of that peer's.
         """
-        config = self._adapt(origin.config)
-        fitting = [
-            slot
-            for slot in free
-            if (slot.model.config, slot.model.vocab_size) == (config, origin.vocab_size)
-        ]
-        same_peer = [slot for slot in fitting if slot.peer == origin.peer]
+        sizes = (self._adapt(version.config), version.vocab_size)
+        fitting = [t for t in free if (t.model.config, t.model.vocab_size) == sizes]
+        same_peer = [slot for slot in fitting if slot.peer == version.peer]
         others = [slot for slot in fitting if slot.peer not in expected]
-        if not same_peer + others:
-            with self._scope():
-                model = registry.build(
-                    config, origin.vocab_size, weights, trainable=False
-                )
-            slot = Teacher(model, origin)
-            self._slots.append(slot)
-        else:
-            slot = (same_peer + others)[0]
+        if same_peer or others:
+            slot = (same_peer or others)[0]
             free.remove(slot)
             for name, variable in slot.model.weights.items():
-                variable.assign(tf.cast(weights[name], variable.dtype))
-        slot.origin = origin
+                variable.assign(tf.cast(version.weights[name], variable.dtype))
+            slot.note(version)
+        else:
+            with self._scope():
+                model = registry.build(*sizes, version.weights, trainable=False)
+            slot = Teacher(model, version)
+            self._slots.append(slot)
         self.active.append(slot)
         return slot, bool(same_peer)

@@ -10,8 +10,8 @@ An update whose sums are not finite is skipped: weights, slots and carried state
 stay as they are. The sums are the group's, so all replicas skip alike.
 """
 
-import itertools
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +19,11 @@ import tensorflow as tf
 
 from lmcodistill.codistill import teachers as teachers_lib
 from lmcodistill.model import contract, objective, optimizers, scoring
-from lmcodistill.settings import codistillation as codistillation_settings
+from lmcodistill.settings import codistillation, training
 from lmcodistill.training import cluster
 
 Models = tuple[contract.Model, ...]
-States = tuple[contract.State, ...]
+States = tuple[contract.State, ...]  # The student's, and its teachers'.
 Compiled = Any  # What `tf.function` returns; TensorFlow has no public type for it.
 
 
@@ -96,13 +96,11 @@ class Updater:
         self,
         group: cluster.Group,
         model: contract.Model,
-        rule: optimizers.Rule,
+        optimizer: training.Optimizer,
         *,
-        clip_norm: float,
-        all_reduce_dtype: tf.DType | None,
         use_xla: bool,
         tokens_per_step: int,
-        distillation: codistillation_settings.Distillation,
+        distillation: codistillation.Distillation,
         fixed_targets: np.ndarray | None,
     ):
         """Makes the slots; call inside the strategy's scope.
@@ -110,18 +108,15 @@ class Updater:
         Args:
             group: Whose strategy.
             model: The student, made in the same scope.
-            rule: The update rule.
-            clip_norm: Largest global norm of the gradient.
-            all_reduce_dtype: Type in which gradients travel between replicas;
-                None: their own.
+            optimizer: The update rule, and how gradients travel.
             use_xla: Whether XLA compiles the forward and the backward pass.
             tokens_per_step: Positions of the global batch, `B * T`.
             distillation: psi.
             fixed_targets: [V] float32 for label smoothing, else None.
         """
-        self.model, self._group, self._rule = model, group, rule
-        self._clip_norm, self._tokens_per_step = clip_norm, tokens_per_step
-        self._all_reduce_dtype, self._use_xla = all_reduce_dtype, use_xla
+        self.model, self._group, self._optimizer = model, group, optimizer
+        self._rule = optimizers.rule(optimizer)
+        self._use_xla, self._tokens_per_step = use_xla, tokens_per_step
         self._distillation, self._fixed_targets = distillation, fixed_targets
         self.slots = {
             slot: {
@@ -130,12 +125,13 @@ class Updater:
                 )
                 for name, v in model.weights.items()
             }
-            for slot, value in rule.slots.items()
+            for slot, value in self._rule.slots.items()
         }
-        # By the models themselves: their weights change, their graphs do not.
-        self._updates: dict[tuple[bool, Models], Compiled] = {}
-        self._reads: dict[contract.Model, Compiled] = {}
-        self._measures: dict[Models, Compiled] = {}
+        self._compiled: list[Compiled] = []
+        # By the models: a swap changes their weights, and no graph.
+        self._update_of = functools.cache(self._compile_update)
+        self._read_of = functools.cache(self._compile_read)
+        self._measure_of = functools.cache(self._compile_measure)
 
     def __call__(
         self,
@@ -158,17 +154,12 @@ class Updater:
             The group's totals, its control, and the student's new state per replica.
         """
         teachers = teachers if distil else ()
-        models = tuple(t.model for t in teachers)
-        update = self._updates.get((distil, models))
-        if update is None:
-            update = self._updates[distil, models] = self._compile(models, distil)
-        their_states = tuple(t.state for t in teachers)
-        totals, agreed, state, their_states = update(
-            inputs, control, state, their_states
-        )
-        for teacher, new_state in zip(teachers, their_states, strict=True):
+        update = self._update_of(tuple(t.model for t in teachers), distil)
+        states = (state, *(t.state for t in teachers))
+        totals, agreed, (state, *theirs) = update(inputs, control, states)
+        for teacher, new_state in zip(teachers, theirs, strict=True):
             teacher.state = new_state
-        return totals, agreed, state
+        return self._first(totals), self._first(agreed), state
 
     @property
     def has_fixed_targets(self) -> bool:
@@ -178,27 +169,13 @@ class Updater:
     @property
     def num_traces(self) -> int:
         """How many times an update or a read was traced; swaps must add none."""
-        caches = (self._updates, self._reads, self._measures)
-        compiled = itertools.chain.from_iterable(c.values() for c in caches)
-        return sum(function.experimental_get_tracing_count() for function in compiled)
+        return sum(f.experimental_get_tracing_count() for f in self._compiled)
 
     def read(
-        self,
-        model: contract.Model,
-        inputs: Inputs,
-        state: contract.State,
+        self, model: contract.Model, inputs: Inputs, state: contract.State
     ) -> contract.State:
         """Returns the state of a teacher after reading a window, per replica."""
-
-        def replica(inputs: Inputs, state: contract.State) -> contract.State:
-            return model(inputs.tokens, inputs.is_start, state)[1]
-
-        if model not in self._reads:
-            run = self._group.strategy.run
-            self._reads[model] = tf.function(
-                lambda *args: run(replica, args), autograph=False
-            )
-        return self._reads[model](inputs, state)
+        return self._read_of((model,))(inputs, state)
 
     def measure(
         self,
@@ -215,94 +192,78 @@ class Updater:
             state: The student's carried state, per replica.
             teachers: At least one.
         """
-        models = tuple(t.model for t in teachers)
-        if models not in self._measures:
-            self._measures[models] = self._compile_measure(models)
-        return self._measures[models](inputs, state, tuple(t.state for t in teachers))
+        measure = self._measure_of(tuple(t.model for t in teachers))
+        return self._first(measure(inputs, (state, *(t.state for t in teachers))))
+
+    def _first(self, values: Any) -> Any:
+        """Returns the first local replica's; of sums, all replicas have the same."""
+        local = self._group.strategy.experimental_local_results
+        return tf.nest.map_structure(lambda x: local(x)[0], values)
+
+    def _compile(self, replica: Callable[..., Any]) -> Compiled:
+        """Returns what runs a function on every replica."""
+        run = self._group.strategy.run
+        compiled = tf.function(lambda *args: run(replica, args), autograph=False)
+        self._compiled.append(compiled)
+        return compiled
+
+    def _compile_read(self, models: Models) -> Compiled:
+        [model] = models
+        return self._compile(lambda x, state: model(x.tokens, x.is_start, state)[1])
 
     def _compile_measure(self, teachers: Models) -> Compiled:
-        strategy = self._group.strategy
-
-        def replica(
-            inputs: Inputs, state: contract.State, their_states: States
-        ) -> tuple[tf.Tensor, ...]:
+        def replica(inputs: Inputs, states: States) -> scoring.Confirmation:
             heads = [
-                model.output_head(model(inputs.tokens, inputs.is_start, carried)[0])
-                for model, carried in zip(
-                    [self.model, *teachers], [state, *their_states], strict=True
-                )
+                model.output_head(model(inputs.tokens, inputs.is_start, state)[0])
+                for model, state in zip((self.model, *teachers), states, strict=True)
             ]
             values = scoring.confirmation(heads[0], heads[1:], inputs.targets)
-            return tuple(self._group.reduce([tf.reduce_sum(x) for x in values]))
+            sums = self._group.reduce([tf.reduce_sum(x) for x in values])
+            return scoring.Confirmation(*sums)
 
-        @tf.function(autograph=False)
-        def measure(*args: Any) -> scoring.Confirmation:
-            sums = strategy.run(replica, args)
-            first = strategy.experimental_local_results
-            return scoring.Confirmation(*(first(x)[0] for x in sums))
+        return self._compile(replica)
 
-        return measure
-
-    def _compile(self, teachers: Models, distil: bool) -> Compiled:
-        strategy = self._group.strategy
-
-        def replica(*args: Any) -> tuple[Totals, Control, Any, States]:
-            return self._replica(teachers, distil, *args)
-
-        @tf.function(autograph=False)
-        def update(*args: Any) -> tuple[Totals, Control, Any, States]:
-            totals, agreed, *states = strategy.run(replica, args)
-            first = strategy.experimental_local_results
-            report = tf.nest.map_structure(lambda x: first(x)[0], (totals, agreed))
-            return (*report, *states)
-
-        return update
-
-    def _replica(
-        self,
-        teachers: Models,
-        distil: bool,
-        inputs: Inputs,
-        control: Control,
-        state: contract.State,
-        their_states: States,
-    ) -> tuple[Totals, Control, contract.State, States]:
-        """Gradient, sum over the group, update; runs once per replica."""
-        before = (state, their_states)
-
-        def gradients_of(*args: Any) -> tuple[Any, ...]:
-            return self._gradients(teachers, distil, *args)
+    def _compile_update(self, teachers: Models, distil: bool) -> Compiled:
+        def gradients_of(inputs: Inputs, states: States) -> tuple[Any, ...]:
+            return self._gradients(teachers, distil, inputs, states)
 
         if self._use_xla:
             gradients_of = tf.function(gradients_of, jit_compile=True, autograph=False)
-        gradients, sums, *states = gradients_of(inputs, state, their_states)
-        gradients = self._group.reduce(gradients, self._all_reduce_dtype)
+        return self._compile(functools.partial(self._replica, gradients_of))
+
+    def _replica(
+        self,
+        gradients_of: Callable[[Inputs, States], tuple[Any, ...]],
+        inputs: Inputs,
+        control: Control,
+        states: States,
+    ) -> tuple[Totals, Control, States]:
+        """Gradient, sum over the group, update; runs once per replica."""
+        gradients, sums, new_states = gradients_of(inputs, states)
+        dtype = tf.bfloat16 if self._optimizer.all_reduce_dtype == "bfloat16" else None
+        gradients = self._group.reduce(gradients, dtype)
         # In one collective: each costs a round trip, however little it carries.
         [report] = self._group.reduce(
             [tf.stack([tf.cast(x, tf.float32) for x in (*sums, *control)])]
         )
-        scale, norm = optimizers.clip_scale(gradients, self._clip_norm)
+        scale, norm = optimizers.clip_scale(gradients, self._optimizer.clip_norm)
         norm = tf.cast(norm, tf.float32)
         is_finite = tf.reduce_all(tf.math.is_finite(tf.concat([report, [norm]], 0)))
         self._apply(gradients, scale, is_finite, inputs)
-        after = tuple(states)
-        state, their_states = tf.cond(is_finite, lambda: after, lambda: before)
+        states = tf.cond(is_finite, lambda: new_states, lambda: states)
         skipped = 1.0 - tf.cast(is_finite, tf.float32)
         *sums, stop, teachers_ready = tf.unstack(report)
-        agreed = Control(stop, teachers_ready)
         totals = Totals._make([*sums, norm, skipped])
-        return totals, agreed, state, their_states
+        return totals, Control(stop, teachers_ready), states
 
     def _gradients(
-        self,
-        teachers: Models,
-        distil: bool,
-        inputs: Inputs,
-        state: contract.State,
-        their_states: States,
-    ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, ...], Any, States]:
+        self, teachers: Models, distil: bool, inputs: Inputs, states: States
+    ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, ...], States]:
         """Returns one replica's gradients, its sums and the new states."""
-        soft, their_states = self._soft_targets(teachers, distil, inputs, their_states)
+        state, *their_states = states
+        soft = None
+        if distil:
+            soft, their_states = self._soft_targets(teachers, inputs, their_states)
         model = self.model
         with tf.GradientTape() as tape:
             hidden, state = model(
@@ -316,12 +277,26 @@ class Updater:
                 tf.cast(inputs.distillation_weight, model.dtype),
             )
             loss = total / self._tokens_per_step
-        names = list(model.weights)
         gradients = [
             tf.convert_to_tensor(g)  # The embedding's is sparse; the update is not.
-            for g in tape.gradient(loss, [model.weights[n] for n in names])
+            for g in tape.gradient(loss, list(model.weights.values()))
         ]
-        return gradients, tuple(sums), state, their_states
+        return gradients, tuple(sums), (state, *their_states)
+
+    def _soft_targets(
+        self, teachers: Models, inputs: Inputs, states: Sequence[contract.State]
+    ) -> tuple[objective.SoftTargets, list[contract.State]]:
+        """Runs the teachers over the window; returns the targets, their states."""
+        heads, new_states = [], []
+        for teacher, state in zip(teachers, states, strict=True):
+            hidden, new_state = teacher(inputs.tokens, inputs.is_start, state)
+            heads.append(teacher.output_head(hidden))
+            new_states.append(new_state)
+        fixed = None
+        if self._fixed_targets is not None:
+            fixed = tf.constant(self._fixed_targets, self.model.dtype)
+        loss, temperature = self._distillation.loss, self._distillation.temperature
+        return objective.SoftTargets(heads, fixed, loss, temperature), new_states
 
     def _apply(
         self,
@@ -333,25 +308,15 @@ class Updater:
         """Changes weights and slots in place, where `is_finite` holds."""
         rate = tf.cast(inputs.learning_rate, self.model.dtype)
 
-        def change(
-            weight: tf.Variable,
-            gradient: tf.Tensor,
-            slots: list[tf.Variable],
-            scale: tf.Tensor,
-            is_finite: tf.Tensor,
-            rate: tf.Tensor,
-            number: tf.Tensor,
-        ) -> None:
+        def change(weight: Any, gradient: Any, slots: list[Any], *scalars: Any) -> None:
+            scale, is_finite, rate, number = scalars
+
             def update() -> None:
                 self._rule.update(weight, gradient * scale, slots, rate, number)
 
             tf.cond(is_finite, update, lambda: None)
 
-        def merge(
-            strategy: tf.distribute.Strategy,
-            gradients: list[tf.Tensor],
-            *scalars: tf.Tensor,
-        ) -> None:
+        def merge(strategy: Any, gradients: list[Any], *scalars: Any) -> None:
             for (name, weight), gradient in zip(
                 self.model.weights.items(), gradients, strict=True
             ):
@@ -363,21 +328,3 @@ class Updater:
         tf.distribute.get_replica_context().merge_call(
             merge, args=(gradients, scale, is_finite, rate, inputs.number)
         )
-
-    def _soft_targets(
-        self, teachers: Models, distil: bool, inputs: Inputs, their_states: States
-    ) -> tuple[objective.SoftTargets | None, States]:
-        """Runs the teachers over the window; returns the targets, their states."""
-        if not distil:
-            return None, ()
-        heads, new_states = [], []
-        for teacher, their_state in zip(teachers, their_states, strict=True):
-            hidden, new_state = teacher(inputs.tokens, inputs.is_start, their_state)
-            heads.append(teacher.output_head(hidden))
-            new_states.append(new_state)
-        fixed = None
-        if self._fixed_targets is not None:
-            fixed = tf.constant(self._fixed_targets, self.model.dtype)
-        settings = self._distillation
-        soft = objective.SoftTargets(heads, fixed, settings.loss, settings.temperature)
-        return soft, tuple(new_states)

@@ -19,7 +19,7 @@ from lmcodistill.codistill import (
     teachers,
 )
 from lmcodistill.exports import reader
-from lmcodistill.model import contract, optimizers, registry, states, weights
+from lmcodistill.model import contract, registry, states, weights
 from lmcodistill.storage import faults, tensors
 from lmcodistill.training import cluster, step
 from lmcodistill.training import job as job_lib
@@ -56,13 +56,7 @@ class Student:
             self._updater = step.Updater(
                 group,
                 self.model,
-                optimizers.rule(job.optimizer),
-                clip_norm=job.optimizer.clip_norm,
-                all_reduce_dtype=(
-                    tf.bfloat16
-                    if job.optimizer.all_reduce_dtype == "bfloat16"
-                    else None
-                ),
+                job.optimizer,
                 use_xla=job.training.xla == "on"
                 or (job.training.xla == "auto" and group.has_gpu),
                 tokens_per_step=job.tokens_per_step,
@@ -209,19 +203,25 @@ class Student:
             content.update(self.model.weights[name].numpy().tobytes())
         return content.hexdigest()
 
+    def _variables(self) -> dict[str, tf.Variable]:
+        """Returns all that an update changes, by its name in a checkpoint."""
+        named = {f"model/{n}": v for n, v in self.model.weights.items()}
+        for slot, variables in self._updater.slots.items():
+            named |= {f"optimizer/{slot}/{n}": v for n, v in variables.items()}
+        return named
+
     def values(self) -> dict[str, tf.Tensor | np.ndarray]:
         """Returns every tensor of a checkpoint by name. Collective.
 
         The variables' own buffers, not copies: use them before the next update.
         """
-        values = _buffers("model", self.model.weights)
-        for slot, variables in self._updater.slots.items():
-            values |= _buffers(f"optimizer/{slot}", variables)
-        values |= self._state_values("state", self._state)
+        variables = self._variables()
+        streams = self._state_values("state", self._state)
         for k, teacher in enumerate(self.teachers.active):
-            values |= _buffers(f"teacher_{k}/model", teacher.model.weights)
-            values |= self._state_values(f"teacher_{k}/state", teacher.state)
-        return values
+            theirs = teacher.model.weights.items()
+            variables |= {f"teacher_{k}/model/{n}": v for n, v in theirs}
+            streams |= self._state_values(f"teacher_{k}/state", teacher.state)
+        return {n: tf.convert_to_tensor(v) for n, v in variables.items()} | streams
 
     def _state_values(self, prefix: str, state: Any) -> dict[str, np.ndarray]:
         values = states.by_path(self._group.gather_streams(state, self._streams))
@@ -240,11 +240,11 @@ class Student:
             ],
             "teachers": [
                 {
-                    "peer": t.origin.peer,
-                    "step": t.origin.step,
-                    "incarnation": t.origin.generation,
-                    **registry.to_json(t.origin.config),
-                    "vocab_size": t.origin.vocab_size,
+                    "peer": t.peer,
+                    "step": t.step,
+                    "incarnation": t.generation,
+                    **registry.to_json(t.config),
+                    "vocab_size": t.vocab_size,
                 }
                 for t in self.teachers.active
             ],
@@ -262,22 +262,21 @@ class Student:
         """
         ours = {n: v for n, v in values.items() if not n.startswith("teacher_")}
         tensors.check_table(ours, self._expected_shapes(), source)
-        for name, variable in self.model.weights.items():
-            variable.assign(values[f"model/{name}"])
-        for slot, variables in self._updater.slots.items():
-            for name, variable in variables.items():
-                variable.assign(values[f"optimizer/{slot}/{name}"])
+        for name, variable in self._variables().items():
+            variable.assign(values[name])
         self._state = self._restored_state("state", self.model, values)
         self.rollbacks = max(self.rollbacks, manifest["rollbacks"])
         self._auto_weight = auto_weight.AutoWeight(
             self._job.weight.auto_memory, *manifest["auto_weight"]
         )
-        self.teachers.restore(
-            [
-                self._saved_teacher(k, described, values, source)
-                for k, described in enumerate(manifest["teachers"])
-            ]
-        )
+        saved = [
+            self._saved_teacher(k, described, values, source)
+            for k, described in enumerate(manifest["teachers"])
+        ]
+        self.teachers.restore(saved)
+        for k, teacher in enumerate(self.teachers.active):
+            prefix = f"teacher_{k}/state"
+            teacher.state = self._restored_state(prefix, teacher.model, values)
 
     def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = weights.shapes(self._inputs.model, self.model.vocab_size)
@@ -293,25 +292,21 @@ class Student:
         described: dict[str, Any],
         values: dict[str, np.ndarray],
         source: str,
-    ) -> teachers.Saved:
+    ) -> teachers.PeerWeights:
         """Returns the `index`-th teacher of a checkpoint, its tensors checked."""
-        origin = teachers.Origin(
-            peer=described["peer"],
-            step=described["step"],
-            generation=described["incarnation"],
-            config=registry.from_json(described),
-            vocab_size=described["vocab_size"],
-        )
+        config, vocab_size = registry.from_json(described), described["vocab_size"]
         prefix = f"teacher_{index}/model/"
         theirs = {
             n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)
         }
-        shapes = weights.shapes(origin.config, origin.vocab_size)
-        tensors.check_table(theirs, shapes, source)
-        return teachers.Saved(
-            origin,
-            theirs,
-            lambda model: self._restored_state(f"teacher_{index}/state", model, values),
+        tensors.check_table(theirs, weights.shapes(config, vocab_size), source)
+        return teachers.PeerWeights(
+            peer=described["peer"],
+            step=described["step"],
+            generation=described["incarnation"],
+            config=config,
+            vocab_size=vocab_size,
+            weights=theirs,
         )
 
     def _restored_state(
@@ -328,11 +323,6 @@ class Student:
             return states.like(zeros, leaves)
 
         return self._group.per_replica(of_replica)
-
-
-def _buffers(prefix: str, variables: dict[str, tf.Variable]) -> dict[str, tf.Tensor]:
-    """Returns variables' values by their name in a checkpoint, without copying them."""
-    return {f"{prefix}/{n}": tf.convert_to_tensor(v) for n, v in variables.items()}
 
 
 def _constants(control: step.Control) -> step.Control:

@@ -141,7 +141,7 @@ class Reload:
                 log.warning("step=%d event=still_reading peers=%s", step, plan.peers)
 
     def _plan(self, step: int) -> policies.Plan:
-        held = {t.peer: t.version for t in self._student.teachers.active}
+        held = {t.peer: (t.generation, t.step) for t in self._student.teachers.active}
         return self._policy.before_step(step, held)
 
     def announce(self) -> bool:

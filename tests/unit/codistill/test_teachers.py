@@ -191,7 +191,7 @@ def test_teachers_multiply_in_one_type_whatever_their_peers_train_with(
     for export in exports:
         pool.swap([export], step=export.step)
         (teacher,) = pool.active
-        seen.append((teacher.model, teacher.model.compute_dtype, teacher.origin.config))
+        seen.append((teacher.model, teacher.model.compute_dtype, teacher.config))
 
     # One slot for both, and a checkpoint that knows what each peer trains.
     assert seen[0][0] is seen[1][0]
@@ -199,37 +199,36 @@ def test_teachers_multiply_in_one_type_whatever_their_peers_train_with(
     assert [peers for _, _, peers in seen] == [config, in_bfloat16(config)]
 
 
-def test_restored_teachers_have_their_weights_and_states(pool, make_export):
-    export = make_export(student=2, step=50)
-    origin = teachers.Origin(2, 50, 3, export.config, export.vocab_size)
-
-    pool.restore(
-        [teachers.Saved(origin, export.weights, lambda model: model.initial_state(3))]
+def weights_of(export):
+    return teachers.PeerWeights(
+        peer=export.student,
+        step=export.step,
+        generation=export.generation,
+        config=export.config,
+        vocab_size=export.vocab_size,
+        weights=export.weights,
     )
 
+
+def test_restored_teacher_is_what_was_saved(pool, make_export):
+    export = make_export(student=2, step=50)
+
+    pool.restore([weights_of(export)])
+
     (teacher,) = pool.active
-    assert (teacher.peer, teacher.step, teacher.version) == (2, 50, (3, 50))
-    assert all(x.shape[0] == 3 for x in tf.nest.flatten(teacher.state))
+    assert (teacher.peer, teacher.step, teacher.generation) == (2, 50, 1)
+    assert (teacher.config, teacher.state) == (export.config, None)
     np.testing.assert_array_equal(
         teacher.model.weights["embedding"], export.weights["embedding"]
     )
 
 
 def test_restored_teacher_takes_the_slot_of_the_same_peer(pool, make_export):
-    exports = {peer: make_export(student=peer, step=50, seed=peer) for peer in (1, 2)}
-    pool.swap(list(exports.values()), step=60)
+    exports = [make_export(student=peer, step=50, seed=peer) for peer in (1, 2)]
+    pool.swap(exports, step=60)
     before = {teacher.peer: teacher.model for teacher in pool.active}
 
-    pool.restore(
-        [
-            teachers.Saved(
-                teachers.Origin(peer, 40, 1, export.config, export.vocab_size),
-                export.weights,
-                lambda model: model.initial_state(2),
-            )
-            for peer, export in reversed(exports.items())
-        ]
-    )
+    pool.restore([weights_of(export) for export in reversed(exports)])
 
     assert [teacher.peer for teacher in pool.active] == [2, 1]
     assert {teacher.peer: teacher.model for teacher in pool.active} == before

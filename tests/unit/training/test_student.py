@@ -266,7 +266,7 @@ def test_teacher_multiplies_in_the_type_asked_for_also_when_restored(
     assert as_peer.teachers.active[0].model.compute_dtype == tf.float64
     for one in (student, restored):
         (teacher,) = one.teachers.active
-        assert (teacher.model.compute_dtype, teacher.origin.config) == (
+        assert (teacher.model.compute_dtype, teacher.config) == (
             tf.bfloat16,
             TEACHER,
         )
