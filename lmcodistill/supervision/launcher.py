@@ -37,7 +37,7 @@ def start_group(
     """
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
     shared = tf_environment.of_threads(threads)
-    workers: list[process_group.Worker] = []
+    workers: list[process_group.WorkerProcess] = []
     try:
         for index in range(count):
             task = {"type": "worker", "index": index}
@@ -57,7 +57,7 @@ def start_worker(
     student: layout.StudentLayout,
     index: int,
     environment: Mapping[str, str],
-) -> process_group.Worker:
+) -> process_group.WorkerProcess:
     """Starts one worker.
 
     Args:
@@ -84,7 +84,7 @@ def start_worker(
             start_new_session=True,
         )
         on_failure.pop_all()
-    return process_group.Worker(index, log, process, lifeline.Pulse(ours))
+    return process_group.WorkerProcess(index, log, process, lifeline.Pulse(ours))
 
 
 def _free_ports(count: int) -> list[int]:

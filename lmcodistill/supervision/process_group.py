@@ -76,7 +76,7 @@ class WorkerLoss:
 
 
 @dataclasses.dataclass
-class Worker:
+class WorkerProcess:
     """One process.
 
     Attributes:
@@ -143,7 +143,7 @@ class ProcessGroup:
         workers: Those that run here.
     """
 
-    def __init__(self, workers: Sequence[Worker], addresses: Sequence[str]):
+    def __init__(self, workers: Sequence[WorkerProcess], addresses: Sequence[str]):
         """Takes processes that were just started.
 
         Args:
@@ -212,7 +212,9 @@ class ProcessGroup:
         if now >= self._kill_at or self._leaving_seconds > lifeline.GRACE_SECONDS:
             self.kill()
 
-    def _condemn(self, worker: Worker, cause: str, words: str, now: float) -> None:
+    def _condemn(
+        self, worker: WorkerProcess, cause: str, words: str, now: float
+    ) -> None:
         if any(loss.worker == worker.index for loss in self._condemned):
             return
         self._condemned.append(WorkerLoss(worker.index, restarts.LOST, cause, words))
@@ -288,7 +290,7 @@ def _patience(code: int) -> float:
     return 0.0 if restarts.helps(code) else LEAVE_SECONDS
 
 
-def _loss_of(worker: Worker) -> WorkerLoss:
+def _loss_of(worker: WorkerProcess) -> WorkerLoss:
     code = worker.code or 0
     if code < 0:
         name = _signal_name(-code)
