@@ -41,6 +41,7 @@ OUTCOMES = (
     ("commoncrawl-whirlwind/whirlwind.warc.gz", 1, 0, 0, False),
     ("commoncrawl-whirlwind/whirlwind.warc.wet.gz", 1, 0, 0, False),
     ("commoncrawl-whirlwind/whirlwind.warc.wat.gz", 0, 0, 0, False),
+    ("dc-law/dc-law.warc.gz", 1_566, 0, 0, False),
     ("dolma-2024/sample-0000.warc.gz", 22, 0, 0, False),
     ("internetarchive-2008/example.warc.gz", 130, 169, 0, False),
 )
