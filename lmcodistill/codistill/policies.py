@@ -168,8 +168,8 @@ class Freshest(Policy):
         peers = topologies.peers_at(
             step, self.student, self.num_students, self.exchange
         )
-        wanted = [Request(peer, None, held.get(peer), oldest) for peer in peers]
-        return self._reload(step, Plan(stale, tuple(peers), tuple(wanted)))
+        requests = [Request(peer, None, held.get(peer), oldest) for peer in peers]
+        return self._reload(step, Plan(stale, tuple(peers), tuple(requests)))
 
     def _is_reload_due(self, step: int) -> bool:
         """The first look is at the end of burn-in, whatever the period."""

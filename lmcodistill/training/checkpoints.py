@@ -21,6 +21,7 @@ import tensorflow as tf
 from lmcodistill import errors
 from lmcodistill.settings import training
 from lmcodistill.storage import layout, places, publication, scratch, tensors
+from lmcodistill.training import cluster
 
 FORMAT_VERSION = 2
 PREFIX = layout.CHECKPOINT
@@ -45,16 +46,16 @@ class Scored(NamedTuple):
     validation: float | None
 
 
-def best_of(found: Sequence[Scored], count: int) -> list[Scored]:
+def best_of(checkpoints: Sequence[Scored], count: int) -> list[Scored]:
     """Returns the `count` checkpoints that scored best; of equals, the earlier.
 
     What an earlier generation left at the newest one's step or beyond was given
     up, perhaps because it was damaged; it is none of them.
     """
-    newest = max(found, key=lambda s: (s.generation, s.step), default=None)
+    newest = max(checkpoints, key=lambda s: (s.generation, s.step), default=None)
     scored = [
         (s.validation, s.step, s)
-        for s in found
+        for s in checkpoints
         if s.validation is not None and math.isfinite(s.validation)
         if newest is None or s is newest or s.step < newest.step
     ]
@@ -128,11 +129,11 @@ def newest(
         SnapshotError: there are checkpoints, and none can be used.
         GroupLostError: storage failed, so nobody knows.
     """
-    found = publication.committed(folder, PREFIX, key)
-    if not found:
+    snapshots = publication.committed(folder, PREFIX, key)
+    if not snapshots:
         _refuse_format_1(folder)
     reasons = []
-    for snapshot in reversed(found):
+    for snapshot in reversed(snapshots):
         try:
             publication.verify(snapshot, snapshot.manifest())
         except errors.SnapshotError as error:
@@ -144,7 +145,7 @@ def newest(
         return snapshot
     if reasons:
         raise errors.SnapshotError(
-            f"None of the {len(found)} checkpoints in {folder} can be used: "
+            f"None of the {len(snapshots)} checkpoints in {folder} can be used: "
             + " ".join(reasons)
             + " Remove the folder to start from the beginning.",
             reason="none_usable",
@@ -164,10 +165,14 @@ def _refuse_format_1(folder: places.Place) -> None:
         )
 
 
-def of_version(
-    folder: places.Place, version: Sequence[int], key: bytes | None = None
-) -> publication.Snapshot:
-    """Returns the checkpoint whose `version` another worker found."""
+def newest_of_group(
+    group: cluster.Group, folder: places.Place, key: bytes | None
+) -> publication.Snapshot | None:
+    """Returns the chief's `newest` on every worker; raises as it. Collective."""
+    snapshot = newest(folder, key) if group.is_chief else None
+    version = group.broadcast_json(snapshot.version if snapshot else None)
+    if version is None:
+        return None
     generation, step = version
     path = folder / publication.name_of(PREFIX, step, generation)
     return publication.Snapshot(path, step, generation, key)

@@ -121,10 +121,9 @@ class Group:
 
     def sum(self, value: np.ndarray) -> np.ndarray:
         """Returns the sum of one array over the workers. Collective."""
-        total = self.sum_over_replicas(
+        return self.sum_over_replicas(
             lambda replica: value if replica % self._num_local == 0 else 0 * value
         )
-        return total
 
     def any(self, *flags: bool) -> list[bool]:
         """Returns of each flag whether any worker set it. Collective."""

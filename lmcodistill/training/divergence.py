@@ -60,15 +60,9 @@ class Guard:
             self.skipped_in_a_row = 0
             return Verdict.GO_ON
         self.skipped_in_a_row += 1
-        label, soft, theirs, norm = (
-            float(x)
-            for x in (
-                totals.label_loss,
-                totals.soft_loss,
-                totals.teacher_label_loss,
-                totals.gradient_norm,
-            )
-        )
+        values = step.Totals(*map(float, totals))
+        label, soft = values.label_loss, values.soft_loss
+        theirs, norm = values.teacher_label_loss, values.gradient_norm
         log.warning(
             "step=%d event=update_skipped in_a_row=%d label_loss=%g soft_loss=%g "
             "teacher_label_loss=%g gradient_norm=%g",

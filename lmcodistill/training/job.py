@@ -166,8 +166,8 @@ def check_vocabulary(job: Job, inputs: Inputs) -> None:
         DataError: a checkpoint belongs to other data.
     """
     ours = inputs.data.manifest.vocabulary
-    found = publication.committed(job.layout.checkpoints, layouts.CHECKPOINT, job.key)
-    for snapshot in found:
+    folder = job.layout.checkpoints
+    for snapshot in publication.committed(folder, layouts.CHECKPOINT, job.key):
         # A damaged one is not the one that training goes on from.
         with contextlib.suppress(errors.SnapshotError):
             theirs = str(snapshot.manifest().get("vocabulary"))
@@ -191,14 +191,12 @@ def check_peers(job: Job) -> None:
             f"have the indices 0 to {job.num_students - 1}."
         )
     averages = job.exchange.average_weights
-    targets = (
-        "AVERAGE_WEIGHTS = True"
-        if averages
-        else f"TARGETS = {job.distillation.targets!r}"
-    )
+    source = f"TARGETS = {job.distillation.targets!r}"
+    if averages:
+        source = "AVERAGE_WEIGHTS = True"
     if job.policy.reads_peers and job.num_students == 1:
         raise errors.UsageError(
-            f"{targets} needs at least two students and "
+            f"{source} needs at least two students and "
             "--students=1. Add --students=2, or train on the labels alone with "
             "--gin.TARGETS=none."
         )
@@ -219,7 +217,7 @@ def check_peers(job: Job) -> None:
     if job.weight.is_measured and (averages or has_no_teachers):
         raise errors.UsageError(
             f"WEIGHT_SCHEDULE = 'auto' compares teachers with the student, and "
-            f"{targets} has none. Use 'constant', or teachers."
+            f"{source} has none. Use 'constant', or teachers."
         )
 
 

@@ -89,7 +89,8 @@ class Student:
         Returns:
             The group's totals, and what all of its replicas had to tell.
         """
-        is_taught = number >= self._job.weight.burn_in_steps and self.has_targets
+        has_targets = self.teachers.active or self._updater.has_fixed_targets
+        is_taught = bool(has_targets) and number >= self._job.weight.burn_in_steps
         weight = self._weight_at(number) if is_taught else 0.0
         # A measured weight is 0.0 at times; the teachers read on meanwhile.
         distil = is_taught and (weight > 0.0 or self._job.weight.is_measured)
@@ -140,11 +141,6 @@ class Student:
     def num_traces(self) -> int:
         """How many times the update was traced."""
         return self._updater.num_traces
-
-    @property
-    def has_targets(self) -> bool:
-        """Whether there is anything to distil from."""
-        return bool(self.teachers.active) or self._updater.has_fixed_targets
 
     def _inputs_at(self, number: int, rate: float = 0.0, weight: float = 0.0) -> Any:
         """Returns what the update of step `number` reads, per replica."""

@@ -92,6 +92,7 @@ class Worker:
         with self._chief(first, exchange) as chief:
             save = checkpoint.Checkpoint(
                 *(job.training, job.layout.checkpoints, group, student),
+                key=job.key,
                 owner=chief.owner,
                 settle=chief.settle,
             )
@@ -195,13 +196,10 @@ def _restore(
     job: job_lib.Job, group: cluster.Group, student: student_lib.Student
 ) -> int:
     """Restores the newest whole checkpoint; returns the step to go on from."""
-    folder = job.layout.checkpoints
-    newest = checkpoints.newest(folder, job.key) if group.is_chief else None
-    version = group.broadcast_json(newest.version if newest else None)
-    if version is None:
+    snapshot = checkpoints.newest_of_group(group, job.layout.checkpoints, job.key)
+    if snapshot is None:
         log.info("step=0 event=starting_from_scratch")
         return 0
-    snapshot = checkpoints.of_version(folder, version, job.key)
     values, manifest = checkpoints.load(snapshot)
     student.restore(values, manifest, str(snapshot.path))
     log.info("step=%d event=restored from=%s", snapshot.step, snapshot.path)

@@ -39,6 +39,7 @@ class Checkpoint:
         group: cluster.Group,
         student: student_lib.Student,
         *,
+        key: bytes | None,
         owner: publication.Owner | None,
         settle: Callable[[], None] = lambda: None,
     ):
@@ -49,12 +50,13 @@ class Checkpoint:
             folder: The student's folder of checkpoints.
             group: The workers.
             student: What is saved.
+            key: What checkpoints are signed with.
             owner: Who may write there; on the chief.
             settle: Waits for the exports that come first; called on the chief.
         """
         self._settings, self._folder = settings, folder
         self._group, self._student = group, student
-        self._owner, self._settle = owner, settle
+        self._key, self._owner, self._settle = key, owner, settle
         self._every = Every(settings.checkpoint_every_steps, settings.num_train_steps)
         self._failures, self._retry_step = 0, 0
         # The step of the last try, and when it ended.
@@ -74,10 +76,8 @@ class Checkpoint:
 
     def exists(self) -> bool:
         """Returns whether there is a checkpoint to go back to. Collective."""
-        newest = None
-        if self._owner is not None:
-            newest = checkpoints.newest(self._folder, self._owner.key)
-        return bool(self._group.broadcast_json(newest is not None))
+        newest = checkpoints.newest_of_group(self._group, self._folder, self._key)
+        return newest is not None
 
     def __call__(self, step: int, is_last: bool = False) -> None:
         """Saves.

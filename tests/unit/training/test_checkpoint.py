@@ -23,7 +23,7 @@ def checkpoint_of(group, owner):
     def make(job, student):
         folder = job.layout.checkpoints
         return checkpoint_lib.Checkpoint(
-            *(job.training, folder, group, student), owner=owner
+            *(job.training, folder, group, student), key=None, owner=owner
         )
 
     return make

@@ -71,11 +71,27 @@ def test_newest_is_by_generation_and_step_not_by_time(save, tmp_path):
     assert checkpoints.newest(tmp_path).version == (2, 200)
 
 
-def test_another_worker_finds_the_same_one(save, tmp_path):
+class Other:
+    """A worker that is not the chief, which says what it has."""
+
+    is_chief = False
+
+    def __init__(self, said):
+        self._said = said
+
+    def broadcast_json(self, value):
+        assert value is None
+        return self._said
+
+
+def test_another_worker_takes_the_chiefs_checkpoint(save, tmp_path):
     save(100)
     newest = checkpoints.newest(tmp_path)
 
-    assert checkpoints.of_version(tmp_path, list(newest.version)) == newest
+    other = Other(list(newest.version))
+
+    assert checkpoints.newest_of_group(other, tmp_path, None) == newest
+    assert checkpoints.newest_of_group(Other(None), tmp_path, None) is None
 
 
 def test_only_so_many_are_kept(save, tmp_path):
