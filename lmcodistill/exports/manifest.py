@@ -240,11 +240,12 @@ def _config(
     for name, kind in fields.items():
         value = given[name]
         # Where gin has a number, JSON may have a whole one; never a bool or a NaN.
-        right: Any = (int, float) if kind is float else kind
-        is_right = isinstance(value, right) and (kind is bool) == (type(value) is bool)
+        accepted: Any = (int, float) if kind is float else kind
+        is_sound = isinstance(value, accepted)
+        is_sound = is_sound and (kind is bool) == (type(value) is bool)
         if isinstance(value, int | float):
-            is_right = is_right and abs(value) <= _MAX_SIZE
-        if not is_right:
+            is_sound = is_sound and abs(value) <= _MAX_SIZE
+        if not is_sound:
             raise _refusal(path, "model", f"{name} is {_short(value)}")
     try:
         config = family.config(**given)

@@ -1,4 +1,4 @@
-"""In which type a student's weights travel, and what that costs its peers.
+"""Quantized exports: their tensors, and what quantization costs the peers.
 
 Every export is judged on a little of the student's own text. Where fewer bits lose
 too much, that one is written in float32: peers wait for it, and training goes on.
@@ -51,7 +51,7 @@ class Quantizer:
         self._judge, self._max_loss = judge, max_loss
 
     def __call__(self, export: reader.Export) -> Stored:
-        """Returns what is written of an export; in any thread."""
+        """Returns the tensors to write of an export; in any thread."""
         config = export.config
         tensors = quantization.quantized(
             config, export.vocab_size, export.weights, self.dtype

@@ -24,7 +24,7 @@ _VARIABLES = pathlib.PurePath(manifest_lib.VARIABLES).name
 
 @dataclasses.dataclass(frozen=True)
 class Export(manifest_lib.Description):
-    """An export that was read and found whole.
+    """An export whose tensors were read and verified.
 
     Attributes:
         weights: Its tensors by name.

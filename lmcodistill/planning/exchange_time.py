@@ -13,8 +13,8 @@ from lmcodistill.model import cost
 from lmcodistill.planning import step_time
 from lmcodistill.settings import codistillation, planning
 
-# Variables, their index, graph, vocabulary, manifest, marker. All but the first are
-# less than a megabyte together and not counted in bytes.
+# Variables, their index, graph, vocabulary, manifest, commit file. All but the first
+# are less than a megabyte together and not counted in bytes.
 FILES_PER_EXPORT = 6
 
 

@@ -25,7 +25,7 @@ class Run:
         batches: Of one student.
         optimizer: The update rule.
         exchange: How exports travel.
-        weight: When lessons begin.
+        weight: When teachers begin to teach.
         students: N.
         workers: W, workers of a student, each with one device.
         steps: Updates of a student.
@@ -67,8 +67,8 @@ class Prediction(NamedTuple):
         workers: Of each group.
         global_batch_size: Streams of a group.
         streams: Of a worker.
-        burn_in_step: A step before the first lesson.
-        step: A step after it; without lessons, every step.
+        burn_in_step: A step before the first teacher.
+        step: A step after it; without teachers, every step.
         steps: Of each student.
         wall_seconds: Of all of them.
         device_seconds: Of all devices together.
@@ -157,13 +157,13 @@ def shapes(run: Run) -> list[Shape]:
             f"{w}. Choose a multiple of {w}."
         )
     times = "twice" if n == 2 else f"{n} times"
-    found = [
+    every = [
         Shape("one group", 1, w, batch),
         Shape(f"one group {times} as big", 1, n * w, batch),
         Shape(f"{times} as big, {times} the batch", 1, n * w, n * batch),
         Shape(f"{n} codistilling groups", n, w, batch),
     ]
-    return [s for s in found if s.global_batch_size % s.workers == 0]
+    return [s for s in every if s.global_batch_size % s.workers == 0]
 
 
 def streams_of(run: Run) -> list[int]:
@@ -241,10 +241,10 @@ def _steps(
     teachers = topologies.num_teachers(exchange, run.students)
     moved, steps = [], []
     for k in (0, teachers):
-        what = work(run, streams, k)
-        alone = step_time.parts(what, machine, network, run.workers)
+        one = work(run, streams, k)
+        alone = step_time.parts(one, machine, network, run.workers)
         traffic = exchange_time.traffic(
-            what, exchange.export_dtype, run.workers, machine, network, site.storage
+            one, exchange.export_dtype, run.workers, machine, network, site.storage
         )
         stall = exchange_time.seconds_per_step(exchange, traffic, alone.total)
         moved.append(traffic)

@@ -13,8 +13,8 @@ from lmcodistill.settings import model as model_settings
 from lmcodistill.settings import planning as settings
 from lmcodistill.settings import training as training_settings
 
-# What one logit moves between the projection's product and its gradient's: about
-# a dozen reads and writes of four bytes (model/objective.py).
+# Moved for one logit between the projection's matmul and its gradient's: about a
+# dozen reads and writes of four bytes (model/objective.py).
 LOGIT_BYTES = 48
 
 

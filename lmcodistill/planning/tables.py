@@ -27,7 +27,7 @@ _NAMES = {
 def tables(plan: prediction.Plan) -> list[rich.table.Table | str]:
     """Returns what is shown, in order."""
     exchange = plan.run.exchange
-    found: list[rich.table.Table | str] = [
+    parts: list[rich.table.Table | str] = [
         _steps(plan.predictions),
         _runs(plan.predictions),
         _exchanges(plan),
@@ -39,16 +39,16 @@ def tables(plan: prediction.Plan) -> list[rich.table.Table | str]:
         ("PUBLISH", exchange.publish_every_steps, chosen.shortest_publish_steps),
     ):
         if period < shortest:
-            found.append(
+            parts.append(
                 f"{name}_EVERY_STEPS = {period} is shorter than the {shortest} steps "
                 "that storage takes; those in between are left out."
             )
     if len(plan.predictions) < 4:
-        found.append(
+        parts.append(
             f"Not shown: GLOBAL_BATCH_SIZE = {plan.run.batches.global_batch_size} "
             f"cannot be shared by {plan.run.students * plan.run.workers} workers."
         )
-    return [*found, NOT_PREDICTED]
+    return [*parts, NOT_PREDICTED]
 
 
 def to_json(plan: prediction.Plan) -> dict[str, Any]:
@@ -67,34 +67,37 @@ def to_json(plan: prediction.Plan) -> dict[str, Any]:
         "predictions": [_prediction_to_json(p) for p in plan.predictions],
         "break_even": plan.break_even._asdict(),
         "exchanges": {
-            topology: {**found.traffic._asdict(), **found.periods._asdict()}
-            for topology, found in plan.exchanges.items()
+            topology: {**one.traffic._asdict(), **one.periods._asdict()}
+            for topology, one in plan.exchanges.items()
         },
         "not_predicted": NOT_PREDICTED,
     }
 
 
-def _prediction_to_json(found: prediction.Prediction) -> dict[str, Any]:
+def _prediction_to_json(predicted: prediction.Prediction) -> dict[str, Any]:
     steps = {
         name: {**parts._asdict(), "total": parts.total, "bound_by": parts.bound_by}
-        for name, parts in (("burn_in_step", found.burn_in_step), ("step", found.step))
+        for name, parts in (
+            ("burn_in_step", predicted.burn_in_step),
+            ("step", predicted.step),
+        )
     }
     # The key is older than the word.
-    fields = found._asdict()
+    fields = predicted._asdict()
     return {
         **fields,
         "lanes": fields.pop("streams"),
         **steps,
-        "devices": found.devices,
-        "tokens_per_second": found.tokens_per_second,
+        "devices": predicted.devices,
+        "tokens_per_second": predicted.tokens_per_second,
     }
 
 
 def _steps(predictions: list[prediction.Prediction]) -> rich.table.Table:
     """One column for each way: their parts are what is compared."""
     table = rich.table.Table("ms per step", title="A step")
-    for found in predictions:
-        table.add_column(found.name, justify="right")
+    for predicted in predictions:
+        table.add_column(predicted.name, justify="right")
     for part in step_time.Parts._fields:
         values = [getattr(p.step, part) for p in predictions]
         if any(values):
@@ -113,34 +116,34 @@ def _runs(predictions: list[prediction.Prediction]) -> rich.table.Table:
         *("device hours", "wall time, relative"),
     ):
         table.add_column(heading, justify="right" if heading else "left")
-    for found in predictions:
+    for predicted in predictions:
         table.add_row(
-            found.name,
-            f"{found.devices:,}",
-            f"{found.global_batch_size:,}",
-            f"{found.steps:,}",
-            f"{found.tokens:,}",
-            f"{found.tokens_per_second:,.0f}",
-            _duration(found.wall_seconds),
-            f"{found.device_seconds / 3_600:,.2f}",
-            f"{found.wall_seconds / predictions[0].wall_seconds:.2f}",
+            predicted.name,
+            f"{predicted.devices:,}",
+            f"{predicted.global_batch_size:,}",
+            f"{predicted.steps:,}",
+            f"{predicted.tokens:,}",
+            f"{predicted.tokens_per_second:,.0f}",
+            _duration(predicted.wall_seconds),
+            f"{predicted.device_seconds / 3_600:,.2f}",
+            f"{predicted.wall_seconds / predictions[0].wall_seconds:.2f}",
         )
     return table
 
 
 def _exchanges(plan: prediction.Plan) -> rich.table.Table:
     """One column for each topology."""
-    found = plan.exchanges
+    exchanges = plan.exchanges
     students = plan.run.students
     table = rich.table.Table("", title="The exchange, by topology")
-    for topology in found:
+    for topology in exchanges:
         table.add_column(topology, justify="right")
 
     def add(name: str, *values: str) -> None:
         table.add_row(name, *values)
 
-    traffics = [f.traffic for f in found.values()]
-    periods = [f.periods for f in found.values()]
+    traffics = [f.traffic for f in exchanges.values()]
+    periods = [f.periods for f in exchanges.values()]
     add("teachers at a time", *(str(t.teachers) for t in traffics))
     add("an export", *(_size(t.published_bytes) for t in traffics))
     add("a reload reads", *(_size(t.read_bytes) for t in traffics))

@@ -1,6 +1,7 @@
 """What a configuration comes to: order, knobs, types, text, shipped files."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -297,3 +298,53 @@ def test_penn_treebank_runs_have_the_schedule_of_the_literature():
             first, last = (epoch - 1) * per_epoch, epoch * per_epoch - 1
             assert rate.at(first) == pytest.approx(expected, rel=1e-6)
             assert rate.at(last) == pytest.approx(expected, rel=1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherModel(model.ModelConfig):
+    width: int = 3
+
+
+FAMILIES = {"lstm": model.LanguageModel, "other": OtherModel}
+
+
+def load_family(*bindings):
+    return loading.load([], [STEPS, *bindings], TRAIN, DEFAULT, FAMILIES)
+
+
+def test_settings_of_the_chosen_family_alone_are_read():
+    settings = load_family("MODEL_FAMILY=other", "OtherModel.width=5")
+
+    assert settings.get(model.ModelConfig) == OtherModel(width=5)
+    assert "OtherModel.width = 5\n" in settings.text
+    assert "ModelFamily.name = 'other'\n" in settings.text
+    assert "LanguageModel" not in settings.text
+    assert "OtherModel" not in load_family().text
+
+
+@pytest.mark.parametrize(
+    ("bindings", "refusal"),
+    [
+        (["MODEL_FAMILY=othr"], "no model family 'othr' (did you mean other?)"),
+        (["OtherModel.width=5"], "this command does not read OtherModel"),
+        (
+            ["MODEL_FAMILY=other", "LanguageModel.hidden_size=5"],
+            "this command does not read LanguageModel",
+        ),
+        (["MODEL_FAMILY=other", "DROPOUT=0.5"], "nothing reads DROPOUT"),
+    ],
+)
+def test_settings_of_another_family_are_refused(bindings, refusal):
+    with pytest.raises(errors.UsageError, match=re.escape(refusal)):
+        load_family(*bindings)
+
+
+def test_run_begun_before_there_were_families_goes_on():
+    old = "".join(
+        line
+        for line in load().text.splitlines(keepends=True)
+        if not line.startswith("ModelFamily.")
+    )
+    classes = (*TRAIN, model.ModelFamily)
+
+    assert loading.refused_changes(old, load().text, classes) == []

@@ -219,6 +219,28 @@ def test_students_do_not_start_alike(a_job, make_student):
     assert equal(weights_of(first), weights_of(make_student(a_job())))
 
 
+def test_tensors_of_a_checkpoint_have_the_names_that_they_always_had(
+    a_job, make_student
+):
+    job = a_job(optimizer=training.Optimizer(name="adam"))
+    student = make_student(job)
+    student.teachers.swap([an_export(job)], step=0)
+    layer = ("input_kernel", "recurrent_kernel", "shift", "gain")
+    ours = {"embedding", "projection/kernel", "projection/bias"}
+    ours |= {f"layer_0/{name}" for name in layer}
+    # A teacher of two layers.
+    theirs = ours | {f"layer_1/{name}" for name in layer}
+
+    assert student.values().keys() == {
+        *(f"model/{name}" for name in ours),
+        *(f"optimizer/first_moment/{name}" for name in ours),
+        *(f"optimizer/second_moment/{name}" for name in ours),
+        *("state/layer_0/h", "state/layer_0/c"),
+        *(f"teacher_0/model/{name}" for name in theirs),
+        *(f"teacher_0/state/layer_{k}/{s}" for k in (0, 1) for s in ("h", "c")),
+    }
+
+
 def test_restored_student_goes_on_as_if_nothing_had_happened(
     a_job, make_student, owner, tmp_path
 ):
