@@ -212,6 +212,19 @@ def test_damaged_lease_is_watched_and_replaced(leases, fast, content):
     assert lease.Lease.acquire(leases).generation == 2
 
 
+def test_who_does_not_wait_refuses_only_an_owner_that_is_seen(leases):
+    assert lease.refuse_held(leases, wait=False) is None
+    lease.Lease.acquire(leases)
+
+    with pytest.raises(errors.GroupLostError, match="is held by process"):
+        lease.refuse_held(leases, wait=False)
+
+    edit(leases / "lease-000001.json", process=["elsewhere", "7 7"])
+    began = time.monotonic()
+    assert lease.refuse_held(leases, wait=False).generation == 1
+    assert time.monotonic() - began < 1.0
+
+
 def test_take_over_takes_it_from_the_living_who_ends(start, leases):
     first = start(beat=0.1)
 
