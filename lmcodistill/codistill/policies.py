@@ -1,7 +1,7 @@
 """What a student does about its peers' exports before each step: one class a mode.
 
-Pure decisions, without files, clocks or TensorFlow: whoever asks carries them out
-(`training/hooks/reload.py`, `training/hooks/publish.py`). A new mode is a class
+Pure decisions, without files, clocks or TensorFlow; `training/hooks/reload.py` and
+`training/hooks/publish.py` carry them out. A new mode is a class
 here and a line in `MODES`.
 """
 
@@ -168,8 +168,8 @@ class Freshest(Policy):
         peers = topologies.peers_at(
             step, self.student, self.num_students, self.exchange
         )
-        wanted = [Request(peer, None, held.get(peer), oldest) for peer in peers]
-        return self._reload(step, Plan(stale, tuple(peers), tuple(wanted)))
+        requests = [Request(peer, None, held.get(peer), oldest) for peer in peers]
+        return self._reload(step, Plan(stale, tuple(peers), tuple(requests)))
 
     def _is_reload_due(self, step: int) -> bool:
         """The first look is at the end of burn-in, whatever the period."""
@@ -188,7 +188,7 @@ class Scheduled(Freshest):
 
     @property
     def read_deadline_seconds(self) -> float | None:
-        return None  # Whoever waits has a deadline of its own.
+        return None  # The wait has a deadline of its own.
 
     def _reload(self, step: int, plan: Plan) -> Plan:
         published = self.export_step(step)

@@ -105,11 +105,11 @@ class Exchange:
         read_deadline_seconds: For `freshest`: after which a read that hangs is
             abandoned and the next look begins anew.
         max_teacher_cross_entropy: Exports that score worse on a little of the
-            pupil's text are refused, in nats per token; None: one nat above a
+            student's text are refused, in nats per token; None: one nat above a
             uniform guess among all tokens.
         export_dtype: How exports store matrices: `float32` as they are; `bfloat16`
             in half the bytes; `int8` in a quarter, whole numbers with a scale per
-            output. Whoever reads one computes with float32 again.
+            output. Its readers compute with float32 again.
         max_quantization_loss: By how much a narrower type may raise the cross
             entropy of a little of the student's text, in nats per token; an export
             that loses more is written in float32.

@@ -45,16 +45,16 @@ class Scored(NamedTuple):
     validation: float | None
 
 
-def best_of(found: Sequence[Scored], count: int) -> list[Scored]:
+def best_of(checkpoints: Sequence[Scored], count: int) -> list[Scored]:
     """Returns the `count` checkpoints that scored best; of equals, the earlier.
 
     What an earlier generation left at the newest one's step or beyond was given
     up, perhaps because it was damaged; it is none of them.
     """
-    newest = max(found, key=lambda s: (s.generation, s.step), default=None)
+    newest = max(checkpoints, key=lambda s: (s.generation, s.step), default=None)
     scored = [
         (s.validation, s.step, s)
-        for s in found
+        for s in checkpoints
         if s.validation is not None and math.isfinite(s.validation)
         if newest is None or s is newest or s.step < newest.step
     ]
@@ -128,11 +128,11 @@ def newest(
         SnapshotError: there are checkpoints, and none can be used.
         GroupLostError: storage failed, so nobody knows.
     """
-    found = publication.committed(folder, PREFIX, key)
-    if not found:
+    snapshots = publication.committed(folder, PREFIX, key)
+    if not snapshots:
         _refuse_format_1(folder)
     reasons = []
-    for snapshot in reversed(found):
+    for snapshot in reversed(snapshots):
         try:
             publication.verify(snapshot, snapshot.manifest())
         except errors.SnapshotError as error:
@@ -144,7 +144,7 @@ def newest(
         return snapshot
     if reasons:
         raise errors.SnapshotError(
-            f"None of the {len(found)} checkpoints in {folder} can be used: "
+            f"None of the {len(snapshots)} checkpoints in {folder} can be used: "
             + " ".join(reasons)
             + " Remove the folder to start from the beginning.",
             reason="none_usable",
