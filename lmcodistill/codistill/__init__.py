@@ -1,4 +1,4 @@
-"""What makes training codistillation: exports, the exchange, teachers.
+"""What makes training codistillation: topologies, policies, prefetch, teachers.
 
 Nothing passes between groups but exports on shared storage. A peer is never
 waited for, unless the exchange is `scheduled`, and nothing that it writes is

@@ -1,7 +1,7 @@
 """What a student does about its peers' exports before each step: one class a mode.
 
-Pure decisions, without files, clocks or TensorFlow: whoever asks carries them out
-(`training/hooks/reload.py`, `training/hooks/publish.py`). A new mode is a class
+Pure decisions, without files, clocks or TensorFlow; `training/hooks/reload.py` and
+`training/hooks/publish.py` carry them out. A new mode is a class
 here and a line in `MODES`.
 """
 
@@ -188,7 +188,7 @@ class Scheduled(Freshest):
 
     @property
     def read_deadline_seconds(self) -> float | None:
-        return None  # Whoever waits has a deadline of its own.
+        return None  # The wait has a deadline of its own.
 
     def _reload(self, step: int, plan: Plan) -> Plan:
         published = self.export_step(step)

@@ -61,8 +61,7 @@ class Prefetcher(Generic[Loaded]):
                 not to be used.
             folder_of: Returns a peer's folder of exports.
             key: What exports must be signed with; None where nothing is signed.
-            deadline_seconds: How long a batch may take; None where whoever waits
-                for it has the patience.
+            deadline_seconds: How long a batch may take; None for no limit.
         """
         self.refusals: collections.Counter[str] = collections.Counter()
         self._load, self._folder_of, self._key = load, folder_of, key
@@ -96,7 +95,7 @@ class Prefetcher(Generic[Loaded]):
         self._abandoned = [b for b in self._abandoned if not b.is_finished.is_set()]
         hung = collections.Counter(batch.peer for batch in self._abandoned)
         chosen = []
-        # Who hangs comes last; of the others, whoever was served least comes first.
+        # Peers that hang come last; of the others, the least served comes first.
         for request in sorted(
             requests, key=lambda r: (hung[r.peer], self._served[r.peer])
         ):
@@ -150,20 +149,20 @@ class Prefetcher(Generic[Loaded]):
 
     def _stage(self, request: Request, batch: _Batch[Loaded]) -> Loaded | None:
         """Returns the first export that can be used; waits for one of a fixed step."""
-        said: set[str] = set()
+        logged: set[str] = set()
         while True:
             candidates: list[publication.Snapshot] = []
             try:
                 candidates = self._candidates(request)
                 for snapshot in candidates:
-                    loaded = self._try(request, snapshot, said, batch)
+                    loaded = self._try(request, snapshot, logged, batch)
                     if loaded is not None or batch.is_abandoned:
                         return loaded
             except OSError as error:
-                _say_once(said, f"event=storage_failed peer={request.peer}", error)
+                _log_once(logged, f"event=storage_failed peer={request.peer}", error)
             except Exception as error:  # A thread's end is silent; a bug must not be.
                 about = f"event=staging_failed peer={request.peer}"
-                if _say_once(said, about, repr(error)):
+                if _log_once(logged, about, repr(error)):
                     log.exception("event=staging_failed")
             if request.step is None or batch.is_abandoned:
                 return None
@@ -183,23 +182,23 @@ class Prefetcher(Generic[Loaded]):
         self,
         request: Request,
         snapshot: publication.Snapshot,
-        said: set[str],
+        logged: set[str],
         batch: _Batch[Loaded],
     ) -> Loaded | None:
         try:
             return self._load(request, snapshot)
         except errors.SnapshotError as error:
             about = f"event=export_refused peer={request.peer} kind={error.reason}"
-            if not batch.is_abandoned and _say_once(said, about, error):
+            if not batch.is_abandoned and _log_once(logged, about, error):
                 self.refusals[error.reason] += 1
             return None
 
 
-def _say_once(said: set[str], about: str, error: object) -> bool:
+def _log_once(logged: set[str], about: str, error: object) -> bool:
     """Logs a refusal, but not again at every poll."""
     text = f"{about} reason={error}"
-    if text in said:
+    if text in logged:
         return False
-    said.add(text)
+    logged.add(text)
     log.warning("%s", text)
     return True

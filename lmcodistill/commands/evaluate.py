@@ -66,14 +66,14 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     from lmcodistill.exports import manifest, reader
     from lmcodistill.inference import evaluation
 
-    ours = data.manifest
-    expected = manifest.Expected(ours.vocabulary, ours.vocab_size)
+    of_data = data.manifest
+    expected = manifest.Expected(of_data.vocabulary, of_data.vocab_size)
     exports = [reader.read(snapshot, expected) for snapshot in snapshots]
     scored = windows.EvaluationWindows(
         data.tokens_of(split),
         streams=flag_values.lanes,
         window=flag_values.window,
-        end_id=ours.end_id,
+        end_id=of_data.end_id,
         reset_at_documents=evaluation.reset_at_documents(exports),
     )
     groups = [[export] for export in exports] + ([exports] if len(exports) > 1 else [])

@@ -57,7 +57,7 @@ def resolve(
     if len(statements) > MAX_STATEMENTS:
         raise errors.UsageError(
             f"{statements[MAX_STATEMENTS].where}: more than {MAX_STATEMENTS:,} "
-            "settings; nobody meant them all."
+            "settings, which is far more than there are fields."
         )
     last = {s.target: s for s in statements}
     macros = {target: s for target, s in last.items() if "." not in target}

@@ -156,7 +156,7 @@ class Family:
             bool, int, float, str, or one of these or None. It raises UsageError for
             values that cannot work.
         weight_specs: From a configuration and V to all weights, one by one: an
-            iterator, because a stranger's configuration may ask for millions.
+            iterator, because an untrusted configuration may ask for millions.
         forward: From a configuration, V, B and T to the operations of a forward
             pass, all that a teacher costs.
         smallest: From a configuration to one of the same operations with the

@@ -1,6 +1,6 @@
 """From a model's hidden states to logits, for some positions at a time.
 
-`[N, V]` is by far the largest tensor of a language model, so whoever needs logits
+`[N, V]` is by far the largest tensor of a language model, so code that needs logits
 walks over chunks of positions, one after the other.
 """
 

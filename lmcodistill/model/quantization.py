@@ -113,6 +113,6 @@ def refuse_tampered(stored: Mapping[str, np.ndarray], source: object) -> None:
             first = value[~is_sound].flat[0]
             raise errors.SnapshotError(
                 f"{source}: tensor {name} holds {first}; {expected} was expected. "
-                "Whoever wrote it is not to be trusted.",
+                "It was tampered with or damaged.",
                 reason="quantization",
             )

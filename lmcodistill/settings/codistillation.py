@@ -109,7 +109,7 @@ class Exchange:
             uniform guess among all tokens.
         export_dtype: How exports store matrices: `float32` as they are; `bfloat16`
             in half the bytes; `int8` in a quarter, whole numbers with a scale per
-            output. Whoever reads one computes with float32 again.
+            output. Its readers compute with float32 again.
         max_quantization_loss: By how much a narrower type may raise the cross
             entropy of a little of the student's text, in nats per token; an export
             that loses more is written in float32.

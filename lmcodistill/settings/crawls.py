@@ -99,15 +99,15 @@ class CrawlRequest:
 
     def _check_mirror(self) -> None:
         try:
-            found = urllib.parse.urlsplit(self.mirror)
-            is_good = bool(found.hostname) and (found.port or 1) > 0
+            url = urllib.parse.urlsplit(self.mirror)
+            is_good = bool(url.hostname) and (url.port or 1) > 0
         except ValueError:
             is_good = False
         checks.require(
             is_good
-            and found.scheme in ("http", "https")
+            and url.scheme in ("http", "https")
             and re.fullmatch(r"[\x21-\x7e]{1,500}", self.mirror) is not None
-            and not (found.query or found.fragment),
+            and not (url.query or url.fragment),
             "--mirror",
             self.mirror,
             f"an address as {MIRROR}",

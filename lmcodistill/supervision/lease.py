@@ -320,7 +320,7 @@ def newest(folder: places.Place) -> Holder | None:
             fields["released"] is True,
         )
     except (errors.DataError, LookupError, TypeError, ValueError):
-        return Holder(number)  # Damaged: only watching tells.
+        return Holder(number)  # Damaged: whether it is alive, its next beats tell.
 
 
 def _highest(folder: places.Place) -> int:

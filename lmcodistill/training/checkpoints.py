@@ -36,7 +36,7 @@ class Scored(NamedTuple):
     """What decides whether a checkpoint stays.
 
     Attributes:
-        generation: Which of its owner's lives wrote it.
+        generation: The owner's that wrote it.
         step: After how many updates.
         validation: Its validation cross entropy; None where it has none.
     """

@@ -62,11 +62,11 @@ class Guard:
         self.skipped_in_a_row += 1
         values = step.Totals(*map(float, totals))
         label, soft = values.label_loss, values.soft_loss
-        theirs, norm = values.teacher_label_loss, values.gradient_norm
+        teacher_label, norm = values.teacher_label_loss, values.gradient_norm
         log.warning(
             "step=%d event=update_skipped in_a_row=%d label_loss=%g soft_loss=%g "
             "teacher_label_loss=%g gradient_norm=%g",
-            *(reached, self.skipped_in_a_row, label, soft, theirs, norm),
+            *(reached, self.skipped_in_a_row, label, soft, teacher_label, norm),
         )
         if self.skipped_in_a_row > self._settings.max_skipped_updates:
             return self.roll_back(
@@ -75,7 +75,7 @@ class Guard:
                 f"on the labels was {label:g}, on the soft targets {soft:g}, the "
                 f"gradient norm {norm:g}",
             )
-        if math.isfinite(label) and not math.isfinite(soft + theirs):
+        if math.isfinite(label) and not math.isfinite(soft + teacher_label):
             return Verdict.DROP_TEACHERS
         return Verdict.GO_ON
 

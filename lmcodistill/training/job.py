@@ -165,16 +165,16 @@ def check_vocabulary(job: Job, inputs: Inputs) -> None:
     Raises:
         DataError: a checkpoint belongs to other data.
     """
-    ours = inputs.data.manifest.vocabulary
+    expected = inputs.data.manifest.vocabulary
     folder = job.layout.checkpoints
     for snapshot in publication.committed(folder, layouts.CHECKPOINT, job.key):
         # A damaged one is not the one that training goes on from.
         with contextlib.suppress(errors.SnapshotError):
-            theirs = str(snapshot.manifest().get("vocabulary"))
-            if theirs != ours:
+            trained_with = str(snapshot.manifest().get("vocabulary"))
+            if trained_with != expected:
                 raise errors.DataError(
-                    f"{snapshot.path} was trained with vocabulary {theirs[:12]}; "
-                    f"{job.data_dir} has {ours[:12]}: the token ids mean other "
+                    f"{snapshot.path} was trained with vocabulary {trained_with[:12]}; "
+                    f"{job.data_dir} has {expected[:12]}: the token ids mean other "
                     "pieces. Give the data it was trained on, or another --run_dir."
                 )
 

@@ -27,7 +27,7 @@ States = tuple[contract.State, ...]  # The student's, and its teachers'.
 Compiled = Any  # What `tf.function` returns; TensorFlow has no public type for it.
 
 
-class Inputs(NamedTuple):
+class BatchInputs(NamedTuple):
     """What one replica's update reads, besides the states.
 
     Attributes:
@@ -135,7 +135,7 @@ class Updater:
 
     def __call__(
         self,
-        inputs: Inputs,
+        inputs: BatchInputs,
         control: Control,
         state: contract.State,
         teachers: Sequence[teachers_lib.Teacher],
@@ -172,14 +172,14 @@ class Updater:
         return sum(f.experimental_get_tracing_count() for f in self._compiled)
 
     def read(
-        self, model: contract.Model, inputs: Inputs, state: contract.State
+        self, model: contract.Model, inputs: BatchInputs, state: contract.State
     ) -> contract.State:
         """Returns the state of a teacher after reading a window, per replica."""
         return self._read_of((model,))(inputs, state)
 
     def measure(
         self,
-        inputs: Inputs,
+        inputs: BatchInputs,
         state: contract.State,
         teachers: Sequence[teachers_lib.Teacher],
     ) -> scoring.Confirmation:
@@ -212,7 +212,7 @@ class Updater:
         return self._compile(lambda x, state: model(x.tokens, x.is_start, state)[1])
 
     def _compile_measure(self, teachers: Models) -> Compiled:
-        def replica(inputs: Inputs, states: States) -> scoring.Confirmation:
+        def replica(inputs: BatchInputs, states: States) -> scoring.Confirmation:
             heads = [
                 model.output_head(model(inputs.tokens, inputs.is_start, state)[0])
                 for model, state in zip((self.model, *teachers), states, strict=True)
@@ -224,7 +224,7 @@ class Updater:
         return self._compile(replica)
 
     def _compile_update(self, teachers: Models, distil: bool) -> Compiled:
-        def gradients_of(inputs: Inputs, states: States) -> tuple[Any, ...]:
+        def gradients_of(inputs: BatchInputs, states: States) -> tuple[Any, ...]:
             return self._gradients(teachers, distil, inputs, states)
 
         if self._use_xla:
@@ -233,8 +233,8 @@ class Updater:
 
     def _replica(
         self,
-        gradients_of: Callable[[Inputs, States], tuple[Any, ...]],
-        inputs: Inputs,
+        gradients_of: Callable[[BatchInputs, States], tuple[Any, ...]],
+        inputs: BatchInputs,
         control: Control,
         states: States,
     ) -> tuple[Totals, Control, States]:
@@ -257,7 +257,7 @@ class Updater:
         return totals, Control(stop, teachers_ready), states
 
     def _gradients(
-        self, teachers: Models, distil: bool, inputs: Inputs, states: States
+        self, teachers: Models, distil: bool, inputs: BatchInputs, states: States
     ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, ...], States]:
         """Returns one replica's gradients, its sums and the new states."""
         state, *their_states = states
@@ -284,7 +284,7 @@ class Updater:
         return gradients, tuple(sums), (state, *their_states)
 
     def _soft_targets(
-        self, teachers: Models, inputs: Inputs, states: Sequence[contract.State]
+        self, teachers: Models, inputs: BatchInputs, states: Sequence[contract.State]
     ) -> tuple[objective.SoftTargets, list[contract.State]]:
         """Runs the teachers over the window; returns the targets, their states."""
         heads, new_states = [], []
@@ -303,7 +303,7 @@ class Updater:
         gradients: list[tf.Tensor],
         scale: tf.Tensor,
         is_finite: tf.Tensor,
-        inputs: Inputs,
+        inputs: BatchInputs,
     ) -> None:
         """Changes weights and slots in place, where `is_finite` holds."""
         rate = tf.cast(inputs.learning_rate, self.model.dtype)

@@ -131,8 +131,10 @@ class Student:
         In the order of students, so that all of them get the same bits. The
         optimizer's slots stay its own.
         """
-        ours = {n: v.numpy() for n, v in self.model.weights.items()}
-        by_student = {self._job.student: ours} | {p.student: p.weights for p in peers}
+        weights_here = {n: v.numpy() for n, v in self.model.weights.items()}
+        by_student = {self._job.student: weights_here} | {
+            p.student: p.weights for p in peers
+        }
         for name, variable in self.model.weights.items():
             values = [by_student[student][name] for student in sorted(by_student)]
             variable.assign(np.mean(values, axis=0, dtype=np.float64))
@@ -146,11 +148,11 @@ class Student:
         """Returns what the update of step `number` reads, per replica."""
         seed = self._job.training.seed + self._job.student
 
-        def of_replica(replica: int) -> step.Inputs:
+        def of_replica(replica: int) -> step.BatchInputs:
             window = self._inputs.windows.at(number, replica * self._share, self._share)
             # Room for the layers' offsets between two runs' seeds.
             seeds = [seed * 1_000, number * self._group.num_replicas + replica]
-            return step.Inputs(
+            return step.BatchInputs(
                 tf.constant(window.inputs),
                 tf.constant(window.flat_targets),
                 tf.constant(window.is_start),
@@ -256,8 +258,8 @@ class Student:
         Raises:
             SnapshotError: the tensors are not this student's.
         """
-        ours = {n: v for n, v in values.items() if not n.startswith("teacher_")}
-        tensors.check_table(ours, self._expected_shapes(), source)
+        student = {n: v for n, v in values.items() if not n.startswith("teacher_")}
+        tensors.check_table(student, self._expected_shapes(), source)
         for name, variable in self._variables().items():
             variable.assign(values[name])
         self._state = self._restored_state("state", self.model, values)
@@ -292,17 +294,17 @@ class Student:
         """Returns the `index`-th teacher of a checkpoint, its tensors checked."""
         config, vocab_size = registry.from_json(described), described["vocab_size"]
         prefix = f"teacher_{index}/model/"
-        theirs = {
+        saved = {
             n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)
         }
-        tensors.check_table(theirs, weights.shapes(config, vocab_size), source)
+        tensors.check_table(saved, weights.shapes(config, vocab_size), source)
         return teachers.PeerWeights(
             peer=described["peer"],
             step=described["step"],
             generation=described["incarnation"],
             config=config,
             vocab_size=vocab_size,
-            weights=theirs,
+            weights=saved,
         )
 
     def _restored_state(

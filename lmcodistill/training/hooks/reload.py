@@ -71,8 +71,8 @@ class Loader:
         Raises:
             SnapshotError: it cannot teach.
         """
-        ours = self._manifest
-        expected = manifest.Expected(ours.vocabulary, ours.vocab_size, student)
+        data = self._manifest
+        expected = manifest.Expected(data.vocabulary, data.vocab_size, student)
         export = reader.read(snapshot, expected)
         self._probe.check(export)
         return export
