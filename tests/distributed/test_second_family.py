@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from tests.distributed import conftest as runs
+from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
 # Steps before the restart, and steps in all.
@@ -26,7 +26,7 @@ def installed(tmp_path_factory) -> dict[str, str]:
     (package / "entry_points.txt").write_text(
         "[lmcodistill.families]\ngru = tests.support.gru.family:FAMILY\n"
     )
-    return {"PYTHONPATH": f"{runs.ROOT}:{site}"}
+    return {"PYTHONPATH": f"{tiny_run.ROOT}:{site}"}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,9 @@ def call(finish, installed):
 
 def of_gru(**changes: object) -> list[str]:
     """Returns the bindings of a tiny run of the GRU."""
-    tiny = [flag for flag in runs.bindings(**changes) if "LanguageModel" not in flag]
+    tiny = [
+        flag for flag in tiny_run.bindings(**changes) if "LanguageModel" not in flag
+    ]
     return [*tiny, "--gin.MODEL_FAMILY=gru", "--gin.Gru.width=12"]
 
 
@@ -71,7 +73,7 @@ def mixed(start, installed, data_dir, tmp_path_factory) -> pathlib.Path:
     """A run whose student 0 is a GRU and whose student 1 is an LSTM."""
     folder = tmp_path_factory.mktemp("mixed")
     processes = []
-    for student, bindings in enumerate((of_gru(), runs.bindings())):
+    for student, bindings in enumerate((of_gru(), tiny_run.bindings())):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -98,7 +100,7 @@ def manifests_of(folder: pathlib.Path, student: int) -> list[dict]:
 
 @pytest.mark.parametrize("student", [0, 1])
 def test_students_teach_each_other(run_dir, student):
-    reports = runs.reports_of(run_dir, student, "train")
+    reports = tiny_run.reports_of(run_dir, student, "train")
 
     (teacher,) = reports[-1]["teachers"]
     assert teacher["peer"] == 1 - student
@@ -109,7 +111,7 @@ def test_students_teach_each_other(run_dir, student):
 
 def test_workers_of_a_student_agree(run_dir):
     for student in (0, 1):
-        assert runs.weights_of(run_dir, student, 0) == runs.weights_of(
+        assert tiny_run.weights_of(run_dir, student, 0) == tiny_run.weights_of(
             run_dir, student, 1
         )
 
@@ -119,7 +121,9 @@ def test_half_and_a_restart_and_half_equal_the_whole(train, run_dir, tmp_path):
     train(tmp_path, WHOLE)
 
     for student in (0, 1):
-        assert runs.weights_of(tmp_path, student) == runs.weights_of(run_dir, student)
+        assert tiny_run.weights_of(tmp_path, student) == tiny_run.weights_of(
+            run_dir, student
+        )
 
 
 def test_exports_name_their_family_and_lose_little_by_int8(run_dir):
@@ -135,7 +139,7 @@ def test_exports_name_their_family_and_lose_little_by_int8(run_dir):
 
 def test_families_teach_each_other(mixed):
     for student in (0, 1):
-        last = runs.reports_of(mixed, student, "train")[-1]
+        last = tiny_run.reports_of(mixed, student, "train")[-1]
 
         assert [teacher["peer"] for teacher in last["teachers"]] == [1 - student]
         assert last["distillation_loss"] > 0.0

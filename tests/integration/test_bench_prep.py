@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from tests.support import wet_writer
-from tests.unit.data_prep.test_vocabulary_training import WORDS
+from tests.support.crawl import WORDS
 
 
 def test_benchmark_reports_every_stage_the_floor_and_a_crawl(root, tmp_path):

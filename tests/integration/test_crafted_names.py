@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from tests.unit.data_prep import crawl
+from tests.support import crawl
 
 FLAGS = (
     "--num_workers=1",

@@ -10,7 +10,7 @@ from data_prep.reading import inputs
 from lmcodistill import cli
 from lmcodistill.data import documents_index, shards
 from tests.integration import test_prep
-from tests.unit.data_prep import crawl
+from tests.support import crawl
 
 
 @pytest.fixture(scope="module")

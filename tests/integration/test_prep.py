@@ -22,7 +22,7 @@ from data_prep.run import plan as plan_lib
 from lmcodistill import errors
 from lmcodistill.data import shards
 from lmcodistill.settings import filtering, prep
-from tests.unit.data_prep import crawl
+from tests.support import crawl
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = ROOT / "../shared/data"

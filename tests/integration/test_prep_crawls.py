@@ -12,7 +12,7 @@ import time
 import pytest
 
 from lmcodistill.settings import paragraphs
-from tests.unit.data_prep import crawl, mirror
+from tests.support import crawl, mirror
 from tools.corpora import paragraph_list
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

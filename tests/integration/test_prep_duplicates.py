@@ -13,7 +13,7 @@ from data_prep.reading import inputs
 from lmcodistill.data import shards
 from lmcodistill.settings import deduplication
 from tests.integration import test_prep
-from tests.unit.data_prep import crawl
+from tests.support import crawl
 
 WORDS = [f"word{i}" for i in range(3_000)]
 NEAR = deduplication.Deduplication(near=True)

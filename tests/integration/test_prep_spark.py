@@ -10,8 +10,7 @@ import time
 
 import pytest
 
-from tests.support import spark_cluster
-from tests.unit.data_prep import crawl
+from tests.support import crawl, spark_cluster
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 reason = spark_cluster.why_not()

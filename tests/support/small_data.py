@@ -8,23 +8,29 @@ from collections.abc import Sequence
 
 import numpy as np
 import sentencepiece
+from numpy.typing import ArrayLike
 
 from lmcodistill.data import shards
 from lmcodistill.storage import files, layout
 
-VOCAB_SIZE, END = 12, 2
-_WORDS = "one two three four five six seven eight nine"
+VOCAB_SIZE = 12
+# <unk>, <s>, </s>; the last ends documents.
+SPECIAL, END = 3, 2
+_SENTENCES = ("one two three four five six seven eight nine",) * 3
 
 
 @functools.cache
-def vocabulary_model() -> bytes:
-    """Returns a SentencePiece model of 12 words, of which `</s>` is id 2."""
+def vocabulary_model(
+    sentences: tuple[str, ...] = _SENTENCES, vocab_size: int = VOCAB_SIZE
+) -> bytes:
+    """Returns a SentencePiece model of the words of sentences."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([_WORDS] * 3),
+        sentence_iterator=iter(sentences),
         model_writer=model,
         model_type="word",
-        vocab_size=VOCAB_SIZE,
+        vocab_size=vocab_size,
+        num_threads=1,
         minloglevel=2,
     )
     return model.getvalue()
@@ -32,8 +38,10 @@ def vocabulary_model() -> bytes:
 
 def write(
     root: pathlib.Path,
-    train: Sequence[Sequence[Sequence[int]]],
-    validation: Sequence[Sequence[int]],
+    train: Sequence[Sequence[ArrayLike]],
+    validation: Sequence[ArrayLike],
+    model: bytes = b"",
+    vocab_size: int = VOCAB_SIZE,
 ) -> pathlib.Path:
     """Writes a data folder and returns it.
 
@@ -41,32 +49,38 @@ def write(
         root: Where.
         train: Of each partition, of each shard, the tokens.
         validation: Of each shard, the tokens.
+        model: The vocabulary; else that of 12 words.
+        vocab_size: How many pieces it has.
     """
+    model = model or vocabulary_model()
+    dtype = shards.token_dtype(vocab_size)
     names = [layout.DataLayout.train_name(k, len(train)) for k in range(len(train))]
-    splits = [_write_split(root, n, p) for n, p in zip(names, train, strict=True)]
+    splits = [
+        _write_split(root, n, p, dtype) for n, p in zip(names, train, strict=True)
+    ]
     manifest = shards.Manifest(
-        vocabulary=hashlib.sha256(vocabulary_model()).hexdigest(),
-        vocab_size=VOCAB_SIZE,
+        vocabulary=hashlib.sha256(model).hexdigest(),
+        vocab_size=vocab_size,
         end_id=END,
         train=tuple(splits),
-        held_out={"validation": _write_split(root, "validation", validation)},
+        held_out={"validation": _write_split(root, "validation", validation, dtype)},
     )
     files.write_text(root / "manifest.json", files.to_json(manifest.to_json()))
-    (root / "vocabulary.model").write_bytes(vocabulary_model())
+    (root / "vocabulary.model").write_bytes(model)
     return root
 
 
 def _write_split(
-    root: pathlib.Path, name: str, parts: Sequence[Sequence[int]]
+    root: pathlib.Path, name: str, parts: Sequence[ArrayLike], dtype: np.dtype
 ) -> shards.Split:
     (root / name).mkdir(parents=True)
     written = []
-    for index, tokens in enumerate(parts):
-        content = np.asarray(tokens, "<u2").tobytes()
+    for index, tokens in enumerate(np.asarray(part, dtype) for part in parts):
         file = layout.DataLayout.shard_name(index)
-        (root / name / file).write_bytes(content)
-        documents = list(tokens).count(END)
-        digest = hashlib.sha256(content).hexdigest()
+        (root / name / file).write_bytes(tokens.tobytes())
+        documents = int((tokens == END).sum())
+        digest = hashlib.sha256(tokens.tobytes()).hexdigest()
         written.append(shards.Shard(file, len(tokens), documents, digest))
     num_tokens = sum(shard.tokens for shard in written)
-    return shards.Split(name, tuple(written), 1, num_tokens, words=0, bytes=0)
+    num_documents = sum(shard.documents for shard in written)
+    return shards.Split(name, tuple(written), num_documents, num_tokens, 0, 0)

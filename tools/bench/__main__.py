@@ -12,6 +12,8 @@ dedup     the search for copies: what it finds, costs and holds
 import importlib
 import sys
 
+from lmcodistill import errors
+
 NAMES = ("train", "step", "exchange", "reader", "plan", "prep", "dedup")
 
 
@@ -23,7 +25,12 @@ def main() -> int:
         print(__doc__, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     sys.argv[:2] = [f"python -m tools.bench {name}"]
-    return importlib.import_module(f"tools.bench.{name}").main()
+    try:
+        importlib.import_module(f"tools.bench.{name}").main()
+    except errors.LmcodistillError as error:
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":

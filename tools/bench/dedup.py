@@ -28,7 +28,6 @@ from data_prep import documents, progress, work
 from data_prep.duplicates import copies, signatures
 from data_prep.engines import local
 from data_prep.run import deduplicate, stages
-from lmcodistill import errors
 from lmcodistill.settings import deduplication
 from tools.bench import dedup_corpus as corpus
 from tools.bench import measuring
@@ -41,7 +40,7 @@ _HOT_SHARE = 10
 _MEMORY_COLUMNS = ("text_mb", "row_mb", "peak_rss_mb", "cpu_seconds")
 
 
-def main() -> int:
+def main() -> None:
     """Reads the flags, measures, prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -59,7 +58,7 @@ def main() -> int:
     flags = parser.parse_args()
     if flags.search:
         print(json.dumps(_search(flags.search)))
-        return 0
+        return
     if flags.fast:
         for name in ("documents", "pairs", "speed_documents", "memory_documents"):
             setattr(flags, name, getattr(flags, name) // 20)
@@ -73,13 +72,9 @@ def main() -> int:
     if not paths:
         why = f"{flags.books!r} matches no file" if flags.books else "no --books"
         print(f"made-up text instead of books: {why}", file=sys.stderr)
-    try:
-        with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
-            result = _measure(flags, paths, pathlib.Path(folder))
-    except errors.LmcodistillError as error:
-        return measuring.exit_code(error)
+    with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
+        result = _measure(flags, paths, pathlib.Path(folder))
     _show(result, flags.json)
-    return 0
 
 
 def _measure(flags, paths: Sequence[str], folder: pathlib.Path) -> dict[str, Any]:

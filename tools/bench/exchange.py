@@ -71,7 +71,7 @@ class Step:
     is_plain: bool = True
 
 
-def main() -> int:
+def main() -> None:
     """Reads the flags, measures, prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -89,18 +89,14 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one object")
     flags, unknown = parser.parse_known_args()
     bindings = workload.split_gin(unknown, parser)
-    try:
-        with tempfile.TemporaryDirectory(
-            prefix="lmcodistill-bench-", dir=flags.work_dir
-        ) as folder:
-            result = _measure(flags, bindings, pathlib.Path(folder))
-    except errors.LmcodistillError as error:
-        return measuring.exit_code(error)
+    with tempfile.TemporaryDirectory(
+        prefix="lmcodistill-bench-", dir=flags.work_dir
+    ) as folder:
+        result = _measure(flags, bindings, pathlib.Path(folder))
     if flags.json:
         print(json.dumps(result))
     else:
         _show(result)
-    return 0
 
 
 def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]:
@@ -142,7 +138,7 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
         "num_traces": traces,
         "new_traces": trial.student.num_traces - traces,
         "resident_mb": _resident(resident),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_rss_mb": max(_peak_kb() // 1024, max(resident) >> 20),
     }
 
 
@@ -166,55 +162,55 @@ class Trial:
         self._reload = reload.Reload(
             job.policy, group, self.student, loader, asked_to_stop=lambda: False
         )
-        self._told: collections.deque = collections.deque()
-        self._at = self._period
+        self._pending: collections.deque = collections.deque()
+        self._at_step = self._period
 
     def exchange_quietly(self) -> dict[str, float]:
         """Publishes, stages and swaps while nothing trains; returns the seconds."""
         seconds = {}
         clock = Clock()
-        self._publish_peer(self._at)
+        self._publish_peer(self._at_step)
         seconds["publish_stall_seconds"], _ = clock.passed()
         self._publish_peer.close()
         seconds["publish_seconds"], seconds["publish_cpu_seconds"] = clock.passed()
         clock = Clock()
-        self._reload(self._at)
+        self._reload(self._at_step)
         while self._reload.is_reading:
             time.sleep(0.001)
         seconds["stage_seconds"], seconds["stage_cpu_seconds"] = clock.passed()
         self._refuse_refusals()
         self._reload.announce()
         clock = Clock()
-        self._reload.swap_staged(self._at)
+        self._reload.swap_staged(self._at_step)
         seconds["swap_seconds"], seconds["swap_cpu_seconds"] = clock.passed()
-        self._at += self._period
+        self._at_step += self._period
         return seconds
 
     def update(self) -> None:
         """Makes an update with nothing around it; counts as no step."""
-        self.student.update(self._at)
+        self.student.update(self._at_step)
 
     def step(self) -> Step:
         """Makes one step as the trainer does."""
         from lmcodistill.training import step as step_lib
 
-        if self._at % self._period == 0:
-            self._publish_peer(self._at)
+        if self._at_step % self._period == 0:
+            self._publish_peer(self._at_step)
             self._publish_peer.close()
             self._refuse_refusals()
         step, clock = Step(), Clock()
-        self._stall(step, "publish", self._publish, self._at)
-        self._stall(step, "look", self._reload, self._at)
-        step.is_plain = self._at % self._period > 0 and not _background()
+        self._stall(step, "publish", self._publish, self._at_step)
+        self._stall(step, "look", self._reload, self._at_step)
+        step.is_plain = self._at_step % self._period > 0 and not _background()
         control = step_lib.Control(teachers_ready=self._reload.announce())
-        self._told.append(self.student.update(self._at, control)[1])
-        while len(self._told) > _LAG:
-            if float(self._told.popleft().teachers_ready):
-                self._stall(step, "swap", self._reload.swap_staged, self._at + 1)
+        self._pending.append(self.student.update(self._at_step, control)[1])
+        while len(self._pending) > _LAG:
+            if float(self._pending.popleft().teachers_ready):
+                self._stall(step, "swap", self._reload.swap_staged, self._at_step + 1)
                 step.is_plain = False
         step.is_plain &= not _background()
         step.wall, step.cpu = clock.passed()
-        self._at += 1
+        self._at_step += 1
         return step
 
     def close(self) -> None:
@@ -296,6 +292,11 @@ def _extra(steps: list[Step], period: int, unit: str) -> Iterator[float]:
         plain = [getattr(s, unit) for s in steps[begin : begin + period] if s.is_plain]
         if plain:  # Else the exchange took all of the period.
             yield sum(all_of_it) - period * statistics.median(plain)
+
+
+def _peak_kb() -> int:
+    """Returns the peak of resident memory, of which the system counts in bundles."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _resident_bytes() -> int:

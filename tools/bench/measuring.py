@@ -112,9 +112,3 @@ def text(value: Spread | float | None, digits: int = 3) -> str:
     if abs(value) >= 10.0 ** (digits - 1):
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
-
-
-def exit_code(error: errors.LmcodistillError) -> int:
-    """Reports an error as the commands do; returns the code to leave with."""
-    print(f"{sys.argv[0]}: {error}", file=sys.stderr)
-    return error.exit_code

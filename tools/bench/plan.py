@@ -106,7 +106,7 @@ class Case:
         )
 
 
-def main() -> int:
+def main() -> None:
     """Reads the flags, runs the rounds, prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -149,7 +149,6 @@ def main() -> int:
         print(json.dumps({"cores": os.cpu_count(), "summary": summary, "rows": rows}))
     else:
         rich.console.Console().print(_table(summary))
-    return 0
 
 
 def _compared(case: Case, data_dir: pathlib.Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ _OURS_ALONE = ("sample", "train_vocabulary")
 _BATCH = 256
 
 
-def main() -> int:
+def main() -> None:
     """Reads the flags, measures, prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -60,16 +60,12 @@ def main() -> int:
         parser.error("give either --books or --wet")
     if flags.quick:
         flags.rounds, flags.vocab_size = 1, min(flags.vocab_size, 8_000)
-    try:
-        with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
-            result = _measure(flags, pathlib.Path(folder))
-    except errors.LmcodistillError as error:
-        return measuring.exit_code(error)
+    with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
+        result = _measure(flags, pathlib.Path(folder))
     if flags.json:
         print(json.dumps(result))
     else:
         _show(result)
-    return 0
 
 
 def _measure(flags, folder: pathlib.Path) -> dict[str, Any]:

@@ -19,12 +19,11 @@ import tempfile
 import time
 from typing import Any
 
-from lmcodistill import errors
 from lmcodistill.training import job as job_lib
 from tools.bench import measuring, workload
 
 
-def main() -> int:
+def main() -> None:
     """Reads the flags, measures, prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -42,13 +41,9 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="one object")
     flags = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
-            result = _measure(flags, pathlib.Path(folder))
-    except errors.LmcodistillError as error:
-        return measuring.exit_code(error)
+    with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
+        result = _measure(flags, pathlib.Path(folder))
     _show(result, flags.json)
-    return 0
 
 
 def _measure(flags, folder: pathlib.Path) -> dict[str, Any]:

@@ -24,14 +24,14 @@ import lmcodistill
 from lmcodistill import errors
 from lmcodistill.model import cost, weights
 from lmcodistill.training import job as job_lib
-from tools.bench import measuring, workload
+from tools.bench import workload
 
 # The trainer looks at an update's totals two steps later, and so does this.
 _LAG = 2
 _WINDOWS = 8
 
 
-def main() -> int:
+def main() -> None:
     """Reads the flags, makes the steps, prints."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,12 +55,8 @@ def main() -> int:
     parser.add_argument("--no_floor", action="store_true", help="leave the floor out")
     flags, unknown = parser.parse_known_args()
     bindings = workload.split_gin(unknown, parser)
-    try:
-        with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
-            print(json.dumps(_measure(flags, bindings, pathlib.Path(folder))))
-    except errors.LmcodistillError as error:
-        return measuring.exit_code(error)
-    return 0
+    with tempfile.TemporaryDirectory(prefix="lmcodistill-bench-") as folder:
+        print(json.dumps(_measure(flags, bindings, pathlib.Path(folder))))
 
 
 def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]:

@@ -32,7 +32,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lmcodistill import errors
 from tools.bench import measuring, workload
 
 FIELDS = ("step_seconds", "step_cpu_seconds", "tokens_per_second", "peak_rss_mb")
@@ -49,7 +48,7 @@ HEADS = (
 Runs = dict[tuple[int, str], list[dict[str, Any]]]
 
 
-def main() -> int:
+def main() -> None:
     """Reads the flags, measures, prints."""
     flags, bindings = _flags()
     ours = [sys.executable, "-m", "tools.bench", "step"]
@@ -61,14 +60,10 @@ def main() -> int:
     blocks = list(itertools.product(flags.sizes, flags.dtypes))
     total = len(blocks) * flags.rounds * len(flags.teachers) * len(sides)
     progress = measuring.Progress(total)
-    try:
-        for size, dtype in blocks:
-            runs = _runs(flags, size, dtype, sides, progress)
-            for teachers in flags.teachers:
-                _show(_case(flags, size, dtype, teachers, runs), flags.json)
-    except errors.LmcodistillError as error:
-        return measuring.exit_code(error)
-    return 0
+    for size, dtype in blocks:
+        runs = _runs(flags, size, dtype, sides, progress)
+        for teachers in flags.teachers:
+            _show(_case(flags, size, dtype, teachers, runs), flags.json)
 
 
 def _flags() -> tuple[argparse.Namespace, list[str]]:

@@ -6,24 +6,19 @@ rest is what `lmcodistill train` would make of the same flags.
 
 import argparse
 import dataclasses
-import hashlib
-import io
 import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import sentencepiece
 
 from lmcodistill import tf_environment
 from lmcodistill.commands import start_tensorflow
 from lmcodistill.config import loading
-from lmcodistill.data import shards
-from lmcodistill.storage import files, layout
 from lmcodistill.training import job
+from tests.support import small_data
 
 MEAN_DOCUMENT_TOKENS = 400
-_SPECIAL_PIECES = 3  # <unk>, <s>, </s>
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,46 +77,20 @@ def make_data(folder: pathlib.Path, vocab_size: int, num_tokens: int) -> pathlib
         vocab_size: V.
         num_tokens: Of the one training partition.
     """
-    folder.mkdir(parents=True)
-    vocabulary = io.BytesIO()
-    words = [f"w{index}" for index in range(vocab_size - _SPECIAL_PIECES)]
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(words),
-        model_writer=vocabulary,
-        model_type="word",
-        vocab_size=vocab_size,
-        num_threads=1,
-        minloglevel=2,
-    )
-    (folder / "vocabulary.model").write_bytes(vocabulary.getvalue())
-    train = _split(folder, layout.DataLayout.train_name(0, 1), vocab_size, num_tokens)
-    held_out = _split(folder, "validation", vocab_size, MEAN_DOCUMENT_TOKENS)
-    manifest = shards.Manifest(
-        vocabulary=hashlib.sha256(vocabulary.getvalue()).hexdigest(),
-        vocab_size=vocab_size,
-        end_id=_SPECIAL_PIECES - 1,
-        train=(train,),
-        held_out={"validation": held_out},
-    )
-    files.write_text(folder / "manifest.json", files.to_json(manifest.to_json()))
-    return folder
+    words = tuple(f"w{index}" for index in range(vocab_size - small_data.SPECIAL))
+    train = _random_text(vocab_size, num_tokens)
+    held_out = _random_text(vocab_size, MEAN_DOCUMENT_TOKENS)
+    model = small_data.vocabulary_model(words, vocab_size)
+    return small_data.write(folder, [[train]], [held_out], model, vocab_size)
 
 
-def _split(
-    folder: pathlib.Path, name: str, vocab_size: int, num_tokens: int
-) -> shards.Split:
+def _random_text(vocab_size: int, num_tokens: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    tokens = rng.integers(_SPECIAL_PIECES, vocab_size, num_tokens)
-    tokens[rng.random(num_tokens) < 1.0 / MEAN_DOCUMENT_TOKENS] = _SPECIAL_PIECES - 1
-    tokens[-1] = _SPECIAL_PIECES - 1
-    documents = int((tokens == _SPECIAL_PIECES - 1).sum())
-    content = tokens.astype(shards.token_dtype(vocab_size)).tobytes()
-    file = layout.DataLayout.shard_name(0)
-    (folder / name).mkdir()
-    (folder / name / file).write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    shard = shards.Shard(file, num_tokens, documents, digest)
-    return shards.Split(name, (shard,), documents, num_tokens, words=0, bytes=0)
+    tokens = rng.integers(small_data.SPECIAL, vocab_size, num_tokens)
+    is_end = rng.random(num_tokens) < 1.0 / MEAN_DOCUMENT_TOKENS
+    is_end[-1] = True
+    tokens[is_end] = small_data.END
+    return tokens
 
 
 def make_job(

@@ -145,11 +145,24 @@ def test_one_batch_is_under_way_at_a_time(tmp_path, make):
         prefetcher.take()
 
 
-def test_fixed_step_is_waited_for(tmp_path, make):
+@pytest.fixture
+def looks(tmp_path):
+    """The folders that were looked into, one after the other."""
+    folders = []
+
+    def look_into(peer):
+        folders.append(exports(tmp_path, peer))
+        return folders[-1]
+
+    look_into.folders = folders
+    return look_into
+
+
+def test_fixed_step_is_waited_for(tmp_path, make, looks):
     publish(exports(tmp_path, 1), 50)
-    prefetcher = make()
+    prefetcher = make(folder_of=looks)
     prefetcher.begin([request(step=100)])
-    time.sleep(0.3)
+    wait_until(lambda: len(looks.folders) > 3)
     was_done = prefetcher.is_done
 
     publish(exports(tmp_path, 1), 150)
@@ -161,13 +174,12 @@ def test_fixed_step_is_waited_for(tmp_path, make):
 
 
 def test_fixed_step_that_is_damaged_is_waited_for_in_the_next_life(
-    tmp_path, caplog, make
+    tmp_path, caplog, make, looks
 ):
     (publish(exports(tmp_path, 1), 100).path / "file-1").write_bytes(b"y" * 1000)
-    prefetcher = make()
+    prefetcher = make(folder_of=looks)
     prefetcher.begin([request(step=100)])
-    wait_until(lambda: prefetcher.refusals)
-    time.sleep(0.5)
+    wait_until(lambda: prefetcher.refusals and len(looks.folders) > 1)
 
     publish(exports(tmp_path, 1), 100, generation=2)
     wait_until(lambda: prefetcher.is_done)

@@ -45,5 +45,9 @@ def test_program_ends_with_2_and_plain_words(name, tmp_path, lmcodistill):
     assert not canary.exists()
 
 
-def test_there_are_more_than_enough():
-    assert len(hostile_gin.NAMES) >= 30
+def test_a_harmless_file_is_told_from_them(tmp_path):
+    (tmp_path / "my.gin").write_text("SEED = 1\n")
+
+    faults = hostile_gin.faults_of(str(tmp_path / "my.gin"), tmp_path / "canary")
+
+    assert faults == ["was not refused"]

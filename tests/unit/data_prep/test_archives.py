@@ -4,7 +4,7 @@ import pytest
 
 from data_prep import counts as counts_lib
 from data_prep.reading import archives
-from tests.unit.data_prep import crawl
+from tests.support import crawl
 
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "../shared/data"
 EDGE_CASES = SHARED / "warc-edge-cases"

@@ -11,7 +11,7 @@ from data_prep import progress
 from data_prep.downloading import crawls
 from lmcodistill import errors
 from lmcodistill.settings import crawls as crawl_settings
-from tests.unit.data_prep import crawl, mirror
+from tests.support import crawl, mirror
 
 NAME = "CC-MAIN-2024-22"
 LIST = f"crawl-data/{NAME}/wet.paths.gz"

@@ -9,7 +9,7 @@ from data_prep import work
 from data_prep.reading import archives
 from data_prep.rules import extract
 from lmcodistill.settings import filtering, prep
-from tests.unit.data_prep import crawl
+from tests.support import crawl
 
 
 def urls_of(path):

@@ -17,7 +17,7 @@ import pytest
 from data_prep import lock, progress
 from data_prep.downloading import downloads, gzip_end, rate_limiter, transfer
 from lmcodistill import errors
-from tests.unit.data_prep import crawl, mirror
+from tests.support import crawl, mirror
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PATH = "crawl-data/x/a.warc.wet.gz"

@@ -14,8 +14,7 @@ from data_prep.reading import readers
 from data_prep.rules import extract, paragraph_ids
 from lmcodistill import errors
 from lmcodistill.settings import filtering, paragraphs, prep
-from tests.support import paragraph_lists
-from tests.unit.data_prep import crawl
+from tests.support import crawl, paragraph_lists
 from tools.corpora import paragraph_list
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]

@@ -8,7 +8,7 @@ import pytest
 from data_prep import counts as counts_lib
 from data_prep.reading import readers
 from lmcodistill.settings import prep
-from tests.unit.data_prep import crawl
+from tests.support import crawl
 
 
 def read(path, **settings):

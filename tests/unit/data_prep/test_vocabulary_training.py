@@ -5,28 +5,8 @@ from data_prep.tokens import text_forms, vocabulary_training
 from lmcodistill import errors
 from lmcodistill.data import vocabulary
 from lmcodistill.settings import prep
+from tests.support.crawl import WORDS
 
-# 16 stems and 8 endings: enough different words for some hundred pieces.
-STEMS = [
-    "garden",
-    "window",
-    "letter",
-    "captain",
-    "winter",
-    "market",
-    "morning",
-    "summer",
-    "river",
-    "house",
-    "friend",
-    "doctor",
-    "sister",
-    "teacher",
-    "singer",
-    "owner",
-]
-ENDINGS = ("", "s", "ly", "ful", "less", "ness", "ing", "ship")
-WORDS = [stem + ending for stem in STEMS for ending in ENDINGS]
 TEXT = "\n".join(
     f"The {a} of the {b} was near, {c} said in {n}."
     for n, (a, b, c) in enumerate(zip(WORDS, WORDS[7:], WORDS[31:], strict=False))

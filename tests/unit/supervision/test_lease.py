@@ -381,8 +381,7 @@ def test_full_disk_costs_no_ownership_and_is_said_once(
     lost = []
     monkeypatch.setenv(faults.VARIABLE, "lease.beat@1+:fail")
     own.keep(lost.append)
-    wait_until(lambda: "lease_not_renewed" in caplog.text)
-    time.sleep(0.5)
+    wait_until(lambda: sum(faults._passes.values()) >= 5)
     monkeypatch.delenv(faults.VARIABLE)
     wait_until(lambda: "lease_renewed" in caplog.text)
 
@@ -411,7 +410,7 @@ def test_process_ends_though_storage_hangs(leases, fast, monkeypatch):
     own = lease.Lease.acquire(leases)
     monkeypatch.setenv(faults.VARIABLE, "lease.beat@1+:sleep=3")
     own.keep(lambda error: None)
-    time.sleep(0.3)
+    wait_until(lambda: sum(faults._passes.values()) > 0)
     began = time.monotonic()
 
     own.release()

@@ -4,6 +4,13 @@ import gzip
 import io
 
 SENTENCE = "The {0} of the old house walked slowly to the river and sat down there. "
+# 16 stems and 8 endings: enough different words for some hundred pieces.
+_STEMS = (
+    "garden window letter captain winter market morning summer river house friend "
+    "doctor sister teacher singer owner"
+)
+_ENDINGS = ("", "s", "ly", "ful", "less", "ness", "ing", "ship")
+WORDS = [stem + ending for stem in _STEMS.split() for ending in _ENDINGS]
 
 
 def record(kind, body, *, url="http://example.org/", length=None, language=None):
