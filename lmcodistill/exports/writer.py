@@ -177,7 +177,9 @@ class _QuantizedWeight(tf.Module):
         if scale is not None:
             self.scale = tf.Variable(scale, trainable=False)
 
-    def __tf_tensor__(self, dtype=None, name=None) -> tf.Tensor:
+    def __tf_tensor__(
+        self, dtype: tf.DType | None = None, name: str | None = None
+    ) -> tf.Tensor:
         weight = tf.cast(self.values, self._dtype)
         return weight * self.scale if hasattr(self, "scale") else weight
 

@@ -100,12 +100,8 @@ class ServingModel(tf.Module):
         ) -> tf.Tensor:
             return (count < self._complete_tokens) & (token != self._end_id)
 
-        def body(
-            count: tf.Tensor,
-            token: tf.Tensor,
-            added: tf.TensorArray,
-            state: contract.State,
-        ) -> tuple:
+        def body(count: tf.Tensor, *carried: contract.State) -> tuple:
+            token, added, state = carried
             added = added.write(count, token)
             token, state = next_token(token[None, None], tf.constant([[False]]), state)
             return count + 1, token, added, state

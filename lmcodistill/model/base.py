@@ -13,11 +13,7 @@ class BaseModel(tf.Module):
     """The variables of a `contract.Model`; families add the arithmetic.
 
     Attributes:
-        config: What it was built from.
-        vocab_size: V.
-        compute_dtype: Type of the operands of matrix products.
-        dtype: Type of trained weights, hidden states and carried state.
-        weights: Its variables by the name they have in snapshots.
+        compute_dtype: Type of the operands of matmuls.
         is_trained: Whether gradients will be asked for.
     """
 

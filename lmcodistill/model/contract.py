@@ -8,7 +8,7 @@ without a model, for plans, manifests and `--dry_run`, needs no TensorFlow; only
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -85,7 +85,9 @@ class Model(Protocol):
         config: What it was built from.
         vocab_size: V.
         dtype: Type of trained weights, hidden states and carried state.
-        weights: Its variables, named and shaped as the specifications say.
+        weights: Its variables, named and shaped as the specifications say. They are
+            read at every call, by `tf.convert_to_tensor`: an export's graph has
+            quantized ones in their place.
     """
 
     config: settings.ModelConfig
@@ -126,27 +128,6 @@ class Model(Protocol):
         """
 
 
-class Build(Protocol):
-    """How a family makes a model."""
-
-    def __call__(
-        self,
-        config: Any,
-        vocab_size: int,
-        weights: Mapping[str, np.ndarray],
-        *,
-        trainable: bool = True,
-    ) -> Model:
-        """Makes the variables; inside a strategy's scope they are mirrored.
-
-        Args:
-            config: What to build.
-            vocab_size: V.
-            weights: Values of all weights by name.
-            trainable: False for a teacher.
-        """
-
-
 @dataclasses.dataclass(frozen=True)
 class Family:
     """A model family. Each function takes a `config` of the family's class.
@@ -161,11 +142,13 @@ class Family:
             pass, all that a teacher costs.
         smallest: From a configuration to one of the same operations with the
             least sizes: such a model costs what launching its operations costs.
-        build: Makes a model.
+        build: From a configuration, V, the values of all weights by name, and
+            `trainable`, False for a teacher, to a model. Inside a strategy's scope
+            its variables are mirrored.
     """
 
     config: type[settings.ModelConfig]
     weight_specs: Callable[[Any, int], Iterator[WeightSpec]]
     forward: Callable[[Any, int, int, int], Operations]
     smallest: Callable[[Any], settings.ModelConfig]
-    build: Build
+    build: Callable[..., Model]

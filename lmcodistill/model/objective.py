@@ -10,7 +10,7 @@ tokens of the *global* batch by the caller, who knows it.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -236,13 +236,8 @@ def _all_parts(
     hidden, rows = positions.student.hidden, positions.rows
     zero = tf.zeros([], hidden.dtype)
 
-    def body(
-        k: tf.Tensor,
-        sums: Sums,
-        dhidden: tf.TensorArray,
-        dkernel: tf.Tensor,
-        dbias: tf.Tensor,
-    ) -> tuple:
+    def body(k: tf.Tensor, *carried: Any) -> tuple:
+        sums, dhidden, dkernel, dbias = carried
         part = positions.part(k * rows)
         return (
             k + 1,

@@ -8,10 +8,13 @@ owns, inside the strategy.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from lmcodistill.settings import training as settings
+
+Slots = Sequence[tf.Variable]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +29,7 @@ class Rule:
     """
 
     slots: dict[str, float]
-    update: Callable[
-        [tf.Variable, tf.Tensor, Sequence[tf.Variable], tf.Tensor, tf.Tensor], None
-    ]
+    update: Callable[[tf.Variable, tf.Tensor, Slots, tf.Tensor, tf.Tensor], None]
 
 
 def rule(config: settings.Optimizer) -> Rule:
@@ -44,13 +45,8 @@ def _sgd(config: settings.Optimizer) -> Rule:
     """As Sutskever et al. 2013, with the rate outside the velocity."""
 
     def update(
-        weight: tf.Variable,
-        gradient: tf.Tensor,
-        slots: Sequence[tf.Variable],
-        rate: tf.Tensor,
-        number: tf.Tensor,
+        weight: tf.Variable, gradient: tf.Tensor, slots: Slots, rate: tf.Tensor, *_: Any
     ) -> None:
-        del number
         if slots:
             tf.raw_ops.ResourceApplyMomentum(
                 var=weight.handle,
@@ -71,13 +67,8 @@ def _adagrad(config: settings.Optimizer) -> Rule:
     """Duchi et al. 2011."""
 
     def update(
-        weight: tf.Variable,
-        gradient: tf.Tensor,
-        slots: Sequence[tf.Variable],
-        rate: tf.Tensor,
-        number: tf.Tensor,
+        weight: tf.Variable, gradient: tf.Tensor, slots: Slots, rate: tf.Tensor, *_: Any
     ) -> None:
-        del number
         tf.raw_ops.ResourceApplyAdagradV2(
             var=weight.handle,
             accum=slots[0].handle,
@@ -100,7 +91,7 @@ def _adam(config: settings.Optimizer) -> Rule:
     def update(
         weight: tf.Variable,
         gradient: tf.Tensor,
-        slots: Sequence[tf.Variable],
+        slots: Slots,
         rate: tf.Tensor,
         number: tf.Tensor,
     ) -> None:

@@ -85,7 +85,7 @@ def build(
     *,
     trainable: bool = True,
 ) -> contract.Model:
-    """Makes a model; see `contract.Build`."""
+    """Makes a model; see `contract.Family`."""
     return family_of(config).build(config, vocab_size, weights, trainable=trainable)
 
 

@@ -50,8 +50,8 @@ def forward(
     return contract.Operations(matmuls, positions * 3 * width)
 
 
-def build(config, vocab_size, weights, *, trainable=True):
-    """Makes a model; see `contract.Build`."""
+def build(config, vocab_size, weights, *, trainable):
+    """Makes a model; see `contract.Family`."""
     from tests.support.gru import model
 
     specs = weight_specs(config, vocab_size)

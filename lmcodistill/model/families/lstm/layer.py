@@ -1,9 +1,9 @@
 """One LSTM layer over one window, with its own backward pass.
 
-Automatic differentiation through T steps would make T small products and T
-accumulations for the recurrent weights. Here only the two products that are
+Automatic differentiation through T steps would make T small matmuls and T
+accumulations for the recurrent weights. Here only the two matmuls that are
 truly sequential stay in the loops, `h @ Wh` and `dz @ Wh^T`; the gradients of
-the weights and of the input are one large product each, afterwards.
+the weights and of the input are one large matmul each, afterwards.
 
 The cell, per step, with gates i, f, o and candidate j side by side in 4H:
 
@@ -13,11 +13,12 @@ The cell, per step, with gates i, f, o and candidate j side by side in 4H:
     h = sigmoid(a_o) * tanh(c)
 
 Layer normalisation follows Ba et al. 2016 (arXiv:1607.06450). Differs from
-theirs: the sum of the two products is normalised once, per gate, and the cell
+theirs: the sum of the two matmuls is normalised once, per gate, and the cell
 is not, which is what the recurrent toolkits of the paper's time did.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -49,7 +50,7 @@ class Weights(NamedTuple):
     input_kernel: tf.Tensor
     recurrent_kernel: tf.Tensor
     shift: tf.Tensor
-    gain: tf.Tensor | None
+    gain: tf.Tensor | None = None
 
 
 class _Step(NamedTuple):
@@ -64,12 +65,14 @@ class _Step(NamedTuple):
 
 
 # A row of 2^n numbers puts all rows of a kernel into the same few places of the
-# cache: [32, 1024] by [1024, 4096] ran at half the rate of the same product with 32
-# more columns (35 against 68 billion operations per CPU second, 2026-11-22).
+# cache: [32, 1024] by [1024, 4096] ran at half the rate of the same matmul with 32
+# more columns (35 against 68 GFLOPs per CPU second, 2026-11-22).
 _PADDING = 32
 
 
-def _matmul(a, b, compute_dtype, **transpose):
+def _matmul(
+    a: tf.Tensor, b: tf.Tensor, compute_dtype: tf.DType, **transpose: bool
+) -> tf.Tensor:
     """Multiplies in `compute_dtype`, returns the type of `a`."""
     product = tf.matmul(
         tf.cast(a, compute_dtype), tf.cast(b, compute_dtype), **transpose
@@ -77,7 +80,9 @@ def _matmul(a, b, compute_dtype, **transpose):
     return tf.cast(product, a.dtype)
 
 
-def _times(kernel, compute_dtype):
+def _times(
+    kernel: tf.Tensor, compute_dtype: tf.DType
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function that multiplies [B, K] by `kernel` [K, N], again and again.
 
     What can be done once for all of them is done here: the cast, which would read
@@ -87,7 +92,7 @@ def _times(kernel, compute_dtype):
     return lambda x: _matmul(x, padded, compute_dtype)[:, : kernel.shape[1]]
 
 
-def _normalise(z):
+def _normalise(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Normalises [B, 4H] per gate; returns [B, 4, H] and 1/std [B, 4, 1]."""
     z = tf.reshape(z, [-1, 4, z.shape[-1] // 4])
     centred = z - tf.reduce_mean(z, -1, keepdims=True)
@@ -96,11 +101,17 @@ def _normalise(z):
     return centred * inverse_std, inverse_std
 
 
-def _forward_step(z, h_before, c_before, gain, bias):
+def _forward_step(
+    z: tf.Tensor,
+    h_before: tf.Tensor,
+    c_before: tf.Tensor,
+    gain: tf.Tensor | None,
+    bias: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, _Step]:
     """Returns the new h and c, and what the backward pass needs.
 
     Args:
-        z: [B, 4H], both products summed.
+        z: [B, 4H], both matmuls summed.
         h_before: [B, H], the output before the step, zeroed where it must be.
         c_before: [B, H], the cell before the step, likewise.
         gain: [4H] or None.
@@ -124,7 +135,9 @@ def _forward_step(z, h_before, c_before, gain, bias):
     return o * tanh_c, c, saved
 
 
-def _backward_step(saved: _Step, dh, dc, gain):
+def _backward_step(
+    saved: _Step, dh: tf.Tensor, dc: tf.Tensor, gain: tf.Tensor | None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns dz and da [B, 4H], and the gradient of the zeroed cell before.
 
     Args:
@@ -154,7 +167,9 @@ def _backward_step(saved: _Step, dh, dc, gain):
     return dz, da, dc * f
 
 
-def _forget_bias_vector(forget_bias, hidden_size, dtype):
+def _forget_bias_vector(
+    forget_bias: float, hidden_size: int, dtype: tf.DType
+) -> tf.Tensor:
     """Returns [4H]: the forget bias in the forget gate's place, else zero."""
     zeros = tf.zeros([hidden_size], dtype)
     return tf.concat([zeros, zeros + forget_bias, zeros, zeros], 0)
@@ -178,7 +193,7 @@ def unroll(
         state: The state carried into the window.
         weights: The layer's tensors.
         forget_bias: Added to the forget gate's pre-activation.
-        compute_dtype: Type of the operands of the matrix products.
+        compute_dtype: Type of the operands of the matmuls.
         is_trained: Whether a gradient will be asked for; what it needs is kept
             from every step, about 12 times the outputs.
 
@@ -188,21 +203,21 @@ def unroll(
     hidden_size = state.h.shape[-1]
     forget = _forget_bias_vector(forget_bias, hidden_size, x.dtype)
 
-    def forward(x, h, c, input_kernel, recurrent_kernel, shift, *maybe_gain):
-        gain = maybe_gain[0] if maybe_gain else None
+    def forward(x: tf.Tensor, state: State, weights: Weights) -> tuple[tuple, Any]:
         from_input = tf.reshape(
-            _matmul(_flat(x), input_kernel, compute_dtype),
+            _matmul(_flat(x), weights.input_kernel, compute_dtype),
             [tf.shape(x)[0], tf.shape(x)[1], 4 * hidden_size],
         )
         from_input, keeps = _array_of(from_input), _array_of(keep)
-        times_kernel = _times(recurrent_kernel, compute_dtype)
-        bias = shift + forget
+        times_kernel = _times(weights.recurrent_kernel, compute_dtype)
+        bias = weights.shift + forget
 
-        def read_token(t, h, c, outputs, saved):
+        def read_token(t: tf.Tensor, *carried: Any) -> tuple:
+            h, c, outputs, saved = carried
             keep_t = keeps.read(t)
             h_before, c_before = h * keep_t, c * keep_t
             z = from_input.read(t) + times_kernel(h_before)
-            h, c, step = _forward_step(z, h_before, c_before, gain, bias)
+            h, c, step = _forward_step(z, h_before, c_before, weights.gain, bias)
             if is_trained:
                 written = (a.write(t, s) for a, s in zip(saved, step, strict=True))
                 saved = _Step(*written)
@@ -210,33 +225,37 @@ def unroll(
 
         num_steps = tf.shape(x)[0]
         outputs = tf.TensorArray(x.dtype, num_steps)
-        saved = ()
+        saved: Any = ()
         if is_trained:
             saved = _Step(*(_array(x.dtype, num_steps) for _ in _Step._fields))
         _, h, c, outputs, saved = tf.while_loop(
-            lambda t, *_: t < num_steps, read_token, (0, h, c, outputs, saved)
+            lambda t, *_: t < num_steps, read_token, (0, *state, outputs, saved)
         )
         return (outputs.stack(), h, c), saved
 
     @tf.custom_gradient
-    def run(x, h, c, input_kernel, recurrent_kernel, shift, *maybe_gain):
-        gain = maybe_gain[0] if maybe_gain else None
-        results, saved = forward(
-            x, h, c, input_kernel, recurrent_kernel, shift, *maybe_gain
-        )
+    def run(x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, *tensors: tf.Tensor) -> tuple:
+        weights = Weights(*tensors)
+        results, saved = forward(x, State(h, c), weights)
 
-        def backward(doutputs, dh_last, dc_last):
-            # Transposed once: `transpose_b` in every product costs more.
-            times_transposed = _times(tf.transpose(recurrent_kernel), compute_dtype)
+        def backward(
+            doutputs: tf.Tensor, dh_last: tf.Tensor, dc_last: tf.Tensor
+        ) -> list[tf.Tensor]:
+            # Transposed once: `transpose_b` in every matmul costs more.
+            transposed = tf.transpose(weights.recurrent_kernel)
+            times_transposed = _times(transposed, compute_dtype)
             doutputs, keeps = _array_of(doutputs), _array_of(keep)
             num_steps = tf.shape(x)[0]
 
-            def step_back(t, dh, dc, dzs, das):
+            def step_back(t: tf.Tensor, *carried: Any) -> tuple:
+                dh, dc, dzs, das = carried
                 step = _Step(*(a.read(t) for a in saved))
-                dz, da, dc = _backward_step(step, doutputs.read(t) + dh, dc, gain)
+                dz, da, dc = _backward_step(
+                    step, doutputs.read(t) + dh, dc, weights.gain
+                )
                 keep_t = keeps.read(t)
                 dh = times_transposed(dz) * keep_t
-                if gain is not None:
+                if weights.gain is not None:
                     das = das.write(t, da)
                 return t - 1, dh, dc * keep_t, dzs.write(t, dz), das
 
@@ -250,7 +269,7 @@ def unroll(
             h_before = _flat(saved.h_before.stack(), hidden_size)
             gradients = [
                 tf.reshape(
-                    _matmul(dz, input_kernel, compute_dtype, transpose_b=True),
+                    _matmul(dz, weights.input_kernel, compute_dtype, transpose_b=True),
                     tf.shape(x),
                 ),
                 dh,
@@ -258,7 +277,7 @@ def unroll(
                 _matmul(_flat(x), dz, compute_dtype, transpose_a=True),
                 _matmul(h_before, dz, compute_dtype, transpose_a=True),
             ]
-            if gain is None:
+            if weights.gain is None:
                 return [*gradients, tf.reduce_sum(dz, 0)]
             da = _flat(das.stack(), 4 * hidden_size)
             normal = _flat(saved.normal.stack(), 4 * hidden_size)
@@ -266,23 +285,24 @@ def unroll(
 
         return results, backward
 
-    given = [x, *state, *weights[:3]]
-    if weights.gain is not None:
-        given.append(weights.gain)
-    outputs, h, c = run(*given) if is_trained else forward(*given)[0]
+    if is_trained:
+        tensors = [weight for weight in weights if weight is not None]
+        outputs, h, c = run(x, *state, *tensors)
+    else:
+        outputs, h, c = forward(x, state, weights)[0]
     outputs = tf.ensure_shape(outputs, [*x.shape[:2], hidden_size])
     return outputs, State(h, c)
 
 
-def _flat(x, width=None):
+def _flat(x: tf.Tensor, width: int | None = None) -> tf.Tensor:
     """Returns [T, ..., width] as [N, width]."""
     return tf.reshape(x, [-1, width or x.shape[-1]])
 
 
-def _array(dtype, size):
+def _array(dtype: tf.DType, size: tf.Tensor) -> tf.TensorArray:
     """Returns an array that can be read after it was read."""
     return tf.TensorArray(dtype, size, clear_after_read=False)
 
 
-def _array_of(x):
+def _array_of(x: tf.Tensor) -> tf.TensorArray:
     return _array(x.dtype, tf.shape(x)[0]).unstack(x)

@@ -1,14 +1,10 @@
 """The LSTM language model: embedding, LSTM layers, projection to logits."""
 
-from collections.abc import Mapping
-
-import numpy as np
 import tensorflow as tf
 
 from lmcodistill.model import base
 from lmcodistill.model import output_head as output_head_lib
 from lmcodistill.model.families.lstm import layer as lstm
-from lmcodistill.model.families.lstm import weights as lstm_weights
 from lmcodistill.settings import model as settings
 
 # By layer: `layer_0`.
@@ -19,18 +15,6 @@ class Lstm(base.BaseModel):
     """The LSTM family's `contract.Model`."""
 
     config: settings.LanguageModel
-
-    def __init__(
-        self,
-        config: settings.LanguageModel,
-        vocab_size: int,
-        weights: Mapping[str, np.ndarray],
-        *,
-        trainable: bool = True,
-    ):
-        """Makes the variables; see `contract.Build`."""
-        specs = lstm_weights.specs(config, vocab_size)
-        super().__init__(config, vocab_size, specs, weights, trainable=trainable)
 
     def initial_state(self, rows: int) -> State:
         """Returns zeros: per layer, h and c [B, H]."""
