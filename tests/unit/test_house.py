@@ -139,13 +139,13 @@ def test_rooms_of_data_prep_do_not_import_in_circles():
     assert circles_in({own: used - {own} for own, used in uses.items()}) == {}
 
 
-def test_no_two_classes_of_data_prep_have_one_name():
+@pytest.mark.parametrize("tree", TREES[:2])
+def test_no_two_classes_of_a_tree_have_one_name(tree):
     places: dict[str, list[str]] = {}
-    for path in PACKAGES:
-        if relative(path).startswith("data_prep"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ClassDef):
-                    places.setdefault(node.name.strip("_"), []).append(relative(path))
+    for path in (ROOT / tree).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.strip("_"), []).append(relative(path))
 
     assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
