@@ -22,7 +22,7 @@ stage_done
 
 stage "mypy"
 # By file, because mypy refuses a folder without any.
-find lmcodistill data_prep tools -name '*.py' -print0 | xargs -0 .venv/bin/python -m mypy
+find lmcodistill data_prep tools tests/support -name '*.py' -print0 | xargs -0 .venv/bin/python -m mypy
 stage_done
 
 # 5 says that nothing was selected, as with `tools/test.sh tests/unit`.

@@ -58,11 +58,13 @@ class ObjectStore:
         self._tell(f"delay {seconds}")
 
     def _tell(self, command: str) -> None:
+        assert self._process.stdin is not None
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
         self._answer()
 
     def _answer(self) -> str:
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError("The object store ended.")
@@ -82,11 +84,12 @@ def running() -> Iterator[ObjectStore]:
         try:
             yield ObjectStore(process)
         finally:
+            assert process.stdin is not None
             process.stdin.close()
 
 
 def _serve() -> None:
-    from moto.moto_server import werkzeug_app
+    from moto.moto_server import werkzeug_app  # type: ignore[attr-defined]
     from werkzeug import serving
 
     moto = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
