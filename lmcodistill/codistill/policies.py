@@ -33,7 +33,7 @@ class Request:
     oldest: int = 0
 
 
-class Plan(NamedTuple):
+class ReloadPlan(NamedTuple):
     """What to do before an update; by default nothing.
 
     Attributes:
@@ -103,14 +103,14 @@ class Policy:
         """After which a look at storage that hangs is given up; None: never."""
         return self.exchange.read_deadline_seconds
 
-    def before_step(self, step: int, held: Mapping[int, Version]) -> Plan:
+    def before_step(self, step: int, held: Mapping[int, Version]) -> ReloadPlan:
         """Returns what to do before the update that moves `step` to `step + 1`.
 
         Args:
             step: The student's step.
             held: Versions of the exports that teach now, by peer.
         """
-        return Plan()
+        return ReloadPlan()
 
     def publishing(self, checkpoint_every_steps: int) -> Publishing:
         """Returns what the student owes to those who read its exports.
@@ -143,10 +143,10 @@ class Offline(Policy):
     def num_teachers(self) -> int:
         return len(self.offline_exports)
 
-    def before_step(self, step: int, held: Mapping[int, Version]) -> Plan:
+    def before_step(self, step: int, held: Mapping[int, Version]) -> ReloadPlan:
         if held or step < self.burn_in_steps:
-            return Plan()
-        return Plan(paths=self.offline_exports)
+            return ReloadPlan()
+        return ReloadPlan(paths=self.offline_exports)
 
 
 class Freshest(Policy):
@@ -158,25 +158,25 @@ class Freshest(Policy):
     def num_teachers(self) -> int:
         return topologies.num_teachers(self.exchange, self.num_students)
 
-    def before_step(self, step: int, held: Mapping[int, Version]) -> Plan:
+    def before_step(self, step: int, held: Mapping[int, Version]) -> ReloadPlan:
         limit = self.exchange.max_staleness_steps
         oldest = step - limit if limit else 0
         stale = tuple(peer for peer, (_, taught) in held.items() if taught < oldest)
         if not self._is_reload_due(step):
-            return Plan(let_go=stale)
+            return ReloadPlan(let_go=stale)
         held = {peer: held[peer] for peer in held if peer not in stale}
         peers = topologies.peers_at(
             step, self.student, self.num_students, self.exchange
         )
         requests = [Request(peer, None, held.get(peer), oldest) for peer in peers]
-        return self._reload(step, Plan(stale, tuple(peers), tuple(requests)))
+        return self._reload(step, ReloadPlan(stale, tuple(peers), tuple(requests)))
 
     def _is_reload_due(self, step: int) -> bool:
         """The first look is at the end of burn-in, whatever the period."""
         is_turn = step > 0 and step % self.exchange.reload_every_steps == 0
         return step == self.burn_in_steps or (is_turn and step > self.burn_in_steps)
 
-    def _reload(self, step: int, plan: Plan) -> Plan:
+    def _reload(self, step: int, plan: ReloadPlan) -> ReloadPlan:
         """Returns the plan of a reload, given that of the newest exports."""
         return plan
 
@@ -190,7 +190,7 @@ class Scheduled(Freshest):
     def read_deadline_seconds(self) -> float | None:
         return None  # The wait has a deadline of its own.
 
-    def _reload(self, step: int, plan: Plan) -> Plan:
+    def _reload(self, step: int, plan: ReloadPlan) -> ReloadPlan:
         published = self.export_step(step)
         requests = tuple(
             dataclasses.replace(request, step=published)
@@ -234,7 +234,7 @@ class WeightAveraging(Scheduled):
     def num_teachers(self) -> int:
         return 0
 
-    def _reload(self, step: int, plan: Plan) -> Plan:
+    def _reload(self, step: int, plan: ReloadPlan) -> ReloadPlan:
         return super()._reload(step, plan)._replace(is_averaged=True)
 
 

@@ -28,7 +28,7 @@ class ValueAndGradient(NamedTuple):
     gradient: tf.Tensor
 
 
-class Prediction(NamedTuple):
+class Softmax(NamedTuple):
     """What a model says of each position.
 
     Attributes:
@@ -44,7 +44,7 @@ class Prediction(NamedTuple):
     temperature: float
 
 
-def predict(logits: tf.Tensor, temperature: float = 1.0) -> Prediction:
+def predict(logits: tf.Tensor, temperature: float = 1.0) -> Softmax:
     """Returns what logits [N, V] say; once for all losses that ask."""
     if temperature != 1.0:
         logits = logits / temperature
@@ -52,10 +52,10 @@ def predict(logits: tf.Tensor, temperature: float = 1.0) -> Prediction:
     # (78 against 151 CPU ms on [512, 24006], 2026-11-22).
     probs = tf.nn.softmax(logits)
     log_normaliser = tf.reduce_max(logits, -1) - tf.math.log(tf.reduce_max(probs, -1))
-    return Prediction(logits, probs, log_normaliser, temperature)
+    return Softmax(logits, probs, log_normaliser, temperature)
 
 
-def label_cross_entropy(student: Prediction, targets: tf.Tensor) -> ValueAndGradient:
+def label_cross_entropy(student: Softmax, targets: tf.Tensor) -> ValueAndGradient:
     """Returns phi: the cross entropy at the label.
 
     Args:
@@ -70,7 +70,7 @@ def label_cross_entropy(student: Prediction, targets: tf.Tensor) -> ValueAndGrad
     return ValueAndGradient(value, gradient)
 
 
-def cross_entropy(student: Prediction, target_probs: tf.Tensor) -> ValueAndGradient:
+def cross_entropy(student: Softmax, target_probs: tf.Tensor) -> ValueAndGradient:
     """Returns the cross entropy of the student against soft targets.
 
     It differs from KL(target || student) by the targets' entropy, which is
@@ -88,14 +88,14 @@ def cross_entropy(student: Prediction, target_probs: tf.Tensor) -> ValueAndGradi
     )
 
 
-def kl(student: Prediction, target_probs: tf.Tensor) -> ValueAndGradient:
+def kl(student: Softmax, target_probs: tf.Tensor) -> ValueAndGradient:
     """Returns KL(target || student); arguments as `cross_entropy`."""
     value, gradient = cross_entropy(student, target_probs)
     entropy = -tf.reduce_sum(tf.math.xlogy(target_probs, target_probs), -1)
     return ValueAndGradient(value - entropy, gradient)
 
 
-def reverse_kl(student: Prediction, target_probs: tf.Tensor) -> ValueAndGradient:
+def reverse_kl(student: Softmax, target_probs: tf.Tensor) -> ValueAndGradient:
     """Returns KL(student || target); arguments as `cross_entropy`.
 
     A target probability below the smallest normal float counts as that.
@@ -108,7 +108,7 @@ def reverse_kl(student: Prediction, target_probs: tf.Tensor) -> ValueAndGradient
     return ValueAndGradient(value, _with_respect_to_logits(student, gradient))
 
 
-def logit_mse(student: Prediction, target_logits: tf.Tensor) -> ValueAndGradient:
+def logit_mse(student: Softmax, target_logits: tf.Tensor) -> ValueAndGradient:
     """Returns the squared error of the logits, meaned over V (not in nats).
 
     Args:
@@ -120,7 +120,7 @@ def logit_mse(student: Prediction, target_logits: tf.Tensor) -> ValueAndGradient
     return ValueAndGradient(tf.reduce_mean(tf.square(error), -1), error * (2.0 / size))
 
 
-def _with_respect_to_logits(student: Prediction, gradient: tf.Tensor) -> tf.Tensor:
+def _with_respect_to_logits(student: Softmax, gradient: tf.Tensor) -> tf.Tensor:
     """Returns the gradient of what was divided by the temperature."""
     if student.temperature == 1.0:
         return gradient
@@ -136,7 +136,7 @@ class SoftLoss(NamedTuple):
             temperature 1.0; else they are probabilities.
     """
 
-    of: Callable[[Prediction, tf.Tensor], ValueAndGradient]
+    of: Callable[[Softmax, tf.Tensor], ValueAndGradient]
     is_of_logits: bool = False
 
 

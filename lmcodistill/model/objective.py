@@ -194,7 +194,7 @@ class _Positions:
     def _soft(
         self,
         soft: SoftTargets,
-        prediction: losses.Prediction,
+        prediction: losses.Softmax,
         targets: tf.Tensor,
         start: tf.Tensor | int,
     ) -> _Soft:

@@ -140,7 +140,7 @@ class Reload:
             if not has_begun:
                 log.warning("step=%d event=still_reading peers=%s", step, plan.peers)
 
-    def _plan(self, step: int) -> policies.Plan:
+    def _plan(self, step: int) -> policies.ReloadPlan:
         held = {t.peer: (t.generation, t.step) for t in self._student.teachers.active}
         return self._policy.before_step(step, held)
 
@@ -183,7 +183,7 @@ class Reload:
         updates = [fresh.get(peer) or current(peer) for peer in peers]
         return [update for update in updates if update is not None]
 
-    def _wait_and_swap(self, step: int, plan: policies.Plan) -> None:
+    def _wait_and_swap(self, step: int, plan: policies.ReloadPlan) -> None:
         """Waits until exactly what is planned is staged, and swaps.
 
         The plan is the same on every worker: it follows from the step and the
@@ -207,7 +207,7 @@ class Reload:
             if ahead:
                 self._prefetcher.begin(ahead)
 
-    def _wait(self, step: int, plan: policies.Plan) -> None:
+    def _wait(self, step: int, plan: policies.ReloadPlan) -> None:
         """Waits for the prefetcher. Collective; raises as `__call__`."""
         deadline = self._policy.exchange.deadline_seconds
         began = time.monotonic()

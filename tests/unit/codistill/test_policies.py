@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from lmcodistill.codistill import fixed_targets, policies, topologies
-from lmcodistill.codistill.policies import Plan, Request
+from lmcodistill.codistill.policies import ReloadPlan, Request
 from lmcodistill.settings import codistillation as settings
 
 
@@ -44,16 +44,16 @@ def test_name_that_nobody_handles_raises(field):
 def test_nothing_is_read_where_no_model_teaches(targets):
     alone = policy(targets)
 
-    assert {alone.before_step(step, {}) for step in range(200)} == {Plan()}
+    assert {alone.before_step(step, {}) for step in range(200)} == {ReloadPlan()}
     assert alone.num_teachers == 0
 
 
 def test_offline_exports_are_read_once_at_the_end_of_burn_in():
     offline = policy("offline", burn_in=10, paths=("a", "b"))
 
-    assert offline.before_step(9, {}) == Plan()
-    assert offline.before_step(10, {}) == Plan(paths=("a", "b"))
-    assert offline.before_step(11, {0: (1, 90), 1: (1, 90)}) == Plan()
+    assert offline.before_step(9, {}) == ReloadPlan()
+    assert offline.before_step(10, {}) == ReloadPlan(paths=("a", "b"))
+    assert offline.before_step(11, {0: (1, 90), 1: (1, 90)}) == ReloadPlan()
     assert offline.num_teachers == 2
 
 
@@ -78,15 +78,17 @@ def test_first_look_for_exports_is_at_the_end_of_burn_in(burn_in, period, expect
 def test_freshest_looks_for_what_is_newer_and_waits_for_nobody():
     plan = policy(student=1).before_step(100, {2: (1, 50)})
 
-    assert plan == Plan(peers=(2, 0), requests=(Request(2, held=(1, 50)), Request(0)))
+    assert plan == ReloadPlan(
+        peers=(2, 0), requests=(Request(2, held=(1, 50)), Request(0))
+    )
 
 
 def test_teacher_beyond_the_largest_staleness_is_let_go_at_any_step():
     freshest = policy(max_staleness_steps=60)
     held = {1: (1, 50), 2: (3, 100)}
 
-    assert freshest.before_step(110, held) == Plan()
-    assert freshest.before_step(111, held) == Plan(let_go=(1,))
+    assert freshest.before_step(110, held) == ReloadPlan()
+    assert freshest.before_step(111, held) == ReloadPlan(let_go=(1,))
     assert freshest.before_step(150, held).requests == (
         Request(1, oldest=90),
         Request(2, held=(3, 100), oldest=90),
@@ -118,7 +120,7 @@ def test_scheduled_waits_for_the_exports_of_one_step_that_it_does_not_hold():
 
     plan = scheduled.before_step(150, {1: (1, 50), 2: (1, 100)})
 
-    assert plan == Plan(
+    assert plan == ReloadPlan(
         peers=(1, 2),
         requests=(Request(1, 100, (1, 50)),),
         must_wait=True,
