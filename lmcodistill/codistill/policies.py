@@ -115,11 +115,10 @@ class Policy:
     def publishing(self, checkpoint_every_steps: int) -> Publishing:
         """Returns what the student owes to those who read its exports.
 
-        It depends on the mode alone: peers may read what itself reads none.
-
         Args:
             checkpoint_every_steps: How far a restart may throw a student back.
         """
+        # By the mode alone: peers may read the exports of who reads none.
         return MODES[self.exchange.mode].owed(self.exchange, checkpoint_every_steps)
 
     @property

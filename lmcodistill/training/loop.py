@@ -39,12 +39,8 @@ class Ending(NamedTuple):
     step: int
 
 
-class _Update(NamedTuple):
-    """An update whose totals may still be on their way."""
-
-    reached: int
-    totals: step_lib.Totals
-    agreed: step_lib.Control
+# The step that an update reached, and its results, which may still be on their way.
+Updates = collections.deque[tuple[int, step_lib.Totals, step_lib.Control]]
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -106,7 +102,7 @@ class Loop:
             DivergedError: too many updates were not finite.
             SnapshotError: no checkpoint, or not the last export, can be saved.
         """
-        updates: collections.deque[_Update] = collections.deque()
+        updates: Updates = collections.deque()
         for step in range(first, self.last):
             self.on_step(step)
             faults.point("update")
@@ -118,8 +114,9 @@ class Loop:
                 return Ending(Outcome.STOPPED, step)
             control = step_lib.Control(self.asked_to_stop(), self.reload.announce())
             reached = step + 1
-            updates.append(_Update(reached, *self.student.update(step, control)))
-            self.chief.report(reached, updates[-1].totals)
+            totals, agreed = self.student.update(step, control)
+            updates.append((reached, totals, agreed))
+            self.chief.report(reached, totals)
             self.evaluate(reached)
             # Saving waits for the device in any case, and only good states are saved.
             is_due = self.checkpoint.is_due(reached)
@@ -134,9 +131,7 @@ class Loop:
         self.chief.beat(self.last, force=True)
         return Ending(Outcome.DONE, self.last)
 
-    def _settle(
-        self, updates: collections.deque[_Update], lag: int, reached: int
-    ) -> Outcome | None:
+    def _settle(self, updates: Updates, lag: int, reached: int) -> Outcome | None:
         """Acts on the totals of all but the last `lag` updates.
 
         Returns:
@@ -144,15 +139,15 @@ class Loop:
         """
         outcome = None
         while len(updates) > lag:
-            update = updates.popleft()
-            verdict = self.guard.look(update.reached, update.totals)
+            step, totals, agreed = updates.popleft()
+            verdict = self.guard.look(step, totals)
             if verdict is divergence.Verdict.ROLL_BACK:
                 return self._rolled_back()
             if verdict is divergence.Verdict.DROP_TEACHERS:
                 self.reload.drop_all(reached)
-            if float(update.agreed.teachers_ready):
+            if float(agreed.teachers_ready):
                 self.reload.swap_staged(reached)
-            if float(update.agreed.stop):
+            if float(agreed.stop):
                 outcome = Outcome.STOPPED
         return outcome
 

@@ -159,7 +159,7 @@ class Updater:
         totals, agreed, (state, *theirs) = update(inputs, control, states)
         for teacher, new_state in zip(teachers, theirs, strict=True):
             teacher.state = new_state
-        return self._first(totals), self._first(agreed), state
+        return totals, agreed, state
 
     @property
     def has_fixed_targets(self) -> bool:
@@ -193,17 +193,22 @@ class Updater:
             teachers: At least one.
         """
         measure = self._measure_of(tuple(t.model for t in teachers))
-        return self._first(measure(inputs, (state, *(t.state for t in teachers))))
+        return measure(inputs, (state, *(t.state for t in teachers)))
 
     def _first(self, values: Any) -> Any:
         """Returns the first local replica's; of sums, all replicas have the same."""
         local = self._group.strategy.experimental_local_results
         return tf.nest.map_structure(lambda x: local(x)[0], values)
 
-    def _compile(self, replica: Callable[..., Any]) -> Compiled:
-        """Returns what runs a function on every replica."""
-        run = self._group.strategy.run
-        compiled = tf.function(lambda *args: run(replica, args), autograph=False)
+    def _compile(
+        self, replica: Callable[..., Any], finish: Callable[[Any], Any] = lambda x: x
+    ) -> Compiled:
+        """Returns what runs a function on every replica, and another on the results."""
+
+        def on_replicas(*args: Any) -> Any:
+            return finish(self._group.strategy.run(replica, args))
+
+        compiled = tf.function(on_replicas, autograph=False)
         self._compiled.append(compiled)
         return compiled
 
@@ -221,7 +226,7 @@ class Updater:
             sums = self._group.reduce([tf.reduce_sum(x) for x in values])
             return scoring.Confirmation(*sums)
 
-        return self._compile(replica)
+        return self._compile(replica, self._first)
 
     def _compile_update(self, teachers: Models, distil: bool) -> Compiled:
         def gradients_of(inputs: BatchInputs, states: States) -> tuple[Any, ...]:
@@ -229,7 +234,10 @@ class Updater:
 
         if self._use_xla:
             gradients_of = tf.function(gradients_of, jit_compile=True, autograph=False)
-        return self._compile(functools.partial(self._replica, gradients_of))
+        return self._compile(
+            functools.partial(self._replica, gradients_of),
+            lambda results: (*self._first(results[:2]), results[2]),
+        )
 
     def _replica(
         self,
