@@ -36,7 +36,7 @@ def use_as_all_do(snapshot, vocabulary, pool):
     """Reads an export as training, evaluation and generation do, and uses it."""
     expected = manifest.Expected(vocabulary.fingerprint, vocabulary.size, 1)
     export = reader_lib.read(snapshot, expected)
-    pool.adopt([export], at=60)
+    pool.swap([export], step=60)
     tokens = tf.constant([[2, 3, 4]])
     (teacher,) = pool.active
     scoring.token_losses(teacher.model, tokens, tokens)

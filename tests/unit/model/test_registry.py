@@ -1,6 +1,7 @@
 """Which model families there are, and what is refused of other packages."""
 
 import dataclasses
+import importlib.metadata
 import itertools
 
 import pytest
@@ -22,7 +23,12 @@ def install(tmp_path, monkeypatch):
         (package / "entry_points.txt").write_text(
             f"[lmcodistill.families]\n{name} = {value}\n"
         )
-        monkeypatch.syspath_prepend(str(tmp_path))
+        (distribution,) = importlib.metadata.distributions(path=[str(tmp_path)])
+        monkeypatch.setattr(
+            importlib.metadata,
+            "entry_points",
+            lambda group: distribution.entry_points.select(group=group),
+        )
         registry.families.cache_clear()
 
     yield install
