@@ -1,6 +1,6 @@
 """What an export says of itself: its manifest, checked before a tensor is read.
 
-Every word of a manifest is a stranger's. What passes here describes a model that
+A manifest is untrusted input. What passes here describes a model that
 this program can build, of the size that its files have, for the ids that the
 reader's text is made of.
 """
@@ -300,8 +300,8 @@ def _check_files(path: object, manifest: dict[str, Any], needed: int) -> None:
         if size > limit or (name == _DATA and size < needed):
             raise errors.SnapshotError(
                 f"{path} lists {name} with {size:,} bytes; its tensors need "
-                f"{needed:,}, and such a file has at most {limit:,}. Whoever wrote it "
-                "is not to be trusted.",
+                f"{needed:,}, and such a file has at most {limit:,}. It was "
+                "tampered with or damaged.",
                 reason="size",
             )
 
@@ -336,5 +336,5 @@ def _depth_is_at_most(value: object, limit: int) -> bool:
 
 
 def _short(value: object) -> str:
-    """Returns a stranger's value as a few characters."""
+    """Returns an untrusted value as a few characters."""
     return repr(value)[:80]

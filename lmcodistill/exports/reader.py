@@ -2,7 +2,7 @@
 
 An export is a true SavedModel that any TensorFlow program can serve, with a
 manifest that says what it is. Readers here never load its graph, which would
-run a stranger's code: they check the manifest, verify a copy of the tensors, and
+run untrusted code: they check the manifest, verify a copy of the tensors, and
 put those into a model that is built here. `writer` writes them.
 """
 

@@ -8,7 +8,7 @@ import rich.table
 from lmcodistill.planning import prediction, step_time
 
 NOT_PREDICTED = (
-    "Not predicted: how many steps a model needs, with lessons or without, and what a "
+    "Not predicted: how many steps a model needs, with teachers or without, and what a "
     "longer reload period costs in learning. Not counted: start-up, checkpoints, "
     "evaluation, slow workers."
 )

@@ -36,12 +36,11 @@ STYLE = f"""
 .chart .line {{ fill: none; stroke-width: 2; stroke-linejoin: round; }}
 .chart .dashed {{ stroke-dasharray: 7 4; }}
 .chart .band {{ stroke: none; opacity: .16; }}
-.chart .column {{ fill: var(--bar); }}
 {_rules(COLORS)}
 @media (prefers-color-scheme: dark) {{
 {_rules(_DARK)}
 }}
-"""
+.chart .column {{ fill: var(--bar); }}"""
 
 
 class Series(NamedTuple):
@@ -143,21 +142,22 @@ def column_chart(
     bottom, right = height - _BOTTOM - 2, _WIDTH - _RIGHT
     unit = (bottom - _TOP) / marks[-1]
     y_marks = [(bottom - unit * mark, f"{mark:,.10g}") for mark in marks]
-    parts = _frame(left, _TOP, bottom, y_marks, (x_label, y_label))
+    drawn = []
     step = (right - left) / len(columns)
     every = -(-len(columns) // _LABELS)
     for i, column in enumerate(columns):
         size, x = unit * column.height, left + i * step
-        parts.append(
+        drawn.append(
             f"<rect class='column' x='{x + _GAP / 2:.1f}' y='{bottom - size:.1f}' "
             f"width='{max(1.0, step - _GAP):.1f}' height='{size:.1f}'>"
             f"<title>{html.escape(column.tip)}</title></rect>"
         )
         if i % every == 0:
-            parts.append(
+            drawn.append(
                 f"<text x='{x + step / 2:.1f}' y='{bottom + 18}' text-anchor='middle'>"
                 f"{html.escape(column.label)}</text>"
             )
+    parts = _frame(left, _TOP, bottom, y_marks, drawn, (x_label, y_label))
     return _figure(title, height, parts)
 
 
@@ -201,24 +201,25 @@ def _frame(
     top: float,
     bottom: float,
     marks: Sequence[tuple[float, str]],
+    drawn: Sequence[str],
     labels: tuple[str, str],
 ) -> list[str]:
-    """Returns the lines of a plot at the marks of y, and the names of both axes."""
+    """Returns lines at the marks of y, what is drawn, and the names of both axes."""
     right = _WIDTH - _RIGHT
-    parts = [
+    grid = [
         f"<line class='grid' x1='{left}' x2='{right}' y1='{y:.1f}' y2='{y:.1f}'/>"
         f"<text x='{left - 8}' y='{y + 4:.1f}' text-anchor='end'>{number}</text>"
         for y, number in marks
     ]
     middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
     x_label, y_label = map(html.escape, labels)
-    parts.append(
-        f"<text x='{middle_x:.1f}' y='{bottom + 40:.1f}' "
+    names = (
+        f"<text x='{middle_x:.1f}' y='{bottom + 40}' "
         f"text-anchor='middle'>{x_label}</text>"
         f"<text transform='translate(14 {middle_y:.1f}) rotate(-90)' "
         f"text-anchor='middle'>{y_label}</text>"
     )
-    return parts
+    return [*grid, *drawn, names]
 
 
 class _Plot:
@@ -239,16 +240,17 @@ class _Plot:
 
     def axes(self, x_label: str, y_label: str) -> list[str]:
         marks = [(self.y(v), _number(v, self._y_ticks)) for v in self._y_ticks]
-        parts = _frame(_LEFT, self._top, self._bottom, marks, (x_label, y_label))
+        drawn = []
         for value in self._x_ticks:
             x, label = self.x(value), _number(value, self._x_ticks)
-            parts.append(
+            drawn.append(
                 f"<line class='grid' x1='{x:.1f}' x2='{x:.1f}' "
                 f"y1='{self._bottom:.1f}' y2='{self._bottom + 5:.1f}'/>"
                 f"<text x='{x:.1f}' y='{self._bottom + 19:.1f}' "
                 f"text-anchor='middle'>{label}</text>"
             )
-        return parts
+        labels = (x_label, y_label)
+        return _frame(_LEFT, self._top, self._bottom, marks, drawn, labels)
 
     def line(self, index: int, one: Series) -> list[str]:
         edge = [(x, low) for x, low, _ in one.band]
