@@ -44,7 +44,7 @@ def test_one_group_takes_its_steps_times_its_step(run, site, machine, network):
     assert twice.step.optimizer == step.optimizer
 
 
-def test_lessons_and_their_cost_begin_after_burn_in(run, site):
+def test_teachers_and_their_cost_begin_after_burn_in(run, site):
     found = prediction.plan(run, site).predictions[-1]
 
     assert found.burn_in_step.teachers == 0.0
