@@ -5,6 +5,7 @@ No line of the program names it: it is installed, and `MODEL_FAMILY` chooses it.
 
 import json
 import pathlib
+import shutil
 import socket
 
 import pytest
@@ -47,13 +48,14 @@ def of_gru(**changes: object) -> list[str]:
 def train(call, data_dir):
     """Trains two students of two workers each, their exports in int8."""
 
-    def run(folder: pathlib.Path, steps: int) -> None:
+    def run(folder: pathlib.Path) -> None:
         call(
             *("train", "--data_dir", data_dir, "--run_dir", folder),
             *("--students", 2, "--workers_per_student", 2),
             *of_gru(
-                NUM_TRAIN_STEPS=steps,
+                NUM_TRAIN_STEPS=WHOLE,
                 CHECKPOINT_EVERY_STEPS=HALF,
+                EVALUATE_EVERY_STEPS=WHOLE,
                 Exchange__export_dtype="int8",
             ),
         )
@@ -64,7 +66,7 @@ def train(call, data_dir):
 @pytest.fixture(scope="module")
 def run_dir(train, tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("gru")
-    train(folder, WHOLE)
+    train(folder)
     return folder
 
 
@@ -72,8 +74,8 @@ def run_dir(train, tmp_path_factory) -> pathlib.Path:
 def mixed(start, installed, data_dir, tmp_path_factory) -> pathlib.Path:
     """A run whose student 0 is a GRU and whose student 1 is an LSTM."""
     folder = tmp_path_factory.mktemp("mixed")
-    processes = []
-    for student, bindings in enumerate((of_gru(), tiny_run.bindings())):
+    never, processes = {"EVALUATE_EVERY_STEPS": 0}, []
+    for student, bindings in enumerate((of_gru(**never), tiny_run.bindings(**never))):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -117,10 +119,15 @@ def test_workers_of_a_student_agree(run_dir):
 
 
 def test_half_and_a_restart_and_half_equal_the_whole(train, run_dir, tmp_path):
-    train(tmp_path, HALF)
-    train(tmp_path, WHOLE)
+    shutil.copytree(run_dir, tmp_path, dirs_exist_ok=True)
+    # As if all had died after half of the steps.
+    for snapshot in tmp_path.glob("students/*/*/*-i1"):
+        if int(snapshot.name.split("-")[1]) > HALF:
+            shutil.rmtree(snapshot)
+    train(tmp_path)
 
     for student in (0, 1):
+        assert f"step={HALF} event=restored" in tiny_run.log_of(tmp_path, student)
         assert tiny_run.weights_of(tmp_path, student) == tiny_run.weights_of(
             run_dir, student
         )
@@ -161,7 +168,7 @@ def test_served_scores_are_those_of_evaluate(call, run_dir, data_dir, tmp_path):
     # In one stream no document is cut.
     evaluated = call(
         *("evaluate", "--data_dir", data_dir, "--export", student),
-        *("--lanes", 1, "--json"),
+        *("--lanes", 1, "--window", 256, "--json"),
     )
     call("export", "--export", student, "--output_dir", tmp_path / "serving")
     served = tf.saved_model.load(str(tmp_path / "serving"))
