@@ -56,12 +56,8 @@ class Prefetcher(Generic[Loaded]):
     ):
         """Makes a prefetcher with nothing under way.
 
-        Args:
-            load: Reads and verifies one export; raises SnapshotError where it is
-                not to be used.
-            folder_of: Returns a peer's folder of exports.
-            key: What exports must be signed with; None where nothing is signed.
-            deadline_seconds: How long a batch may take; None for no limit.
+        `load` reads one export, or raises SnapshotError where it is not to be used;
+        `folder_of` returns a peer's folder. A batch may take `deadline_seconds`.
         """
         self.refusals: collections.Counter[str] = collections.Counter()
         self._load, self._folder_of, self._key = load, folder_of, key
@@ -85,11 +81,7 @@ class Prefetcher(Generic[Loaded]):
         return self._batch.is_finished.is_set() or is_late
 
     def begin(self, requests: Sequence[Request]) -> bool:
-        """Begins to read, unless something is under way or waits to be taken.
-
-        Returns:
-            Whether it began.
-        """
+        """Begins unless something is under way or not taken; returns whether it did."""
         if self._batch is not None:
             return False
         self._abandoned = [b for b in self._abandoned if not b.is_finished.is_set()]

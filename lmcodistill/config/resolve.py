@@ -224,10 +224,7 @@ class _Expansion:
     ) -> Setting:
         """Returns a value with all knobs replaced, and where it was written.
 
-        Args:
-            value: As it stands in `origin`.
-            chain: The field, and the knobs that led to `origin`.
-            origin: The statement that holds it.
+        It stands in `origin`, to which the field and the knobs of `chain` led.
         """
         self._count += 1
         if self._count > MAX_VALUES:

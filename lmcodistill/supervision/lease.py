@@ -133,11 +133,7 @@ class Lease:
         return lease
 
     def _create(self, generation: int) -> None:
-        """Creates a lease that must be nobody's yet, and is the highest.
-
-        Raises:
-            GroupLostError: another process was first.
-        """
+        """Creates a lease that must be nobody's yet, and is the highest."""
         if (
             not places.create(_path(self._folder, generation), self._text(generation))
             # Numbers far below the highest are free again.
@@ -168,19 +164,11 @@ class Lease:
         return json.dumps(fields).encode()
 
     def ownership(self, key: bytes | None) -> publication.Owner:
-        """Returns the right to publish as this generation.
-
-        Args:
-            key: Signs what is published; None signs nothing.
-        """
+        """Returns the right to publish as this generation, signed with a key."""
         return publication.Owner(self.generation, self.check, key)
 
     def keep(self, when_lost: Callable[[errors.GroupLostError], Any]) -> None:
-        """Keeps the lease alive from now on, in a thread.
-
-        Args:
-            when_lost: Called in that thread when another process took over.
-        """
+        """Keeps the lease alive in a thread, which calls `when_lost` in the end."""
 
         def beat() -> None:
             is_written = True
