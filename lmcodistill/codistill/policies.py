@@ -157,7 +157,10 @@ class Freshest(Policy):
         limit = self.exchange.max_staleness_steps
         oldest = step - limit if limit else 0
         stale = tuple(peer for peer, (_, taught) in held.items() if taught < oldest)
-        if not self._is_reload_due(step):
+        is_turn = step % self.exchange.reload_every_steps == 0
+        # The first look is at the end of burn-in, whatever the period.
+        is_first = step == self.burn_in_steps
+        if not is_first and not (is_turn and step > self.burn_in_steps):
             return ReloadPlan(let_go=stale)
         held = {peer: held[peer] for peer in held if peer not in stale}
         peers = topologies.peers_at(
@@ -165,11 +168,6 @@ class Freshest(Policy):
         )
         requests = [Request(peer, None, held.get(peer), oldest) for peer in peers]
         return self._reload(step, ReloadPlan(stale, tuple(peers), tuple(requests)))
-
-    def _is_reload_due(self, step: int) -> bool:
-        """The first look is at the end of burn-in, whatever the period."""
-        is_turn = step > 0 and step % self.exchange.reload_every_steps == 0
-        return step == self.burn_in_steps or (is_turn and step > self.burn_in_steps)
 
     def _reload(self, step: int, plan: ReloadPlan) -> ReloadPlan:
         """Returns the plan of a reload, given that of the newest exports."""

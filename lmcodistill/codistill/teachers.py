@@ -95,12 +95,8 @@ class TeacherPool:
         """Makes these the teachers from the next step on.
 
         A slot's state is carried only where the same peer stays in it: the
-        state of one model means nothing to another.
-
-        Args:
-            updates: Exports to swap in, checked, and teachers to keep as they
-                are; none leaves the student without a teacher.
-            step: The student's.
+        state of one model means nothing to another. The updates are exports to swap
+        in, checked, and teachers to keep as they are; none leaves no teacher.
         """
         free = [slot for slot in self._slots if slot not in updates]
         expected = {x.student for x in updates if isinstance(x, reader.Export)}

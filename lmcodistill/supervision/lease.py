@@ -118,9 +118,7 @@ class Lease:
     def acquire(cls, folder: places.Place, take_over: bool = False) -> "Lease":
         """Takes the folder, waiting for a dead owner's lease to expire if need be.
 
-        Args:
-            folder: Where the leases of one student are.
-            take_over: Take it from a living owner as well.
+        With `take_over` it is taken from a living owner as well.
 
         Raises:
             GroupLostError: another process holds it.
@@ -250,10 +248,8 @@ class Lease:
 def refuse_held(folder: places.Place, wait: bool = True) -> Holder | None:
     """Returns what the highest lease says, if its owner is dead.
 
-    Args:
-        folder: Where the leases of one student are.
-        wait: Whether to watch the lease of an owner that cannot be seen from here,
-            which takes up to `EXPIRY_SECONDS`; otherwise it counts as dead.
+    With `wait`, the lease of an owner that cannot be seen from here is watched, which
+    takes up to `EXPIRY_SECONDS`; otherwise that owner counts as dead.
 
     Raises:
         GroupLostError: the owner lives.

@@ -98,9 +98,7 @@ class Group:
     ) -> list[tf.Tensor]:
         """Returns the sums over all replicas, inside a replica's graph. Collective.
 
-        Args:
-            tensors: Of one type.
-            dtype: In which they travel and are added; None: their own.
+        The tensors are of one type; `dtype` is the one they are added in, if another.
         """
         if self.num_replicas == 1:
             return list(tensors)  # TensorFlow would copy them into packs and back.

@@ -63,9 +63,7 @@ class Loader:
     ) -> reader.Export:
         """Returns an export that is whole, fits, and knows more than nothing.
 
-        Args:
-            snapshot: Where it is.
-            student: Whose it must be; None: anybody's.
+        It must be that of `student`; None: anybody's.
 
         Raises:
             SnapshotError: it cannot teach.
@@ -113,8 +111,13 @@ class Reload:
             SnapshotError: an export given by its path cannot teach.
         """
         plan = self._plan(step)
-        if plan.let_go:
-            self._let_go(step, plan.let_go)
+        if plan.let_go:  # The mean is of the rest.
+            pool = self._student.teachers
+            kept = [t for t in pool.active if t.peer not in plan.let_go]
+            for teacher in pool.active:
+                if teacher not in kept:
+                    _log_teacher(step, teacher, "teacher_dropped", logging.WARNING)
+            pool.swap(kept, step)
         if plan.paths:
             paths = plan.paths if self._group.is_chief else ()
             # Teachers are told apart by their place in the list, whosever they are.
@@ -150,14 +153,6 @@ class Reload:
             updates = self._updates(peers, self._prefetcher.take())
             self._is_announced = False
         self._swap(step, updates)
-
-    def _let_go(self, step: int, peers: Sequence[int]) -> None:
-        """Lets teachers go; the mean is of the rest."""
-        pool = self._student.teachers
-        for teacher in pool.active:
-            if teacher.peer in peers:
-                _log_teacher(step, teacher, "teacher_dropped", logging.WARNING)
-        pool.swap([t for t in pool.active if t.peer not in peers], step)
 
     def _updates(
         self, peers: Sequence[int], fresh: dict[int, reader.Export]
