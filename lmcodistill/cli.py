@@ -52,12 +52,7 @@ _HELP = ("--help", "-help", "-h")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit code.
-
-    Args:
-        argv: The command line after the program's name; None takes the
-            process's own.
-    """
+    """Runs one command, by default the process's own, and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     tf_environment.prepare()
     who = "lmcodistill"

@@ -8,10 +8,6 @@ import numpy as np
 SAMPLE_TOKENS = 10_000_000
 
 
-def _uniform(vocab_size: int, sample: Callable[[int], np.ndarray]) -> np.ndarray:
-    return np.full(vocab_size, 1.0 / vocab_size, np.float32)
-
-
 def _unigram(vocab_size: int, sample: Callable[[int], np.ndarray]) -> np.ndarray:
     # Add-one, so that no piece is impossible.
     counts = np.bincount(sample(SAMPLE_TOKENS), minlength=vocab_size) + 1.0
@@ -21,6 +17,6 @@ def _unigram(vocab_size: int, sample: Callable[[int], np.ndarray]) -> np.ndarray
 # From what `Distillation.targets` calls it to a [V] float32 distribution: given V, and
 # what returns the first tokens of the student's text.
 DISTRIBUTIONS: dict[str, Callable[[int, Callable[[int], np.ndarray]], np.ndarray]] = {
-    "uniform": _uniform,
+    "uniform": lambda size, sample: np.full(size, 1.0 / size, np.float32),
     "unigram": _unigram,
 }

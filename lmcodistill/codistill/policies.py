@@ -106,33 +106,29 @@ class Policy:
     def before_step(self, step: int, held: Mapping[int, Version]) -> ReloadPlan:
         """Returns what to do before the update that moves `step` to `step + 1`.
 
-        Args:
-            step: The student's step.
-            held: Versions of the exports that teach now, by peer.
+        `held` has the versions of the exports that teach now, by peer.
         """
         return ReloadPlan()
 
     def publishing(self, checkpoint_every_steps: int) -> Publishing:
-        """Returns what the student owes to those who read its exports.
-
-        Args:
-            checkpoint_every_steps: How far a restart may throw a student back.
-        """
+        """Returns what it owes to readers; a restart throws it back by a checkpoint."""
+        exchange = self.exchange
         # By the mode alone: peers may read the exports of who reads none.
-        return MODES[self.exchange.mode].owed(self.exchange, checkpoint_every_steps)
+        if not MODES[exchange.mode].is_waited_for:
+            return Publishing(True, exchange.keep_exports, 0.0)
+        # A peer is never further behind than the step whose export it made us wait
+        # for, and a restart throws it back by one more checkpoint period.
+        behind = exchange.delay_steps + exchange.reload_every_steps
+        behind += checkpoint_every_steps
+        num_kept = 2 * behind // exchange.publish_every_steps + 2
+        num_kept = max(exchange.keep_exports, num_kept)
+        return Publishing(False, num_kept, exchange.deadline_seconds)
 
     @property
     def longest_wait_seconds(self) -> float:
         """How long a step may wait for storage and peers, and nothing be wrong."""
         # One wait for its own export to be written, one for the peers'.
         return 2 * self.publishing(1).patience_seconds
-
-    @classmethod
-    def owed(
-        cls, exchange: settings.Exchange, checkpoint_every_steps: int
-    ) -> Publishing:
-        """Returns `publishing` of a mode."""
-        return Publishing(True, exchange.keep_exports, 0.0)
 
 
 class Offline(Policy):
@@ -161,7 +157,10 @@ class Freshest(Policy):
         limit = self.exchange.max_staleness_steps
         oldest = step - limit if limit else 0
         stale = tuple(peer for peer, (_, taught) in held.items() if taught < oldest)
-        if not self._is_reload_due(step):
+        is_turn = step % self.exchange.reload_every_steps == 0
+        # The first look is at the end of burn-in, whatever the period.
+        is_first = step == self.burn_in_steps
+        if not is_first and not (is_turn and step > self.burn_in_steps):
             return ReloadPlan(let_go=stale)
         held = {peer: held[peer] for peer in held if peer not in stale}
         peers = topologies.peers_at(
@@ -169,11 +168,6 @@ class Freshest(Policy):
         )
         requests = [Request(peer, None, held.get(peer), oldest) for peer in peers]
         return self._reload(step, ReloadPlan(stale, tuple(peers), tuple(requests)))
-
-    def _is_reload_due(self, step: int) -> bool:
-        """The first look is at the end of burn-in, whatever the period."""
-        is_turn = step > 0 and step % self.exchange.reload_every_steps == 0
-        return step == self.burn_in_steps or (is_turn and step > self.burn_in_steps)
 
     def _reload(self, step: int, plan: ReloadPlan) -> ReloadPlan:
         """Returns the plan of a reload, given that of the newest exports."""
@@ -202,28 +196,13 @@ class Scheduled(Freshest):
         )
 
     def export_step(self, step: int) -> int | None:
-        """Returns which export the reload at `step` uses.
+        """Returns the step of the export that the reload at `step` uses.
 
-        Returns:
-            The newest step published at or before `step - delay_steps`; None where
-            nothing had been published then.
+        It is the newest that was published `delay_steps` before; None if none was.
         """
         newest = step - self.exchange.delay_steps
         published = newest - newest % self.exchange.publish_every_steps
         return published if published > 0 else None
-
-    @classmethod
-    def owed(
-        cls, exchange: settings.Exchange, checkpoint_every_steps: int
-    ) -> Publishing:
-        # A peer is never further behind than the step whose export it made us wait
-        # for, and a restart throws it back by one more checkpoint period.
-        behind = 2 * (exchange.delay_steps + exchange.reload_every_steps)
-        behind += 2 * checkpoint_every_steps
-        num_kept = max(
-            exchange.keep_exports, behind // exchange.publish_every_steps + 2
-        )
-        return Publishing(False, num_kept, exchange.deadline_seconds)
 
 
 class WeightAveraging(Scheduled):
@@ -253,15 +232,7 @@ def of(
     exchange: settings.Exchange,
     burn_in_steps: int,
 ) -> Policy:
-    """Returns the policy of a student.
-
-    Args:
-        student: Its index.
-        num_students: Students in the run, N.
-        distillation: What gives its soft targets.
-        exchange: How exports travel.
-        burn_in_steps: Steps before any export is read.
-    """
+    """Returns the policy of a student; of the arguments, see `Policy`."""
     classes = _OTHER_TARGETS | {"peers": MODES[exchange.mode]}
     cls = WeightAveraging if exchange.average_weights else classes[distillation.targets]
     return cls(

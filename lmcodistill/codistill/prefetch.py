@@ -37,6 +37,15 @@ class _Batch(Generic[Loaded]):
         self.peer: int | None = None  # Whose export is being read.
         self.is_finished = threading.Event()
         self.is_abandoned = False
+        self._logged: set[str] = set()
+
+    def log_once(self, about: str, error: object) -> bool:
+        """Logs a refusal, but not again at every poll; returns whether it did."""
+        text = f"{about} reason={error}"
+        if is_new := text not in self._logged:
+            self._logged.add(text)
+            log.warning("%s", text)
+        return is_new
 
 
 class Prefetcher(Generic[Loaded]):
@@ -56,12 +65,8 @@ class Prefetcher(Generic[Loaded]):
     ):
         """Makes a prefetcher with nothing under way.
 
-        Args:
-            load: Reads and verifies one export; raises SnapshotError where it is
-                not to be used.
-            folder_of: Returns a peer's folder of exports.
-            key: What exports must be signed with; None where nothing is signed.
-            deadline_seconds: How long a batch may take; None for no limit.
+        `load` reads one export, or raises SnapshotError where it is not to be used;
+        `folder_of` returns a peer's folder. A batch may take `deadline_seconds`.
         """
         self.refusals: collections.Counter[str] = collections.Counter()
         self._load, self._folder_of, self._key = load, folder_of, key
@@ -85,11 +90,7 @@ class Prefetcher(Generic[Loaded]):
         return self._batch.is_finished.is_set() or is_late
 
     def begin(self, requests: Sequence[Request]) -> bool:
-        """Begins to read, unless something is under way or waits to be taken.
-
-        Returns:
-            Whether it began.
-        """
+        """Begins unless something is under way or not taken; returns whether it did."""
         if self._batch is not None:
             return False
         self._abandoned = [b for b in self._abandoned if not b.is_finished.is_set()]
@@ -149,20 +150,19 @@ class Prefetcher(Generic[Loaded]):
 
     def _stage(self, request: Request, batch: _Batch[Loaded]) -> Loaded | None:
         """Returns the first export that can be used; waits for one of a fixed step."""
-        logged: set[str] = set()
         while True:
             candidates: list[publication.Snapshot] = []
             try:
                 candidates = self._candidates(request)
                 for snapshot in candidates:
-                    loaded = self._try(request, snapshot, logged, batch)
+                    loaded = self._try(request, snapshot, batch)
                     if loaded is not None or batch.is_abandoned:
                         return loaded
             except OSError as error:
-                _log_once(logged, f"event=storage_failed peer={request.peer}", error)
+                batch.log_once(f"event=storage_failed peer={request.peer}", error)
             except Exception as error:  # A thread's end is silent; a bug must not be.
                 about = f"event=staging_failed peer={request.peer}"
-                if _log_once(logged, about, repr(error)):
+                if batch.log_once(about, repr(error)):
                     log.exception("event=staging_failed")
             if request.step is None or batch.is_abandoned:
                 return None
@@ -179,26 +179,12 @@ class Prefetcher(Generic[Loaded]):
         return [snapshot for snapshot in newer if snapshot.step >= request.oldest]
 
     def _try(
-        self,
-        request: Request,
-        snapshot: publication.Snapshot,
-        logged: set[str],
-        batch: _Batch[Loaded],
+        self, request: Request, snapshot: publication.Snapshot, batch: _Batch[Loaded]
     ) -> Loaded | None:
         try:
             return self._load(request, snapshot)
         except errors.SnapshotError as error:
             about = f"event=export_refused peer={request.peer} kind={error.reason}"
-            if not batch.is_abandoned and _log_once(logged, about, error):
+            if not batch.is_abandoned and batch.log_once(about, error):
                 self.refusals[error.reason] += 1
             return None
-
-
-def _log_once(logged: set[str], about: str, error: object) -> bool:
-    """Logs a refusal, but not again at every poll."""
-    text = f"{about} reason={error}"
-    if text in logged:
-        return False
-    logged.add(text)
-    log.warning("%s", text)
-    return True

@@ -21,7 +21,7 @@ class PeerWeights(NamedTuple):
     """Some weights of a peer.
 
     Attributes:
-        peer: Which student's they are.
+        student: Whose they are.
         step: After how many updates they were published.
         generation: Which start of that student's chief published them.
         config: What the peer trains; its teacher may multiply in another type.
@@ -29,7 +29,7 @@ class PeerWeights(NamedTuple):
         weights: By name.
     """
 
-    peer: int
+    student: int
     step: int
     generation: int
     config: model_settings.ModelConfig
@@ -43,22 +43,23 @@ class Teacher:
     Attributes:
         model: The model; its weights are a peer's.
         state: Its carried state, per replica and stream.
-        peer: As in the `PeerWeights` that it holds, as what follows.
+        peer: The student whose weights it holds; what follows is as in those.
         step: In updates.
         generation: The first order of a peer's versions, before the step.
         config: The peer's.
         vocab_size: V.
     """
 
-    def __init__(self, model: contract.Model, version: PeerWeights):
+    def __init__(self, model: contract.Model, version: PeerWeights | reader.Export):
         """Makes a teacher without a state, of a model that has its weights."""
         self.model = model
         self.state: Any = None
         self.note(version)
 
-    def note(self, version: PeerWeights) -> None:
+    def note(self, version: PeerWeights | reader.Export) -> None:
         """Notes whose weights the model has; keeps none of them itself."""
-        self.peer, self.step, self.generation = version[:3]
+        self.peer, self.step = version.student, version.step
+        self.generation = version.generation
         self.config, self.vocab_size = version.config, version.vocab_size
 
 
@@ -79,15 +80,11 @@ class TeacherPool:
             [model_settings.ModelConfig], model_settings.ModelConfig
         ] = lambda config: config,
     ):
-        """Makes an empty pool.
+        """Makes an empty pool, whose variables are made in `scope`.
 
-        Args:
-            carry_state: Whether a teacher's state survives new weights of the
-                same peer.
-            new_state: From a model and the step to the state, per replica, of a
-                teacher that carries none.
-            scope: Where variables are made (a strategy's scope).
-            adapt: From a peer's configuration to the one its teacher is built with.
+        With `carry_state`, a teacher's state survives new weights of the same peer;
+        else `new_state` makes it, per replica, from the model and the step. `adapt`
+        goes from a peer's configuration to that of its teacher.
         """
         self.active: list[Teacher] = []
         self._slots: list[Teacher] = []
@@ -98,12 +95,8 @@ class TeacherPool:
         """Makes these the teachers from the next step on.
 
         A slot's state is carried only where the same peer stays in it: the
-        state of one model means nothing to another.
-
-        Args:
-            updates: Exports to swap in, checked, and teachers to keep as they
-                are; none leaves the student without a teacher.
-            step: The student's.
+        state of one model means nothing to another. The updates are exports to swap
+        in, checked, and teachers to keep as they are; none leaves no teacher.
         """
         free = [slot for slot in self._slots if slot not in updates]
         expected = {x.student for x in updates if isinstance(x, reader.Export)}
@@ -112,21 +105,13 @@ class TeacherPool:
             if isinstance(update, Teacher):
                 self.active.append(update)
                 continue
-            version = PeerWeights(
-                peer=update.student,
-                step=update.step,
-                generation=update.generation,
-                config=update.config,
-                vocab_size=update.vocab_size,
-                weights=update.weights,
-            )
-            slot, has_state = self._fill(free, version, expected)
+            slot, has_state = self._fill(free, update, expected)
             if not (has_state and self._carry_state):
                 slot.state = self._new_state(slot.model, step)
 
     def restore(self, saved: Sequence[PeerWeights]) -> None:
         """Makes a checkpoint's teachers the active ones; their states come next."""
-        free, expected = list(self._slots), {version.peer for version in saved}
+        free, expected = list(self._slots), {version.student for version in saved}
         self.active = []
         for version in saved:
             self._fill(free, version, expected)
@@ -136,22 +121,19 @@ class TeacherPool:
         return next((t for t in self.active if t.peer == peer), None)
 
     def _fill(
-        self, free: list[Teacher], version: PeerWeights, expected: set[int]
+        self,
+        free: list[Teacher],
+        version: PeerWeights | reader.Export,
+        expected: set[int],
     ) -> tuple[Teacher, bool]:
-        """Puts weights into a slot, an old or a new one, and makes it active.
+        """Puts weights into a slot, one of `free` or a new one, and makes it active.
 
-        Args:
-            free: Slots to choose from; the one that is chosen is taken out.
-            version: The weights.
-            expected: Peers whose own slots are not to be given away: they carry
-                their state.
-
-        Returns:
-            The slot, and whether it has a state of that peer's.
+        The slots of the peers that are `expected` are not given away: they carry
+        their state. Returns the slot, and whether it has a state of that peer's.
         """
         sizes = (self._adapt(version.config), version.vocab_size)
         fitting = [t for t in free if (t.model.config, t.model.vocab_size) == sizes]
-        same_peer = [slot for slot in fitting if slot.peer == version.peer]
+        same_peer = [slot for slot in fitting if slot.peer == version.student]
         others = [slot for slot in fitting if slot.peer not in expected]
         if same_peer or others:
             slot = (same_peer or others)[0]

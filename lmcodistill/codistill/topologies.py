@@ -18,12 +18,6 @@ def peers_at(
 ) -> list[int]:
     """Returns which students teach `student` from the reload at `step` on.
 
-    Args:
-        step: A reload step.
-        student: The student that is taught.
-        num_students: Students in the run, N.
-        exchange: Its `topology`.
-
     Returns:
         Indices of students, ascending from the student's right-hand neighbour.
     """

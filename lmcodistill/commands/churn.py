@@ -15,9 +15,10 @@ Examples:
     --group 'codistilled=C0/students/0,C1/students/0'
 """
 
+import itertools
 import json
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import rich.console
 import rich.table
@@ -36,16 +37,9 @@ READS_GIN = False
 _COUNTED_TOKENS = 10_000_000
 
 
-class ModelGroup(NamedTuple):
-    """Models that should be the same.
-
-    Attributes:
-        name: In tables.
-        models: Per model, the paths of its members; more than one: an ensemble.
-    """
-
-    name: str
-    models: list[list[str]]
+# Models that should be the same, each by the paths of its members; more than one: an
+# ensemble.
+Models = list[list[str]]
 
 
 def define_flags(define: command_flags.Definer) -> None:
@@ -75,9 +69,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     key = export_flags.key(flag_values)
     snapshots = {
         path: lookup.find(path, key)
-        for group in groups
-        for model in group.models
-        for path in model
+        for models in groups.values()
+        for path in itertools.chain(*models)
     }
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
@@ -101,7 +94,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     _print_tables(summary)
 
 
-def _groups(texts: list[str], arguments: list[str]) -> list[ModelGroup]:
+def _groups(texts: list[str], arguments: list[str]) -> dict[str, Models]:
     if len(arguments) == 1:
         raise errors.UsageError(
             f"churn compares at least two models, and {arguments[0]} is one. Give a "
@@ -109,7 +102,7 @@ def _groups(texts: list[str], arguments: list[str]) -> list[ModelGroup]:
         )
     if arguments:
         texts = [*texts, f"models={','.join(arguments)}"]
-    groups = []
+    groups = {}
     for text in texts:
         name, _, models = text.partition("=")
         paths = [model.split("+") for model in models.split(",")]
@@ -118,13 +111,13 @@ def _groups(texts: list[str], arguments: list[str]) -> list[ModelGroup]:
                 f"--group={text!r}: expected NAME=A,B with at least two models, each "
                 "an export or several joined by +."
             )
-        groups.append(ModelGroup(name, paths))
+        groups[name] = paths
     if not groups:
         raise errors.UsageError(
             "churn compares at least two models; `lmcodistill churn --help` has "
             "examples."
         )
-    if len({group.name for group in groups}) < len(groups):
+    if len(groups) < len(texts):
         raise errors.UsageError("two --group have one name; give each its own.")
     return groups
 
@@ -133,7 +126,7 @@ def _compare(
     flag_values: flags.FlagValues,
     data: shards.ShardSet,
     split: shards.Split,
-    groups: list[ModelGroup],
+    groups: dict[str, Models],
     snapshots: dict[str, publication.Snapshot],
 ) -> dict[str, Any]:
     """Returns the sums of every group, over the same documents."""
@@ -149,11 +142,10 @@ def _compare(
     sample = train.read(0, min(train.num_tokens, _COUNTED_TOKENS))
     occurrences = np.bincount(sample, minlength=of_data.vocab_size)
     sums = {}
-    for group in groups:
+    for name, models in groups.items():
         members = {
             path: reader.read(snapshots[path], expected)
-            for model in group.models
-            for path in model
+            for path in itertools.chain(*models)
         }
         built = {path: export.build() for path, export in members.items()}
         scored = windows.EvaluationWindows(
@@ -164,11 +156,9 @@ def _compare(
             reset_at_documents=evaluation.reset_at_documents(members.values()),
             max_tokens=flag_values.tokens or None,
         )
-        compared = comparer.Comparer([[built[p] for p in m] for m in group.models])
-        progress = progress_lines.ProgressLines(
-            group.name, scored.num_windows, "windows"
-        )
-        sums[group.name] = compared.sums(scored, occurrences, progress)
+        compared = comparer.Comparer([[built[p] for p in m] for m in models])
+        progress = progress_lines.ProgressLines(name, scored.num_windows, "windows")
+        sums[name] = compared.sums(scored, occurrences, progress)
     return sums
 
 

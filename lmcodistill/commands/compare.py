@@ -19,7 +19,6 @@ import json
 import pathlib
 import signal
 import types
-from collections.abc import Sequence
 
 import rich.console
 import rich.table
@@ -31,7 +30,6 @@ from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import conclusions, page, results, runs, schedule
-from lmcodistill.model import registry
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import files
 from lmcodistill.training import job
@@ -91,7 +89,7 @@ def run(flag_values: flags.FlagValues) -> None:
             "compare needs --data_dir and --output_dir; `lmcodistill compare --help` "
             "has examples."
         )
-    loaded = _load(flag_values, flag_values.gin_bindings)
+    loaded = job.load(flag_values.gin_file, flag_values.gin_bindings)
     signal.signal(signal.SIGTERM, _stop)
     known, chosen = _arms(flag_values, loaded)
     settings = _settings(flag_values, loaded)
@@ -103,7 +101,7 @@ def run(flag_values: flags.FlagValues) -> None:
     ]
     # A mistake in the last arm must not cost the hours of those before.
     batches = {
-        run.arm.name: _load(flag_values, run.bindings).get(training.Batches)
+        run.arm.name: job.load(flag_values.gin_file, run.bindings).get(training.Batches)
         for run in needed[: len(trained)]
     }
     made = schedule.make_all(needed, flag_values.at_once)
@@ -133,16 +131,6 @@ def run(flag_values: flags.FlagValues) -> None:
     console.print(table)
     for line in (*sentences, f"Wrote {settings.root / 'report.html'}"):
         console.print(line, markup=False, highlight=False)
-
-
-def _load(flag_values: flags.FlagValues, bindings: Sequence[str]) -> loading.Config:
-    return loading.load(
-        flag_values.gin_file,
-        bindings,
-        classes=tuple(job.SETTINGS.values()),
-        default="defaults/train.gin",
-        families=registry.configs(),
-    )
 
 
 def _stop(signum: int, frame: types.FrameType | None) -> None:

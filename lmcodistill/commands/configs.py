@@ -37,7 +37,12 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     if action == "list":
         _list(flag_values.json)
         return
-    source = _shipped_file(names[0])
+    source = shipped.find(names[0])
+    if source is None:
+        raise errors.UsageError(
+            f"no shipped file is called {names[0]}{shipped.nearest(names[0])}. "
+            "`lmcodistill configs list` shows them."
+        )
     if action == "show":
         _show(source, flag_values.json)
     else:
@@ -61,16 +66,6 @@ def _checked(arguments: list[str]) -> tuple[str, list[str]]:
             "list` shows them."
         )
     return action, names
-
-
-def _shipped_file(name: str) -> pathlib.Path:
-    path = shipped.find(name)
-    if path is None:
-        raise errors.UsageError(
-            f"no shipped file is called {name}{shipped.nearest(name)}. `lmcodistill "
-            "configs list` shows them."
-        )
-    return path
 
 
 def _list(as_json: bool) -> None:

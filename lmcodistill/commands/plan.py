@@ -32,9 +32,7 @@ from absl import flags
 from lmcodistill import errors
 from lmcodistill.commands import command_flags
 from lmcodistill.commands.start_tensorflow import start_tensorflow
-from lmcodistill.config import loading
 from lmcodistill.data import shards
-from lmcodistill.model import registry
 from lmcodistill.planning import prediction, tables
 from lmcodistill.settings import codistillation, model, planning, schedules, training
 from lmcodistill.training import job as job_lib
@@ -73,13 +71,7 @@ def run(flag_values: flags.FlagValues) -> None:
     bindings = list(flag_values.gin_bindings)
     if flag_values.tokens:
         bindings.append("Training.num_train_steps=1")  # No blank; nothing reads it.
-    loaded = loading.load(
-        flag_values.gin_file,
-        bindings,
-        classes=(*job_lib.SETTINGS.values(), *planning.PLAN_SETTINGS),
-        default="defaults/train.gin",
-        families=registry.configs(),
-    )
+    loaded = job_lib.load(flag_values.gin_file, bindings, planning.PLAN_SETTINGS)
     job = prediction.Run(
         model=_model(flag_values, loaded.get(model.ModelConfig)),
         batches=loaded.get(training.Batches),

@@ -103,7 +103,12 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Fills the data folder; see the module's text."""
     output = _output(flag_values)
     request = crawl_flags.request(flag_values, output)
-    num_workers = _num_workers(flag_values)
+    num_workers = flag_values.num_workers
+    if num_workers < 0:
+        raise errors.UsageError(
+            f"--num_workers = {num_workers} cannot work: expected 0 (one per core) or "
+            "more."
+        )
     loaded = loading.load(
         flag_values.gin_file,
         flag_values.gin_bindings,
@@ -201,15 +206,6 @@ def _output(flag_values: flags.FlagValues) -> pathlib.Path:
             "prep. Give an empty or a new folder."
         )
     return output
-
-
-def _num_workers(flag_values: flags.FlagValues) -> int:
-    if flag_values.num_workers < 0:
-        raise errors.UsageError(
-            f"--num_workers = {flag_values.num_workers} cannot work: expected 0 (one "
-            "per core) or more."
-        )
-    return flag_values.num_workers
 
 
 def _stop(signum: int, frame: types.FrameType | None) -> None:

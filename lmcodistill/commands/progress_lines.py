@@ -10,16 +10,8 @@ class ProgressLines:
     """Says how much is done, and when the rest will be."""
 
     def __init__(self, name: str, total: int, unit: str, scale: float = 1.0):
-        """Starts the clock.
-
-        Args:
-            name: Of what is done.
-            total: How many steps there are.
-            unit: What they are called.
-            scale: Steps to one of the unit, such as 10^6 bytes to a MB.
-        """
-        self._name, self._total, self._unit = name, total, unit
-        self._scale = scale
+        """Starts the clock; `scale` steps are one `unit`, as 10^6 bytes a MB."""
+        self._name, self._total, self._unit, self._scale = name, total, unit, scale
         self._began = self._shown = time.monotonic()
 
     def __call__(self, done: int) -> None:

@@ -9,6 +9,7 @@ Examples:
   lmcodistill status RUN --json
 """
 
+import dataclasses
 import json
 import pathlib
 import time
@@ -51,7 +52,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             "Give the --run_dir of `lmcodistill train`."
         )
     if flag_values.json:
-        print(json.dumps({"students": [s.to_json() for s in students]}))
+        print(json.dumps({"students": list(map(dataclasses.asdict, students))}))
         return
     console = rich.console.Console()
     console.print(display.table(students))

@@ -5,7 +5,10 @@ read now, so that an edited gin file changes nothing in a run that goes on.
 """
 
 import contextlib
+import dataclasses
+import functools
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -27,31 +30,14 @@ from lmcodistill.supervision import (
 )
 from lmcodistill.training import job as job_lib
 
-# What becomes of each flag of `train` in the commands of the workers: they get it
-# as it was given, or it is only for the supervisor, or `_worker_command` says.
+# Flags of `train` that the workers get as they were given. The others are only for
+# the supervisor, or `_worker_command` says what becomes of them.
 FORWARDED_FLAGS = (
     "accept_changed_config",
     "export_key_file",
     "hang_seconds",
     "shared_dir",
     "students",
-)
-SUPERVISOR_FLAGS = (
-    "allow_public_addresses",
-    "dry_run",
-    "frozen_seconds",
-    "json",
-    "max_restarts",
-    "start_deadline_seconds",
-    "workers_per_student",
-)
-OTHER_FLAGS = (
-    "data_dir",
-    "gin_bindings",
-    "gin_file",
-    "run_dir",
-    "student",
-    "take_over",
 )
 
 _DEFAULTS = process_group.Limits()
@@ -117,15 +103,14 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
     run.root.mkdir(parents=True, exist_ok=True)
     files.write_text(run.config, jobs[0].config_text)
     count = flag_values.workers_per_student
-    threads = launcher.threads_of_each(len(jobs) * count)
-
-    def start_of(job: job_lib.Job) -> Start:
-        return lambda command: launcher.start_group(command, job.layout, count, threads)
-
+    threads = max(1, len(os.sched_getaffinity(0)) // (len(jobs) * count))
     events = journal.Journal(run.supervisor)
-    groups = [
-        _group(flag_values, job, run.config, events, start_of(job)) for job in jobs
-    ]
+    groups = []
+    for job in jobs:
+        start = functools.partial(
+            launcher.start_group, student=job.layout, count=count, threads=threads
+        )
+        groups.append(_group(flag_values, job, run.config, events, start))
     shown = display.show_students(run.root, jobs[0].shared_dir)
     return _supervise(flag_values, groups, shown, jobs[0])
 
@@ -206,6 +191,6 @@ def _supervise(
     with shown:
         supervisor.Supervisor(groups).run()
     if flag_values.json:
-        students = [s.to_json() for s in status.read(job.run_dir, job.shared_dir)]
-        print(json.dumps({"run_dir": str(job.run_dir), "students": students}))
+        students = map(dataclasses.asdict, status.read(job.run_dir, job.shared_dir))
+        print(json.dumps({"run_dir": str(job.run_dir), "students": list(students)}))
     return 0

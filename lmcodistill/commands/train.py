@@ -29,7 +29,6 @@ from lmcodistill import errors
 from lmcodistill.commands import command_flags, export_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
-from lmcodistill.model import registry
 from lmcodistill.storage import places
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
@@ -77,13 +76,7 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues) -> int:
     """Trains, or checks; see the module's text."""
-    loaded = loading.load(
-        flag_values.gin_file,
-        flag_values.gin_bindings,
-        classes=tuple(job_lib.SETTINGS.values()),
-        default="defaults/train.gin",
-        families=registry.configs(),
-    )
+    loaded = job_lib.load(flag_values.gin_file, flag_values.gin_bindings)
     jobs = [_job(flag_values, loaded, k) for k in range(flag_values.students)]
     if flag_values.dry_run:
         return _dry_run(flag_values, jobs, loaded)
@@ -115,7 +108,7 @@ def _job(
         num_students=flag_values.students,
         config_text=loaded.text,
         key=export_flags.key(flag_values),
-        **job_lib.settings(loaded.get),
+        **job_lib.settings(loaded),
     )
 
 
@@ -153,7 +146,7 @@ def _refuse_changed_config(job: job_lib.Job, loaded: loading.Config) -> None:
     path = job.layout.config
     changes = loaded.refused_changes(path.read_text()) if path.is_file() else []
     if changes:
-        rows = "\n".join(f"  {c.name}: was {c.old}, now {c.new}" for c in changes)
+        rows = "\n".join(f"  {n}: was {old}, now {new}" for n, old, new in changes)
         raise errors.UsageError(
             f"{job.layout.root} was begun with another configuration:\n{rows}\n"
             "Give the old values, or another --run_dir, or go on all the same with "
@@ -165,8 +158,11 @@ def _be_worker(
     flag_values: flags.FlagValues, job: job_lib.Job, loaded: loading.Config
 ) -> int:
     """Trains as the worker that TF_CONFIG describes, for a supervisor."""
+    hang_seconds = flag_values.hang_seconds
+    if hang_seconds:  # A wait for storage and peers is part of a step.
+        hang_seconds += job.policy.longest_wait_seconds
     # First of all: the supervisor hears that this process lives.
-    watch = watchdog.Watchdog(_hang_seconds(flag_values, job))
+    watch = watchdog.Watchdog(hang_seconds)
     task = tf_config.own_task()
     _check(flag_values, job, loaded)
     tf_config.check_port(task)
@@ -180,13 +176,6 @@ def _be_worker(
     from lmcodistill.training import worker
 
     return worker.main(job, task, owner, watch)
-
-
-def _hang_seconds(flag_values: flags.FlagValues, job: job_lib.Job) -> float:
-    """Returns how long a step may take, waits for storage and peers included."""
-    if not flag_values.hang_seconds:
-        return 0.0
-    return flag_values.hang_seconds + job.policy.longest_wait_seconds
 
 
 def _dry_run(

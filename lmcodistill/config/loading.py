@@ -10,7 +10,7 @@ values as its `config.gin`.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from lmcodistill import errors
 from lmcodistill.config import reader, resolve, shipped
@@ -28,20 +28,6 @@ _LSTM_ALONE: Mapping[str, type] = {"lstm": model.LanguageModel}
 Settings = TypeVar("Settings")
 
 
-class Difference(NamedTuple):
-    """A setting that had another value when a run was begun, both as gin text.
-
-    Attributes:
-        name: `Class.field`.
-        old: None where the old text does not set it and it has no default.
-        new: None where there is no such setting now.
-    """
-
-    name: str
-    old: str | None
-    new: str | None
-
-
 class Config:
     """The settings of one command.
 
@@ -52,14 +38,7 @@ class Config:
     """
 
     def __init__(self, fields_by_class: Mapping[type, Mapping[str, resolve.Setting]]):
-        """Builds the dataclasses.
-
-        Args:
-            fields_by_class: The setting of every field of every class.
-
-        Raises:
-            UsageError: a class refuses its values.
-        """
+        """Builds the dataclasses; raises UsageError where one refuses its values."""
         settings = {
             f"{cls.__name__}.{name}": setting
             for cls, fields in fields_by_class.items()
@@ -88,14 +67,18 @@ class Config:
             place = "" if where == "default" else f"{where}: "
             raise errors.UsageError(f"{place}{error}") from None
 
-    def refused_changes(self, old_text: str) -> list[Difference]:
+    def refused_changes(
+        self, old_text: str
+    ) -> list[tuple[str, str | None, str | None]]:
         """Returns the settings that were others when a run was begun, and must not be.
 
         A setting that the old text lacks had its default: an older version, which
         did not know it yet, wrote that text.
 
-        Args:
-            old_text: The `text` of then.
+        Returns:
+            Of each `Class.field`, the value of then and of now as gin text; None
+            where the old text does not set it and it has no default, or where there
+            is no such setting now.
 
         Raises:
             UsageError: it is damaged.
@@ -111,7 +94,7 @@ class Config:
                     may_change.add(name)
         old |= reader.read_flat(old_text)
         return [
-            Difference(name, old.get(name), self._literals.get(name))
+            (name, old.get(name), self._literals.get(name))
             for name in sorted((old.keys() | self._literals.keys()) - may_change)
             if old.get(name) != self._literals.get(name)
         ]

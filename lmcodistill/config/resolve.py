@@ -43,13 +43,10 @@ def resolve(
     known: Mapping[str, type],
     families: Mapping[str, type],
 ) -> dict[type, dict[str, Setting]]:
-    """Returns the setting of every field of `classes`.
+    """Returns the setting of every field of `classes`, which the command reads.
 
-    Args:
-        statements: In the order of reading.
-        classes: The dataclasses that the command reads.
-        known: Every dataclass that gin files may bind, by name.
-        families: The configurations of the model families, by name.
+    `known` has every dataclass that gin files may bind, `families` the configurations
+    of the model families, by name. The statements are in the order of reading.
 
     Raises:
         UsageError: a statement cannot be used, or a blank is left.
@@ -224,10 +221,7 @@ class _Expansion:
     ) -> Setting:
         """Returns a value with all knobs replaced, and where it was written.
 
-        Args:
-            value: As it stands in `origin`.
-            chain: The field, and the knobs that led to `origin`.
-            origin: The statement that holds it.
+        It stands in `origin`, to which the field and the knobs of `chain` led.
         """
         self._count += 1
         if self._count > MAX_VALUES:

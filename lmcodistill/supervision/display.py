@@ -29,14 +29,16 @@ def show_students(run_dir: pathlib.Path, shared_dir: places.Place) -> Iterator[N
     """Shows the students of a run: live, or as lines where there is no terminal."""
     console = rich.console.Console(stderr=True)
     if console.is_terminal:
-        with rich.live.Live(console=console, auto_refresh=False) as live:
-
-            def show_table() -> None:
-                students = status.read(run_dir, shared_dir)
-                live.update(table(students), refresh=True)
-
-            with _repeated(show_table, REFRESH_SECONDS):
-                yield
+        with (
+            rich.live.Live(console=console, auto_refresh=False) as live,
+            _repeated(
+                lambda: live.update(
+                    table(status.read(run_dir, shared_dir)), refresh=True
+                ),
+                REFRESH_SECONDS,
+            ),
+        ):
+            yield
         return
     shown: list[str] = []
 

@@ -12,6 +12,7 @@ from lmcodistill.storage import files, layout
 SCHEMA = 1
 # What people want to know of while a run goes well otherwise.
 _SAID = ("lost", "restarting", "gave_up")
+_ALWAYS = ("student", "attempt", "worker", "cause", "last_step")
 
 
 class Journal:
@@ -30,26 +31,9 @@ class Journal:
     def __init__(self, path: pathlib.Path):
         self._path, self._began = path, time.monotonic()
 
-    def note(
-        self,
-        event: str,
-        *,
-        student: int,
-        attempt: int,
-        worker: int | None = None,
-        cause: str | None = None,
-        last_step: int | None = None,
-        **more: object,
-    ) -> None:
-        """Notes an event, see above."""
-        details = {
-            "student": student,
-            "attempt": attempt,
-            "worker": worker,
-            "cause": cause,
-            "last_step": last_step,
-            **more,
-        }
+    def note(self, event: str, **details: object) -> None:
+        """Notes an event, see above; of what each line has, None is not given."""
+        details = dict.fromkeys(_ALWAYS) | details
         now = datetime.datetime.now(datetime.UTC)
         line = {
             "schema": SCHEMA,
@@ -74,11 +58,10 @@ def restarts(run: layout.RunLayout, student: int) -> int:
     Under TF_CONFIG each host counts for itself; the one that counted most is right.
     """
     journals = [run.supervisor, *run.student(student).supervisors()]
-    return max(_restarts_in(path, student) for path in journals)
-
-
-def _restarts_in(path: pathlib.Path, student: int) -> int:
-    return sum(
-        line.get("event") == "restarting" and line.get("student") == student
-        for line in files.read_json_lines(path)
+    return max(
+        sum(
+            line.get("event") == "restarting" and line.get("student") == student
+            for line in files.read_json_lines(path)
+        )
+        for path in journals
     )

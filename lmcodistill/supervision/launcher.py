@@ -16,21 +16,10 @@ from lmcodistill.storage import layout
 from lmcodistill.supervision import lifeline, process_group
 
 
-def threads_of_each(num_processes: int) -> int:
-    """Returns how many threads each of so many processes gets on this machine."""
-    return max(1, len(os.sched_getaffinity(0)) // num_processes)
-
-
 def start_group(
     command: Sequence[str], student: layout.StudentLayout, count: int, threads: int
 ) -> process_group.ProcessGroup:
-    """Starts all workers of a student on this machine.
-
-    Args:
-        command: Of each of them.
-        student: Where the logs go.
-        count: How many.
-        threads: For the arithmetic of each.
+    """Starts `count` workers of a student here, each with so many threads.
 
     Raises:
         OSError: one could not be started; then none runs.
@@ -58,13 +47,7 @@ def start_worker(
     index: int,
     environment: Mapping[str, str],
 ) -> process_group.WorkerProcess:
-    """Starts one worker.
-
-    Args:
-        command: Its command line.
-        student: Where its log goes, after what is there already.
-        index: Its number in the group.
-        environment: Variables beside this process's own.
+    """Starts one worker, with variables beside those of this process.
 
     Raises:
         OSError: it could not be started.

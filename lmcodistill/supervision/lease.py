@@ -118,9 +118,7 @@ class Lease:
     def acquire(cls, folder: places.Place, take_over: bool = False) -> "Lease":
         """Takes the folder, waiting for a dead owner's lease to expire if need be.
 
-        Args:
-            folder: Where the leases of one student are.
-            take_over: Take it from a living owner as well.
+        With `take_over` it is taken from a living owner as well.
 
         Raises:
             GroupLostError: another process holds it.
@@ -133,11 +131,7 @@ class Lease:
         return lease
 
     def _create(self, generation: int) -> None:
-        """Creates a lease that must be nobody's yet, and is the highest.
-
-        Raises:
-            GroupLostError: another process was first.
-        """
+        """Creates a lease that must be nobody's yet, and is the highest."""
         if (
             not places.create(_path(self._folder, generation), self._text(generation))
             # Numbers far below the highest are free again.
@@ -168,19 +162,11 @@ class Lease:
         return json.dumps(fields).encode()
 
     def ownership(self, key: bytes | None) -> publication.Owner:
-        """Returns the right to publish as this generation.
-
-        Args:
-            key: Signs what is published; None signs nothing.
-        """
+        """Returns the right to publish as this generation, signed with a key."""
         return publication.Owner(self.generation, self.check, key)
 
     def keep(self, when_lost: Callable[[errors.GroupLostError], Any]) -> None:
-        """Keeps the lease alive from now on, in a thread.
-
-        Args:
-            when_lost: Called in that thread when another process took over.
-        """
+        """Keeps the lease alive in a thread, which calls `when_lost` in the end."""
 
         def beat() -> None:
             is_written = True
@@ -262,10 +248,8 @@ class Lease:
 def refuse_held(folder: places.Place, wait: bool = True) -> Holder | None:
     """Returns what the highest lease says, if its owner is dead.
 
-    Args:
-        folder: Where the leases of one student are.
-        wait: Whether to watch the lease of an owner that cannot be seen from here,
-            which takes up to `EXPIRY_SECONDS`; otherwise it counts as dead.
+    With `wait`, the lease of an owner that cannot be seen from here is watched, which
+    takes up to `EXPIRY_SECONDS`; otherwise that owner counts as dead.
 
     Raises:
         GroupLostError: the owner lives.

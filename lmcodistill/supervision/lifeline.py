@@ -8,6 +8,7 @@ supervisor is gone. A supervisor may itself be at the end of such a line, that o
 program which trains many runs.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -43,11 +44,7 @@ class Pulse:
         self.quiet_seconds = 0.0
 
     def listen(self, elapsed: float) -> None:
-        """Takes what the worker has written since.
-
-        Args:
-            elapsed: Seconds since the last call.
-        """
+        """Takes what the worker has written in the last `elapsed` seconds."""
         self.quiet_seconds += elapsed
         try:
             content = self._end.recv(1 << 16)
@@ -59,15 +56,12 @@ class Pulse:
         *lines, self._rest = (self._rest + content).split(b"\n")
         self._rest = self._rest[-_MAX_LINE:]
         for line in lines:
-            self._take(line)
-
-    def _take(self, line: bytes) -> None:
-        if line == _JOINED:
-            self.has_joined = True
-        elif line == _DONE:
-            self.is_done = True
-        elif line.isdigit() and len(line) < _MAX_LINE:
-            self.has_joined, self.step = True, int(line)
+            if line == _JOINED:
+                self.has_joined = True
+            elif line == _DONE:
+                self.is_done = True
+            elif line.isdigit() and len(line) < _MAX_LINE:
+                self.has_joined, self.step = True, int(line)
 
     def close(self) -> None:
         """Lets the line go."""
@@ -91,10 +85,9 @@ class Lifeline:
         self._send(_DONE)
 
     def _send(self, line: bytes) -> None:
-        try:
+        # The supervisor may sleep or be gone: `lasts` tells.
+        with contextlib.suppress(OSError):
             self._end.send(line + b"\n")
-        except OSError:  # The supervisor sleeps, or is gone: `lasts` tells.
-            return
 
     def lasts(self) -> bool:
         """Waits for a beat; returns False as soon as the supervisor is gone."""

@@ -144,13 +144,7 @@ class ProcessGroup:
     """
 
     def __init__(self, workers: Sequence[WorkerProcess], addresses: Sequence[str]):
-        """Takes processes that were just started.
-
-        Args:
-            workers: The processes.
-            addresses: `host:port` of all workers of the group, in order, wherever
-                they run.
-        """
+        """Takes processes just started, and `host:port` of the whole group's."""
         self.workers, self._addresses = workers, addresses
         self._starting_seconds = self._leaving_seconds = 0.0
         self._condemned: list[WorkerLoss] = []
@@ -188,10 +182,7 @@ class ProcessGroup:
     def look(self, now: float, elapsed: float, limits: Limits) -> None:
         """Listens, judges, and kills what must not live on.
 
-        Args:
-            now: By the monotonic clock.
-            elapsed: Seconds since the last look.
-            limits: By what is judged.
+        `now` is by the monotonic clock; the last look was `elapsed` seconds ago.
         """
         for worker in self.workers:
             worker.listen(elapsed)

@@ -41,11 +41,7 @@ class Restarts:
     """
 
     def __init__(self, max_restarts: int):
-        """Begins to count.
-
-        Args:
-            max_restarts: How many failures in a row are followed by a restart.
-        """
+        """Allows so many failures in a row."""
         self._max_restarts = max_restarts
         self.failures = 0
         self.newest_step: int | None = None

@@ -42,20 +42,11 @@ class StudentStatus:
     newest_checkpoint: int | None
     restarts: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the status as a JSON object."""
-        return dataclasses.asdict(self)
-
 
 def read(
     run_dir: pathlib.Path, shared_dir: places.Place | None = None
 ) -> list[StudentStatus]:
-    """Returns the status of every student of a run that has a folder.
-
-    Args:
-        run_dir: RUN.
-        shared_dir: SHARED; None where it is RUN.
-    """
+    """Returns the status of every student of a run that has a folder."""
     run = layout.RunLayout(run_dir, shared_dir)
     return [_read_one(run, index) for index in run.students()]
 

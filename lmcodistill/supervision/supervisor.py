@@ -26,8 +26,6 @@ _REAP_SECONDS = 10.0
 # A pause of this process itself proves nothing about the others.
 _LONGEST_TICK_SECONDS = 2.0
 
-Start = Callable[[int], process_group.ProcessGroup]
-
 
 class SupervisedGroup:
     """The processes of one student that run here.
@@ -43,18 +41,14 @@ class SupervisedGroup:
     def __init__(
         self,
         student: int,
-        start: Start,
+        start: Callable[[int], process_group.ProcessGroup],
         limits: process_group.Limits,
         journal: journals.Journal,
     ):
         """Starts nothing yet.
 
-        Args:
-            student: Its index.
-            start: From the number of a launch, counted from 1, to its processes;
-                raises LmcodistillError where there is no sense in it.
-            limits: When the group counts as lost, and how often it is restarted.
-            journal: Where events are noted.
+        `start` goes from the number of a launch, counted from 1, to its processes;
+        it raises LmcodistillError where there is no sense in it.
         """
         self.student = student
         self._start, self._limits, self._journal = start, limits, journal
@@ -67,12 +61,7 @@ class SupervisedGroup:
         self._is_stopping = False
 
     def look(self, now: float, elapsed: float) -> None:
-        """Does what is due.
-
-        Args:
-            now: By the monotonic clock.
-            elapsed: Seconds since the last look.
-        """
+        """Does what is due; of `now` and `elapsed`, see `ProcessGroup.look`."""
         if self.is_over:
             return
         if self._processes is None:

@@ -102,11 +102,9 @@ def check_port(task: Task) -> None:
 
 
 def check_addresses(task: Task, allow_public: bool) -> str | None:
-    """Refuses addresses that the internet may reach.
+    """Refuses addresses that the internet may reach, unless that is meant.
 
-    Args:
-        task: Its addresses; names that cannot be resolved yet are let through.
-        allow_public: Whether that is meant.
+    Names that cannot be resolved yet are let through.
 
     Returns:
         A warning for the log; None where the whole cluster is on this machine.

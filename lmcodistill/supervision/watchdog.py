@@ -25,12 +25,7 @@ class Watchdog:
     """Watches this process from its making on."""
 
     def __init__(self, hang_seconds: float):
-        """Begins to tell the supervisor that this process lives.
-
-        Args:
-            hang_seconds: How long training may take from one call of `reached` to
-                the next; 0.0: for ever.
-        """
+        """Begins; between two calls of `reached` may be so long, 0.0: for ever."""
         self._hang_seconds = hang_seconds
         self._line = lifeline.inherited()
         self._has_joined = False

@@ -74,14 +74,8 @@ def save(
 ) -> None:
     """Writes a checkpoint and removes those that need not stay.
 
-    Args:
-        folder: The student's folder of checkpoints.
-        step: After how many updates.
-        values: All tensors by name.
-        manifest: What must be known before the tensors are read.
-        settings: How many checkpoints stay.
-        owner: By what right it is written.
-        validation: The model's validation cross entropy, if it was evaluated.
+    The manifest is what must be known before the tensors, `values`, are read;
+    `validation` is the model's validation cross entropy, if it was evaluated.
 
     Raises:
         GroupLostError: another process took over; nothing is visible.

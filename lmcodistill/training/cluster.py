@@ -78,25 +78,27 @@ class Group:
         return streams // self.num_replicas
 
     def per_replica(self, make: Callable[[int], Any]) -> Any:
-        """Returns one value per local replica, as `strategy.run` takes them.
+        """Returns one value (a nest) per local replica, as `strategy.run` takes them.
 
-        Args:
-            make: From the replica's number in the group to its value (a nest).
+        `make` is given the replica's number in the group.
         """
         first = self.worker_index * self._num_local
         if self._num_local == 1:
             return make(first)
         values = [make(first + k) for k in range(self._num_local)]
-        return tf.nest.map_structure(self._distributed, *values)
+        return tf.nest.map_structure(
+            lambda *values: self.strategy.experimental_distribute_values_from_function(
+                lambda context: values[context.replica_id_in_sync_group - first]
+            ),
+            *values,
+        )
 
     def reduce(
         self, tensors: Sequence[tf.Tensor], dtype: tf.DType | None = None
     ) -> list[tf.Tensor]:
         """Returns the sums over all replicas, inside a replica's graph. Collective.
 
-        Args:
-            tensors: Of one type.
-            dtype: In which they travel and are added; None: their own.
+        The tensors are of one type; `dtype` is the one they are added in, if another.
         """
         if self.num_replicas == 1:
             return list(tensors)  # TensorFlow would copy them into packs and back.
@@ -106,24 +108,20 @@ class Group:
         )
         return [tf.cast(s, t.dtype) for s, t in zip(sums, tensors, strict=True)]
 
-    def _distributed(self, *values: tf.Tensor) -> tf.distribute.DistributedValues:
-        first = self.worker_index * self._num_local
-        return self.strategy.experimental_distribute_values_from_function(
-            lambda context: values[context.replica_id_in_sync_group - first]
-        )
-
     def _sum_over_replicas(self, values: Any) -> Any:
-        def replica(values: tf.Tensor) -> tf.Tensor:
-            # An argument has no device yet, and a collective needs one.
-            return self.reduce([tf.identity(values)])[0]
-
-        return self.strategy.run(replica, args=(values,))
+        # An argument has no device yet, and a collective needs one.
+        return self.strategy.run(lambda x: self.reduce([tf.identity(x)])[0], (values,))
 
     def sum(self, value: np.ndarray) -> np.ndarray:
         """Returns the sum of one array over the workers. Collective."""
-        return self.sum_over_replicas(
-            lambda replica: value if replica % self._num_local == 0 else 0 * value
+        zeros = np.zeros_like(value)
+        # Of a worker's replicas, the first gives the array and the others zeros.
+        total = self._sum(
+            self.per_replica(
+                lambda r: tf.convert_to_tensor(zeros if r % self._num_local else value)
+            )
         )
+        return self.strategy.experimental_local_results(total)[0].numpy()
 
     def any(self, *flags: bool) -> list[bool]:
         """Returns of each flag whether any worker set it. Collective."""
@@ -131,25 +129,11 @@ class Group:
             return list(flags)
         return [bool(x) for x in self.sum(np.asarray(flags, np.int32))]
 
-    def sum_over_replicas(self, make: Callable[[int], np.ndarray]) -> np.ndarray:
-        """Returns the sum of one array per replica. Collective.
-
-        Args:
-            make: From the replica's number in the group to its array.
-        """
-        per_replica = self.per_replica(lambda r: tf.convert_to_tensor(make(r)))
-        total = self._sum(per_replica)
-        return self.strategy.experimental_local_results(total)[0].numpy()
-
-    def broadcast(self, payload: bytes | None) -> bytes:
-        """Returns the chief's bytes on every worker. Collective.
-
-        Args:
-            payload: The bytes, on the chief; elsewhere it is ignored.
-        """
+    def broadcast_json(self, value: Any) -> Any:
+        """Returns the chief's JSON value on every worker. Collective."""
+        content = json.dumps(value).encode() if self.is_chief else b""
         if self.num_workers == 1:
-            return payload or b""
-        content = payload if self.is_chief and payload else b""
+            return json.loads(content)
         length = int(self.sum(np.asarray([len(content)], np.int64))[0])
         # Few sizes, because every new one is traced.
         words = np.zeros(
@@ -157,11 +141,7 @@ class Group:
         )
         words.view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
         # The others add zeros: a sum is the one collective that is used.
-        return self.sum(words).tobytes()[:length]
-
-    def broadcast_json(self, value: Any) -> Any:
-        """Returns the chief's JSON value on every worker. Collective."""
-        return json.loads(self.broadcast(json.dumps(value).encode()))
+        return json.loads(self.sum(words).tobytes()[:length])
 
     def gather_streams(self, nest: Any, streams: int) -> Any:
         """Returns per-stream state of the whole group. Collective.
@@ -173,19 +153,13 @@ class Group:
         Returns:
             The nest with [B, ...] arrays, streams in order.
         """
-        share = streams // self.num_replicas
-        first = self.worker_index * self._num_local
 
         def gather(value: Any) -> np.ndarray:
             local = self.strategy.experimental_local_results(value)
-
-            def padded(replica: int) -> np.ndarray:
-                shape = (streams, *local[0].shape[1:])
-                whole = np.zeros(shape, local[0].dtype.as_numpy_dtype)
-                start = replica * share
-                whole[start : start + share] = local[replica - first].numpy()
-                return whole
-
-            return self.sum_over_replicas(padded)
+            rows = np.concatenate([x.numpy() for x in local])
+            whole = np.zeros((streams, *rows.shape[1:]), rows.dtype)
+            first = self.worker_index * len(rows)
+            whole[first : first + len(rows)] = rows
+            return self.sum(whole)
 
         return tf.nest.map_structure(gather, nest)

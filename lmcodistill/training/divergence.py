@@ -37,12 +37,7 @@ class Guard:
     """
 
     def __init__(self, settings: training.Training, rollbacks: int):
-        """Has seen nothing yet.
-
-        Args:
-            settings: How much is allowed.
-            rollbacks: How often the student went back so far.
-        """
+        """Has seen nothing yet; the student went back `rollbacks` times so far."""
         self._settings, self._rollbacks = settings, rollbacks
         self.skipped_in_a_row = 0
         self._cause = ""
@@ -82,12 +77,8 @@ class Guard:
     def roll_back(self, reached: int, cause: str) -> Verdict:
         """Returns `ROLL_BACK` where that is still allowed.
 
-        Args:
-            reached: The step.
-            cause: What is wrong, without a full stop.
-
         Raises:
-            DivergedError: it is not.
+            DivergedError: it is not; `cause` is why, without a full stop.
         """
         self._cause = f"Training diverged at step {reached}: {cause}"
         if self._rollbacks >= self._settings.max_rollbacks:
@@ -104,11 +95,7 @@ class Guard:
         return Verdict.ROLL_BACK
 
     def gave_up(self, why: str) -> errors.DivergedError:
-        """Returns the error that ends the run.
-
-        Args:
-            why: Why there is no rollback, without a full stop.
-        """
+        """Returns the error that ends the run; `why` has no full stop."""
         return errors.DivergedError(
             f"{self._cause}. {why}. Nothing that is not finite was saved. Lower "
             "LEARNING_RATE or Optimizer.clip_norm, and go on from the last checkpoint "

@@ -7,14 +7,15 @@ starts, the worker checks it again on its own machine.
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.codistill import fixed_targets, policies
+from lmcodistill.config import loading
 from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
-from lmcodistill.model import weights
+from lmcodistill.model import registry, weights
 from lmcodistill.settings import classes, codistillation, model, schedules, training
 from lmcodistill.storage import layout as layouts
 from lmcodistill.storage import places, publication
@@ -22,13 +23,22 @@ from lmcodistill.storage import places, publication
 SETTINGS = classes.TRAIN  # What gin sets of a job, by field.
 
 
-def settings(get: Callable[[type], Any]) -> dict[str, Any]:
-    """Returns the fields of a job that gin sets.
+def load(
+    gin_files: Sequence[str], bindings: Sequence[str], more: Sequence[type] = ()
+) -> loading.Config:
+    """Returns the `SETTINGS` of a run, and `more`; raises as `loading.load`."""
+    return loading.load(
+        gin_files,
+        bindings,
+        (*SETTINGS.values(), *more),
+        "defaults/train.gin",
+        registry.configs(),
+    )
 
-    Args:
-        get: From a class of settings to what was configured.
-    """
-    return {field: get(cls) for field, cls in SETTINGS.items()}
+
+def settings(loaded: loading.Config) -> dict[str, Any]:
+    """Returns the fields of a job that gin sets."""
+    return {field: loaded.get(cls) for field, cls in SETTINGS.items()}
 
 
 @dataclasses.dataclass(frozen=True)

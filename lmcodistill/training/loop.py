@@ -132,11 +132,7 @@ class Loop:
         return Ending(Outcome.DONE, self.last)
 
     def _settle(self, updates: Updates, lag: int, reached: int) -> Outcome | None:
-        """Acts on the totals of all but the last `lag` updates.
-
-        Returns:
-            How training ends; None where it goes on.
-        """
+        """Acts on all but the last `lag` updates; returns how training ends, if so."""
         outcome = None
         while len(updates) > lag:
             step, totals, agreed = updates.popleft()
@@ -144,7 +140,7 @@ class Loop:
             if verdict is divergence.Verdict.ROLL_BACK:
                 return self._rolled_back()
             if verdict is divergence.Verdict.DROP_TEACHERS:
-                self.reload.drop_all(reached)
+                self.student.teachers.swap([], reached)
             if float(agreed.teachers_ready):
                 self.reload.swap_staged(reached)
             if float(agreed.stop):

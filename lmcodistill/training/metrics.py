@@ -21,20 +21,10 @@ class MetricsWriter:
     """Appends reports; only the chief has one."""
 
     def __init__(self, path: pathlib.Path, events: pathlib.Path, restored_step: int):
-        """Opens the files and drops reports of steps that will be made again.
-
-        Args:
-            path: The JSON Lines file.
-            events: TensorBoard's folder.
-            restored_step: The step that training goes on from.
-        """
-        kept = [
-            line
-            for line in files.read_json_lines(path)
-            if line["step"] <= restored_step
-        ]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        files.write_text(path, text)
+        """Opens both files; drops JSON lines of steps that will be made again."""
+        lines = files.read_json_lines(path)
+        kept = [json.dumps(x) + "\n" for x in lines if x["step"] <= restored_step]
+        files.write_text(path, "".join(kept))
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115, see close
         self._unwritten = b""
         self._events = tf.summary.create_file_writer(str(events))
@@ -49,8 +39,17 @@ class MetricsWriter:
         report = {"schema": SCHEMA, "kind": kind, "step": step, **values}
         self._append(json.dumps(report).encode() + b"\n")
         # The same numbers in another form: not worth a run whose disk is full.
-        with contextlib.suppress(OSError, tf.errors.OpError):
-            self._write_events(kind, step, values)
+        with (
+            contextlib.suppress(OSError, tf.errors.OpError),
+            self._events.as_default(step),
+        ):
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    tf.summary.scalar(f"{kind}/{name}", value)
+            for teacher in values.get("teachers", ()):
+                name = f"{kind}/staleness_steps_of_student_{teacher['peer']}"
+                tf.summary.scalar(name, teacher["staleness_steps"])
+            self._events.flush()
 
     def _append(self, line: bytes) -> None:
         """Appends a line; what a full disk refuses is kept for the next time."""
@@ -60,16 +59,6 @@ class MetricsWriter:
                 self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
         except OSError as error:
             log.warning("event=metrics_delayed reason=%s", error)
-
-    def _write_events(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        with self._events.as_default():
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    tf.summary.scalar(f"{kind}/{name}", value, step=step)
-            for teacher in values.get("teachers", ()):
-                name = f"{kind}/staleness_steps_of_student_{teacher['peer']}"
-                tf.summary.scalar(name, teacher["staleness_steps"], step=step)
-        self._events.flush()
 
     def close(self) -> None:
         """Writes out what is buffered."""

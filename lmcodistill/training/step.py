@@ -103,16 +103,10 @@ class Updater:
         distillation: codistillation.Distillation,
         fixed_targets: np.ndarray | None,
     ):
-        """Makes the slots; call inside the strategy's scope.
+        """Makes the slots; call inside the strategy's scope, like the model.
 
-        Args:
-            group: Whose strategy.
-            model: The student, made in the same scope.
-            optimizer: The update rule, and how gradients travel.
-            use_xla: Whether XLA compiles the forward and the backward pass.
-            tokens_per_step: Positions of the global batch, `B * T`.
-            distillation: psi.
-            fixed_targets: [V] float32 for label smoothing, else None.
+        `tokens_per_step` is B * T; `fixed_targets`, [V] float32, is what label
+        smoothing has in place of teachers.
         """
         self.model, self._group, self._optimizer = model, group, optimizer
         self._rule = optimizers.rule(optimizer)
@@ -160,11 +154,6 @@ class Updater:
         for teacher, new_state in zip(teachers, theirs, strict=True):
             teacher.state = new_state
         return totals, agreed, state
-
-    @property
-    def has_fixed_targets(self) -> bool:
-        """Whether there are soft targets without any teacher."""
-        return self._fixed_targets is not None
 
     @property
     def num_traces(self) -> int:
@@ -229,9 +218,8 @@ class Updater:
         return self._compile(replica, self._first)
 
     def _compile_update(self, teachers: Models, distil: bool) -> Compiled:
-        def gradients_of(inputs: BatchInputs, states: States) -> tuple[Any, ...]:
-            return self._gradients(teachers, distil, inputs, states)
-
+        gradients_of: Callable[..., Any]
+        gradients_of = functools.partial(self._gradients, teachers, distil)
         if self._use_xla:
             gradients_of = tf.function(gradients_of, jit_compile=True, autograph=False)
         return self._compile(

@@ -82,14 +82,11 @@ class Student:
     ) -> tuple[step.Totals, step.Control]:
         """Makes the update that moves step `number` to `number + 1`. Collective.
 
-        Args:
-            number: The step.
-            control: What this worker has to tell the others.
-
         Returns:
             The group's totals, and what all of its replicas had to tell.
         """
-        has_targets = self.teachers.active or self._updater.has_fixed_targets
+        targets = self._job.distillation.targets
+        has_targets = self.teachers.active or targets in fixed_targets.DISTRIBUTIONS
         is_taught = bool(has_targets) and number >= self._job.weight.burn_in_steps
         weight = self._weight_at(number) if is_taught else 0.0
         # A measured weight is 0.0 at times; the teachers read on meanwhile.
@@ -98,9 +95,10 @@ class Student:
         rate = self.learning_rate_at(number)
         if faults.point("update.rate"):
             rate = math.nan
+        constants = step.Control(*(tf.constant(x, tf.float32) for x in control))
         totals, agreed, self._state = self._updater(
             self._inputs_at(number, rate, weight),
-            self._group.per_replica(lambda _: _constants(control)),
+            self._group.per_replica(lambda _: constants),
             self._state,
             self.teachers.active,
             distil,
@@ -259,8 +257,12 @@ class Student:
             SnapshotError: the tensors are not this student's.
         """
         student = {n: v for n, v in values.items() if not n.startswith("teacher_")}
-        tensors.check_table(student, self._expected_shapes(), source)
-        for name, variable in self._variables().items():
+        variables = self._variables()
+        state = states.by_path(self.model.initial_state(self._streams))
+        expected = variables | {f"state/{n}": x for n, x in state.items()}
+        shapes = {name: tuple(x.shape) for name, x in expected.items()}
+        tensors.check_table(student, shapes, source)
+        for name, variable in variables.items():
             variable.assign(values[name])
         self._state = self._restored_state("state", self.model, values)
         self.rollbacks = max(self.rollbacks, manifest["rollbacks"])
@@ -275,14 +277,6 @@ class Student:
         for k, teacher in enumerate(self.teachers.active):
             prefix = f"teacher_{k}/state"
             teacher.state = self._restored_state(prefix, teacher.model, values)
-
-    def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = weights.shapes(self._inputs.model, self.model.vocab_size)
-        expected = {f"model/{name}": shape for name, shape in shapes.items()}
-        for slot in self._updater.slots:
-            expected |= {f"optimizer/{slot}/{n}": shape for n, shape in shapes.items()}
-        state = states.by_path(self.model.initial_state(self._streams))
-        return expected | {f"state/{n}": tuple(x.shape) for n, x in state.items()}
 
     def _saved_teacher(
         self,
@@ -299,7 +293,7 @@ class Student:
         }
         tensors.check_table(saved, weights.shapes(config, vocab_size), source)
         return teachers.PeerWeights(
-            peer=described["peer"],
+            student=described["peer"],
             step=described["step"],
             generation=described["incarnation"],
             config=config,
@@ -321,7 +315,3 @@ class Student:
             return states.like(zeros, leaves)
 
         return self._group.per_replica(of_replica)
-
-
-def _constants(control: step.Control) -> step.Control:
-    return step.Control(*(tf.constant(value, tf.float32) for value in control))

@@ -29,25 +29,6 @@ from lmcodistill.training.hooks.every import Every
 log = logging.getLogger("lmcodistill")
 
 
-class StopRequest:
-    """Remembers that this process was asked to stop, once or more often."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        # TensorFlow installs a handler of its own that swallows the signal; ours
-        # must come after the strategy.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, *_: object) -> None:
-        # Schedulers ask all processes, and the supervisor asks again.
-        self._event.set()
-
-    def __call__(self) -> bool:
-        """Returns whether a stop was asked for."""
-        return self._event.is_set()
-
-
 class Worker:
     """A worker that has joined its group.
 
@@ -62,10 +43,15 @@ class Worker:
         lease: lease_lib.Lease | None,
         watch: watchdog.Watchdog,
     ):
-        """Joins the group and builds the student; arguments as `run`. Collective."""
+        """Joins the group and builds the student. Collective."""
         self._job, self._lease, self._watch = job, lease, watch
         self.group = cluster.Group()
-        self._stop = StopRequest()
+        stop = threading.Event()
+        self._asked_to_stop = stop.is_set
+        # TensorFlow installs a handler of its own that swallows the signal; ours must
+        # come after the strategy. The supervisor and a scheduler may each ask.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
         watch.joined()
         self._inputs = job_lib.open_inputs(job)
         self.student = student_lib.Student(job, self._inputs, self.group)
@@ -88,7 +74,9 @@ class Worker:
         job, group, student = self._job, self.group, self.student
         last = job.training.num_train_steps
         loader = reload.Loader(job, self._inputs)
-        exchange = reload.Reload(job.policy, group, student, loader, self._stop)
+        exchange = reload.Reload(
+            job.policy, group, student, loader, self._asked_to_stop
+        )
         with self._chief(first, exchange) as chief:
             save = checkpoint.Checkpoint(
                 *(job.training, job.layout.checkpoints, group, student),
@@ -107,16 +95,16 @@ class Worker:
                 chief=chief,
                 reload=exchange,
                 evaluate=evaluate.Evaluate(
+                    job,
+                    self._inputs,
                     student.model,
-                    evaluate.validation_windows(job, self._inputs),
                     group,
-                    Every(job.training.evaluate_every_steps, last),
                     on_window=self._watch.goes_on,
                     on_score=score,
                 ),
                 checkpoint=save,
                 guard=divergence.Guard(job.training, student.rollbacks),
-                asked_to_stop=self._stop,
+                asked_to_stop=self._asked_to_stop,
                 on_step=self._watch.reached,
             ).run(first)
 
@@ -158,10 +146,8 @@ def run(
 ) -> None:
     """Trains the student of `job` as the worker that TF_CONFIG describes.
 
-    Args:
-        job: The job.
-        lease: On the chief: its right to write in the student's folder.
-        watch: Hears that the group has come together, and how far training is.
+    The chief has a lease. `watch` hears that the group has come together, and how far
+    training is.
 
     Raises:
         StoppedError: it was asked to stop, and saved.

@@ -8,7 +8,6 @@ import json
 import pathlib
 import sys
 
-from lmcodistill.config import loading
 from lmcodistill.training import cluster
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import student as student_lib
@@ -57,12 +56,7 @@ def main() -> None:
 
 def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
     """Trains three steps as student 0 of three, reloading before each."""
-    loaded = loading.load(
-        [],
-        bindings,
-        classes=tuple(job_lib.SETTINGS.values()),
-        default="defaults/train.gin",
-    )
+    loaded = job_lib.load([], bindings)
     job = job_lib.Job(
         data_dir=pathlib.Path(data_dir),
         run_dir=pathlib.Path(run_dir),
@@ -70,7 +64,7 @@ def train(group, data_dir, run_dir, bindings) -> dict[str, object]:
         student=0,
         num_students=3,
         config_text=loaded.text,
-        **job_lib.settings(loaded.get),
+        **job_lib.settings(loaded),
     )
     inputs = job_lib.open_inputs(job)
     student = student_lib.Student(job, inputs, group)

@@ -14,7 +14,6 @@ import numpy as np
 
 from lmcodistill import tf_environment
 from lmcodistill.commands import start_tensorflow
-from lmcodistill.config import loading
 from lmcodistill.training import job
 from tests.support import small_data
 
@@ -110,11 +109,8 @@ def make_job(
     Raises:
         UsageError: a binding cannot be used.
     """
-    loaded = loading.load(
-        [],
-        ["NUM_TRAIN_STEPS=1_000_000_000", "SAME_DATA=True", *bindings],
-        classes=tuple(job.SETTINGS.values()),
-        default="defaults/train.gin",
+    loaded = job.load(
+        [], ["NUM_TRAIN_STEPS=1_000_000_000", "SAME_DATA=True", *bindings]
     )
     return job.Job(
         data_dir=data_dir,
@@ -123,7 +119,7 @@ def make_job(
         student=0,
         num_students=num_students,
         config_text=loaded.text,
-        **job.settings(loaded.get),
+        **job.settings(loaded),
     )
 
 

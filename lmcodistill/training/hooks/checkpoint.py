@@ -45,14 +45,8 @@ class Checkpoint:
     ):
         """Saves nothing yet.
 
-        Args:
-            settings: The period, and what is allowed.
-            folder: The student's folder of checkpoints.
-            group: The workers.
-            student: What is saved.
-            key: What checkpoints are signed with.
-            owner: Who may write there; on the chief.
-            settle: Waits for the exports that come first; called on the chief.
+        On the chief, `owner` is who may write, and `settle` waits for the exports
+        that come before a checkpoint.
         """
         self._settings, self._folder = settings, folder
         self._group, self._student = group, student
@@ -80,11 +74,7 @@ class Checkpoint:
         return newest is not None
 
     def __call__(self, step: int, is_last: bool = False) -> None:
-        """Saves.
-
-        Args:
-            step: The step that was reached.
-            is_last: Whether the run ends here, so that there is no later try.
+        """Saves; tries longer where the run ends here and there is no later try.
 
         Raises:
             DivergedError: a weight of any worker is not finite.

@@ -17,20 +17,6 @@ from lmcodistill.training.hooks.every import Every
 log = logging.getLogger("lmcodistill")
 
 
-def validation_windows(
-    job: job_lib.Job, inputs: job_lib.Inputs
-) -> windows_lib.EvaluationWindows:
-    """Returns the held-out text as a job evaluates it."""
-    return windows_lib.EvaluationWindows(
-        inputs.data.tokens_of(inputs.data.held_out_split("validation")),
-        streams=job.training.evaluation_lanes,
-        window=job.batches.window,
-        end_id=inputs.data.manifest.end_id,
-        reset_at_documents=job.batches.reset_at_documents,
-        max_tokens=job.training.evaluation_tokens or None,
-    )
-
-
 class Score(NamedTuple):
     """What an evaluation found.
 
@@ -55,25 +41,31 @@ class Evaluate:
 
     def __init__(
         self,
+        job: job_lib.Job,
+        inputs: job_lib.Inputs,
         model: contract.Model,
-        windows: windows_lib.EvaluationWindows,
         group: cluster.Group,
-        every: Every,
         *,
         on_window: Callable[[int], None],
         on_score: Callable[[int, Score], None],
     ):
-        """Has scored nothing yet.
+        """Has scored nothing yet; the workers of `group` share the streams.
 
-        Args:
-            model: The student's.
-            windows: The text.
-            group: The workers, which share the streams.
-            every: When.
-            on_window: Called with the number of windows done: evaluation goes on.
-            on_score: Called on every worker with the step and the score.
+        `on_window` is called with the number of windows done, and on every worker
+        `on_score` with the step and the score.
         """
-        self._windows, self._group, self._every = windows, group, every
+        self._every = Every(
+            job.training.evaluate_every_steps, job.training.num_train_steps
+        )
+        self._windows = windows_lib.EvaluationWindows(
+            inputs.data.tokens_of(inputs.data.held_out_split("validation")),
+            streams=job.training.evaluation_lanes,
+            window=job.batches.window,
+            end_id=inputs.data.manifest.end_id,
+            reset_at_documents=job.batches.reset_at_documents,
+            max_tokens=job.training.evaluation_tokens or None,
+        )
+        self._group = group
         self._on_window, self._on_score = on_window, on_score
         self._evaluator = evaluation.Evaluator([model])
 

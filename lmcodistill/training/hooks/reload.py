@@ -38,7 +38,6 @@ class Loader:
     """Reads exports and judges whether they can teach. In any thread."""
 
     def __init__(self, job: job_lib.Job, inputs: job_lib.Inputs):
-        """Reads nothing yet."""
         self._job, self._manifest = job, inputs.data.manifest
         self._probe = probe.of_text(
             inputs.windows,
@@ -64,9 +63,7 @@ class Loader:
     ) -> reader.Export:
         """Returns an export that is whole, fits, and knows more than nothing.
 
-        Args:
-            snapshot: Where it is.
-            student: Whose it must be; None: anybody's.
+        It must be that of `student`; None: anybody's.
 
         Raises:
             SnapshotError: it cannot teach.
@@ -89,15 +86,7 @@ class Reload:
         loader: Loader,
         asked_to_stop: Callable[[], bool],
     ):
-        """Begins nothing yet.
-
-        Args:
-            policy: Says what to read and when.
-            group: The workers.
-            student: Whose teachers.
-            loader: Reads and judges exports, on the chief.
-            asked_to_stop: Whether this worker was.
-        """
+        """Begins nothing yet; only the chief uses the loader."""
         self._policy, self._group, self._student = policy, group, student
         self._loader, self._asked_to_stop = loader, asked_to_stop
         self._prefetcher = loader.of_peers()
@@ -122,15 +111,19 @@ class Reload:
             SnapshotError: an export given by its path cannot teach.
         """
         plan = self._plan(step)
-        if plan.let_go:
-            self._let_go(step, plan.let_go)
+        if plan.let_go:  # The mean is of the rest.
+            pool = self._student.teachers
+            kept = [t for t in pool.active if t.peer not in plan.let_go]
+            for teacher in pool.active:
+                if teacher not in kept:
+                    _log_teacher(step, teacher, "teacher_dropped", logging.WARNING)
+            pool.swap(kept, step)
         if plan.paths:
             paths = plan.paths if self._group.is_chief else ()
-            exports = map(self._loader.of_path, paths)
             # Teachers are told apart by their place in the list, whosever they are.
             numbered = [
-                dataclasses.replace(export, student=index)
-                for index, export in enumerate(exports)
+                dataclasses.replace(self._loader.of_path(path), student=index)
+                for index, path in enumerate(paths)
             ]
             self._swap(step, numbered)
         elif plan.must_wait:
@@ -160,18 +153,6 @@ class Reload:
             updates = self._updates(peers, self._prefetcher.take())
             self._is_announced = False
         self._swap(step, updates)
-
-    def drop_all(self, step: int) -> None:
-        """Lets all teachers go; later reloads may bring better ones."""
-        self._student.teachers.swap([], step)
-
-    def _let_go(self, step: int, peers: Sequence[int]) -> None:
-        """Lets teachers go; the mean is of the rest."""
-        pool = self._student.teachers
-        for teacher in pool.active:
-            if teacher.peer in peers:
-                _log_teacher(step, teacher, "teacher_dropped", logging.WARNING)
-        pool.swap([t for t in pool.active if t.peer not in peers], step)
 
     def _updates(
         self, peers: Sequence[int], fresh: dict[int, reader.Export]

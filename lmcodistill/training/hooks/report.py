@@ -26,16 +26,7 @@ class Report:
         tokens_per_step: int,
         exchange: Callable[[], Mapping[str, object]],
     ):
-        """Has nothing to report yet.
-
-        Args:
-            student: Whose rate, weight and teachers are reported.
-            writer: Where to.
-            every: When.
-            first_step: The step that training goes on from.
-            tokens_per_step: Positions of the global batch.
-            exchange: Returns what is reported of the exchange.
-        """
+        """Has nothing to report yet; `exchange` returns what is reported of it."""
         self._student, self._writer, self._every = student, writer, every
         self._tokens_per_step, self._exchange = tokens_per_step, exchange
         self._totals: list[step.Totals] = []

@@ -201,7 +201,7 @@ def test_teachers_multiply_in_one_type_whatever_their_peers_train_with(
 
 def weights_of(export):
     return teachers.PeerWeights(
-        peer=export.student,
+        student=export.student,
         step=export.step,
         generation=export.generation,
         config=export.config,

@@ -10,10 +10,20 @@ from lmcodistill import cli
 from lmcodistill.commands import supervision, train
 from lmcodistill.storage import layout
 
+# A new flag of `train` belongs on one of these: the workers get it as it was given,
+# or it is only for the supervisor, or `_worker_command` says what becomes of it.
 LISTS = (
     supervision.FORWARDED_FLAGS,
-    supervision.SUPERVISOR_FLAGS,
-    supervision.OTHER_FLAGS,
+    (
+        "allow_public_addresses",
+        "dry_run",
+        "frozen_seconds",
+        "json",
+        "max_restarts",
+        "start_deadline_seconds",
+        "workers_per_student",
+    ),
+    ("data_dir", "gin_bindings", "gin_file", "run_dir", "student", "take_over"),
 )
 CONFIG = pathlib.Path("config.gin")
 

@@ -143,9 +143,9 @@ def test_groups_that_cannot_be_compared_are_refused(groups, arguments):
 
 
 def test_ensembles_are_joined_by_plus():
-    (group,) = command._groups(["pairs=A+B,C+D"], [])
+    groups = command._groups(["pairs=A+B,C+D"], [])
 
-    assert group.models == [["A", "B"], ["C", "D"]]
+    assert groups == {"pairs": [["A", "B"], ["C", "D"]]}
 
 
 def test_one_model_alone_is_named():
