@@ -44,35 +44,26 @@ class Distillation:
     teacher_compute_dtype: str = "auto"
 
     def __post_init__(self) -> None:
-        checks.require(
+        checks.require_field(
+            self,
+            "targets",
             self.targets != "weights",
-            "Distillation.targets",
-            self.targets,
             "TARGETS = 'none' and AVERAGE_WEIGHTS = True, where nobody teaches",
         )
-        checks.require_choice("Distillation.targets", self.targets, TARGETS)
-        checks.require_choice("Distillation.loss", self.loss, LOSSES)
-        checks.require_choice(
-            "Distillation.teacher_compute_dtype",
-            self.teacher_compute_dtype,
-            TEACHER_DTYPES,
-        )
-        checks.require(
-            self.temperature > 0.0,
-            "Distillation.temperature",
-            self.temperature,
-            "a positive number",
-        )
-        checks.require(
+        checks.require_choice(self, "targets", TARGETS)
+        checks.require_choice(self, "loss", LOSSES)
+        checks.require_choice(self, "teacher_compute_dtype", TEACHER_DTYPES)
+        checks.require_positive(self, "temperature")
+        checks.require_field(
+            self,
+            "offline_exports",
             bool(self.offline_exports) == (self.targets == "offline"),
-            "Distillation.offline_exports",
-            self.offline_exports,
             "paths exactly when Distillation.targets = 'offline'",
         )
-        checks.require(
+        checks.require_field(
+            self,
+            "loss",
             self.loss != "logit_mse" or self.targets in TEACHER_TARGETS,
-            "Distillation.loss",
-            self.loss,
             f"another loss, because {self.targets!r} targets have no logits",
         )
 
@@ -123,58 +114,44 @@ class Exchange:
     reload_every_steps: int = 50
     mode: str = "freshest"
     delay_steps: int = 0
-    deadline_seconds: float = dataclasses.field(
-        default=600.0, metadata=checks.MAY_CHANGE
-    )
+    deadline_seconds: float = checks.changeable(600.0)
     topology: str = "all"
     average_weights: bool = False
     state_on_swap: str = "carry"
     recompute_windows: int = 4
     max_staleness_steps: int = 0
-    read_deadline_seconds: float = dataclasses.field(
-        default=600.0, metadata=checks.MAY_CHANGE
-    )
-    max_teacher_cross_entropy: float | None = dataclasses.field(
-        default=None, metadata=checks.MAY_CHANGE
-    )
+    read_deadline_seconds: float = checks.changeable(600.0)
+    max_teacher_cross_entropy: float | None = checks.changeable(None)
     export_dtype: str = "float32"
     max_quantization_loss: float = 0.02
-    keep_exports: int = dataclasses.field(default=5, metadata=checks.MAY_CHANGE)
-    keep_export_seconds: float = dataclasses.field(
-        default=60.0, metadata=checks.MAY_CHANGE
-    )
+    keep_exports: int = checks.changeable(5)
+    keep_export_seconds: float = checks.changeable(60.0)
 
     def __post_init__(self) -> None:
-        for name in (
+        checks.require_positive(
+            self,
             "publish_every_steps",
             "reload_every_steps",
             "keep_exports",
             "recompute_windows",
-        ):
-            value = getattr(self, name)
-            checks.require(value >= 1, f"Exchange.{name}", value, "a positive number")
-        checks.require_choice("Exchange.mode", self.mode, MODES)
-        checks.require_choice("Exchange.topology", self.topology, TOPOLOGIES)
-        checks.require_choice("Exchange.export_dtype", self.export_dtype, EXPORT_DTYPES)
-        checks.require(
-            self.max_quantization_loss >= 0.0,
-            "Exchange.max_quantization_loss",
-            self.max_quantization_loss,
-            "0 or more",
+            "deadline_seconds",
+            "read_deadline_seconds",
         )
-        checks.require_choice(
-            "Exchange.state_on_swap", self.state_on_swap, STATES_ON_SWAP
+        checks.require_choice(self, "mode", MODES)
+        checks.require_choice(self, "topology", TOPOLOGIES)
+        checks.require_choice(self, "export_dtype", EXPORT_DTYPES)
+        checks.require_choice(self, "state_on_swap", STATES_ON_SWAP)
+        checks.require_none_negative(
+            self,
+            "max_quantization_loss",
+            "delay_steps",
+            "max_staleness_steps",
+            "keep_export_seconds",
         )
-        for name in ("delay_steps", "max_staleness_steps", "keep_export_seconds"):
-            value = getattr(self, name)
-            checks.require(value >= 0, f"Exchange.{name}", value, "0 or more")
-        for name in ("deadline_seconds", "read_deadline_seconds"):
-            value = getattr(self, name)
-            checks.require(value > 0.0, f"Exchange.{name}", value, "a positive number")
         bound = self.max_teacher_cross_entropy
-        checks.require(
+        checks.require_field(
+            self,
+            "max_teacher_cross_entropy",
             bound is None or bound > 0.0,
-            "Exchange.max_teacher_cross_entropy",
-            bound,
             "None or a positive number",
         )

@@ -47,21 +47,15 @@ class Deduplication:
     memory_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
-        checks.require_choice("Deduplication.scope", self.scope, SCOPES)
+        checks.require_choice(self, "scope", SCOPES)
         for name in ("num_bands", "rows_per_band", "ngram_words"):
-            value = getattr(self, name)
-            checks.require(
-                1 <= value <= 256, f"Deduplication.{name}", value, "1 to 256"
-            )
-        for name in ("min_near_words", "line_group_files", "min_words_left"):
-            value = getattr(self, name)
-            checks.require(value >= 0, f"Deduplication.{name}", value, "0 or more")
-        checks.require(
-            self.memory_bytes >= 1 << 20,
-            "Deduplication.memory_bytes",
-            self.memory_bytes,
-            "1048576 or more",
+            is_sound = 1 <= getattr(self, name) <= 256
+            checks.require_field(self, name, is_sound, "1 to 256")
+        checks.require_none_negative(
+            self, "min_near_words", "line_group_files", "min_words_left"
         )
+        is_enough = self.memory_bytes >= 1 << 20
+        checks.require_field(self, "memory_bytes", is_enough, "1048576 or more")
 
     @property
     def is_on(self) -> bool:

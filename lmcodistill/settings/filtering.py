@@ -8,28 +8,6 @@ from lmcodistill.settings import checks
 RULE_SCOPES = ("web", "all", "none")
 
 
-def _check_scope(rules: "LengthRules | C4Rules | GopherRules | FineWebRules") -> None:
-    name = f"{type(rules).__name__}.apply_to"
-    checks.require_choice(name, rules.apply_to, RULE_SCOPES)
-
-
-def _check_shares(rules: object, *names: str) -> None:
-    for name in names:
-        value = getattr(rules, name)
-        checks.require(
-            0.0 <= value <= 1.0,
-            f"{type(rules).__name__}.{name}",
-            value,
-            "a share between 0 and 1",
-        )
-
-
-def _check_counts(rules: object, *names: str) -> None:
-    for name in names:
-        value = getattr(rules, name)
-        checks.require(value >= 0, f"{type(rules).__name__}.{name}", value, "0 or more")
-
-
 @dataclasses.dataclass(frozen=True)
 class UrlRules:
     """Which pages are left out by their address.
@@ -63,7 +41,7 @@ class LanguageRule:
     check_declared: bool = False
 
     def __post_init__(self) -> None:
-        _check_shares(self, "min_score")
+        checks.require_shares(self, "min_score")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +68,8 @@ class LengthRules:
     only_long_paragraphs: bool = False
 
     def __post_init__(self) -> None:
-        _check_scope(self)
-        _check_counts(
+        checks.require_choice(self, "apply_to", RULE_SCOPES)
+        checks.require_none_negative(
             self,
             "min_words",
             "max_words",
@@ -123,8 +101,8 @@ class C4Rules:
     min_sentences: int = 3
 
     def __post_init__(self) -> None:
-        _check_scope(self)
-        _check_counts(self, "min_words_per_line", "min_sentences")
+        checks.require_choice(self, "apply_to", RULE_SCOPES)
+        checks.require_none_negative(self, "min_words_per_line", "min_sentences")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,15 +147,15 @@ class GopherRules:
     repetition: bool = False
 
     def __post_init__(self) -> None:
-        _check_scope(self)
-        _check_counts(self, "min_words", "max_words")
-        _check_shares(
+        checks.require_choice(self, "apply_to", RULE_SCOPES)
+        checks.require_none_negative(self, "min_words", "max_words")
+        checks.require_shares(
             self, "max_bullet_lines", "max_ellipsis_lines", "min_alphabetic_words"
         )
-        checks.require(
+        checks.require_field(
+            self,
+            "min_stop_words",
             self.min_stop_words <= len(self.stop_words),
-            "GopherRules.min_stop_words",
-            self.min_stop_words,
             f"at most the {len(self.stop_words)} stop words there are",
         )
 
@@ -207,8 +185,8 @@ class FineWebRules:
     max_line_ends_per_word: float = 0.3
 
     def __post_init__(self) -> None:
-        _check_scope(self)
-        _check_shares(
+        checks.require_choice(self, "apply_to", RULE_SCOPES)
+        checks.require_shares(
             self,
             "min_marked_lines",
             "max_short_lines",

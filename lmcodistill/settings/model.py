@@ -36,15 +36,13 @@ class ModelConfig:
     compute_dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        checks.require(
+        checks.require_field(
+            self,
+            "vocab_size",
             self.vocab_size is None or self.vocab_size >= 2,
-            f"{type(self).__name__}.vocab_size",
-            self.vocab_size,
             "None or at least 2",
         )
-        checks.require_choice(
-            f"{type(self).__name__}.compute_dtype", self.compute_dtype, COMPUTE_DTYPES
-        )
+        checks.require_choice(self, "compute_dtype", COMPUTE_DTYPES)
 
     @property
     def weight_dtype(self) -> str:
@@ -99,31 +97,16 @@ class LanguageModel(ModelConfig):
         super().__post_init__()
         for name in ("embedding_size", "num_layers", "hidden_size"):
             value = getattr(self, name)
-            checks.require(
-                isinstance(value, int) and value >= 1,
-                f"LanguageModel.{name}",
-                value,
-                "a positive whole number",
-            )
-        checks.require(
-            0.0 <= self.dropout < 1.0,
-            "LanguageModel.dropout",
-            self.dropout,
-            "a probability below 1",
-        )
-        checks.require(
-            self.init_scale > 0.0,
-            "LanguageModel.init_scale",
-            self.init_scale,
-            "a positive number",
-        )
-        checks.require(
+            is_sound = isinstance(value, int) and value >= 1
+            checks.require_field(self, name, is_sound, "a positive whole number")
+        is_probability = 0.0 <= self.dropout < 1.0
+        checks.require_field(self, "dropout", is_probability, "a probability below 1")
+        checks.require_positive(self, "init_scale")
+        checks.require_field(
+            self,
+            "tie_embeddings",
             not self.tie_embeddings or self.embedding_size == self.hidden_size,
-            "LanguageModel.tie_embeddings",
-            self.tie_embeddings,
             f"False, or embedding_size ({self.embedding_size}) equal to "
             f"hidden_size ({self.hidden_size})",
         )
-        checks.require_choice(
-            "LanguageModel.initializer", self.initializer, ("glorot", "uniform")
-        )
+        checks.require_choice(self, "initializer", ("glorot", "uniform"))

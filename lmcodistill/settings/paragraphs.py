@@ -28,16 +28,16 @@ class ParagraphList:
     paragraphs: str = "non_blank_lines"
 
     def __post_init__(self) -> None:
-        checks.require(
+        checks.require_field(
+            self,
+            "sha256",
             re.fullmatch(r"[0-9a-f]{64}|", self.sha256) is not None,
-            "ParagraphList.sha256",
-            self.sha256,
             "64 hexadecimal digits in lower case, or nothing",
         )
-        checks.require(
+        checks.require_field(
+            self,
+            "first_id",
             0 <= self.first_id <= 1_000_000,
-            "ParagraphList.first_id",
-            self.first_id,
             "0 or 1, or whatever the list begins with",
         )
-        checks.require_choice("ParagraphList.paragraphs", self.paragraphs, PARAGRAPHS)
+        checks.require_choice(self, "paragraphs", PARAGRAPHS)

@@ -39,13 +39,8 @@ class Machine:
     teacher_speedup: float = 1.0
 
     def __post_init__(self) -> None:
-        _require_none_negative(self)
-        checks.require(
-            self.teacher_speedup > 0.0,
-            "Machine.teacher_speedup",
-            self.teacher_speedup,
-            "a positive number",
-        )
+        checks.require_none_negative(self, *vars(self))
+        checks.require_positive(self, "teacher_speedup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Network:
     latency_seconds: float = 50e-6
 
     def __post_init__(self) -> None:
-        _require_none_negative(self)
+        checks.require_none_negative(self, *vars(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +73,7 @@ class Storage:
     latency_seconds: float = 0.01
 
     def __post_init__(self) -> None:
-        _require_none_negative(self)
-
-
-def _require_none_negative(settings: Machine | Network | Storage) -> None:
-    for name, value in dataclasses.asdict(settings).items():
-        checks.require(
-            value >= 0.0, f"{type(settings).__name__}.{name}", value, "0 or more"
-        )
+        checks.require_none_negative(self, *vars(self))
 
 
 # Every class here; config registers them with gin.

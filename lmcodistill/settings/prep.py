@@ -57,34 +57,22 @@ class Prep:
     max_record_bytes: int = 8 << 20
 
     def __post_init__(self) -> None:
-        for name in (
+        checks.require_positive(
+            self,
             "num_partitions",
             "shard_tokens",
             "text_section_bytes",
             "max_record_bytes",
-        ):
-            value = getattr(self, name)
-            checks.require(value >= 1, f"Prep.{name}", value, "a positive number")
-        checks.require(
+        )
+        checks.require_field(
+            self,
+            "validation_fraction",
             0.0 < self.validation_fraction < 1.0,
-            "Prep.validation_fraction",
-            self.validation_fraction,
             "a number between 0 and 1; training needs held-out text",
         )
-        checks.require(
-            self.dropped_samples >= 0,
-            "Prep.dropped_samples",
-            self.dropped_samples,
-            "0 or more",
-        )
-        checks.require_choice(
-            "Prep.text_documents", self.text_documents, TEXT_DOCUMENTS
-        )
-        checks.require_choice(
-            "Prep.pretokenized_documents",
-            self.pretokenized_documents,
-            PRETOKENIZED_DOCUMENTS,
-        )
+        checks.require_none_negative(self, "dropped_samples")
+        checks.require_choice(self, "text_documents", TEXT_DOCUMENTS)
+        checks.require_choice(self, "pretokenized_documents", PRETOKENIZED_DOCUMENTS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,30 +106,25 @@ class PrepVocabulary:
     num_threads: int = 4
 
     def __post_init__(self) -> None:
-        checks.require_choice("PrepVocabulary.type", self.type, VOCAB_TYPES)
-        checks.require(
+        checks.require_choice(self, "type", VOCAB_TYPES)
+        checks.require_field(
+            self,
+            "size",
             self.size >= 3 or (self.type == "word" and self.size == 0),
-            "PrepVocabulary.size",
-            self.size,
             "at least 3, or 0 for every word of a `word` vocabulary",
         )
         for name, choices, plain in (
             ("digits", DIGITS, "keep"),
             ("marks", MARKS, "none"),
         ):
-            value = getattr(self, name)
-            checks.require_choice(f"PrepVocabulary.{name}", value, choices)
-            checks.require(
-                value == plain or self.type != "word",
-                f"PrepVocabulary.{name}",
-                value,
+            checks.require_choice(self, name, choices)
+            checks.require_field(
+                self,
+                name,
+                getattr(self, name) == plain or self.type != "word",
                 f"{plain!r} for a `word` vocabulary, which takes words as they are",
             )
-        for name in ("sample_bytes", "num_threads"):
-            value = getattr(self, name)
-            checks.require(
-                value >= 1, f"PrepVocabulary.{name}", value, "a positive number"
-            )
+        checks.require_positive(self, "sample_bytes", "num_threads")
 
 
 # Every class of prep; config registers them with gin.

@@ -40,20 +40,12 @@ class LearningRate:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        checks.require_choice("LearningRate.schedule", self.schedule, DECAYS)
-        checks.require(
-            self.base > 0.0, "LearningRate.base", self.base, "a positive number"
-        )
-        checks.require(
-            self.decay_every_steps >= 1,
-            "LearningRate.decay_every_steps",
-            self.decay_every_steps,
-            "a positive number",
-        )
-        checks.require(
+        checks.require_choice(self, "schedule", DECAYS)
+        checks.require_positive(self, "base", "decay_every_steps")
+        checks.require_field(
+            self,
+            "decay_end_step",
             self.schedule != "cosine" or self.decay_end_step > self.decay_start_step,
-            "LearningRate.decay_end_step",
-            self.decay_end_step,
             f"more than decay_start_step ({self.decay_start_step})",
         )
 
@@ -116,24 +108,11 @@ class DistillationWeight:
     auto_memory: float = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("burn_in_steps", "weight", "ramp_steps"):
-            value = getattr(self, name)
-            checks.require(value >= 0, f"DistillationWeight.{name}", value, "0 or more")
-        checks.require_choice(
-            "DistillationWeight.schedule", self.schedule, WEIGHT_SCHEDULES
-        )
-        checks.require(
-            self.auto_every_steps >= 1,
-            "DistillationWeight.auto_every_steps",
-            self.auto_every_steps,
-            "a positive number",
-        )
-        checks.require(
-            0.0 <= self.auto_memory < 1.0,
-            "DistillationWeight.auto_memory",
-            self.auto_memory,
-            "a share, below 1.0",
-        )
+        checks.require_none_negative(self, "burn_in_steps", "weight", "ramp_steps")
+        checks.require_choice(self, "schedule", WEIGHT_SCHEDULES)
+        checks.require_positive(self, "auto_every_steps")
+        is_share = 0.0 <= self.auto_memory < 1.0
+        checks.require_field(self, "auto_memory", is_share, "a share, below 1.0")
 
     @property
     def is_measured(self) -> bool:

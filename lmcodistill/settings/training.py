@@ -26,9 +26,7 @@ class Batches:
     reset_at_documents: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("global_batch_size", "window"):
-            value = getattr(self, name)
-            checks.require(value >= 1, f"Batches.{name}", value, "a positive number")
+        checks.require_positive(self, "global_batch_size", "window")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,25 +57,16 @@ class Optimizer:
     initial_accumulator: float = 0.1
 
     def __post_init__(self) -> None:
-        checks.require_choice("Optimizer.name", self.name, OPTIMIZERS)
-        checks.require_choice(
-            "Optimizer.all_reduce_dtype", self.all_reduce_dtype, ALL_REDUCE_DTYPES
-        )
-        checks.require(
-            self.clip_norm >= 0.0, "Optimizer.clip_norm", self.clip_norm, "0 or more"
-        )
-        checks.require(
-            self.weight_decay == 0.0 or self.name == "adamw",
-            "Optimizer.weight_decay",
-            self.weight_decay,
-            "0.0, or Optimizer.name = 'adamw', the only rule that uses it",
-        )
-        checks.require(
-            self.momentum == 0.0 or self.name == "sgd",
-            "Optimizer.momentum",
-            self.momentum,
-            "0.0, or Optimizer.name = 'sgd', the only rule that uses it",
-        )
+        checks.require_choice(self, "name", OPTIMIZERS)
+        checks.require_choice(self, "all_reduce_dtype", ALL_REDUCE_DTYPES)
+        checks.require_none_negative(self, "clip_norm")
+        for field, rule in (("weight_decay", "adamw"), ("momentum", "sgd")):
+            checks.require_field(
+                self,
+                field,
+                getattr(self, field) == 0.0 or self.name == rule,
+                f"0.0, or Optimizer.name = {rule!r}, the only rule that uses it",
+            )
 
     @property
     def num_slots(self) -> int:
@@ -117,52 +106,40 @@ class Training:
     seed: int = 0
     shared_start: bool = False
     xla: str = "auto"
-    report_every_steps: int = dataclasses.field(default=100, metadata=checks.MAY_CHANGE)
-    checkpoint_every_steps: int = dataclasses.field(
-        default=1_000, metadata=checks.MAY_CHANGE
-    )
-    keep_checkpoints: int = dataclasses.field(default=2, metadata=checks.MAY_CHANGE)
-    keep_best_checkpoints: int = dataclasses.field(
-        default=1, metadata=checks.MAY_CHANGE
-    )
-    max_failed_saves: int = dataclasses.field(default=10, metadata=checks.MAY_CHANGE)
-    evaluate_every_steps: int = dataclasses.field(
-        default=1_000, metadata=checks.MAY_CHANGE
-    )
-    evaluation_tokens: int = dataclasses.field(default=0, metadata=checks.MAY_CHANGE)
-    evaluation_lanes: int = dataclasses.field(default=32, metadata=checks.MAY_CHANGE)
-    max_skipped_updates: int = dataclasses.field(default=10, metadata=checks.MAY_CHANGE)
-    max_rollbacks: int = dataclasses.field(default=2, metadata=checks.MAY_CHANGE)
+    report_every_steps: int = checks.changeable(100)
+    checkpoint_every_steps: int = checks.changeable(1_000)
+    keep_checkpoints: int = checks.changeable(2)
+    keep_best_checkpoints: int = checks.changeable(1)
+    max_failed_saves: int = checks.changeable(10)
+    evaluate_every_steps: int = checks.changeable(1_000)
+    evaluation_tokens: int = checks.changeable(0)
+    evaluation_lanes: int = checks.changeable(32)
+    max_skipped_updates: int = checks.changeable(10)
+    max_rollbacks: int = checks.changeable(2)
     rollback_rate_factor: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in (
+        checks.require_positive(
+            self,
             "num_train_steps",
             "report_every_steps",
             "checkpoint_every_steps",
             "keep_checkpoints",
             "evaluation_lanes",
-        ):
-            value = getattr(self, name)
-            checks.require(value >= 1, f"Training.{name}", value, "a positive number")
-        for name in (
+        )
+        checks.require_none_negative(
+            self,
             "keep_best_checkpoints",
             "max_failed_saves",
             "evaluate_every_steps",
             "evaluation_tokens",
             "max_skipped_updates",
             "max_rollbacks",
-        ):
-            value = getattr(self, name)
-            checks.require(value >= 0, f"Training.{name}", value, "0 or more")
-        checks.require_choice("Training.xla", self.xla, ("auto", "on", "off"))
-        checks.require(
-            0.0 < self.rollback_rate_factor <= 1.0,
-            "Training.rollback_rate_factor",
-            self.rollback_rate_factor,
-            "above 0 and at most 1",
+        )
+        checks.require_choice(self, "xla", ("auto", "on", "off"))
+        is_factor = 0.0 < self.rollback_rate_factor <= 1.0
+        checks.require_field(
+            self, "rollback_rate_factor", is_factor, "above 0 and at most 1"
         )
         # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
-        checks.require(
-            0 <= self.seed < 1_000_000, "Training.seed", self.seed, "0 to 999,999"
-        )
+        checks.require_field(self, "seed", 0 <= self.seed < 1_000_000, "0 to 999,999")
