@@ -1,10 +1,12 @@
 """Text from an export: one token at a time."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from lmcodistill.data import vocabulary as vocabulary_lib
-from lmcodistill.model import contract, output_head
+from lmcodistill.model import contract, scoring
 
 
 def continuations(
@@ -30,7 +32,7 @@ def continuations(
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     next_logits = tf.function(
-        lambda tokens, is_start, state: _next_logits(model, tokens, is_start, state),
+        functools.partial(scoring.next_logits, model),
         autograph=False,
         reduce_retracing=True,
     )
@@ -55,14 +57,6 @@ def continuations(
         tokens = drawn[:, None].astype(np.int32)
         is_start = np.zeros(tokens.shape, bool)
     return [vocabulary.decode(ids) for ids in chosen]
-
-
-def _next_logits(
-    model: contract.Model, tokens: tf.Tensor, is_start: tf.Tensor, state: contract.State
-) -> tuple[tf.Tensor, contract.State]:
-    """Returns [B, V] logits after the last token, and the state."""
-    hidden, state = model(tokens, is_start, state)
-    return output_head.logits_of(model.output_head(hidden[-1:])), state
 
 
 def _draw(

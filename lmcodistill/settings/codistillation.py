@@ -18,7 +18,7 @@ STATES_ON_SWAP = ("carry", "reset", "recompute")
 
 
 @dataclasses.dataclass(frozen=True)
-class Distillation:
+class Distillation(checks.Checked):
     """The soft targets and the loss psi of Algorithm 1 (arXiv:1804.03235).
 
     Attributes:
@@ -37,31 +37,25 @@ class Distillation:
             multiplies it itself, else the peer's.
     """
 
-    targets: str = "peers"
-    loss: str = "cross_entropy"
-    temperature: float = 1.0
+    targets: str = checks.choice("peers", TARGETS)
+    loss: str = checks.choice("cross_entropy", LOSSES)
+    temperature: float = checks.positive(1.0)
     offline_exports: tuple[str, ...] = ()
-    teacher_compute_dtype: str = "auto"
+    teacher_compute_dtype: str = checks.choice("auto", TEACHER_DTYPES)
 
     def __post_init__(self) -> None:
-        checks.require_field(
-            self,
+        self._require(
             "targets",
             self.targets != "weights",
             "TARGETS = 'none' and AVERAGE_WEIGHTS = True, where nobody teaches",
         )
-        checks.require_choice(self, "targets", TARGETS)
-        checks.require_choice(self, "loss", LOSSES)
-        checks.require_choice(self, "teacher_compute_dtype", TEACHER_DTYPES)
-        checks.require_positive(self, "temperature")
-        checks.require_field(
-            self,
+        super().__post_init__()
+        self._require(
             "offline_exports",
             bool(self.offline_exports) == (self.targets == "offline"),
             "paths exactly when Distillation.targets = 'offline'",
         )
-        checks.require_field(
-            self,
+        self._require(
             "loss",
             self.loss != "logit_mse" or self.targets in TEACHER_TARGETS,
             f"another loss, because {self.targets!r} targets have no logits",
@@ -69,7 +63,7 @@ class Distillation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Exchange:
+class Exchange(checks.Checked):
     """How students publish their exports and read their peers'.
 
     Attributes:
@@ -110,48 +104,24 @@ class Exchange:
             still be reading them.
     """
 
-    publish_every_steps: int = 50
-    reload_every_steps: int = 50
-    mode: str = "freshest"
-    delay_steps: int = 0
-    deadline_seconds: float = checks.changeable(600.0)
-    topology: str = "all"
+    publish_every_steps: int = checks.positive(50)
+    reload_every_steps: int = checks.positive(50)
+    mode: str = checks.choice("freshest", MODES)
+    delay_steps: int = checks.none_negative(0)
+    deadline_seconds: float = checks.positive(600.0, may_change=True)
+    topology: str = checks.choice("all", TOPOLOGIES)
     average_weights: bool = False
-    state_on_swap: str = "carry"
-    recompute_windows: int = 4
-    max_staleness_steps: int = 0
-    read_deadline_seconds: float = checks.changeable(600.0)
-    max_teacher_cross_entropy: float | None = checks.changeable(None)
-    export_dtype: str = "float32"
-    max_quantization_loss: float = 0.02
-    keep_exports: int = checks.changeable(5)
-    keep_export_seconds: float = checks.changeable(60.0)
-
-    def __post_init__(self) -> None:
-        checks.require_positive(
-            self,
-            "publish_every_steps",
-            "reload_every_steps",
-            "keep_exports",
-            "recompute_windows",
-            "deadline_seconds",
-            "read_deadline_seconds",
-        )
-        checks.require_choice(self, "mode", MODES)
-        checks.require_choice(self, "topology", TOPOLOGIES)
-        checks.require_choice(self, "export_dtype", EXPORT_DTYPES)
-        checks.require_choice(self, "state_on_swap", STATES_ON_SWAP)
-        checks.require_none_negative(
-            self,
-            "max_quantization_loss",
-            "delay_steps",
-            "max_staleness_steps",
-            "keep_export_seconds",
-        )
-        bound = self.max_teacher_cross_entropy
-        checks.require_field(
-            self,
-            "max_teacher_cross_entropy",
-            bound is None or bound > 0.0,
-            "None or a positive number",
-        )
+    state_on_swap: str = checks.choice("carry", STATES_ON_SWAP)
+    recompute_windows: int = checks.positive(4)
+    max_staleness_steps: int = checks.none_negative(0)
+    read_deadline_seconds: float = checks.positive(600.0, may_change=True)
+    max_teacher_cross_entropy: float | None = checks.limited(
+        None,
+        lambda bound: bound is None or bound > 0.0,
+        "None or a positive number",
+        may_change=True,
+    )
+    export_dtype: str = checks.choice("float32", EXPORT_DTYPES)
+    max_quantization_loss: float = checks.none_negative(0.02)
+    keep_exports: int = checks.positive(5, may_change=True)
+    keep_export_seconds: float = checks.none_negative(60.0, may_change=True)

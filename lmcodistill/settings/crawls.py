@@ -72,15 +72,6 @@ class CrawlRequest:
             self.requests_per_second,
             "a number from 0.001 to 1000",
         )
-        self._check_contact()
-        self._check_mirror()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Files of each kind."""
-        return {"wet": self.wet_files, "warc": self.warc_files}
-
-    def _check_contact(self) -> None:
         if not self.contact:
             raise errors.UsageError(
                 "--contact is missing. Common Crawl asks who downloads, and blocks "
@@ -96,8 +87,6 @@ class CrawlRequest:
             self.contact,
             "an e-mail address, or an address with http:// or https://",
         )
-
-    def _check_mirror(self) -> None:
         try:
             url = urllib.parse.urlsplit(self.mirror)
             is_good = bool(url.hostname) and (url.port or 1) > 0
@@ -112,3 +101,8 @@ class CrawlRequest:
             self.mirror,
             f"an address as {MIRROR}",
         )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Files of each kind."""
+        return {"wet": self.wet_files, "warc": self.warc_files}

@@ -8,7 +8,7 @@ SCOPES = ("run", "crawl")
 
 
 @dataclasses.dataclass(frozen=True)
-class Deduplication:
+class Deduplication(checks.Checked):
     """Of documents that are alike, the one with the lowest id stays.
 
     Attributes:
@@ -37,25 +37,16 @@ class Deduplication:
 
     exact: bool = True
     near: bool = False
-    scope: str = "run"
-    num_bands: int = 14
-    rows_per_band: int = 8
-    ngram_words: int = 5
-    min_near_words: int = 20
-    line_group_files: int = 0
-    min_words_left: int = 50
-    memory_bytes: int = 256 << 20
-
-    def __post_init__(self) -> None:
-        checks.require_choice(self, "scope", SCOPES)
-        for name in ("num_bands", "rows_per_band", "ngram_words"):
-            is_sound = 1 <= getattr(self, name) <= 256
-            checks.require_field(self, name, is_sound, "1 to 256")
-        checks.require_none_negative(
-            self, "min_near_words", "line_group_files", "min_words_left"
-        )
-        is_enough = self.memory_bytes >= 1 << 20
-        checks.require_field(self, "memory_bytes", is_enough, "1048576 or more")
+    scope: str = checks.choice("run", SCOPES)
+    num_bands: int = checks.limited(14, lambda count: 1 <= count <= 256, "1 to 256")
+    rows_per_band: int = checks.limited(8, lambda count: 1 <= count <= 256, "1 to 256")
+    ngram_words: int = checks.limited(5, lambda count: 1 <= count <= 256, "1 to 256")
+    min_near_words: int = checks.none_negative(20)
+    line_group_files: int = checks.none_negative(0)
+    min_words_left: int = checks.none_negative(50)
+    memory_bytes: int = checks.limited(
+        256 << 20, lambda size: size >= 1 << 20, "1048576 or more"
+    )
 
     @property
     def is_on(self) -> bool:

@@ -10,7 +10,7 @@ from lmcodistill.settings import checks
 
 
 @dataclasses.dataclass(frozen=True)
-class Machine:
+class Machine(checks.Checked):
     """One worker: a process with its device, or with its share of the cores.
 
     Attributes:
@@ -30,21 +30,17 @@ class Machine:
             student's, where their type has fewer bits.
     """
 
-    matrix_rate: float = 0.0
-    recurrent_rate: float = 0.0
-    recurrent_step_seconds: float = 0.0
-    element_rate: float = 0.0
-    memory_bandwidth: float = 0.0
-    step_overhead_seconds: float = 0.0
-    teacher_speedup: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.require_none_negative(self, *vars(self))
-        checks.require_positive(self, "teacher_speedup")
+    matrix_rate: float = checks.none_negative(0.0)
+    recurrent_rate: float = checks.none_negative(0.0)
+    recurrent_step_seconds: float = checks.none_negative(0.0)
+    element_rate: float = checks.none_negative(0.0)
+    memory_bandwidth: float = checks.none_negative(0.0)
+    step_overhead_seconds: float = checks.none_negative(0.0)
+    teacher_speedup: float = checks.positive(1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class Network(checks.Checked):
     """What connects the workers of a group.
 
     Attributes:
@@ -53,15 +49,12 @@ class Network:
         latency_seconds: From one worker to the next.
     """
 
-    bandwidth: float = 0.0
-    latency_seconds: float = 50e-6
-
-    def __post_init__(self) -> None:
-        checks.require_none_negative(self, *vars(self))
+    bandwidth: float = checks.none_negative(0.0)
+    latency_seconds: float = checks.none_negative(50e-6)
 
 
 @dataclasses.dataclass(frozen=True)
-class Storage:
+class Storage(checks.Checked):
     """What the students exchange their exports over.
 
     Attributes:
@@ -69,11 +62,8 @@ class Storage:
         latency_seconds: Of opening one file.
     """
 
-    bandwidth: float = 0.0
-    latency_seconds: float = 0.01
-
-    def __post_init__(self) -> None:
-        checks.require_none_negative(self, *vars(self))
+    bandwidth: float = checks.none_negative(0.0)
+    latency_seconds: float = checks.none_negative(0.01)
 
 
 # Every class here; config registers them with gin.

@@ -12,8 +12,31 @@ from lmcodistill.settings import checks
 WEIGHT_SCHEDULES = ("constant", "auto")
 
 
+def _cosine(rate: "LearningRate", since: int) -> float:
+    progress = min(1.0, since / (rate.decay_end_step - rate.decay_start_step))
+    half = 0.5 * (1.0 + math.cos(math.pi * progress))
+    return rate.final + (rate.base - rate.final) * half
+
+
+def _exponential(rate: "LearningRate", since: int) -> float:
+    return rate.base * rate.decay_factor ** (since / rate.decay_every_steps)
+
+
+def _step(rate: "LearningRate", since: int) -> float:
+    return rate.base * rate.decay_factor ** (1 + since // rate.decay_every_steps)
+
+
+# From a schedule's name to the rate so many steps after the decay's beginning.
+DECAYS: dict[str, Callable[["LearningRate", int], float]] = {
+    "constant": lambda rate, since: rate.base,
+    "cosine": _cosine,
+    "exponential": _exponential,
+    "step": _step,
+}
+
+
 @dataclasses.dataclass(frozen=True)
-class LearningRate:
+class LearningRate(checks.Checked):
     """The optimizer's step size.
 
     Attributes:
@@ -30,20 +53,18 @@ class LearningRate:
         final: Lowest rate that any schedule decays to.
     """
 
-    base: float = 1e-3
-    schedule: str = "constant"
+    base: float = checks.positive(1e-3)
+    schedule: str = checks.choice("constant", DECAYS)
     warmup_steps: int = 0
     decay_start_step: int = 0
-    decay_every_steps: int = 1
+    decay_every_steps: int = checks.positive(1)
     decay_factor: float = 0.5
     decay_end_step: int = 0
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        checks.require_choice(self, "schedule", DECAYS)
-        checks.require_positive(self, "base", "decay_every_steps")
-        checks.require_field(
-            self,
+        super().__post_init__()
+        self._require(
             "decay_end_step",
             self.schedule != "cosine" or self.decay_end_step > self.decay_start_step,
             f"more than decay_start_step ({self.decay_start_step})",
@@ -58,31 +79,8 @@ class LearningRate:
         return max(self.final, decayed)
 
 
-def _cosine(rate: LearningRate, since: int) -> float:
-    progress = min(1.0, since / (rate.decay_end_step - rate.decay_start_step))
-    half = 0.5 * (1.0 + math.cos(math.pi * progress))
-    return rate.final + (rate.base - rate.final) * half
-
-
-def _exponential(rate: LearningRate, since: int) -> float:
-    return rate.base * rate.decay_factor ** (since / rate.decay_every_steps)
-
-
-def _step(rate: LearningRate, since: int) -> float:
-    return rate.base * rate.decay_factor ** (1 + since // rate.decay_every_steps)
-
-
-# From a schedule's name to the rate so many steps after the decay's beginning.
-DECAYS: dict[str, Callable[[LearningRate, int], float]] = {
-    "constant": lambda rate, since: rate.base,
-    "cosine": _cosine,
-    "exponential": _exponential,
-    "step": _step,
-}
-
-
 @dataclasses.dataclass(frozen=True)
-class DistillationWeight:
+class DistillationWeight(checks.Checked):
     """How strongly the student follows its soft targets at each step.
 
     Attributes:
@@ -100,19 +98,14 @@ class DistillationWeight:
         auto_memory: For `auto`: share of the sums that stays at a measurement.
     """
 
-    burn_in_steps: int = 0
-    weight: float = 1.0
-    ramp_steps: int = 0
-    schedule: str = "constant"
-    auto_every_steps: int = 10
-    auto_memory: float = 0.9
-
-    def __post_init__(self) -> None:
-        checks.require_none_negative(self, "burn_in_steps", "weight", "ramp_steps")
-        checks.require_choice(self, "schedule", WEIGHT_SCHEDULES)
-        checks.require_positive(self, "auto_every_steps")
-        is_share = 0.0 <= self.auto_memory < 1.0
-        checks.require_field(self, "auto_memory", is_share, "a share, below 1.0")
+    burn_in_steps: int = checks.none_negative(0)
+    weight: float = checks.none_negative(1.0)
+    ramp_steps: int = checks.none_negative(0)
+    schedule: str = checks.choice("constant", WEIGHT_SCHEDULES)
+    auto_every_steps: int = checks.positive(10)
+    auto_memory: float = checks.limited(
+        0.9, lambda x: 0.0 <= x < 1.0, "a share, below 1.0"
+    )
 
     @property
     def is_measured(self) -> bool:

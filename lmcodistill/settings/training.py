@@ -9,7 +9,7 @@ ALL_REDUCE_DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
-class Batches:
+class Batches(checks.Checked):
     """What a step reads.
 
     Attributes:
@@ -20,17 +20,14 @@ class Batches:
         reset_at_documents: Whether state is zero at the start of a document.
     """
 
-    global_batch_size: int = 128
-    window: int = 32
+    global_batch_size: int = checks.positive(128)
+    window: int = checks.positive(32)
     same_data: bool = False
     reset_at_documents: bool = True
 
-    def __post_init__(self) -> None:
-        checks.require_positive(self, "global_batch_size", "window")
-
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer:
+class Optimizer(checks.Checked):
     """The update rule; the learning rate is a schedule of its own.
 
     Attributes:
@@ -46,9 +43,9 @@ class Optimizer:
         initial_accumulator: Adagrad's.
     """
 
-    name: str = "adam"
-    clip_norm: float = 1.0
-    all_reduce_dtype: str = "float32"
+    name: str = checks.choice("adam", OPTIMIZERS)
+    clip_norm: float = checks.none_negative(1.0)
+    all_reduce_dtype: str = checks.choice("float32", ALL_REDUCE_DTYPES)
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -57,12 +54,9 @@ class Optimizer:
     initial_accumulator: float = 0.1
 
     def __post_init__(self) -> None:
-        checks.require_choice(self, "name", OPTIMIZERS)
-        checks.require_choice(self, "all_reduce_dtype", ALL_REDUCE_DTYPES)
-        checks.require_none_negative(self, "clip_norm")
+        super().__post_init__()
         for field, rule in (("weight_decay", "adamw"), ("momentum", "sgd")):
-            checks.require_field(
-                self,
+            self._require(
                 field,
                 getattr(self, field) == 0.0 or self.name == rule,
                 f"0.0, or Optimizer.name = {rule!r}, the only rule that uses it",
@@ -76,7 +70,7 @@ class Optimizer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class Training(checks.Checked):
     """The length of a run and its periods, in steps.
 
     Attributes:
@@ -102,44 +96,21 @@ class Training:
         rollback_rate_factor: Multiplies the learning rate from each rollback on.
     """
 
-    num_train_steps: int = dataclasses.field(metadata=checks.MAY_CHANGE)
-    seed: int = 0
+    num_train_steps: int = checks.positive(dataclasses.MISSING, may_change=True)
+    # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
+    seed: int = checks.limited(0, lambda seed: 0 <= seed < 1_000_000, "0 to 999,999")
     shared_start: bool = False
-    xla: str = "auto"
-    report_every_steps: int = checks.changeable(100)
-    checkpoint_every_steps: int = checks.changeable(1_000)
-    keep_checkpoints: int = checks.changeable(2)
-    keep_best_checkpoints: int = checks.changeable(1)
-    max_failed_saves: int = checks.changeable(10)
-    evaluate_every_steps: int = checks.changeable(1_000)
-    evaluation_tokens: int = checks.changeable(0)
-    evaluation_lanes: int = checks.changeable(32)
-    max_skipped_updates: int = checks.changeable(10)
-    max_rollbacks: int = checks.changeable(2)
-    rollback_rate_factor: float = 0.5
-
-    def __post_init__(self) -> None:
-        checks.require_positive(
-            self,
-            "num_train_steps",
-            "report_every_steps",
-            "checkpoint_every_steps",
-            "keep_checkpoints",
-            "evaluation_lanes",
-        )
-        checks.require_none_negative(
-            self,
-            "keep_best_checkpoints",
-            "max_failed_saves",
-            "evaluate_every_steps",
-            "evaluation_tokens",
-            "max_skipped_updates",
-            "max_rollbacks",
-        )
-        checks.require_choice(self, "xla", ("auto", "on", "off"))
-        is_factor = 0.0 < self.rollback_rate_factor <= 1.0
-        checks.require_field(
-            self, "rollback_rate_factor", is_factor, "above 0 and at most 1"
-        )
-        # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
-        checks.require_field(self, "seed", 0 <= self.seed < 1_000_000, "0 to 999,999")
+    xla: str = checks.choice("auto", ("auto", "on", "off"))
+    report_every_steps: int = checks.positive(100, may_change=True)
+    checkpoint_every_steps: int = checks.positive(1_000, may_change=True)
+    keep_checkpoints: int = checks.positive(2, may_change=True)
+    keep_best_checkpoints: int = checks.none_negative(1, may_change=True)
+    max_failed_saves: int = checks.none_negative(10, may_change=True)
+    evaluate_every_steps: int = checks.none_negative(1_000, may_change=True)
+    evaluation_tokens: int = checks.none_negative(0, may_change=True)
+    evaluation_lanes: int = checks.positive(32, may_change=True)
+    max_skipped_updates: int = checks.none_negative(10, may_change=True)
+    max_rollbacks: int = checks.none_negative(2, may_change=True)
+    rollback_rate_factor: float = checks.limited(
+        0.5, lambda factor: 0.0 < factor <= 1.0, "above 0 and at most 1"
+    )
