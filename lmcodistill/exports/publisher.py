@@ -45,11 +45,7 @@ class Publisher:
         self._step, self._began = 0, 0.0
 
     def submit(
-        self,
-        step: int,
-        weights: Callable[[], writer.Weights],
-        *,
-        may_skip: bool,
+        self, step: int, weights: Callable[[], writer.Weights], *, may_skip: bool
     ) -> bool:
         """Begins to publish, unless the export before is still under way.
 

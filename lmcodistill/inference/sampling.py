@@ -47,7 +47,11 @@ def continuations(
     ended = np.zeros(num_samples, bool)
     for _ in range(num_tokens):
         logits, state = next_logits(tokens, is_start, state)
-        drawn = _draw(logits.numpy().astype(np.float64), temperature, generator)
+        scores = logits.numpy().astype(np.float64)
+        if temperature != 0.0:
+            # The Gumbel maximum: an exact draw without normalising.
+            scores = scores / temperature + generator.gumbel(size=scores.shape)
+        drawn = scores.argmax(-1)
         ended |= drawn == vocabulary.end_id
         for ids, token, is_over in zip(chosen, drawn, ended, strict=True):
             if not is_over:
@@ -57,14 +61,3 @@ def continuations(
         tokens = drawn[:, None].astype(np.int32)
         is_start = np.zeros(tokens.shape, bool)
     return [vocabulary.decode(ids) for ids in chosen]
-
-
-def _draw(
-    logits: np.ndarray, temperature: float, generator: np.random.Generator
-) -> np.ndarray:
-    """Returns [B] tokens drawn from [B, V] logits."""
-    if temperature == 0.0:
-        return logits.argmax(-1)
-    # The Gumbel maximum: an exact draw without normalising.
-    noise = generator.gumbel(size=logits.shape)
-    return (logits / temperature + noise).argmax(-1)

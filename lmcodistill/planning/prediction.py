@@ -235,7 +235,7 @@ def _steps(
     """Returns a codistilling student's traffic, and its step in burn-in and after."""
     machine, network = site.machines[streams], site.network
     teachers = topologies.num_teachers(exchange, run.students)
-    moved, steps = [], []
+    steps = []
     for k in (0, teachers):
         one = work(run, streams, k)
         alone = step_time.parts(one, machine, network, run.workers)
@@ -243,6 +243,5 @@ def _steps(
             one, exchange.export_dtype, run.workers, machine, network, site.storage
         )
         stall = exchange_time.seconds_per_step(exchange, traffic, alone.total)
-        moved.append(traffic)
         steps.append(alone._replace(exchange=stall))
-    return moved[1], steps[0], steps[1]
+    return traffic, steps[0], steps[1]

@@ -88,10 +88,7 @@ class Parts(NamedTuple):
 
 
 def parts(
-    work: Work,
-    machine: settings.Machine,
-    network: settings.Network,
-    workers: int,
+    work: Work, machine: settings.Machine, network: settings.Network, workers: int
 ) -> Parts:
     """Returns the seconds of one step, without what the exchange adds.
 

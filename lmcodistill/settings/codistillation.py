@@ -9,7 +9,6 @@ TEACHER_TARGETS = ("peers", "offline")
 FIXED_TARGETS = ("uniform", "unigram")
 TARGETS = ("none", *TEACHER_TARGETS, *FIXED_TARGETS)
 LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
-TEACHER_DTYPES = ("auto", "float32", "bfloat16")
 MODES = ("freshest", "scheduled")
 TOPOLOGIES = ("all", "ring", "rotate")
 # In the first the weights are as they are; the others are narrower.
@@ -41,7 +40,7 @@ class Distillation(checks.Checked):
     loss: str = checks.choice("cross_entropy", LOSSES)
     temperature: float = checks.positive(1.0)
     offline_exports: tuple[str, ...] = ()
-    teacher_compute_dtype: str = checks.choice("auto", TEACHER_DTYPES)
+    teacher_compute_dtype: str = checks.choice("auto", ("auto", "float32", "bfloat16"))
 
     def __post_init__(self) -> None:
         self._require(

@@ -60,18 +60,12 @@ class CrawlRequest:
                 f"--crawl={self.crawls[0]} says nothing about how much: a crawl has "
                 "some 90,000 files. Give --wet_files=10, for example, or --warc_files."
             )
-        checks.require(
-            1 <= self.downloads <= 16,
-            "--downloads",
-            self.downloads,
-            "1 to 16; more is faster for nobody",
-        )
-        checks.require(
-            0.001 <= self.requests_per_second <= 1000.0,
-            "--requests_per_second",
-            self.requests_per_second,
-            "a number from 0.001 to 1000",
-        )
+        for name, least, most, expected in (
+            ("downloads", 1, 16, "1 to 16; more is faster for nobody"),
+            ("requests_per_second", 0.001, 1000.0, "a number from 0.001 to 1000"),
+        ):
+            value = getattr(self, name)
+            checks.require(least <= value <= most, f"--{name}", value, expected)
         if not self.contact:
             raise errors.UsageError(
                 "--contact is missing. Common Crawl asks who downloads, and blocks "

@@ -4,8 +4,6 @@ import dataclasses
 
 from lmcodistill.settings import checks
 
-SCOPES = ("run", "crawl")
-
 
 @dataclasses.dataclass(frozen=True)
 class Deduplication(checks.Checked):
@@ -37,7 +35,7 @@ class Deduplication(checks.Checked):
 
     exact: bool = True
     near: bool = False
-    scope: str = checks.choice("run", SCOPES)
+    scope: str = checks.choice("run", ("run", "crawl"))
     num_bands: int = checks.limited(14, lambda count: 1 <= count <= 256, "1 to 256")
     rows_per_band: int = checks.limited(8, lambda count: 1 <= count <= 256, "1 to 256")
     ngram_words: int = checks.limited(5, lambda count: 1 <= count <= 256, "1 to 256")

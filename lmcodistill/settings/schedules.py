@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 from lmcodistill.settings import checks
 
-WEIGHT_SCHEDULES = ("constant", "auto")
-
 
 def _cosine(rate: "LearningRate", since: int) -> float:
     progress = min(1.0, since / (rate.decay_end_step - rate.decay_start_step))
@@ -101,7 +99,7 @@ class DistillationWeight(checks.Checked):
     burn_in_steps: int = checks.none_negative(0)
     weight: float = checks.none_negative(1.0)
     ramp_steps: int = checks.none_negative(0)
-    schedule: str = checks.choice("constant", WEIGHT_SCHEDULES)
+    schedule: str = checks.choice("constant", ("constant", "auto"))
     auto_every_steps: int = checks.positive(10)
     auto_memory: float = checks.limited(
         0.9, lambda x: 0.0 <= x < 1.0, "a share, below 1.0"

@@ -5,7 +5,6 @@ import dataclasses
 from lmcodistill.settings import checks
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
-ALL_REDUCE_DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Optimizer(checks.Checked):
 
     name: str = checks.choice("adam", OPTIMIZERS)
     clip_norm: float = checks.none_negative(1.0)
-    all_reduce_dtype: str = checks.choice("float32", ALL_REDUCE_DTYPES)
+    all_reduce_dtype: str = checks.choice("float32", ("float32", "bfloat16"))
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
