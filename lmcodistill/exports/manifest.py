@@ -35,14 +35,6 @@ _MAX_OBJECT_GRAPH_BYTES = 1 << 20
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
-def tensors_of(
-    config: model_settings.ModelConfig, vocab_size: int, dtype: str = "float32"
-) -> dict[str, tensors.Spec]:
-    """Returns what stands for a model's weights, see `quantization.table`."""
-    table = quantization.table(config, vocab_size, dtype)
-    return {name: tensors.Spec(*row) for name, row in table.items()}
-
-
 @dataclasses.dataclass(frozen=True)
 class Description:
     """All of an export but its weights.
@@ -82,8 +74,17 @@ class Description:
 
     @property
     def tensors(self) -> dict[str, tensors.Spec]:
-        """What stands for its weights, by name."""
-        return tensors_of(self.config, self.vocab_size, self.dtype)
+        """What stands for its weights, see `quantization.table`."""
+        table = quantization.table(self.config, self.vocab_size, self.dtype)
+        return {name: tensors.Spec(*row) for name, row in table.items()}
+
+    @property
+    def tensor_table(self) -> dict[str, dict[str, Any]]:
+        """The same as manifests have it."""
+        return {
+            name: {"shape": list(spec.shape), "dtype": spec.dtype}
+            for name, spec in self.tensors.items()
+        }
 
     @classmethod
     def from_header(cls, header: dict[str, Any]) -> "Description":
@@ -104,10 +105,7 @@ class Description:
             "reset_at_documents": self.reset_at_documents,
             **registry.to_json(self.config),
             "model_fingerprint": self.config.fingerprint(),
-            "tensors": {
-                name: {"shape": list(spec.shape), "dtype": spec.dtype}
-                for name, spec in self.tensors.items()
-            },
+            "tensors": self.tensor_table,
         }
 
 
@@ -267,11 +265,10 @@ def _config(
 
 def _check_tensors(described: Description, manifest: dict[str, Any]) -> None:
     """Compares the table of tensors with the configuration, then with the files."""
-    path, specs = described.source, described.tensors
+    path, rows = described.source, described.tensor_table
     listed = manifest.get("tensors")
     if not isinstance(listed, dict):
         raise _refusal(path, "tensor_table", f"tensors is {_short(listed)}")
-    rows = {n: {"shape": list(s.shape), "dtype": s.dtype} for n, s in specs.items()}
     for name in sorted(rows.keys() | listed.keys()):
         # As JSON: there, unlike here, True is not 1 and 1.0 is neither.
         if files.to_json(listed.get(name)) != files.to_json(rows.get(name)):
@@ -280,7 +277,7 @@ def _check_tensors(described: Description, manifest: dict[str, Any]) -> None:
                 f"its configuration has {_short(rows.get(name))}.",
                 reason="tensor_table",
             )
-    needed = sum(spec.num_bytes for spec in specs.values())
+    needed = sum(spec.num_bytes for spec in described.tensors.values())
     _check_files(path, manifest, needed)
 
 

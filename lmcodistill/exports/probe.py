@@ -37,27 +37,22 @@ class Loss(NamedTuple):
     agreement: float
 
 
+@dataclasses.dataclass(frozen=True)
 class Probe:
-    """Judges exports by a probe batch."""
+    """Judges exports by a probe batch.
 
-    def __init__(
-        self,
-        tokens: np.ndarray,
-        targets: np.ndarray,
-        is_start: np.ndarray,
-        max_cross_entropy: float | None,
-    ):
-        """Takes the batch.
+    Attributes:
+        tokens: [B, T] int32.
+        targets: [B, T] int32, the token after each.
+        is_start: [B, T] bool, True where the state is zeroed before.
+        max_cross_entropy: The bound, nats per token; None takes a uniform guess and
+            `SLACK`.
+    """
 
-        Args:
-            tokens: [B, T] int32.
-            targets: [B, T] int32, the token after each.
-            is_start: [B, T] bool, True where the state is zeroed before.
-            max_cross_entropy: The bound, nats per token; None takes a uniform
-                guess and `SLACK`.
-        """
-        self._tokens, self._targets, self._is_start = tokens, targets, is_start
-        self._bound = max_cross_entropy
+    tokens: np.ndarray
+    targets: np.ndarray
+    is_start: np.ndarray
+    max_cross_entropy: float | None
 
     def cross_entropy(self, export: reader.Export) -> float:
         """Returns nats per token of the batch; from any thread, outside a scope."""
@@ -78,11 +73,11 @@ class Probe:
         """
         with tf.device("CPU:0"):
             model = export.build()
-            state = model.initial_state(len(self._tokens))
-            hidden, _ = model(self._tokens, self._is_start, state)
+            state = model.initial_state(len(self.tokens))
+            hidden, _ = model(self.tokens, self.is_start, state)
             logits = output_head.logits_of(model.output_head(hidden))
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                np.transpose(self._targets).reshape(-1), logits
+                np.transpose(self.targets).reshape(-1), logits
             )
             mean = float(np.mean(losses.numpy(), dtype=np.float64))
             return mean, tf.argmax(logits, -1).numpy()
@@ -93,7 +88,7 @@ class Probe:
         Raises:
             SnapshotError: it does.
         """
-        bound = self._bound
+        bound = self.max_cross_entropy
         if bound is None:
             bound = math.log(export.vocab_size) + SLACK
         loss = self.cross_entropy(export)

@@ -45,11 +45,7 @@ class Publisher:
         self._step, self._began = 0, 0.0
 
     def submit(
-        self,
-        step: int,
-        weights: Callable[[], writer.Weights],
-        *,
-        may_skip: bool,
+        self, step: int, weights: Callable[[], writer.Weights], *, may_skip: bool
     ) -> bool:
         """Begins to publish, unless the export before is still under way.
 
@@ -66,7 +62,8 @@ class Publisher:
             LmcodistillError: as `check`.
         """
         self.check()
-        if self._is_busy and may_skip:
+        is_busy = self._thread is not None and self._thread.is_alive()
+        if is_busy and may_skip:
             log.warning(
                 "step=%d event=export_skipped reason=export %d is still being written "
                 "after %.0f s",
@@ -108,10 +105,6 @@ class Publisher:
             self._thread.join(seconds)
         self.check()
         return self._is_published
-
-    @property
-    def _is_busy(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
 
     def _work(self, step: int, weights: writer.Weights) -> None:
         try:

@@ -4,6 +4,7 @@ Every export is judged on a little of the student's own text. Where fewer bits l
 too much, that one is written in float32: peers wait for it, and training goes on.
 """
 
+import dataclasses
 import logging
 import math
 from collections.abc import Mapping
@@ -31,24 +32,21 @@ class Stored(NamedTuple):
     manifest: dict[str, Any]
 
 
+@dataclasses.dataclass
 class Quantizer:
     """Quantizes the weights of exports.
 
     Attributes:
-        dtype: That type.
+        dtype: `bfloat16` or `int8`.
+        judge: Has the text.
+        max_loss: By how much the cross entropy may rise, nats per token.
         refused: Steps whose export lost too much by it.
     """
 
-    def __init__(self, dtype: str, judge: probe.Probe, max_loss: float):
-        """Stores nothing yet.
-
-        Args:
-            dtype: `bfloat16` or `int8`.
-            judge: Has the text.
-            max_loss: By how much the cross entropy may rise, nats per token.
-        """
-        self.dtype, self.refused = dtype, set[int]()
-        self._judge, self._max_loss = judge, max_loss
+    dtype: str
+    judge: probe.Probe
+    max_loss: float
+    refused: set[int] = dataclasses.field(default_factory=set)
 
     def __call__(self, export: reader.Export) -> Stored:
         """Returns the tensors to write of an export; in any thread."""
@@ -56,7 +54,7 @@ class Quantizer:
         tensors = quantization.quantized(
             config, export.vocab_size, export.weights, self.dtype
         )
-        loss = self._judge.loss(
+        loss = self.judge.loss(
             export, quantization.dequantized(tensors, config.weight_dtype)
         )
         measured = {
@@ -64,7 +62,7 @@ class Quantizer:
             "cross_entropy_loss": _number(loss.cross_entropy),
             "agreement": _number(loss.agreement),
         }
-        is_small = loss.cross_entropy <= self._max_loss  # Not where it is NaN.
+        is_small = loss.cross_entropy <= self.max_loss  # Not where it is NaN.
         if not is_small:
             self.refused.add(export.step)
         log.log(
@@ -75,7 +73,7 @@ class Quantizer:
             "export_narrowed" if is_small else "export_written_in_full",
             self.dtype,
             *loss,
-            self._max_loss,
+            self.max_loss,
             len(self.refused),
         )
         if is_small:

@@ -42,19 +42,14 @@ class Export(manifest_lib.Description):
 def blank(header: dict[str, Any]) -> Export:
     """Returns an export with a header's description and zeros for weights."""
     described = manifest_lib.Description.from_header(header)
-    return _with_weights(described, zeros(described.config, described.vocab_size))
+    weights = zeros(described.config, described.vocab_size)
+    return Export(**vars(described), weights=weights)
 
 
 def zeros(config: model_settings.ModelConfig, vocab_size: int) -> dict[str, np.ndarray]:
     """Returns zeros for weights."""
-    table = manifest_lib.tensors_of(config, vocab_size)
-    return {name: np.zeros(*spec) for name, spec in table.items()}
-
-
-def _with_weights(
-    described: manifest_lib.Description, weights: dict[str, np.ndarray]
-) -> Export:
-    return Export(**vars(described), weights=weights)
+    table = quantization.table(config, vocab_size, "float32")
+    return {name: np.zeros(*row) for name, row in table.items()}
 
 
 def read(
@@ -79,8 +74,8 @@ def read(
     stored = {name: contents[key_of(name)] for name in described.tensors}
     quantization.refuse_tampered(stored, snapshot.path)
     tensors.refuse_non_finite(stored, snapshot.path)
-    weight_dtype = described.config.weight_dtype
-    return _with_weights(described, quantization.dequantized(stored, weight_dtype))
+    weights = quantization.dequantized(stored, described.config.weight_dtype)
+    return Export(**vars(described), weights=weights)
 
 
 def key_of(name: str) -> str:

@@ -51,31 +51,28 @@ def refuse_non_finite(weights: Mapping[str, Any], step: int) -> None:
             )
 
 
+@dataclasses.dataclass
 class Exporter:
-    """What all exports of one student have in common."""
+    """What all exports of one student have in common.
 
-    def __init__(
-        self,
-        config: model_settings.ModelConfig,
-        vocabulary: vocabulary_lib.Vocabulary,
-        *,
-        student: int,
-        reset_at_documents: bool,
-        quantizer: quantized.Quantizer | None = None,
-    ):
-        """Saves the serving graph; takes a second or two, so once per run.
+    Making one saves the serving graph; it takes a second or two, so once per run.
 
-        Args:
-            config: The student's model.
-            vocabulary: What its ids mean; a copy goes into every export.
-            student: Index of the publishing student.
-            reset_at_documents: How it is trained; evaluation does the same.
-            quantizer: Quantizes the weights; None: they stay as they are.
-        """
-        self._config, self._vocabulary = config, vocabulary
-        self._student, self._reset_at_documents = student, reset_at_documents
-        self._quantizer = quantizer
-        dtype = quantizer.dtype if quantizer else "float32"
+    Attributes:
+        config: The student's model.
+        vocabulary: What its ids mean; a copy goes into every export.
+        student: Index of the publishing student.
+        reset_at_documents: How it is trained; evaluation does the same.
+        quantizer: Quantizes the weights; None: they stay as they are.
+    """
+
+    config: model_settings.ModelConfig
+    vocabulary: vocabulary_lib.Vocabulary
+    student: int
+    reset_at_documents: bool
+    quantizer: quantized.Quantizer | None = None
+
+    def __post_init__(self) -> None:
+        dtype = self.quantizer.dtype if self.quantizer else "float32"
         # Another graph is seldom needed: for what would lose too much.
         self._saved = {dtype: self._save(dtype)}
 
@@ -102,18 +99,18 @@ class Exporter:
         refuse_non_finite(weights, step)
         described = manifest.Description(
             source=str(folder),
-            student=self._student,
+            student=self.student,
             step=step,
-            config=self._config,
-            vocab_size=self._vocabulary.size,
-            vocabulary=self._vocabulary.fingerprint,
-            reset_at_documents=self._reset_at_documents,
+            config=self.config,
+            vocab_size=self.vocabulary.size,
+            vocabulary=self.vocabulary.fingerprint,
+            reset_at_documents=self.reset_at_documents,
             generation=owner.generation,
         )
         stored = quantized.Stored("float32", weights, {})
-        if self._quantizer is not None:
+        if self.quantizer is not None:
             export = reader.Export(**vars(described), weights=dict(weights))
-            stored = self._quantizer(export)
+            stored = self.quantizer(export)
         described = dataclasses.replace(described, dtype=stored.dtype)
         return publication.publish(
             folder,
@@ -135,7 +132,7 @@ class Exporter:
         graph, object_graph = self._saved[stored.dtype]
         variables = path / manifest.VARIABLES
         variables.parent.mkdir(parents=True)
-        (path / manifest.VOCABULARY).write_bytes(self._vocabulary.model)
+        (path / manifest.VOCABULARY).write_bytes(self.vocabulary.model)
         (path / manifest.GRAPH).write_bytes(graph)
         values = {reader.key_of(name): x for name, x in stored.tensors.items()}
         tensors.write(variables, values | {tensors.OBJECT_GRAPH: object_graph})
@@ -146,19 +143,23 @@ class Exporter:
         Its fingerprint.pb would: it has a digest of the tensors' index. Programs
         do without that file.
         """
-        size = self._vocabulary.size
+        size = self.vocabulary.size
         with scratch.folder() as root:
             # The host's memory: the twin must take none of the accelerator's.
             with tf.device("CPU:0"):
-                zeros = reader.zeros(self._config, size)
-                twin = registry.build(self._config, size, zeros)
+                zeros = reader.zeros(self.config, size)
+                twin = registry.build(self.config, size, zeros)
                 if dtype != "float32":
-                    stored = quantization.quantized(self._config, size, zeros, dtype)
-                    twin.weights = _quantized_weights(twin, stored)
+                    stored = quantization.quantized(self.config, size, zeros, dtype)
+                    twin.weights = dict(twin.weights) | {
+                        name: _QuantizedWeight(name, twin.dtype, stored)
+                        for name in twin.weights
+                        if name + quantization.VALUES in stored
+                    }
                 tf.saved_model.save(
                     twin,
                     str(root / manifest.SAVED_MODEL),
-                    signatures={"score": _score(twin, self._vocabulary.end_id)},
+                    signatures={"score": _score(twin, self.vocabulary.end_id)},
                     options=SAVE_OPTIONS,
                 )
             saved = tf.train.load_checkpoint(str(root / manifest.VARIABLES))
@@ -170,10 +171,12 @@ class Exporter:
 class _QuantizedWeight(tf.Module):
     """A quantized weight, which is dequantized where it is used."""
 
-    def __init__(self, dtype: tf.DType, values: np.ndarray, scale: np.ndarray | None):
+    def __init__(self, name: str, dtype: tf.DType, stored: Weights):
         super().__init__()
         self._dtype = dtype
+        values = stored[name + quantization.VALUES]
         self.values = tf.Variable(values, trainable=False)
+        scale = stored.get(name + quantization.SCALE)
         if scale is not None:
             self.scale = tf.Variable(scale, trainable=False)
 
@@ -182,19 +185,6 @@ class _QuantizedWeight(tf.Module):
     ) -> tf.Tensor:
         weight = tf.cast(self.values, self._dtype)
         return weight * self.scale if hasattr(self, "scale") else weight
-
-
-def _quantized_weights(model: contract.Model, stored: Weights) -> dict[str, Any]:
-    """Returns what takes the place of a model's weights and holds `stored`."""
-
-    def weight(name: str, variable: tf.Variable) -> tf.Variable | _QuantizedWeight:
-        values = stored.get(name + quantization.VALUES)
-        if values is None:
-            return variable
-        scale = stored.get(name + quantization.SCALE)
-        return _QuantizedWeight(variable.dtype, values, scale)
-
-    return {name: weight(name, variable) for name, variable in model.weights.items()}
 
 
 def _score(model: contract.Model, end_id: int) -> Callable[..., dict[str, tf.Tensor]]:

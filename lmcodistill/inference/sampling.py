@@ -1,10 +1,12 @@
 """Text from an export: one token at a time."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from lmcodistill.data import vocabulary as vocabulary_lib
-from lmcodistill.model import contract, output_head
+from lmcodistill.model import contract, scoring
 
 
 def continuations(
@@ -30,7 +32,7 @@ def continuations(
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     next_logits = tf.function(
-        lambda tokens, is_start, state: _next_logits(model, tokens, is_start, state),
+        functools.partial(scoring.next_logits, model),
         autograph=False,
         reduce_retracing=True,
     )
@@ -45,7 +47,11 @@ def continuations(
     ended = np.zeros(num_samples, bool)
     for _ in range(num_tokens):
         logits, state = next_logits(tokens, is_start, state)
-        drawn = _draw(logits.numpy().astype(np.float64), temperature, generator)
+        scores = logits.numpy().astype(np.float64)
+        if temperature != 0.0:
+            # The Gumbel maximum: an exact draw without normalising.
+            scores = scores / temperature + generator.gumbel(size=scores.shape)
+        drawn = scores.argmax(-1)
         ended |= drawn == vocabulary.end_id
         for ids, token, is_over in zip(chosen, drawn, ended, strict=True):
             if not is_over:
@@ -55,22 +61,3 @@ def continuations(
         tokens = drawn[:, None].astype(np.int32)
         is_start = np.zeros(tokens.shape, bool)
     return [vocabulary.decode(ids) for ids in chosen]
-
-
-def _next_logits(
-    model: contract.Model, tokens: tf.Tensor, is_start: tf.Tensor, state: contract.State
-) -> tuple[tf.Tensor, contract.State]:
-    """Returns [B, V] logits after the last token, and the state."""
-    hidden, state = model(tokens, is_start, state)
-    return output_head.logits_of(model.output_head(hidden[-1:])), state
-
-
-def _draw(
-    logits: np.ndarray, temperature: float, generator: np.random.Generator
-) -> np.ndarray:
-    """Returns [B] tokens drawn from [B, V] logits."""
-    if temperature == 0.0:
-        return logits.argmax(-1)
-    # The Gumbel maximum: an exact draw without normalising.
-    noise = generator.gumbel(size=logits.shape)
-    return (logits / temperature + noise).argmax(-1)

@@ -13,7 +13,7 @@ import tensorflow_text as tf_text
 
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.exports import writer
-from lmcodistill.model import contract, output_head, scoring
+from lmcodistill.model import contract, scoring
 
 _TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
 
@@ -50,7 +50,9 @@ class ServingModel(tf.Module):
             `cross_entropy` [B] float32, nats of the whole text, the `</s>` that
             ends it included; `num_tokens` [B] int32, how many that are.
         """
-        tokens, lengths = self._tokens(texts)
+        ragged = self._tokenizer.tokenize(texts)
+        lengths = tf.cast(ragged.row_lengths(), tf.int32)
+        tokens = ragged.to_tensor(self._end_id)
         end = tf.fill([tf.shape(tokens)[0], 1], self._end_id)
         inputs = tf.concat([end, tokens], 1)
         targets = tf.concat([tokens, end], 1)
@@ -60,12 +62,6 @@ class ServingModel(tf.Module):
             "cross_entropy": tf.reduce_sum(losses * mask, 1),
             "num_tokens": lengths + 1,
         }
-
-    def _tokens(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns [B, T] int32 ids, padded with `</s>`, and their lengths."""
-        ragged = self._tokenizer.tokenize(texts)
-        lengths = tf.cast(ragged.row_lengths(), tf.int32)
-        return ragged.to_tensor(self._end_id), lengths
 
     @tf.function(input_signature=_TEXTS, autograph=False)
     def complete(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -88,8 +84,7 @@ class ServingModel(tf.Module):
         def next_token(
             tokens: tf.Tensor, is_start: tf.Tensor, state: contract.State
         ) -> tuple[tf.Tensor, contract.State]:
-            hidden, state = self._model(tokens, is_start, state)
-            logits = output_head.logits_of(self._model.output_head(hidden[-1:]))
+            logits, state = scoring.next_logits(self._model, tokens, is_start, state)
             return tf.argmax(logits[0], output_type=tf.int32), state
 
         token, state = next_token(tokens, is_start, self._model.initial_state(1))

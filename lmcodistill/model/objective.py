@@ -142,22 +142,16 @@ class _Soft(NamedTuple):
 class _Positions:
     """All positions, ready to be read in chunks.
 
-    Attributes:
-        student: Its output head: hidden states padded to whole chunks, kernel in the
-            type of the product.
-        targets: [length] int32.
-        weights: [length].
-        soft: The soft targets, the teachers' heads likewise; or None.
-        distillation_weight: Scalar.
-        rows: Positions of a chunk.
+    Output heads have their hidden states padded to whole chunks, and their kernel in
+    the type of the product.
     """
 
     student: output_head.OutputHead
-    targets: tf.Tensor
-    weights: tf.Tensor
+    targets: tf.Tensor  # [length] int32.
+    weights: tf.Tensor  # [length].
     soft: SoftTargets | None
     distillation_weight: tf.Tensor
-    rows: int
+    rows: int  # Of a chunk.
 
     def part(self, start: tf.Tensor | int) -> _Part:
         """Returns the sums and gradients of the chunk that begins at `start`."""
@@ -227,11 +221,7 @@ def _all_parts(
 ) -> _Part:
     """Reads all positions, one chunk at a time, and adds up.
 
-    Args:
-        positions: The positions.
-        num_chunks: How many chunks they are.
-        kernel: [V, H] in the type of its gradient.
-        bias: [V], likewise.
+    `kernel` and `bias` are of the shapes and types of their gradients.
     """
     hidden, rows = positions.student.hidden, positions.rows
     zero = tf.zeros([], hidden.dtype)

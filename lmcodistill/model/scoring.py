@@ -68,6 +68,14 @@ def token_losses(
     return tf.reshape(losses, [batch_size, length])
 
 
+def next_logits(
+    model: contract.Model, tokens: tf.Tensor, is_start: tf.Tensor, state: contract.State
+) -> tuple[tf.Tensor, contract.State]:
+    """Reads [B, T] tokens; returns [B, V] logits after the last, and the state."""
+    hidden, state = model(tokens, is_start, state)
+    return output_head.logits_of(model.output_head(hidden[-1:])), state
+
+
 def label_losses(
     models: Sequence[output_head.OutputHead], targets: tf.Tensor
 ) -> tf.Tensor:

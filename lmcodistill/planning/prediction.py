@@ -188,22 +188,18 @@ def plan(run: Run, site: Site) -> Plan:
     """
     predictions = [_predicted(run, site, shape) for shape in shapes(run)]
     one, many = predictions[0].step.total, predictions[-1].step.total
+    exchanges = {}
+    for topology in codistillation.TOPOLOGIES:
+        exchange = dataclasses.replace(run.exchange, topology=topology)
+        moved, _, step = _steps(run, site, exchange, predictions[-1].streams)
+        periods = exchange_time.periods(exchange, moved, step.total, run.students)
+        exchanges[topology] = Exchanged(moved, periods)
     return Plan(
         run,
         site,
         predictions,
         BreakEven(one / many, one / many / run.students),
-        {t: _exchanged(run, site, t) for t in codistillation.TOPOLOGIES},
-    )
-
-
-def _exchanged(run: Run, site: Site, topology: str) -> Exchanged:
-    """Returns what the exchange takes where students are connected in that way."""
-    exchange = dataclasses.replace(run.exchange, topology=topology)
-    streams = run.batches.global_batch_size // run.workers
-    moved, _, step = _steps(run, site, exchange, streams)
-    return Exchanged(
-        moved, exchange_time.periods(exchange, moved, step.total, run.students)
+        exchanges,
     )
 
 
@@ -239,7 +235,7 @@ def _steps(
     """Returns a codistilling student's traffic, and its step in burn-in and after."""
     machine, network = site.machines[streams], site.network
     teachers = topologies.num_teachers(exchange, run.students)
-    moved, steps = [], []
+    steps = []
     for k in (0, teachers):
         one = work(run, streams, k)
         alone = step_time.parts(one, machine, network, run.workers)
@@ -247,6 +243,5 @@ def _steps(
             one, exchange.export_dtype, run.workers, machine, network, site.storage
         )
         stall = exchange_time.seconds_per_step(exchange, traffic, alone.total)
-        moved.append(traffic)
         steps.append(alone._replace(exchange=stall))
-    return moved[1], steps[0], steps[1]
+    return traffic, steps[0], steps[1]

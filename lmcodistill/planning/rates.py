@@ -56,12 +56,14 @@ def measure(
     """
     window = max(1, min(window, _POSITIONS // streams))
     matmuls = cost.step(config, vocab_size, streams, window)
+    large = [m._replace(times=1) for m in matmuls if not m.is_sequential]
+    sequential = [m for m in matmuls if m.is_sequential]
     dtype = tf.as_dtype(config.compute_dtype)
     weight_dtype = tf.as_dtype(config.weight_dtype)
     num_weights = cost.weight_bytes(config, vocab_size) // weight_dtype.size
     return planning.Machine(
-        matrix_rate=_matrix_rate(matmuls, dtype, clock),
-        recurrent_rate=_recurrent_rate(matmuls, dtype, clock),
+        matrix_rate=_rate(large, lambda a, b, _: tf.matmul(a, b), dtype, clock),
+        recurrent_rate=_rate(sequential, _chain, dtype, clock),
         recurrent_step_seconds=_launch_seconds(config, streams, window, clock),
         element_rate=_element_rate(vocab_size, streams * window, weight_dtype, clock),
         memory_bandwidth=_update_bandwidth(
@@ -88,52 +90,40 @@ def _seconds_of(
     return statistics.median(durations)
 
 
-def _matrix_rate(
-    matmuls: list[contract.Matmul], dtype: tf.DType, clock: Clock
+def _rate(
+    matmuls: list[contract.Matmul],
+    run: Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor],
+    dtype: tf.DType,
+    clock: Clock,
 ) -> float:
-    """Returns FLOPs per second over all different large matmuls."""
-    large = sorted({m for m in matmuls if not m.is_sequential})
+    """Returns FLOPs per second over all different matmuls; 0.0: there are none.
+
+    `run` makes one, from left operand, right operand and `times`.
+    """
+    different = sorted(set(matmuls))
     seconds = 0.0
-    for rows, inner, columns, *_ in large:
-        a, b = tf.ones([rows, inner], dtype), tf.ones([inner, columns], dtype)
+    for rows, inner, columns, times, _ in different:
+        a = tf.ones([rows, inner], dtype)
+        # So that products of products stay finite.
+        b = tf.fill([inner, columns], tf.cast(1.0 / inner, dtype))
         seconds += _seconds_of(
-            functools.partial(tf.matmul, a, b), clock, _SECONDS / len(large)
+            functools.partial(run, a, b, times), clock, _SECONDS / len(different)
         )
-    return cost.flops(m._replace(times=1) for m in large) / seconds
+    return cost.flops(different) / seconds if different else 0.0
 
 
-def _recurrent_rate(
-    matmuls: list[contract.Matmul], dtype: tf.DType, clock: Clock
-) -> float:
-    """Returns FLOPs per second of matmuls that wait for one another; 0.0: none do."""
-    sequential = sorted({m for m in matmuls if m.is_sequential})
-    if not sequential:
-        return 0.0
-    seconds = 0.0
-    for rows, inner, columns, times, _ in sequential:
-        kernel = tf.zeros([inner, columns], dtype)
+@tf.function(autograph=False)
+def _chain(x: tf.Tensor, kernel: tf.Tensor, times: int) -> tf.Tensor:
+    """Multiplies by a kernel so many times; each product waits for the last."""
+    inner, columns = kernel.shape
 
-        @tf.function(autograph=False)
-        def chain(
-            start: tf.Tensor,
-            kernel: tf.Tensor = kernel,
-            inner: int = inner,
-            columns: int = columns,
-            times: int = times,
-        ) -> tf.Tensor:
-            def body(t: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                y = tf.matmul(x, kernel)
-                if columns < inner:
-                    y = tf.tile(y, [1, -(-inner // columns)])
-                return t + 1, y[:, :inner]
+    def body(t: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        y = tf.matmul(x, kernel)
+        if columns < inner:
+            y = tf.tile(y, [1, -(-inner // columns)])
+        return t + 1, y[:, :inner]
 
-            return tf.while_loop(lambda t, _: t < times, body, (0, start))[1]
-
-        start = tf.ones([rows, inner], dtype)
-        seconds += _seconds_of(
-            functools.partial(chain, start), clock, _SECONDS / len(sequential)
-        )
-    return cost.flops(sequential) / seconds
+    return tf.while_loop(lambda t, _: t < times, body, (0, x))[1]
 
 
 def _launch_seconds(

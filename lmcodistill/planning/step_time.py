@@ -48,10 +48,9 @@ class Work(NamedTuple):
         return cost.weight_bytes(self.config, self.vocab_size)
 
     @property
-    def gradient_bytes(self) -> int:
-        """Of a gradient as it travels between workers."""
-        is_bfloat16 = self.optimizer.all_reduce_dtype == "bfloat16"
-        return self.weight_bytes // (2 if is_bfloat16 else 1)
+    def logits(self) -> int:
+        """How many a model computes."""
+        return self.streams * self.window * self.vocab_size
 
 
 class Parts(NamedTuple):
@@ -89,10 +88,7 @@ class Parts(NamedTuple):
 
 
 def parts(
-    work: Work,
-    machine: settings.Machine,
-    network: settings.Network,
-    workers: int,
+    work: Work, machine: settings.Machine, network: settings.Network, workers: int
 ) -> Parts:
     """Returns the seconds of one step, without what the exchange adds.
 
@@ -103,13 +99,16 @@ def parts(
         workers: W, workers of the group.
     """
     step = cost.step(*work.sizes)
+    activations = cost.forward(*work.sizes).activations
+    is_halved = work.optimizer.all_reduce_dtype == "bfloat16"
+    gradient_bytes = work.weight_bytes // (2 if is_halved else 1)
     return Parts(
         products=_large(step, machine.matrix_rate),
         recurrence=_recurrence(step, machine, 1.0),
-        elements=_student_elements(work) / element_rate(machine),
+        elements=(work.logits + 2 * activations) / element_rate(machine),
         optimizer=cost.update_bytes(work.weight_bytes, work.optimizer.num_slots)
         / machine.memory_bandwidth,
-        all_reduce=ring_all_reduce(work.gradient_bytes, workers, network),
+        all_reduce=ring_all_reduce(gradient_bytes, workers, network),
         teachers=_teachers(work, machine),
         exchange=0.0,
         overhead=machine.step_overhead_seconds,
@@ -148,22 +147,15 @@ def _recurrence(
     return cost.flops(sequential) / rate + launches * machine.recurrent_step_seconds
 
 
-def _student_elements(work: Work) -> int:
-    """Returns logits, and activations forward and backward."""
-    activations = cost.forward(*work.sizes).activations
-    return work.streams * work.window * work.vocab_size + 2 * activations
-
-
 def _teachers(work: Work, machine: settings.Machine) -> float:
     """Returns what K teachers add: their reading, and the student's soft loss."""
     if not work.teachers:
         return 0.0
     speedup = machine.teacher_speedup
     matmuls, activations = cost.forward(*work.sizes)
-    logits = work.streams * work.window * work.vocab_size
     one = (
         _large(matmuls, machine.matrix_rate * speedup)
         + _recurrence(matmuls, machine, speedup)
-        + (logits + activations) / element_rate(machine)
+        + (work.logits + activations) / element_rate(machine)
     )
-    return work.teachers * one + logits / element_rate(machine)
+    return work.teachers * one + work.logits / element_rate(machine)

@@ -1,11 +1,12 @@
 """A plan as tables for people, and as one JSON object for programs."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import rich.table
 
-from lmcodistill.planning import prediction, step_time
+from lmcodistill.planning import exchange_time, prediction, step_time
 
 NOT_PREDICTED = (
     "Not predicted: how many steps a model needs, with teachers or without, and what a "
@@ -27,11 +28,13 @@ _NAMES = {
 def tables(plan: prediction.Plan) -> list[rich.table.Table | str]:
     """Returns what is shown, in order."""
     exchange = plan.run.exchange
+    wall, devices = plan.break_even
     parts: list[rich.table.Table | str] = [
         _steps(plan.predictions),
         _runs(plan.predictions),
         _exchanges(plan),
-        _break_even(plan),
+        f"{plan.run.students} codistilling groups are even with one group where they "
+        f"need {wall:.0%} of its steps (wall time), or {devices:.0%} (device time).",
     ]
     chosen = plan.exchanges[exchange.topology].periods
     for name, period, shortest in (
@@ -75,19 +78,15 @@ def to_json(plan: prediction.Plan) -> dict[str, Any]:
 
 
 def _prediction_to_json(predicted: prediction.Prediction) -> dict[str, Any]:
-    steps = {
-        name: {**parts._asdict(), "total": parts.total, "bound_by": parts.bound_by}
-        for name, parts in (
-            ("burn_in_step", predicted.burn_in_step),
-            ("step", predicted.step),
-        )
-    }
     # The key is older than the word.
-    fields = predicted._asdict()
+    names = {"streams": "lanes"}
+    fields = {names.get(n, n): x for n, x in predicted._asdict().items()}
+    for name in ("burn_in_step", "step"):
+        parts = fields[name]
+        totals = {"total": parts.total, "bound_by": parts.bound_by}
+        fields[name] = parts._asdict() | totals
     return {
         **fields,
-        "lanes": fields.pop("streams"),
-        **steps,
         "devices": predicted.devices,
         "tokens_per_second": predicted.tokens_per_second,
     }
@@ -110,82 +109,57 @@ def _steps(predictions: list[prediction.Prediction]) -> rich.table.Table:
 
 
 def _runs(predictions: list[prediction.Prediction]) -> rich.table.Table:
+    first = predictions[0].wall_seconds
+    columns: dict[str, Callable[[prediction.Prediction], str]] = {
+        "": lambda p: p.name,
+        "devices": lambda p: f"{p.devices:,}",
+        "batch": lambda p: f"{p.global_batch_size:,}",
+        "steps": lambda p: f"{p.steps:,}",
+        "tokens each": lambda p: f"{p.tokens:,}",
+        "tokens/s": lambda p: f"{p.tokens_per_second:,.0f}",
+        "wall time": lambda p: _duration(p.wall_seconds),
+        "device hours": lambda p: f"{p.device_seconds / 3_600:,.2f}",
+        "wall time, relative": lambda p: f"{p.wall_seconds / first:.2f}",
+    }
     table = rich.table.Table(title="The run")
-    for heading in (
-        *("", "devices", "batch", "steps", "tokens each", "tokens/s", "wall time"),
-        *("device hours", "wall time, relative"),
-    ):
+    for heading in columns:
         table.add_column(heading, justify="right" if heading else "left")
     for predicted in predictions:
-        table.add_row(
-            predicted.name,
-            f"{predicted.devices:,}",
-            f"{predicted.global_batch_size:,}",
-            f"{predicted.steps:,}",
-            f"{predicted.tokens:,}",
-            f"{predicted.tokens_per_second:,.0f}",
-            _duration(predicted.wall_seconds),
-            f"{predicted.device_seconds / 3_600:,.2f}",
-            f"{predicted.wall_seconds / predictions[0].wall_seconds:.2f}",
-        )
+        table.add_row(*(show(predicted) for show in columns.values()))
     return table
 
 
 def _exchanges(plan: prediction.Plan) -> rich.table.Table:
     """One column for each topology."""
-    exchanges = plan.exchanges
     students = plan.run.students
+    of_traffic: dict[str, Callable[[exchange_time.Traffic], str]] = {
+        "teachers at a time": lambda t: str(t.teachers),
+        "an export": lambda t: _size(t.published_bytes),
+        "a reload reads": lambda t: _size(t.read_bytes),
+        f"all {students} students publish and read once": lambda t: _size(
+            students * (t.published_bytes + t.read_bytes)
+        ),
+        "seconds to write": lambda t: f"{t.write_seconds:.2f}",
+        "seconds to read": lambda t: f"{t.read_seconds:.2f}",
+        "training stalls at a reload, ms": lambda t: f"{1e3 * t.stall_seconds[1]:.1f}",
+    }
+    of_periods = {
+        "shortest RELOAD_EVERY_STEPS that hides the read": "shortest_reload_steps",
+        "shortest PUBLISH_EVERY_STEPS": "shortest_publish_steps",
+        "shortest DELAY_STEPS, if scheduled": "shortest_delay_steps",
+        "oldest a teacher gets, steps": "oldest_teacher_steps",
+    }
+    traffics, periods = zip(*plan.exchanges.values(), strict=True)
     table = rich.table.Table("", title="The exchange, by topology")
-    for topology in exchanges:
+    for topology in plan.exchanges:
         table.add_column(topology, justify="right")
-
-    def add(name: str, *values: str) -> None:
-        table.add_row(name, *values)
-
-    traffics = [f.traffic for f in exchanges.values()]
-    periods = [f.periods for f in exchanges.values()]
-    add("teachers at a time", *(str(t.teachers) for t in traffics))
-    add("an export", *(_size(t.published_bytes) for t in traffics))
-    add("a reload reads", *(_size(t.read_bytes) for t in traffics))
-    add(
-        f"all {students} students publish and read once",
-        *(_size(students * (t.published_bytes + t.read_bytes)) for t in traffics),
-    )
-    add("seconds to write", *(f"{t.write_seconds:.2f}" for t in traffics))
-    add("seconds to read", *(f"{t.read_seconds:.2f}" for t in traffics))
-    add(
-        "training stalls at a reload, ms",
-        *(f"{1e3 * t.stall_seconds[1]:.1f}" for t in traffics),
-    )
-    add(
-        "shortest RELOAD_EVERY_STEPS that hides the read",
-        *(f"{p.shortest_reload_steps:,}" for p in periods),
-    )
-    add(
-        "shortest PUBLISH_EVERY_STEPS",
-        *(f"{p.shortest_publish_steps:,}" for p in periods),
-    )
-    add(
-        "shortest DELAY_STEPS, if scheduled",
-        *(f"{p.shortest_delay_steps:,}" for p in periods),
-    )
-    add(
-        "oldest a teacher gets, steps",
-        *(f"{p.oldest_teacher_steps:,}" for p in periods),
-    )
-    add(
-        "storage moves on average",
-        *(f"{_size(p.storage_bytes_per_second)}/s" for p in periods),
-    )
+    for name, show in of_traffic.items():
+        table.add_row(name, *(show(t) for t in traffics))
+    for name, field in of_periods.items():
+        table.add_row(name, *(f"{getattr(p, field):,}" for p in periods))
+    moved = (f"{_size(p.storage_bytes_per_second)}/s" for p in periods)
+    table.add_row("storage moves on average", *moved)
     return table
-
-
-def _break_even(plan: prediction.Plan) -> str:
-    wall, devices = plan.break_even
-    return (
-        f"{plan.run.students} codistilling groups are even with one group where they "
-        f"need {wall:.0%} of its steps (wall time), or {devices:.0%} (device time)."
-    )
 
 
 def _duration(seconds: float) -> str:

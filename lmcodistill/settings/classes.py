@@ -22,8 +22,4 @@ TRAIN: dict[str, type] = {
     "exchange": codistillation.Exchange,
 }
 
-ALL: tuple[type, ...] = (
-    *TRAIN.values(),
-    *prep.PREP_SETTINGS,
-    *planning.PLAN_SETTINGS,
-)
+ALL: tuple[type, ...] = (*TRAIN.values(), *prep.PREP_SETTINGS, *planning.PLAN_SETTINGS)

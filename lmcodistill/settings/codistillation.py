@@ -9,7 +9,6 @@ TEACHER_TARGETS = ("peers", "offline")
 FIXED_TARGETS = ("uniform", "unigram")
 TARGETS = ("none", *TEACHER_TARGETS, *FIXED_TARGETS)
 LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
-TEACHER_DTYPES = ("auto", "float32", "bfloat16")
 MODES = ("freshest", "scheduled")
 TOPOLOGIES = ("all", "ring", "rotate")
 # In the first the weights are as they are; the others are narrower.
@@ -18,7 +17,7 @@ STATES_ON_SWAP = ("carry", "reset", "recompute")
 
 
 @dataclasses.dataclass(frozen=True)
-class Distillation:
+class Distillation(checks.Checked):
     """The soft targets and the loss psi of Algorithm 1 (arXiv:1804.03235).
 
     Attributes:
@@ -37,48 +36,33 @@ class Distillation:
             multiplies it itself, else the peer's.
     """
 
-    targets: str = "peers"
-    loss: str = "cross_entropy"
-    temperature: float = 1.0
+    targets: str = checks.choice("peers", TARGETS)
+    loss: str = checks.choice("cross_entropy", LOSSES)
+    temperature: float = checks.positive(1.0)
     offline_exports: tuple[str, ...] = ()
-    teacher_compute_dtype: str = "auto"
+    teacher_compute_dtype: str = checks.choice("auto", ("auto", "float32", "bfloat16"))
 
     def __post_init__(self) -> None:
-        checks.require(
+        self._require(
+            "targets",
             self.targets != "weights",
-            "Distillation.targets",
-            self.targets,
             "TARGETS = 'none' and AVERAGE_WEIGHTS = True, where nobody teaches",
         )
-        checks.require_choice("Distillation.targets", self.targets, TARGETS)
-        checks.require_choice("Distillation.loss", self.loss, LOSSES)
-        checks.require_choice(
-            "Distillation.teacher_compute_dtype",
-            self.teacher_compute_dtype,
-            TEACHER_DTYPES,
-        )
-        checks.require(
-            self.temperature > 0.0,
-            "Distillation.temperature",
-            self.temperature,
-            "a positive number",
-        )
-        checks.require(
+        super().__post_init__()
+        self._require(
+            "offline_exports",
             bool(self.offline_exports) == (self.targets == "offline"),
-            "Distillation.offline_exports",
-            self.offline_exports,
             "paths exactly when Distillation.targets = 'offline'",
         )
-        checks.require(
+        self._require(
+            "loss",
             self.loss != "logit_mse" or self.targets in TEACHER_TARGETS,
-            "Distillation.loss",
-            self.loss,
             f"another loss, because {self.targets!r} targets have no logits",
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class Exchange:
+class Exchange(checks.Checked):
     """How students publish their exports and read their peers'.
 
     Attributes:
@@ -119,62 +103,24 @@ class Exchange:
             still be reading them.
     """
 
-    publish_every_steps: int = 50
-    reload_every_steps: int = 50
-    mode: str = "freshest"
-    delay_steps: int = 0
-    deadline_seconds: float = dataclasses.field(
-        default=600.0, metadata=checks.MAY_CHANGE
-    )
-    topology: str = "all"
+    publish_every_steps: int = checks.positive(50)
+    reload_every_steps: int = checks.positive(50)
+    mode: str = checks.choice("freshest", MODES)
+    delay_steps: int = checks.none_negative(0)
+    deadline_seconds: float = checks.positive(600.0, may_change=True)
+    topology: str = checks.choice("all", TOPOLOGIES)
     average_weights: bool = False
-    state_on_swap: str = "carry"
-    recompute_windows: int = 4
-    max_staleness_steps: int = 0
-    read_deadline_seconds: float = dataclasses.field(
-        default=600.0, metadata=checks.MAY_CHANGE
+    state_on_swap: str = checks.choice("carry", STATES_ON_SWAP)
+    recompute_windows: int = checks.positive(4)
+    max_staleness_steps: int = checks.none_negative(0)
+    read_deadline_seconds: float = checks.positive(600.0, may_change=True)
+    max_teacher_cross_entropy: float | None = checks.limited(
+        None,
+        lambda bound: bound is None or bound > 0.0,
+        "None or a positive number",
+        may_change=True,
     )
-    max_teacher_cross_entropy: float | None = dataclasses.field(
-        default=None, metadata=checks.MAY_CHANGE
-    )
-    export_dtype: str = "float32"
-    max_quantization_loss: float = 0.02
-    keep_exports: int = dataclasses.field(default=5, metadata=checks.MAY_CHANGE)
-    keep_export_seconds: float = dataclasses.field(
-        default=60.0, metadata=checks.MAY_CHANGE
-    )
-
-    def __post_init__(self) -> None:
-        for name in (
-            "publish_every_steps",
-            "reload_every_steps",
-            "keep_exports",
-            "recompute_windows",
-        ):
-            value = getattr(self, name)
-            checks.require(value >= 1, f"Exchange.{name}", value, "a positive number")
-        checks.require_choice("Exchange.mode", self.mode, MODES)
-        checks.require_choice("Exchange.topology", self.topology, TOPOLOGIES)
-        checks.require_choice("Exchange.export_dtype", self.export_dtype, EXPORT_DTYPES)
-        checks.require(
-            self.max_quantization_loss >= 0.0,
-            "Exchange.max_quantization_loss",
-            self.max_quantization_loss,
-            "0 or more",
-        )
-        checks.require_choice(
-            "Exchange.state_on_swap", self.state_on_swap, STATES_ON_SWAP
-        )
-        for name in ("delay_steps", "max_staleness_steps", "keep_export_seconds"):
-            value = getattr(self, name)
-            checks.require(value >= 0, f"Exchange.{name}", value, "0 or more")
-        for name in ("deadline_seconds", "read_deadline_seconds"):
-            value = getattr(self, name)
-            checks.require(value > 0.0, f"Exchange.{name}", value, "a positive number")
-        bound = self.max_teacher_cross_entropy
-        checks.require(
-            bound is None or bound > 0.0,
-            "Exchange.max_teacher_cross_entropy",
-            bound,
-            "None or a positive number",
-        )
+    export_dtype: str = checks.choice("float32", EXPORT_DTYPES)
+    max_quantization_loss: float = checks.none_negative(0.02)
+    keep_exports: int = checks.positive(5, may_change=True)
+    keep_export_seconds: float = checks.none_negative(60.0, may_change=True)

@@ -60,27 +60,12 @@ class CrawlRequest:
                 f"--crawl={self.crawls[0]} says nothing about how much: a crawl has "
                 "some 90,000 files. Give --wet_files=10, for example, or --warc_files."
             )
-        checks.require(
-            1 <= self.downloads <= 16,
-            "--downloads",
-            self.downloads,
-            "1 to 16; more is faster for nobody",
-        )
-        checks.require(
-            0.001 <= self.requests_per_second <= 1000.0,
-            "--requests_per_second",
-            self.requests_per_second,
-            "a number from 0.001 to 1000",
-        )
-        self._check_contact()
-        self._check_mirror()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Files of each kind."""
-        return {"wet": self.wet_files, "warc": self.warc_files}
-
-    def _check_contact(self) -> None:
+        for name, least, most, expected in (
+            ("downloads", 1, 16, "1 to 16; more is faster for nobody"),
+            ("requests_per_second", 0.001, 1000.0, "a number from 0.001 to 1000"),
+        ):
+            value = getattr(self, name)
+            checks.require(least <= value <= most, f"--{name}", value, expected)
         if not self.contact:
             raise errors.UsageError(
                 "--contact is missing. Common Crawl asks who downloads, and blocks "
@@ -96,8 +81,6 @@ class CrawlRequest:
             self.contact,
             "an e-mail address, or an address with http:// or https://",
         )
-
-    def _check_mirror(self) -> None:
         try:
             url = urllib.parse.urlsplit(self.mirror)
             is_good = bool(url.hostname) and (url.port or 1) > 0
@@ -112,3 +95,8 @@ class CrawlRequest:
             self.mirror,
             f"an address as {MIRROR}",
         )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Files of each kind."""
+        return {"wet": self.wet_files, "warc": self.warc_files}

@@ -4,11 +4,9 @@ import dataclasses
 
 from lmcodistill.settings import checks
 
-SCOPES = ("run", "crawl")
-
 
 @dataclasses.dataclass(frozen=True)
-class Deduplication:
+class Deduplication(checks.Checked):
     """Of documents that are alike, the one with the lowest id stays.
 
     Attributes:
@@ -37,31 +35,16 @@ class Deduplication:
 
     exact: bool = True
     near: bool = False
-    scope: str = "run"
-    num_bands: int = 14
-    rows_per_band: int = 8
-    ngram_words: int = 5
-    min_near_words: int = 20
-    line_group_files: int = 0
-    min_words_left: int = 50
-    memory_bytes: int = 256 << 20
-
-    def __post_init__(self) -> None:
-        checks.require_choice("Deduplication.scope", self.scope, SCOPES)
-        for name in ("num_bands", "rows_per_band", "ngram_words"):
-            value = getattr(self, name)
-            checks.require(
-                1 <= value <= 256, f"Deduplication.{name}", value, "1 to 256"
-            )
-        for name in ("min_near_words", "line_group_files", "min_words_left"):
-            value = getattr(self, name)
-            checks.require(value >= 0, f"Deduplication.{name}", value, "0 or more")
-        checks.require(
-            self.memory_bytes >= 1 << 20,
-            "Deduplication.memory_bytes",
-            self.memory_bytes,
-            "1048576 or more",
-        )
+    scope: str = checks.choice("run", ("run", "crawl"))
+    num_bands: int = checks.limited(14, lambda count: 1 <= count <= 256, "1 to 256")
+    rows_per_band: int = checks.limited(8, lambda count: 1 <= count <= 256, "1 to 256")
+    ngram_words: int = checks.limited(5, lambda count: 1 <= count <= 256, "1 to 256")
+    min_near_words: int = checks.none_negative(20)
+    line_group_files: int = checks.none_negative(0)
+    min_words_left: int = checks.none_negative(50)
+    memory_bytes: int = checks.limited(
+        256 << 20, lambda size: size >= 1 << 20, "1048576 or more"
+    )
 
     @property
     def is_on(self) -> bool:

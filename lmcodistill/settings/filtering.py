@@ -8,28 +8,6 @@ from lmcodistill.settings import checks
 RULE_SCOPES = ("web", "all", "none")
 
 
-def _check_scope(rules: "LengthRules | C4Rules | GopherRules | FineWebRules") -> None:
-    name = f"{type(rules).__name__}.apply_to"
-    checks.require_choice(name, rules.apply_to, RULE_SCOPES)
-
-
-def _check_shares(rules: object, *names: str) -> None:
-    for name in names:
-        value = getattr(rules, name)
-        checks.require(
-            0.0 <= value <= 1.0,
-            f"{type(rules).__name__}.{name}",
-            value,
-            "a share between 0 and 1",
-        )
-
-
-def _check_counts(rules: object, *names: str) -> None:
-    for name in names:
-        value = getattr(rules, name)
-        checks.require(value >= 0, f"{type(rules).__name__}.{name}", value, "0 or more")
-
-
 @dataclasses.dataclass(frozen=True)
 class UrlRules:
     """Which pages are left out by their address.
@@ -45,7 +23,7 @@ class UrlRules:
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageRule:
+class LanguageRule(checks.Checked):
     """Which language a document must be in.
 
     Attributes:
@@ -59,15 +37,12 @@ class LanguageRule:
     """
 
     language: str = "en"
-    min_score: float = 0.5
+    min_score: float = checks.share(0.5)
     check_declared: bool = False
-
-    def __post_init__(self) -> None:
-        _check_shares(self, "min_score")
 
 
 @dataclasses.dataclass(frozen=True)
-class LengthRules:
+class LengthRules(checks.Checked):
     """How long a document and its paragraphs must be.
 
     A paragraph is a line of a web page, because the extraction of text writes
@@ -82,26 +57,16 @@ class LengthRules:
         only_long_paragraphs: Whether the other paragraphs are removed.
     """
 
-    apply_to: str = "none"
-    min_words: int = 0
-    max_words: int = 0
-    long_paragraph_words: int = 30
-    min_long_paragraphs: int = 1
+    apply_to: str = checks.choice("none", RULE_SCOPES)
+    min_words: int = checks.none_negative(0)
+    max_words: int = checks.none_negative(0)
+    long_paragraph_words: int = checks.none_negative(30)
+    min_long_paragraphs: int = checks.none_negative(1)
     only_long_paragraphs: bool = False
-
-    def __post_init__(self) -> None:
-        _check_scope(self)
-        _check_counts(
-            self,
-            "min_words",
-            "max_words",
-            "long_paragraph_words",
-            "min_long_paragraphs",
-        )
 
 
 @dataclasses.dataclass(frozen=True)
-class C4Rules:
+class C4Rules(checks.Checked):
     """The line and page rules of C4 (Raffel et al. 2020, arXiv:1910.10683, 2.2).
 
     Differs from the paper: sentences are counted by end marks and not by a
@@ -116,19 +81,15 @@ class C4Rules:
         min_sentences: Pages with fewer sentences go.
     """
 
-    apply_to: str = "web"
+    apply_to: str = checks.choice("web", RULE_SCOPES)
     end_marks: bool = True
-    min_words_per_line: int = 5
+    min_words_per_line: int = checks.none_negative(5)
     max_word_characters: int = 1_000
-    min_sentences: int = 3
-
-    def __post_init__(self) -> None:
-        _check_scope(self)
-        _check_counts(self, "min_words_per_line", "min_sentences")
+    min_sentences: int = checks.none_negative(3)
 
 
 @dataclasses.dataclass(frozen=True)
-class GopherRules:
+class GopherRules(checks.Checked):
     """The quality and repetition rules of Gopher (arXiv:2112.11446, A.1.1).
 
     Attributes:
@@ -146,15 +107,15 @@ class GopherRules:
         repetition: Whether the repetition rules apply too (table A1).
     """
 
-    apply_to: str = "web"
-    min_words: int = 50
-    max_words: int = 100_000
+    apply_to: str = checks.choice("web", RULE_SCOPES)
+    min_words: int = checks.none_negative(50)
+    max_words: int = checks.none_negative(100_000)
     min_mean_word_characters: float = 3.0
     max_mean_word_characters: float = 10.0
     max_symbols_per_word: float = 0.1
-    max_bullet_lines: float = 0.9
-    max_ellipsis_lines: float = 0.3
-    min_alphabetic_words: float = 0.8
+    max_bullet_lines: float = checks.share(0.9)
+    max_ellipsis_lines: float = checks.share(0.3)
+    min_alphabetic_words: float = checks.share(0.8)
     stop_words: tuple[str, ...] = (
         "the",
         "be",
@@ -169,21 +130,16 @@ class GopherRules:
     repetition: bool = False
 
     def __post_init__(self) -> None:
-        _check_scope(self)
-        _check_counts(self, "min_words", "max_words")
-        _check_shares(
-            self, "max_bullet_lines", "max_ellipsis_lines", "min_alphabetic_words"
-        )
-        checks.require(
+        super().__post_init__()
+        self._require(
+            "min_stop_words",
             self.min_stop_words <= len(self.stop_words),
-            "GopherRules.min_stop_words",
-            self.min_stop_words,
             f"at most the {len(self.stop_words)} stop words there are",
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class FineWebRules:
+class FineWebRules(checks.Checked):
     """FineWeb's own page rules (Penedo et al. 2024, arXiv:2406.17557, 3.6).
 
     The values are those of its published code, which has a fourth rule that the
@@ -199,21 +155,12 @@ class FineWebRules:
         max_line_ends_per_word: Highest ratio of line ends to words.
     """
 
-    apply_to: str = "none"
-    min_marked_lines: float = 0.12
+    apply_to: str = checks.choice("none", RULE_SCOPES)
+    min_marked_lines: float = checks.share(0.12)
     short_line_characters: int = 30
-    max_short_lines: float = 0.67
-    max_duplicate_line_characters: float = 0.01
+    max_short_lines: float = checks.share(0.67)
+    max_duplicate_line_characters: float = checks.share(0.01)
     max_line_ends_per_word: float = 0.3
-
-    def __post_init__(self) -> None:
-        _check_scope(self)
-        _check_shares(
-            self,
-            "min_marked_lines",
-            "max_short_lines",
-            "max_duplicate_line_characters",
-        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 from lmcodistill.settings import checks
 
@@ -22,7 +23,7 @@ class ModelFamily:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(checks.Checked):
     """What the configuration of every model family has.
 
     Attributes:
@@ -32,19 +33,10 @@ class ModelConfig:
             with `float64`, which is for tests).
     """
 
-    vocab_size: int | None = None
-    compute_dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        checks.require(
-            self.vocab_size is None or self.vocab_size >= 2,
-            f"{type(self).__name__}.vocab_size",
-            self.vocab_size,
-            "None or at least 2",
-        )
-        checks.require_choice(
-            f"{type(self).__name__}.compute_dtype", self.compute_dtype, COMPUTE_DTYPES
-        )
+    vocab_size: int | None = checks.limited(
+        None, lambda size: size is None or size >= 2, "None or at least 2"
+    )
+    compute_dtype: str = checks.choice("float32", COMPUTE_DTYPES)
 
     @property
     def weight_dtype(self) -> str:
@@ -59,6 +51,14 @@ class ModelConfig:
         """Returns a digest of what decides the shapes and the arithmetic."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _size(default: int) -> Any:
+    return checks.limited(
+        default,
+        lambda size: isinstance(size, int) and size >= 1,
+        "a positive whole number",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,45 +85,23 @@ class LanguageModel(ModelConfig):
         init_scale: `uniform`: half-width; `glorot`: a factor on the half-width.
     """
 
-    embedding_size: int = 256
-    num_layers: int = 2
-    hidden_size: int = 1024
+    embedding_size: int = _size(256)
+    num_layers: int = _size(2)
+    hidden_size: int = _size(1024)
     layer_norm: bool = True
     forget_bias: float = 1.0
-    dropout: float = 0.0
+    dropout: float = checks.limited(
+        0.0, lambda x: 0.0 <= x < 1.0, "a probability below 1"
+    )
     tie_embeddings: bool = False
-    initializer: str = "glorot"
-    init_scale: float = 1.0
+    initializer: str = checks.choice("glorot", ("glorot", "uniform"))
+    init_scale: float = checks.positive(1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("embedding_size", "num_layers", "hidden_size"):
-            value = getattr(self, name)
-            checks.require(
-                isinstance(value, int) and value >= 1,
-                f"LanguageModel.{name}",
-                value,
-                "a positive whole number",
-            )
-        checks.require(
-            0.0 <= self.dropout < 1.0,
-            "LanguageModel.dropout",
-            self.dropout,
-            "a probability below 1",
-        )
-        checks.require(
-            self.init_scale > 0.0,
-            "LanguageModel.init_scale",
-            self.init_scale,
-            "a positive number",
-        )
-        checks.require(
+        self._require(
+            "tie_embeddings",
             not self.tie_embeddings or self.embedding_size == self.hidden_size,
-            "LanguageModel.tie_embeddings",
-            self.tie_embeddings,
             f"False, or embedding_size ({self.embedding_size}) equal to "
             f"hidden_size ({self.hidden_size})",
-        )
-        checks.require_choice(
-            "LanguageModel.initializer", self.initializer, ("glorot", "uniform")
         )

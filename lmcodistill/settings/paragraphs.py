@@ -9,7 +9,7 @@ PARAGRAPHS = ("non_blank_lines", "lines", "blocks")
 
 
 @dataclasses.dataclass(frozen=True)
-class ParagraphList:
+class ParagraphList(checks.Checked):
     """What the numbers in the list that --paragraph_ids names mean.
 
     The codistillation paper published the list of the paragraphs it used and
@@ -23,21 +23,14 @@ class ParagraphList:
             between blank lines.
     """
 
-    sha256: str = ""
-    first_id: int = 0
-    paragraphs: str = "non_blank_lines"
-
-    def __post_init__(self) -> None:
-        checks.require(
-            re.fullmatch(r"[0-9a-f]{64}|", self.sha256) is not None,
-            "ParagraphList.sha256",
-            self.sha256,
-            "64 hexadecimal digits in lower case, or nothing",
-        )
-        checks.require(
-            0 <= self.first_id <= 1_000_000,
-            "ParagraphList.first_id",
-            self.first_id,
-            "0 or 1, or whatever the list begins with",
-        )
-        checks.require_choice("ParagraphList.paragraphs", self.paragraphs, PARAGRAPHS)
+    sha256: str = checks.limited(
+        "",
+        re.compile(r"[0-9a-f]{64}|").fullmatch,
+        "64 hexadecimal digits in lower case, or nothing",
+    )
+    first_id: int = checks.limited(
+        0,
+        lambda number: 0 <= number <= 1_000_000,
+        "0 or 1, or whatever the list begins with",
+    )
+    paragraphs: str = checks.choice("non_blank_lines", PARAGRAPHS)

@@ -10,7 +10,7 @@ from lmcodistill.settings import checks
 
 
 @dataclasses.dataclass(frozen=True)
-class Machine:
+class Machine(checks.Checked):
     """One worker: a process with its device, or with its share of the cores.
 
     Attributes:
@@ -30,26 +30,17 @@ class Machine:
             student's, where their type has fewer bits.
     """
 
-    matrix_rate: float = 0.0
-    recurrent_rate: float = 0.0
-    recurrent_step_seconds: float = 0.0
-    element_rate: float = 0.0
-    memory_bandwidth: float = 0.0
-    step_overhead_seconds: float = 0.0
-    teacher_speedup: float = 1.0
-
-    def __post_init__(self) -> None:
-        _require_none_negative(self)
-        checks.require(
-            self.teacher_speedup > 0.0,
-            "Machine.teacher_speedup",
-            self.teacher_speedup,
-            "a positive number",
-        )
+    matrix_rate: float = checks.none_negative(0.0)
+    recurrent_rate: float = checks.none_negative(0.0)
+    recurrent_step_seconds: float = checks.none_negative(0.0)
+    element_rate: float = checks.none_negative(0.0)
+    memory_bandwidth: float = checks.none_negative(0.0)
+    step_overhead_seconds: float = checks.none_negative(0.0)
+    teacher_speedup: float = checks.positive(1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class Network(checks.Checked):
     """What connects the workers of a group.
 
     Attributes:
@@ -58,15 +49,12 @@ class Network:
         latency_seconds: From one worker to the next.
     """
 
-    bandwidth: float = 0.0
-    latency_seconds: float = 50e-6
-
-    def __post_init__(self) -> None:
-        _require_none_negative(self)
+    bandwidth: float = checks.none_negative(0.0)
+    latency_seconds: float = checks.none_negative(50e-6)
 
 
 @dataclasses.dataclass(frozen=True)
-class Storage:
+class Storage(checks.Checked):
     """What the students exchange their exports over.
 
     Attributes:
@@ -74,18 +62,8 @@ class Storage:
         latency_seconds: Of opening one file.
     """
 
-    bandwidth: float = 0.0
-    latency_seconds: float = 0.01
-
-    def __post_init__(self) -> None:
-        _require_none_negative(self)
-
-
-def _require_none_negative(settings: Machine | Network | Storage) -> None:
-    for name, value in dataclasses.asdict(settings).items():
-        checks.require(
-            value >= 0.0, f"{type(settings).__name__}.{name}", value, "0 or more"
-        )
+    bandwidth: float = checks.none_negative(0.0)
+    latency_seconds: float = checks.none_negative(0.01)
 
 
 # Every class here; config registers them with gin.

@@ -15,7 +15,7 @@ _LATER = {"later": True}
 
 
 @dataclasses.dataclass(frozen=True)
-class Prep:
+class Prep(checks.Checked):
     """From files to disjoint streams of documents.
 
     Attributes:
@@ -42,53 +42,28 @@ class Prep:
             times this for text made to fill it. Common Crawl cuts pages at 5 MB.
     """
 
-    num_partitions: int = dataclasses.field(default=1, metadata=_LATER)
-    validation_fraction: float = dataclasses.field(default=0.01, metadata=_LATER)
+    num_partitions: int = checks.positive(1, later=True)
+    validation_fraction: float = checks.limited(
+        0.01,
+        lambda share: 0.0 < share < 1.0,
+        "a number between 0 and 1; training needs held-out text",
+        later=True,
+    )
     seed: int = dataclasses.field(default=0, metadata=_LATER)
-    shard_tokens: int = dataclasses.field(default=1 << 24, metadata=_LATER)
+    shard_tokens: int = checks.positive(1 << 24, later=True)
     keep_documents: bool = dataclasses.field(default=False, metadata=_LATER)
-    dropped_samples: int = 0
+    dropped_samples: int = checks.none_negative(0)
     html_main_content: bool = True
-    text_documents: str = "sections"
-    text_section_bytes: int = 5_000
-    pretokenized_documents: str = "lines"
+    text_documents: str = checks.choice("sections", TEXT_DOCUMENTS)
+    text_section_bytes: int = checks.positive(5_000)
+    pretokenized_documents: str = checks.choice("lines", PRETOKENIZED_DOCUMENTS)
     jsonl_text_field: str = "text"
     jsonl_url_field: str = "url"
-    max_record_bytes: int = 8 << 20
-
-    def __post_init__(self) -> None:
-        for name in (
-            "num_partitions",
-            "shard_tokens",
-            "text_section_bytes",
-            "max_record_bytes",
-        ):
-            value = getattr(self, name)
-            checks.require(value >= 1, f"Prep.{name}", value, "a positive number")
-        checks.require(
-            0.0 < self.validation_fraction < 1.0,
-            "Prep.validation_fraction",
-            self.validation_fraction,
-            "a number between 0 and 1; training needs held-out text",
-        )
-        checks.require(
-            self.dropped_samples >= 0,
-            "Prep.dropped_samples",
-            self.dropped_samples,
-            "0 or more",
-        )
-        checks.require_choice(
-            "Prep.text_documents", self.text_documents, TEXT_DOCUMENTS
-        )
-        checks.require_choice(
-            "Prep.pretokenized_documents",
-            self.pretokenized_documents,
-            PRETOKENIZED_DOCUMENTS,
-        )
+    max_record_bytes: int = checks.positive(8 << 20)
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepVocabulary:
+class PrepVocabulary(checks.Checked):
     """The vocabulary that prep trains.
 
     Attributes:
@@ -110,37 +85,25 @@ class PrepVocabulary:
             so it is a setting and not the machine's number of cores.
     """
 
-    type: str = "unigram"
+    type: str = checks.choice("unigram", VOCAB_TYPES)
     size: int = 4_000
-    sample_bytes: int = 24_000_000
-    digits: str = "keep"
-    marks: str = "none"
-    num_threads: int = 4
+    sample_bytes: int = checks.positive(24_000_000)
+    digits: str = checks.choice("keep", DIGITS)
+    marks: str = checks.choice("none", MARKS)
+    num_threads: int = checks.positive(4)
 
     def __post_init__(self) -> None:
-        checks.require_choice("PrepVocabulary.type", self.type, VOCAB_TYPES)
-        checks.require(
+        super().__post_init__()
+        self._require(
+            "size",
             self.size >= 3 or (self.type == "word" and self.size == 0),
-            "PrepVocabulary.size",
-            self.size,
             "at least 3, or 0 for every word of a `word` vocabulary",
         )
-        for name, choices, plain in (
-            ("digits", DIGITS, "keep"),
-            ("marks", MARKS, "none"),
-        ):
-            value = getattr(self, name)
-            checks.require_choice(f"PrepVocabulary.{name}", value, choices)
-            checks.require(
-                value == plain or self.type != "word",
-                f"PrepVocabulary.{name}",
-                value,
+        for field, plain in (("digits", "keep"), ("marks", "none")):
+            self._require(
+                field,
+                getattr(self, field) == plain or self.type != "word",
                 f"{plain!r} for a `word` vocabulary, which takes words as they are",
-            )
-        for name in ("sample_bytes", "num_threads"):
-            value = getattr(self, name)
-            checks.require(
-                value >= 1, f"PrepVocabulary.{name}", value, "a positive number"
             )
 
 

@@ -9,11 +9,32 @@ from collections.abc import Callable
 
 from lmcodistill.settings import checks
 
-WEIGHT_SCHEDULES = ("constant", "auto")
+
+def _cosine(rate: "LearningRate", since: int) -> float:
+    progress = min(1.0, since / (rate.decay_end_step - rate.decay_start_step))
+    half = 0.5 * (1.0 + math.cos(math.pi * progress))
+    return rate.final + (rate.base - rate.final) * half
+
+
+def _exponential(rate: "LearningRate", since: int) -> float:
+    return rate.base * rate.decay_factor ** (since / rate.decay_every_steps)
+
+
+def _step(rate: "LearningRate", since: int) -> float:
+    return rate.base * rate.decay_factor ** (1 + since // rate.decay_every_steps)
+
+
+# From a schedule's name to the rate so many steps after the decay's beginning.
+DECAYS: dict[str, Callable[["LearningRate", int], float]] = {
+    "constant": lambda rate, since: rate.base,
+    "cosine": _cosine,
+    "exponential": _exponential,
+    "step": _step,
+}
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningRate:
+class LearningRate(checks.Checked):
     """The optimizer's step size.
 
     Attributes:
@@ -30,30 +51,20 @@ class LearningRate:
         final: Lowest rate that any schedule decays to.
     """
 
-    base: float = 1e-3
-    schedule: str = "constant"
+    base: float = checks.positive(1e-3)
+    schedule: str = checks.choice("constant", DECAYS)
     warmup_steps: int = 0
     decay_start_step: int = 0
-    decay_every_steps: int = 1
+    decay_every_steps: int = checks.positive(1)
     decay_factor: float = 0.5
     decay_end_step: int = 0
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        checks.require_choice("LearningRate.schedule", self.schedule, DECAYS)
-        checks.require(
-            self.base > 0.0, "LearningRate.base", self.base, "a positive number"
-        )
-        checks.require(
-            self.decay_every_steps >= 1,
-            "LearningRate.decay_every_steps",
-            self.decay_every_steps,
-            "a positive number",
-        )
-        checks.require(
+        super().__post_init__()
+        self._require(
+            "decay_end_step",
             self.schedule != "cosine" or self.decay_end_step > self.decay_start_step,
-            "LearningRate.decay_end_step",
-            self.decay_end_step,
             f"more than decay_start_step ({self.decay_start_step})",
         )
 
@@ -66,31 +77,8 @@ class LearningRate:
         return max(self.final, decayed)
 
 
-def _cosine(rate: LearningRate, since: int) -> float:
-    progress = min(1.0, since / (rate.decay_end_step - rate.decay_start_step))
-    half = 0.5 * (1.0 + math.cos(math.pi * progress))
-    return rate.final + (rate.base - rate.final) * half
-
-
-def _exponential(rate: LearningRate, since: int) -> float:
-    return rate.base * rate.decay_factor ** (since / rate.decay_every_steps)
-
-
-def _step(rate: LearningRate, since: int) -> float:
-    return rate.base * rate.decay_factor ** (1 + since // rate.decay_every_steps)
-
-
-# From a schedule's name to the rate so many steps after the decay's beginning.
-DECAYS: dict[str, Callable[[LearningRate, int], float]] = {
-    "constant": lambda rate, since: rate.base,
-    "cosine": _cosine,
-    "exponential": _exponential,
-    "step": _step,
-}
-
-
 @dataclasses.dataclass(frozen=True)
-class DistillationWeight:
+class DistillationWeight(checks.Checked):
     """How strongly the student follows its soft targets at each step.
 
     Attributes:
@@ -108,32 +96,14 @@ class DistillationWeight:
         auto_memory: For `auto`: share of the sums that stays at a measurement.
     """
 
-    burn_in_steps: int = 0
-    weight: float = 1.0
-    ramp_steps: int = 0
-    schedule: str = "constant"
-    auto_every_steps: int = 10
-    auto_memory: float = 0.9
-
-    def __post_init__(self) -> None:
-        for name in ("burn_in_steps", "weight", "ramp_steps"):
-            value = getattr(self, name)
-            checks.require(value >= 0, f"DistillationWeight.{name}", value, "0 or more")
-        checks.require_choice(
-            "DistillationWeight.schedule", self.schedule, WEIGHT_SCHEDULES
-        )
-        checks.require(
-            self.auto_every_steps >= 1,
-            "DistillationWeight.auto_every_steps",
-            self.auto_every_steps,
-            "a positive number",
-        )
-        checks.require(
-            0.0 <= self.auto_memory < 1.0,
-            "DistillationWeight.auto_memory",
-            self.auto_memory,
-            "a share, below 1.0",
-        )
+    burn_in_steps: int = checks.none_negative(0)
+    weight: float = checks.none_negative(1.0)
+    ramp_steps: int = checks.none_negative(0)
+    schedule: str = checks.choice("constant", ("constant", "auto"))
+    auto_every_steps: int = checks.positive(10)
+    auto_memory: float = checks.limited(
+        0.9, lambda x: 0.0 <= x < 1.0, "a share, below 1.0"
+    )
 
     @property
     def is_measured(self) -> bool:

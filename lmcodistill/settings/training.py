@@ -5,11 +5,10 @@ import dataclasses
 from lmcodistill.settings import checks
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
-ALL_REDUCE_DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
-class Batches:
+class Batches(checks.Checked):
     """What a step reads.
 
     Attributes:
@@ -20,19 +19,14 @@ class Batches:
         reset_at_documents: Whether state is zero at the start of a document.
     """
 
-    global_batch_size: int = 128
-    window: int = 32
+    global_batch_size: int = checks.positive(128)
+    window: int = checks.positive(32)
     same_data: bool = False
     reset_at_documents: bool = True
 
-    def __post_init__(self) -> None:
-        for name in ("global_batch_size", "window"):
-            value = getattr(self, name)
-            checks.require(value >= 1, f"Batches.{name}", value, "a positive number")
-
 
 @dataclasses.dataclass(frozen=True)
-class Optimizer:
+class Optimizer(checks.Checked):
     """The update rule; the learning rate is a schedule of its own.
 
     Attributes:
@@ -48,9 +42,9 @@ class Optimizer:
         initial_accumulator: Adagrad's.
     """
 
-    name: str = "adam"
-    clip_norm: float = 1.0
-    all_reduce_dtype: str = "float32"
+    name: str = checks.choice("adam", OPTIMIZERS)
+    clip_norm: float = checks.none_negative(1.0)
+    all_reduce_dtype: str = checks.choice("float32", ("float32", "bfloat16"))
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -59,25 +53,13 @@ class Optimizer:
     initial_accumulator: float = 0.1
 
     def __post_init__(self) -> None:
-        checks.require_choice("Optimizer.name", self.name, OPTIMIZERS)
-        checks.require_choice(
-            "Optimizer.all_reduce_dtype", self.all_reduce_dtype, ALL_REDUCE_DTYPES
-        )
-        checks.require(
-            self.clip_norm >= 0.0, "Optimizer.clip_norm", self.clip_norm, "0 or more"
-        )
-        checks.require(
-            self.weight_decay == 0.0 or self.name == "adamw",
-            "Optimizer.weight_decay",
-            self.weight_decay,
-            "0.0, or Optimizer.name = 'adamw', the only rule that uses it",
-        )
-        checks.require(
-            self.momentum == 0.0 or self.name == "sgd",
-            "Optimizer.momentum",
-            self.momentum,
-            "0.0, or Optimizer.name = 'sgd', the only rule that uses it",
-        )
+        super().__post_init__()
+        for field, rule in (("weight_decay", "adamw"), ("momentum", "sgd")):
+            self._require(
+                field,
+                getattr(self, field) == 0.0 or self.name == rule,
+                f"0.0, or Optimizer.name = {rule!r}, the only rule that uses it",
+            )
 
     @property
     def num_slots(self) -> int:
@@ -87,7 +69,7 @@ class Optimizer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class Training(checks.Checked):
     """The length of a run and its periods, in steps.
 
     Attributes:
@@ -113,56 +95,21 @@ class Training:
         rollback_rate_factor: Multiplies the learning rate from each rollback on.
     """
 
-    num_train_steps: int = dataclasses.field(metadata=checks.MAY_CHANGE)
-    seed: int = 0
+    num_train_steps: int = checks.positive(dataclasses.MISSING, may_change=True)
+    # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
+    seed: int = checks.limited(0, lambda seed: 0 <= seed < 1_000_000, "0 to 999,999")
     shared_start: bool = False
-    xla: str = "auto"
-    report_every_steps: int = dataclasses.field(default=100, metadata=checks.MAY_CHANGE)
-    checkpoint_every_steps: int = dataclasses.field(
-        default=1_000, metadata=checks.MAY_CHANGE
+    xla: str = checks.choice("auto", ("auto", "on", "off"))
+    report_every_steps: int = checks.positive(100, may_change=True)
+    checkpoint_every_steps: int = checks.positive(1_000, may_change=True)
+    keep_checkpoints: int = checks.positive(2, may_change=True)
+    keep_best_checkpoints: int = checks.none_negative(1, may_change=True)
+    max_failed_saves: int = checks.none_negative(10, may_change=True)
+    evaluate_every_steps: int = checks.none_negative(1_000, may_change=True)
+    evaluation_tokens: int = checks.none_negative(0, may_change=True)
+    evaluation_lanes: int = checks.positive(32, may_change=True)
+    max_skipped_updates: int = checks.none_negative(10, may_change=True)
+    max_rollbacks: int = checks.none_negative(2, may_change=True)
+    rollback_rate_factor: float = checks.limited(
+        0.5, lambda factor: 0.0 < factor <= 1.0, "above 0 and at most 1"
     )
-    keep_checkpoints: int = dataclasses.field(default=2, metadata=checks.MAY_CHANGE)
-    keep_best_checkpoints: int = dataclasses.field(
-        default=1, metadata=checks.MAY_CHANGE
-    )
-    max_failed_saves: int = dataclasses.field(default=10, metadata=checks.MAY_CHANGE)
-    evaluate_every_steps: int = dataclasses.field(
-        default=1_000, metadata=checks.MAY_CHANGE
-    )
-    evaluation_tokens: int = dataclasses.field(default=0, metadata=checks.MAY_CHANGE)
-    evaluation_lanes: int = dataclasses.field(default=32, metadata=checks.MAY_CHANGE)
-    max_skipped_updates: int = dataclasses.field(default=10, metadata=checks.MAY_CHANGE)
-    max_rollbacks: int = dataclasses.field(default=2, metadata=checks.MAY_CHANGE)
-    rollback_rate_factor: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in (
-            "num_train_steps",
-            "report_every_steps",
-            "checkpoint_every_steps",
-            "keep_checkpoints",
-            "evaluation_lanes",
-        ):
-            value = getattr(self, name)
-            checks.require(value >= 1, f"Training.{name}", value, "a positive number")
-        for name in (
-            "keep_best_checkpoints",
-            "max_failed_saves",
-            "evaluate_every_steps",
-            "evaluation_tokens",
-            "max_skipped_updates",
-            "max_rollbacks",
-        ):
-            value = getattr(self, name)
-            checks.require(value >= 0, f"Training.{name}", value, "0 or more")
-        checks.require_choice("Training.xla", self.xla, ("auto", "on", "off"))
-        checks.require(
-            0.0 < self.rollback_rate_factor <= 1.0,
-            "Training.rollback_rate_factor",
-            self.rollback_rate_factor,
-            "above 0 and at most 1",
-        )
-        # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
-        checks.require(
-            0 <= self.seed < 1_000_000, "Training.seed", self.seed, "0 to 999,999"
-        )

@@ -37,7 +37,7 @@ def quantizing_writer(config, vocabulary):
                 reset_at_documents=True,
                 quantizer=quantized.Quantizer(dtype, judge, max_loss),
             )
-        made[dtype]._quantizer = quantized.Quantizer(dtype, judge, max_loss)
+        made[dtype].quantizer = quantized.Quantizer(dtype, judge, max_loss)
         return made[dtype]
 
     return make
@@ -137,7 +137,7 @@ def test_export_that_would_lose_too_much_is_written_in_full_and_counted(
         assert found.dtype == "float32"
         assert all(found.weights[n].tobytes() == w.tobytes() for n, w in given.items())
         assert snapshot.manifest()["quantization"]["dtype"] == "int8"
-    assert writer._quantizer.refused == {50, 100}
+    assert writer.quantizer.refused == {50, 100}
     assert "step=100 event=export_written_in_full dtype=int8" in caplog.text
     assert "max_quantization_loss=-1 refused=2" in caplog.text
 

@@ -102,21 +102,13 @@ def _normalise(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _forward_step(
-    z: tf.Tensor,
-    h_before: tf.Tensor,
-    c_before: tf.Tensor,
-    gain: tf.Tensor | None,
-    bias: tf.Tensor,
+    z: tf.Tensor,  # [B, 4H], both matmuls summed.
+    h_before: tf.Tensor,  # [B, H], the output before, zeroed where it must be.
+    c_before: tf.Tensor,  # [B, H], the cell before, likewise.
+    gain: tf.Tensor | None,  # [4H].
+    bias: tf.Tensor,  # [4H], shift and forget bias.
 ) -> tuple[tf.Tensor, tf.Tensor, _Step]:
-    """Returns the new h and c, and what the backward pass needs.
-
-    Args:
-        z: [B, 4H], both matmuls summed.
-        h_before: [B, H], the output before the step, zeroed where it must be.
-        c_before: [B, H], the cell before the step, likewise.
-        gain: [4H] or None.
-        bias: [4H], shift and forget bias.
-    """
+    """Returns the new h and c, and what the backward pass needs."""
     hidden_size = c_before.shape[-1]
     if gain is None:
         normal = tf.reshape(z[:, :0], [-1, 0, hidden_size])
@@ -136,16 +128,12 @@ def _forward_step(
 
 
 def _backward_step(
-    saved: _Step, dh: tf.Tensor, dc: tf.Tensor, gain: tf.Tensor | None
+    saved: _Step,
+    dh: tf.Tensor,  # [B, H], of the step's output, all its uses summed.
+    dc: tf.Tensor,  # [B, H], of the step's cell, from the step after.
+    gain: tf.Tensor | None,  # [4H].
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns dz and da [B, 4H], and the gradient of the zeroed cell before.
-
-    Args:
-        saved: What the forward step left.
-        dh: [B, H], the gradient of the step's output, all its uses summed.
-        dc: [B, H], the gradient of the step's cell from the step after.
-        gain: [4H] or None.
-    """
+    """Returns dz and da [B, 4H], and the gradient of the zeroed cell before."""
     i, f, o, candidate = tf.split(saved.gates, 4, axis=-1)
     dc += dh * o * (1.0 - tf.square(saved.tanh_c))
     da = tf.concat(
@@ -165,14 +153,6 @@ def _backward_step(
         dz = (dnormal - mean - saved.normal * slope) * saved.inverse_std
         dz = tf.reshape(dz, tf.shape(da))
     return dz, da, dc * f
-
-
-def _forget_bias_vector(
-    forget_bias: float, hidden_size: int, dtype: tf.DType
-) -> tf.Tensor:
-    """Returns [4H]: the forget bias in the forget gate's place, else zero."""
-    zeros = tf.zeros([hidden_size], dtype)
-    return tf.concat([zeros, zeros + forget_bias, zeros, zeros], 0)
 
 
 def unroll(
@@ -201,7 +181,8 @@ def unroll(
         [T, B, H] outputs in the type of `x`, and the state to carry on.
     """
     hidden_size = state.h.shape[-1]
-    forget = _forget_bias_vector(forget_bias, hidden_size, x.dtype)
+    zeros = tf.zeros([hidden_size], x.dtype)
+    forget = tf.concat([zeros, zeros + forget_bias, zeros, zeros], 0)
 
     def forward(x: tf.Tensor, state: State, weights: Weights) -> tuple[tuple, Any]:
         from_input = tf.reshape(
