@@ -46,31 +46,26 @@ class Counts:
     note: str = ""
 
     def drop(self, reason: str) -> None:
-        """Counts a document that was found and dropped."""
         self.read += 1
         self.dropped[reason] += 1
 
     def keep(self, num_bytes: int, language: str) -> None:
-        """Counts a document that was found and kept."""
         self.read += 1
         self.kept += 1
         self.kept_bytes += num_bytes
         self.languages[language or "unknown"] += 1
 
     def add(self, other: "Counts") -> None:
-        """Adds the counts of another file."""
         for field in ("read", "kept", "kept_bytes", "damaged"):
             setattr(self, field, getattr(self, field) + getattr(other, field))
         for field in _COUNTERS:
             getattr(self, field).update(getattr(other, field))
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the counts as a JSON object."""
         # asdict would rebuild a Counter from pairs, which counts the pairs.
         value = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {k: dict(v) if isinstance(v, dict) else v for k, v in value.items()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Counts":
-        """Builds counts from `to_json`'s object."""
         return cls(**value | {f: collections.Counter(value[f]) for f in _COUNTERS})

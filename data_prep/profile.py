@@ -64,7 +64,6 @@ class Profile:
             self._limit()
 
     def add(self, other: "Profile") -> None:
-        """Adds what was counted of another file."""
         for language, count in other.languages.items():
             self.find(language, count)
         self.lengths.update(other.lengths)
@@ -75,12 +74,10 @@ class Profile:
         """Returns the lengths, from the shortest to the longest, without gaps."""
         if not self.lengths:
             return []
-        ranges = []
-        for length_bin in range(min(self.lengths), max(self.lengths) + 1):
-            least, below = _least(length_bin), _least(length_bin + 1)
-            if least < below:  # Twice the logarithm is never 1, for one.
-                ranges.append(LengthRange(least, below, self.lengths[length_bin]))
-        return ranges
+        bins = range(min(self.lengths), max(self.lengths) + 1)
+        ranges = (LengthRange(_least(i), _least(i + 1), self.lengths[i]) for i in bins)
+        # Twice the logarithm is never 1, for one.
+        return [one for one in ranges if one.least < one.below]
 
     def top_hosts(self, count: int) -> dict[str, int]:
         """Returns the most frequent hosts, the first by name of equal ones."""
@@ -88,7 +85,6 @@ class Profile:
         return dict(order[:count])
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the counts as a JSON object."""
         return {
             "languages": dict(self.languages),
             "lengths": sorted(self.lengths.items()),
@@ -97,7 +93,6 @@ class Profile:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Profile":
-        """Builds counts from `to_json`'s object."""
         return cls(
             collections.Counter(value["languages"]),
             collections.Counter(dict(value["lengths"])),

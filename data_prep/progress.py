@@ -12,18 +12,11 @@ from typing import TextIO
 
 from rich import console, progress
 
+from lmcodistill import errors
+
 # Called with the units of work, mostly bytes, that were done since the last call.
 Advance = Callable[[int], None]
 _PERIOD_SECONDS = 10.0
-
-
-def printable(text: str) -> str:
-    """Returns `text` with whatever could steer a terminal escaped."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 class Stage:
@@ -80,7 +73,6 @@ class Stage:
             print(f"{line} {detail}".rstrip(), file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Ends the stage."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -110,8 +102,7 @@ class Display:
         self.say(f"stage={name} done=100% seconds={spent:.1f}")
 
     def say(self, line: str) -> None:
-        """Prints one line for people."""
-        print(printable(line), file=self._stream, flush=True)
+        print(errors.printable(line, kept=""), file=self._stream, flush=True)
 
 
 def amount(value: float, unit: str) -> str:

@@ -8,13 +8,11 @@ stopped. All names come from counters, never from input.
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any
+from typing import Any
 
 from data_prep import lock
 from lmcodistill.storage import files
@@ -95,21 +93,18 @@ class WorkFolder:
         return self.root / "vocabulary" / "done.json"
 
     def make(self) -> None:
-        """Makes the folders."""
         for name in ("kept", "duplicates", "vocabulary", "tokens", "shards"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> contextlib.AbstractContextManager[None]:
         """Holds the folder's lock, which dies with its owner.
 
         Raises:
             UsageError: another process holds it.
         """
-        with lock.held(
+        return lock.held(
             self.root / "lock", "writing to", self.root.parent, "--output_dir"
-        ):
-            yield
+        )
 
     def write_parts(self, parts: Sequence[Part]) -> None:
         """Writes the list of all parts, for tasks that look at every one."""
@@ -133,7 +128,6 @@ class WorkFolder:
                 shutil.rmtree(path)
 
     def remove(self) -> None:
-        """Removes everything."""
         shutil.rmtree(self.root, ignore_errors=True)
 
     def kept_commit(self, file: int) -> pathlib.Path:
@@ -153,30 +147,17 @@ class WorkFolder:
     tokens_commit = _path_of_part("tokens", "json")
 
 
-@contextlib.contextmanager
-def writing(path: pathlib.Path) -> Iterator[IO[bytes]]:
-    """Opens a file that appears under its name only once it is whole."""
-    # Two machines can run the same task at once, with equal process numbers.
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def write_commit(path: pathlib.Path, value: dict[str, Any]) -> None:
     """Says that everything the commit file speaks of is written."""
     files.write_text(path, files.to_json(value))
 
 
-def read_commit(path: pathlib.Path) -> dict[str, Any] | None:
-    """Returns what a finished stage said, or None if it did not finish."""
-    if not path.exists():
-        return None
+def read_commit(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what a finished stage said.
+
+    Raises:
+        DataError: it did not finish.
+    """
     return files.read_json(path, max_bytes=_MAX_COMMIT_BYTES)
 
 

@@ -163,8 +163,8 @@ class Transfer:
 
     def _send(self, session: requests.Session, validator: str) -> requests.Response:
         # The file is compressed as it is; another layer would hide its length.
-        headers = {"Accept-Encoding": "identity"}
-        headers["User-Agent"] = self._policy.user_agent
+        agent = self._policy.user_agent
+        headers = {"Accept-Encoding": "identity", "User-Agent": agent}
         if self.done:
             headers |= {"Range": f"bytes={self.done}-", "If-Range": validator}
         timeout = self._policy.timeout_seconds
@@ -197,8 +197,7 @@ class Transfer:
             self._forget()
             raise _Fault(f"{words}; what had come of the file is no part of it now")
         if status in _REFUSALS:
-            wait = _retry_after(response)
-            raise _Fault(words, refused=True, wait=wait)
+            raise _Fault(words, refused=True, wait=_retry_after(response))
         raise errors.DataError(
             f"{self.file.url}: {words}. Check the name of the crawl or the path, "
             "and --mirror."
@@ -211,12 +210,8 @@ class Transfer:
         start, end, length = map(int, match.groups()) if match else (-1, -1, -1)
         tag = headers.get("ETag", validator)
         is_same = tag == validator or not validator.startswith('"')
-        if (
-            start != self.done
-            or end + 1 != length
-            or length != self.length
-            or not is_same
-        ):
+        part = (start, end + 1, length)
+        if part != (self.done, self.length, self.length) or not is_same:
             self._forget()
             raise _Fault("the server sent another part than the one asked for")
 
@@ -282,17 +277,12 @@ class Transfer:
             origin = files.read_json(self._origin)
         except (FileNotFoundError, errors.DataError):
             return 0, ""
-        length, validator = origin.get("length"), origin.get("validator")
-        if (
-            origin.get("url") != self.file.url
-            or not validator
-            or not isinstance(validator, str)
-            or not isinstance(length, int)
-            or not 0 < size <= length
-        ):
-            return 0, ""
-        self.length = length
-        return size, validator
+        match origin:
+            case {"url": self.file.url, "validator": str(tag), "length": int(length)}:
+                if tag and 0 < size <= length:
+                    self.length = length
+                    return size, tag
+        return 0, ""
 
     def _forget(self) -> None:
         with open(self._partial, "wb"):

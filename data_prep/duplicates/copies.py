@@ -9,6 +9,7 @@ neither with the input nor with the number of items under one key.
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from data_prep import work
 from data_prep.engines import exchange
+from lmcodistill.storage import files
 
 # The lowest bit of a key is the kind; TOO_SHORT needs no key.
 EXACT, NEAR, TOO_SHORT = 0, 1, 2
@@ -52,7 +54,6 @@ class Search:
         return self.work_root / "duplicates" / self.items
 
     def make(self) -> None:
-        """Makes the folders."""
         for name in ("rows", "found", "parts"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
@@ -79,7 +80,7 @@ class Search:
         """Returns, of every part that has copies, how many per reason."""
         counts: dict[int, dict[str, int]] = {}
         for bucket in part_ranges(self, num_parts):
-            of_parts = work.read_commit(bucket.commit_file) or {}
+            of_parts = work.read_commit(bucket.commit_file)
             counts.update((int(part), reasons) for part, reasons in of_parts.items())
         return counts
 
@@ -110,7 +111,7 @@ def rank_of(document_id: str) -> int:
 
 def write_rows(search: Search, part: work.Part, rows: np.ndarray) -> None:
     """Writes the rows of one part, in order."""
-    with work.writing(search.rows(part)) as file:
+    with files.writing(search.rows(part)) as file:
         exchange.write_rows(file, rows, ORDER)
 
 
@@ -129,7 +130,9 @@ def key_ranges(search: Search, num_bytes: int) -> list[exchange.Bucket]:
     """Returns the buckets for so many bytes of rows."""
     count = min(_MAX_BUCKETS, max(1, -(-num_bytes // _BUCKET_BYTES)))
     edges = [(i << 64) // count for i in range(count + 1)]
-    return [search.key_range(i, edges[i], edges[i + 1]) for i in range(count)]
+    return [
+        search.key_range(i, *pair) for i, pair in enumerate(itertools.pairwise(edges))
+    ]
 
 
 def find(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
@@ -148,7 +151,7 @@ def find(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
         copies = np.zeros(len(rows), COPY)
         copies["part"], copies["number"] = rows["part"], rows["number"]
         copies["kind"] = rows["key"] & np.uint64(1)
-        with work.writing(_copies_path(bucket, num_runs)) as file:
+        with files.writing(_copies_path(bucket, num_runs)) as file:
             exchange.write_rows(file, copies, COPY_ORDER)
         num_runs, num_copies = num_runs + 1, num_copies + len(copies)
     work.write_commit(bucket.commit_file, {"runs": num_runs, "copies": num_copies})
@@ -174,8 +177,7 @@ def part_ranges(search: Search, num_parts: int) -> list[exchange.Bucket]:
     """Returns the buckets for so many parts."""
     edges = [*range(0, num_parts, _PARTS_PER_FILE), num_parts]
     return [
-        search.part_range(i, low, high)
-        for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        search.part_range(i, *pair) for i, pair in enumerate(itertools.pairwise(edges))
     ]
 
 
@@ -183,7 +185,7 @@ def gather(bucket: exchange.Bucket, blocks: Iterator[exchange.Block]) -> None:
     """Writes every copy once, by its lowest kind, and counts them."""
     counts: dict[str, dict[str, int]] = {}
     last: np.uint64 | None = None
-    with work.writing(bucket.output) as file:
+    with files.writing(bucket.output) as file:
         for block in blocks:
             items = block.rows["part"].astype(np.uint64) << np.uint64(32)
             items |= block.rows["number"]
@@ -216,7 +218,7 @@ def _copy_runs(
     runs = []
     for number in range(num_ranges):
         bucket = search.key_range(number, 0, 0)
-        count = (work.read_commit(bucket.commit_file) or {})["runs"]
+        count = work.read_commit(bucket.commit_file)["runs"]
         runs += [exchange.Run(_copies_path(bucket, i)) for i in range(count)]
     if with_short:
         parts = work.WorkFolder(search.work_root).read_parts()

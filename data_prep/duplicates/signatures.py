@@ -18,6 +18,7 @@ from data_prep import documents, progress, words, work
 from data_prep.duplicates import copies, line_duplicates, minhash
 from data_prep.engines import exchange
 from lmcodistill.settings import deduplication
+from lmcodistill.storage import files
 
 _BATCH = 256
 _CRAWL = re.compile(r"CC-MAIN-\d{4}-\d{2}")
@@ -88,7 +89,7 @@ def sign(task: SignTask, advance: progress.Advance) -> None:
         rows = np.zeros(len(short), copies.COPY)
         rows["part"], rows["number"] = task.number, short
         rows["kind"] = copies.TOO_SHORT
-        with work.writing(search.too_short(task.part)) as file:
+        with files.writing(search.too_short(task.part)) as file:
             exchange.write_rows(file, rows, copies.COPY_ORDER)
     work.write_commit(task.commit_file, {"too_short": len(short)})
 

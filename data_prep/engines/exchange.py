@@ -7,6 +7,7 @@ sorting (`collect_from_runs`) or with a shuffle of its own (`read_run`, `sort_ke
 a bucket sees the same rows in the same order either way, and writes the same bytes.
 """
 
+import bisect
 import dataclasses
 import functools
 import os
@@ -107,7 +108,8 @@ def merge(
     step: Step, low: Bound, high: Bound, advance: progress.Advance
 ) -> Iterator[Block]:
     """Yields the rows from `low` to below `high` of all runs, in order."""
-    slices = [_Slice.find(step, run, low, high) for run in step.find_runs()]
+    runs = [_Slice.whole(step, run) for run in step.find_runs()]
+    slices = [run.cut(run.place(low), run.place(high)) for run in runs]
     stack = [[part for part in slices if part.stop > part.start]]
     while stack:
         slices = stack.pop()
@@ -155,48 +157,38 @@ class _Slice:
     def whole(cls, step: Step, run: Run) -> "_Slice":
         return cls(step, run, 0, run.rows.stat().st_size // step.dtype.itemsize)
 
-    @classmethod
-    def find(cls, step: Step, run: Run, low: Bound, high: Bound) -> "_Slice":
-        whole = cls.whole(step, run)
-        return whole.cut(whole.place(low), whole.place(high))
-
     def cut(self, start: int, stop: int) -> "_Slice":
         return dataclasses.replace(self, start=start, stop=stop)
 
     @functools.cached_property
     def size(self) -> int:
-        """Bytes of the rows and their payloads."""
         size = (self.stop - self.start) * self.step.dtype.itemsize
         if self.run.payload is not None and self.stop > self.start:
-            first, last = self.read([self.start, self.stop - 1])
+            with open(self.run.rows, "rb", buffering=0) as file:
+                first, last = self.row(file, self.start), self.row(file, self.stop - 1)
             size += int(last["start"]) + int(last["size"]) - int(first["start"])
         return size
 
-    def read(self, numbers: Sequence[int]) -> list[np.void]:
-        """Returns single rows."""
+    def row(self, file: IO[bytes], number: int) -> np.void:
+        """Returns one row of the open file of the run."""
         width = self.step.dtype.itemsize
-        with open(self.run.rows, "rb", buffering=0) as file:
-            rows = [os.pread(file.fileno(), width, n * width) for n in numbers]
-        return [np.frombuffer(row, self.step.dtype)[0] for row in rows]
+        row = os.pread(file.fileno(), width, number * width)
+        return np.frombuffer(row, self.step.dtype)[0]
 
     def place(self, bound: Bound) -> int:
         """Returns the number of the first row that is not below `bound`."""
-        names, width = self.step.order[: len(bound)], self.step.dtype.itemsize
-        low, high = self.start, self.stop
+        names, numbers = self.step.order[: len(bound)], range(self.start, self.stop)
         with open(self.run.rows, "rb", buffering=0) as file:
-            while low < high:
-                middle = (low + high) // 2
-                row = os.pread(file.fileno(), width, middle * width)
-                if _values(np.frombuffer(row, self.step.dtype)[0], names) < bound:
-                    low = middle + 1
-                else:
-                    high = middle
-        return low
+            below = bisect.bisect_left(
+                numbers, bound, key=lambda n: _values(self.row(file, n), names)
+            )
+        return self.start + below
 
     @property
     def middle(self) -> Bound:
         """All order fields of the row in the middle."""
-        (row,) = self.read([(self.start + self.stop) // 2])
+        with open(self.run.rows, "rb", buffering=0) as file:
+            row = self.row(file, (self.start + self.stop) // 2)
         return _values(row, self.step.order)
 
 

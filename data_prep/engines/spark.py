@@ -55,10 +55,10 @@ class Spark(engine.Engine):
             return
         context = self._start(stage).sparkContext
         done = context.accumulator(0)
-        failures = context.accumulator("", _Words())
+        nothing: Any = ""  # Texts add up as numbers do, without an __iadd__.
+        failures = context.accumulator("", accumulators.AddingAccumulatorParam(nothing))
         work = functools.partial(
-            spark_tasks.run_tasks,
-            *(function, self._probe, _adder(done), _adder(failures)),
+            spark_tasks.run_tasks, function, self._probe, done.add, failures.add
         )
         dealt = context.parallelize(tasks, len(tasks)).mapPartitions(work)
         before = stage.done
@@ -85,7 +85,7 @@ class Spark(engine.Engine):
         readers = max(1, min(parallelism, num_runs))
         rows = session.range(0, num_runs, 1, readers).mapInArrow(
             functools.partial(
-                spark_tasks.deal_runs, step, edges, self._probe, _adder(read)
+                spark_tasks.deal_runs, step, edges, self._probe, read.add
             ),
             spark_rows.SCHEMA,
         )
@@ -98,7 +98,7 @@ class Spark(engine.Engine):
             .mapInArrow(
                 functools.partial(
                     spark_tasks.collect_buckets,
-                    *(step, buckets, num_partitions, self._probe, _adder(written)),
+                    *(step, buckets, num_partitions, self._probe, written.add),
                 ),
                 "nothing int",
             )
@@ -161,24 +161,6 @@ class Spark(engine.Engine):
             if not future.done():
                 context.cancelJobGroup(group)
         stage.update(done())
-
-
-class _Words(accumulators.AccumulatorParam[str]):
-    """Adds texts up."""
-
-    def zero(self, value: str) -> str:
-        return ""
-
-    def addInPlace(self, value1: str, value2: str) -> str:  # noqa: N802
-        return value1 + value2
-
-
-def _adder(accumulator: "accumulators.Accumulator[Any]") -> Callable[[Any], None]:
-    return functools.partial(_add, accumulator)
-
-
-def _add(accumulator: "accumulators.Accumulator[Any]", value: Any) -> None:
-    accumulator.add(value)
 
 
 def _tasks_of(context: pyspark.SparkContext, group: str) -> str:

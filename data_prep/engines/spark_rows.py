@@ -17,14 +17,8 @@ from data_prep import progress
 from data_prep.engines import exchange
 
 SCHEMA = "bucket int, key binary, rest binary, payload binary"
-_FIELDS = pa.schema(
-    [
-        ("bucket", pa.int32()),
-        ("key", pa.binary()),
-        ("rest", pa.binary()),
-        ("payload", pa.binary()),
-    ]
-)
+_BYTES = ("key", "rest", "payload")
+_FIELDS = pa.schema({"bucket": pa.int32(), **dict.fromkeys(_BYTES, pa.binary())})
 # A batch is in memory several times: as rows, as Arrow, in Java.
 _BATCH_BYTES = 8 << 20
 
@@ -105,9 +99,7 @@ def _blocks(
     step: exchange.Step, batch: pa.RecordBatch
 ) -> Iterator[tuple[int, exchange.Block]]:
     numbers = batch.column("bucket").to_numpy(zero_copy_only=False)
-    rows = _rows_of(
-        step, batch.column("key").to_pylist(), batch.column("rest").to_pylist()
-    )
+    rows = _rows_of(step, *(batch.column(n).to_pylist() for n in ("key", "rest")))
     column = batch.column("payload")
     payloads = [] if column.null_count else column.to_pylist()
     starts = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1

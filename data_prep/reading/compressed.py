@@ -6,6 +6,7 @@ files that ask for more memory than `xz -9` does.
 """
 
 import bz2
+import functools
 import io
 import lzma
 import pathlib
@@ -52,14 +53,15 @@ class _Gunzip:
         return output
 
 
-def _unxz() -> lzma.LZMADecompressor:
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY)
-
-
 _KINDS = (
     (re.compile(rb"\x1f\x8b\x08"), _Gunzip),
     (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.BZ2Decompressor),
-    (re.compile(rb"\xfd7zXZ\x00"), _unxz),
+    (
+        re.compile(rb"\xfd7zXZ\x00"),
+        functools.partial(
+            lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY
+        ),
+    ),
 )
 
 
@@ -98,7 +100,6 @@ class Reader(io.RawIOBase):
         return self._file.tell()
 
     def readable(self) -> bool:
-        """Says that this can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -143,7 +144,6 @@ class Reader(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        """Closes the file."""
         self._file.close()
         super().close()
 

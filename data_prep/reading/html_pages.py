@@ -6,6 +6,7 @@ are native code that hostile pages can hold up or crash, so prep calls this in a
 process of its own: see `page_process`.
 """
 
+import contextlib
 import io
 from typing import Literal, NamedTuple
 
@@ -17,6 +18,8 @@ _HEADER = (
     b"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http; "
     b"msgtype=response\r\nContent-Length: %d\r\n\r\n"
 )
+# Some crawlers keep a page decoded under the headers that it came with.
+_DECODINGS: tuple[Literal["all", "none"], ...] = ("all", "none")
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 
 
@@ -42,23 +45,14 @@ def extract_text(body: bytes, *, main_content: bool, max_bytes: int) -> PageText
     """
     if not body.startswith(b"HTTP/"):
         return PageText("", "not_http")
-    try:
-        return _extract_text(body, main_content, max_bytes, decode="all")
-    except OSError:
-        pass
-    # Some crawlers keep a page decoded under the headers that it came with.
-    try:
-        return _extract_text(body, main_content, max_bytes, decode="none")
-    except OSError:
-        return PageText("", "unreadable_page")
+    for decode in _DECODINGS:
+        with contextlib.suppress(OSError):
+            return _extract_text(body, main_content, max_bytes, decode)
+    return PageText("", "unreadable_page")
 
 
 def _extract_text(
-    body: bytes,
-    main_content: bool,
-    max_bytes: int,
-    *,
-    decode: Literal["all", "none"],
+    body: bytes, main_content: bool, max_bytes: int, decode: Literal["all", "none"]
 ) -> PageText:
     # A header of our own: the record's may lack what FastWARC goes by.
     stream = io.BytesIO(_HEADER % len(body) + body + b"\r\n\r\n")

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from data_prep import progress
 from lmcodistill import errors
 
 
@@ -102,4 +101,4 @@ def _name(end: str) -> str:
     Control characters and bytes that are no UTF-8 become escapes such as `\x1b`,
     and a backslash becomes two.
     """
-    return progress.printable(end.replace("\\", "\\\\"))
+    return errors.printable(end.replace("\\", "\\\\"), kept="")

@@ -16,6 +16,7 @@ from typing import Any
 from data_prep import counts as counts_lib
 from data_prep import documents, progress
 from data_prep.reading import archives, compressed, page_process
+from lmcodistill import errors
 from lmcodistill.settings import prep
 
 _ADVANCE_BYTES = 64 << 10
@@ -59,13 +60,11 @@ class Source:
         )
 
     def lines(self) -> Iterator[bytes]:
-        """Yields the lines of the file; see `read_lines`."""
         return read_lines(
             self.path, self.settings.max_record_bytes, self.counts, self.advance
         )
 
     def text_lines(self) -> Iterator[str]:
-        """Yields the lines of the file as text."""
         return map(_text_of, self.lines())
 
 
@@ -201,7 +200,7 @@ def _archive(source: Source) -> Iterator[documents.Document]:
         if kind == "warcinfo":
             if declared := _IS_PART_OF.search(record.body):
                 crawl = declared[1].decode("utf-8", "replace")
-                counts.crawl = progress.printable(crawl)[:80]
+                counts.crawl = errors.printable(crawl, kept="")[:80]
             continue
         url = headers.get("warc-target-uri", "").strip("<> ")
         if kind == "conversion":
@@ -218,7 +217,7 @@ def _archive(source: Source) -> Iterator[documents.Document]:
         yield source.document(
             headers.get("warc-record-id") or f"{url}#{record.number}",
             text.strip("\r\n"),
-            url=progress.printable(url),
+            url=errors.printable(url, kept=""),
             language=_first_language(headers),
             is_web=True,
         )
@@ -253,7 +252,7 @@ def _json_lines(source: Source) -> Iterator[documents.Document]:
             source.counts.drop("no_text_field")
             continue
         url = value.get(settings.jsonl_url_field)
-        url = progress.printable(url) if isinstance(url, str) else ""
+        url = errors.printable(url, kept="") if isinstance(url, str) else ""
         yield source.document(str(number), text, url=url)
 
 
@@ -298,14 +297,6 @@ def sections(lines: Iterator[str], section_bytes: int) -> Iterator[str]:
         yield text
 
 
-def _sections(source: Source) -> Iterator[str]:
-    return sections(source.text_lines(), source.settings.text_section_bytes)
-
-
-def _full_lines(source: Source) -> Iterator[str]:
-    return (line for line in source.text_lines() if line.strip())
-
-
 def _whole_file(source: Source) -> Iterator[str]:
     whole: list[str] = []
     size, max_bytes = 0, source.settings.max_record_bytes
@@ -326,8 +317,10 @@ READERS: dict[str, Callable[[Source], Iterator[documents.Document]]] = {
 }
 # What `Prep.text_documents` and `Prep.pretokenized_documents` name.
 TEXT_CUTTERS: dict[str, Callable[[Source], Iterator[str]]] = {
-    "sections": _sections,
-    "lines": _full_lines,
+    "sections": lambda source: sections(
+        source.text_lines(), source.settings.text_section_bytes
+    ),
+    "lines": lambda source: filter(str.strip, source.text_lines()),
     "files": _whole_file,
 }
 PRETOKENIZED_CUTTERS: dict[str, Callable[[Iterator[str]], Iterator[str]]] = {

@@ -3,7 +3,8 @@
 Everything that comes from outside is escaped, in `lmcodistill.report`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmcodistill.report import charts, pages
@@ -144,7 +145,7 @@ def _size(num_bytes: int) -> str:
 
 def _languages(total: Mapping[str, Any]) -> str:
     counts = total["languages_found"]
-    shown = dict(list(counts.items())[:_MAX_LANGUAGES])
+    shown = dict(itertools.islice(counts.items(), _MAX_LANGUAGES))
     if len(counts) > _MAX_LANGUAGES:
         name = f"{len(counts) - _MAX_LANGUAGES:,} others"
         shown[name] = sum(counts.values()) - sum(shown.values())
@@ -152,7 +153,7 @@ def _languages(total: Mapping[str, Any]) -> str:
 
 
 def _hosts(total: Mapping[str, Any]) -> list[str]:
-    shown = dict(list(total["hosts"].items())[:_MAX_HOSTS])
+    shown = dict(itertools.islice(total["hosts"].items(), _MAX_HOSTS))
     heading = pages.heading("Hosts of most documents that passed the rules")
     return [heading, pages.bars(shown, _passed(total))] if shown else []
 
@@ -201,7 +202,19 @@ def _time(timings: Mapping[str, Mapping[str, float]]) -> list[str]:
 def _files(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     # Damaged files come first, so that no limit hides them.
     ordered = sorted(lines, key=lambda line: not _trouble_of(line))
-    table, hidden = _file_table(ordered[:_MAX_FILES]), len(lines) - _MAX_FILES
+    table = pages.table(
+        ["file", "bytes", "read", "kept", "dropped", "trouble"],
+        (
+            [
+                line["name"],
+                *(f"{line[count]:,}" for count in ("bytes", "read", "kept")),
+                ", ".join(f"{k} {n:,}" for k, n in line["dropped"].items()),
+                _trouble_of(line),
+            ]
+            for line in ordered[:_MAX_FILES]
+        ),
+    )
+    hidden = len(lines) - _MAX_FILES
     note = pages.paragraph(f"{hidden:,} more are in report.json.", "quiet")
     return [table, note] if hidden > 0 else [table]
 
@@ -215,26 +228,10 @@ def _trouble_of(line: Mapping[str, Any]) -> str:
     return "; ".join(filter(None, words))
 
 
-def _file_table(lines: Iterable[Mapping[str, Any]]) -> str:
-    return pages.table(
-        ["file", "bytes", "read", "kept", "dropped", "trouble"],
-        (
-            [
-                line["name"],
-                f"{line['bytes']:,}",
-                f"{line['read']:,}",
-                f"{line['kept']:,}",
-                ", ".join(f"{k} {n:,}" for k, n in line["dropped"].items()),
-                _trouble_of(line),
-            ]
-            for line in lines
-        ),
-    )
-
-
 def _settings(settings: Mapping[str, Mapping[str, Any]]) -> str:
-    values = {
-        f"{c}.{f}": v for c, fields in settings.items() for f, v in fields.items()
-    }
-    rows = [[name, repr(value)] for name, value in values.items()]
+    rows = [
+        [f"{c}.{f}", repr(v)]
+        for c, fields in settings.items()
+        for f, v in fields.items()
+    ]
     return pages.table(["setting", "value"], rows)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_prep import counts as counts_lib
-from data_prep import profile, progress
+from data_prep import profile
 from data_prep.rules import extract
 from lmcodistill import errors
 from lmcodistill.data import vocabulary
@@ -33,13 +33,10 @@ def build(
         sampled: What it was trained on.
         settings: What decided, by class and field.
     """
-    lines = [
-        file_line(result, copies)
-        for result, copies in zip(extracted, duplicates, strict=True)
-    ]
+    lines, shape = [], profile.Profile()
     total, copies = counts_lib.Counts(), collections.Counter[str]()
-    shape = profile.Profile()
     for result, dropped in zip(extracted, duplicates, strict=True):
+        lines.append(file_line(result, dropped))
         total.add(result.counts)
         shape.add(result.profile)
         copies.update(dropped)
@@ -99,10 +96,11 @@ def refuse_damage(lines: Sequence[Mapping[str, Any]]) -> None:
     """
     hurt = [line["name"] for line in lines if line["damaged"] or line["truncated"]]
     if hurt:
-        names = ", ".join(map(progress.printable, hurt[:_NAMED_FILES]))
-        more = (
-            f" and {len(hurt) - _NAMED_FILES} more" if len(hurt) > _NAMED_FILES else ""
+        names = ", ".join(
+            errors.printable(name, kept="") for name in hurt[:_NAMED_FILES]
         )
+        unnamed = len(hurt) - _NAMED_FILES
+        more = f" and {unnamed} more" if unnamed > 0 else ""
         raise errors.DataError(
             f"{len(hurt)} of {len(lines)} input file(s) are damaged or cut ({names}"
             f"{more}), and --strict was given. Replace them, or leave --strict out to "

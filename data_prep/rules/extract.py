@@ -7,10 +7,9 @@ documents in parts of bounded size, and the file's counts.
 import collections
 import dataclasses
 import functools
-import hashlib
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from data_prep import counts as counts_lib
 from data_prep import documents, profile, progress, work
@@ -19,6 +18,7 @@ from data_prep.rules import filters, paragraph_ids
 from lmcodistill import errors
 from lmcodistill.settings import filtering, prep
 from lmcodistill.settings import paragraphs as paragraph_settings
+from lmcodistill.storage import files
 
 # Bounds the memory of every later stage; no output depends on it.
 PART_BYTES = 32 << 20
@@ -126,7 +126,7 @@ def extract(task: ReadTask, advance: progress.Advance) -> None:
     samples = collections.Counter[str]()
     try:
         file = kind.read(task.path, task.source, task.settings, counts, advance)
-        with work.writing(folder.dropped(task.file)) as dropped:
+        with files.writing(folder.dropped(task.file)) as dropped:
             for number, document in enumerate(file):
                 document = dataclasses.replace(document, number=number)
                 decision = judge(document)
@@ -140,10 +140,15 @@ def extract(task: ReadTask, advance: progress.Advance) -> None:
                 counts.drop(decision.reason)
                 samples[decision.reason] += 1
                 if samples[decision.reason] <= task.settings.dropped_samples:
-                    _write_sample(dropped, document, decision)
+                    sample = {
+                        "reason": decision.reason,
+                        "source": document.source,
+                        "url": document.url,
+                        "text": decision.text[:_SAMPLE_CHARACTERS],
+                    }
+                    dropped.write(work.dump(sample).encode() + b"\n")
         parts = writer.close()
-        with open(task.path, "rb") as content:
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        sha256 = files.sha256_of(task.path)
     except PermissionError as error:
         raise errors.DataError(
             f"{task.path} cannot be read: {error.strerror}. Make it readable, or "
@@ -161,31 +166,16 @@ def extract(task: ReadTask, advance: progress.Advance) -> None:
     work.write_commit(task.commit_file, result)
 
 
-def read_result(folder: work.WorkFolder, file: int) -> Extracted | None:
-    """Returns what the task of an input file left, or None if it did not end."""
+def read_result(folder: work.WorkFolder, file: int) -> Extracted:
+    """Returns what the task of an input file left."""
     result = work.read_commit(folder.kept_commit(file))
-    if result is None:
-        return None
+    parts = enumerate(result.pop("parts"))
     return Extracted(
-        source=result["source"],
-        bytes=result["bytes"],
-        sha256=result["sha256"],
-        counts=counts_lib.Counts.from_json(result["tally"]),
-        profile=profile.Profile.from_json(result["profile"]),
-        parts=tuple(work.Part(file, i, n) for i, n in enumerate(result["parts"])),
+        counts=counts_lib.Counts.from_json(result.pop("tally")),
+        profile=profile.Profile.from_json(result.pop("profile")),
+        parts=tuple(work.Part(file, i, count) for i, count in parts),
+        **result,
     )
-
-
-def _write_sample(
-    file: IO[bytes], document: documents.Document, decision: filters.Decision
-) -> None:
-    sample = {
-        "reason": decision.reason,
-        "source": document.source,
-        "url": document.url,
-        "text": decision.text[:_SAMPLE_CHARACTERS],
-    }
-    file.write(work.dump(sample).encode() + b"\n")
 
 
 class _PartWriter:
@@ -217,7 +207,7 @@ class _PartWriter:
 
     def _flush(self) -> None:
         part = work.Part(self._file, len(self._parts), len(self._lines))
-        with work.writing(self._folder.documents(part)) as file:
+        with files.writing(self._folder.documents(part)) as file:
             file.writelines(self._lines)
         self._parts.append(part)
         self._lines, self._size = [], 0

@@ -6,7 +6,6 @@ one has a chance of one in 10^12 per page and list of that length.
 """
 
 import functools
-import hashlib
 import pathlib
 from collections.abc import Iterator
 
@@ -16,6 +15,7 @@ from data_prep import documents, words
 from data_prep.reading import compressed
 from lmcodistill import errors
 from lmcodistill.settings import filtering
+from lmcodistill.storage import files
 
 
 def drop_reason(url: str, rules: filtering.UrlRules) -> str | None:
@@ -30,10 +30,10 @@ def drop_reason(url: str, rules: filtering.UrlRules) -> str | None:
     """
     if not url or not rules.blocked_hosts:
         return None
-    listed = _load(rules.blocked_hosts)
-    keys = np.array(
-        [_key(name) for name in _with_parents(documents.host_of(url))], np.uint64
-    )
+    listed, labels = _load(rules.blocked_hosts), documents.host_of(url).split(".")
+    # Of `a.b.c`, `b.c` and `c`.
+    names = (".".join(labels[i:]) for i in range(len(labels)))
+    keys = np.fromiter(map(_key, names), np.uint64)
     places = np.minimum(np.searchsorted(listed, keys), len(listed) - 1)
     return "blocked_url" if np.any(listed[places] == keys) else None
 
@@ -47,12 +47,9 @@ def digest_of(blocked_hosts: str) -> str:
     if not blocked_hosts:
         return ""
     try:
-        with open(blocked_hosts, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.sha256_of(pathlib.Path(blocked_hosts))
     except OSError as error:
-        raise errors.DataError(_unreadable(blocked_hosts, str(error.strerror))) from (
-            error
-        )
+        raise _unreadable(blocked_hosts, error.strerror) from error
 
 
 @functools.lru_cache(maxsize=1)
@@ -60,9 +57,9 @@ def _load(blocked_hosts: str) -> np.ndarray:
     try:
         keys = np.fromiter(map(_key, _read(pathlib.Path(blocked_hosts))), np.uint64)
     except (OSError, *compressed.DAMAGE) as error:
-        raise errors.DataError(_unreadable(blocked_hosts, str(error))) from error
+        raise _unreadable(blocked_hosts, error) from error
     if not len(keys):
-        raise errors.DataError(_unreadable(blocked_hosts, "it names no host"))
+        raise _unreadable(blocked_hosts, "it names no host")
     return np.unique(keys)
 
 
@@ -76,19 +73,12 @@ def _read(path: pathlib.Path) -> Iterator[str]:
                     yield host
 
 
-def _with_parents(host: str) -> Iterator[str]:
-    """Yields `a.b.c`, `b.c` and `c`."""
-    while host:
-        yield host
-        host = host.partition(".")[2]
-
-
 def _key(host: str) -> int:
     return words.hash64(host.encode(errors="replace"))
 
 
-def _unreadable(path: str, why: str) -> str:
-    return (
+def _unreadable(path: str, why: object) -> errors.DataError:
+    return errors.DataError(
         f"BLOCKED_HOSTS = {path!r} cannot be read: {why}. Give a file of hosts, one a "
         "line, plain or compressed, or '' to block nothing."
     )

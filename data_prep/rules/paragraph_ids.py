@@ -27,6 +27,7 @@ import pathlib
 import re
 import shutil
 import uuid
+from collections.abc import Callable
 
 import numpy as np
 
@@ -190,23 +191,10 @@ class Chooser:
         return filters.Decision(None, text, document.language)
 
 
-def split_non_blank_lines(text: str) -> list[str]:
-    """Returns the lines with text in them."""
-    return [line for line in text.split("\n") if line.strip()]
-
-
-def split_lines(text: str) -> list[str]:
-    """Returns all lines; a page without text has none."""
-    return text.split("\n") if text else []
-
-
-def split_blocks(text: str) -> list[str]:
-    """Returns what blank lines separate."""
-    return [block for block in _BLANK.split(text) if block.strip()]
-
-
-SPLITTERS = {
-    "non_blank_lines": split_non_blank_lines,
-    "lines": split_lines,
-    "blocks": split_blocks,
+# What `ParagraphList.paragraphs` names.
+SPLITTERS: dict[str, Callable[[str], list[str]]] = {
+    "non_blank_lines": lambda page: [x for x in page.split("\n") if x.strip()],
+    # A page without text has no line.
+    "lines": lambda page: page.split("\n") if page else [],
+    "blocks": lambda page: [x for x in _BLANK.split(page) if x.strip()],
 }

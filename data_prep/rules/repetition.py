@@ -22,12 +22,10 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 def drop_reason(text: str) -> str | None:
     """Returns which kind of repetition is too frequent in a page, or None."""
-    lines = filter(None, map(str.strip, text.split("\n")))
-    if reason := _duplicates(lines, "line"):
-        return reason
-    paragraphs = filter(None, map(str.strip, text.split("\n\n")))
-    if reason := _duplicates(paragraphs, "paragraph"):
-        return reason
+    for name, separator in (("line", "\n"), ("paragraph", "\n\n")):
+        pieces = filter(None, map(str.strip, text.split(separator)))
+        if reason := _duplicates(pieces, name):
+            return reason
     encoded = text.encode()
     hashes, places = words.hash_words(encoded)
     # Of every word, with what stands between it and the next one.

@@ -49,8 +49,7 @@ def find(
         for number, part in enumerate(parts)
     ]
     run.run("sign", signatures.sign, documents)
-    with_short = settings.line_group_files > 0
-    _search(run, search, len(parts), settings, with_short=with_short)
+    _search(run, search, len(parts), settings, with_short=settings.line_group_files > 0)
     return search.count(len(parts))
 
 

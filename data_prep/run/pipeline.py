@@ -7,20 +7,20 @@ finishes it, skipping every stage of every file that left its commit file.
 
 import collections
 import functools
+import gzip
 import itertools
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import sentencepiece
 
 import lmcodistill
-from data_prep import documents, progress, work
+from data_prep import progress, work
 from data_prep.duplicates import signatures, survivors
 from data_prep.engines import engine as engine_lib
-from data_prep.reports import report
+from data_prep.reports import page, report
 from data_prep.rules import extract, languages, paragraph_ids
-from data_prep.run import deduplicate, publication, stages
+from data_prep.run import deduplicate, stages
 from data_prep.run import plan as plan_lib
 from data_prep.tokens import (
     partition,
@@ -106,13 +106,13 @@ class _Pipeline:
         summary = report.build(
             self._extracted, duplicates, counts, pieces, sampled, identity["settings"]
         )
-        is_train = {name: name.startswith("train-") for name in written}
+        train = [name for name in written if name.startswith("train-")]
         manifest = shards.Manifest(
             vocabulary=pieces.fingerprint,
             vocab_size=pieces.size,
             end_id=pieces.end_id,
-            train=tuple(written[name] for name in written if is_train[name]),
-            held_out={n: split for n, split in written.items() if not is_train[n]},
+            train=tuple(written.pop(name) for name in train),
+            held_out=written,
             provenance={
                 "program": f"lmcodistill {lmcodistill.__version__}",
                 "sentencepiece": sentencepiece.__version__,
@@ -124,15 +124,7 @@ class _Pipeline:
             "seconds": self._display.seconds,
             "cpu_seconds": self._stages.cpu_seconds,
         }
-        publication.publish(
-            self._output,
-            self._folder,
-            manifest,
-            pieces.model,
-            {**summary, "timings": timings},
-            dropped=[self._folder.dropped(i) for i in range(len(self._extracted))],
-            documents=self._documents() if self._plan.prep.keep_documents else (),
-        )
+        self._publish(manifest, pieces.model, {**summary, "timings": timings})
         return summary
 
     def _extract(self, strict: bool) -> None:
@@ -155,10 +147,9 @@ class _Pipeline:
             for i, source in enumerate(plan.sources)
         ]
         self._stages.run("read", extract.extract, tasks)
-        for i in range(len(tasks)):
-            result = extract.read_result(self._folder, i)
-            assert result is not None, "the stage ended without its commit file"
-            self._extracted.append(result)
+        self._extracted = [
+            extract.read_result(self._folder, i) for i in range(len(tasks))
+        ]
         self._parts = tuple(part for x in self._extracted for part in x.parts)
         self._folder.write_parts(self._parts)
         for result in self._extracted:
@@ -205,7 +196,7 @@ class _Pipeline:
         self._stages.run("sample", self._vocabulary_type.sample, tasks)
         sampled = {"documents": 0, "bytes": 0}
         for task in tasks:
-            written = work.read_commit(task.commit_file) or {}
+            written = work.read_commit(task.commit_file)
             for name in sampled:
                 sampled[name] += written[name]
         if not folder.vocabulary_commit.exists():
@@ -269,7 +260,40 @@ class _Pipeline:
             for result, (num_documents, ids) in zip(self._extracted, kept, strict=True)
         )
 
-    def _documents(self) -> Iterator[tuple[str, Iterator[documents.Document]]]:
-        for i, part in enumerate(self._parts):
-            kept = self._survivors.read(i, part, lambda _: None)
-            yield f"documents-{i:05d}.jsonl.gz", (document for _, document in kept)
+    def _publish(
+        self, manifest: shards.Manifest, model: bytes, summary: dict[str, Any]
+    ) -> None:
+        """Writes everything but the shards; removes the work folder.
+
+        The manifest is written last. A folder that has one is never written to
+        again.
+        """
+        paths = layout.DataLayout(self._output)
+        files.write_bytes(paths.vocabulary, model)
+        if self._plan.prep.keep_documents:
+            for number in range(len(self._parts)):
+                self._write_documents(number)
+        dropped = [self._folder.dropped(i) for i in range(len(self._extracted))]
+        if any(path.stat().st_size for path in dropped):
+            with files.writing(self._output / "dropped.jsonl") as file:
+                for path in dropped:
+                    file.write(path.read_bytes())
+        files.write_text(paths.report_json, files.to_json(summary))
+        files.write_text(paths.report_html, page.render(summary))
+        for partial in self._output.rglob(".*.partial"):
+            partial.unlink()  # Of an attempt that was killed.
+        files.write_text(paths.manifest, files.to_json(manifest.to_json()))
+        self._folder.remove()
+
+    def _write_documents(self, number: int) -> None:
+        """Writes the kept documents of a part beside the shards."""
+        path = self._output / "documents" / f"documents-{number:05d}.jsonl.gz"
+        path.parent.mkdir(exist_ok=True)
+        part = self._parts[number]
+        with (
+            files.writing(path) as raw,
+            # No name and no time in the header: equal documents, equal bytes.
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
+        ):
+            for _, document in self._survivors.read(number, part, lambda _: None):
+                packed.write(document.to_json().encode() + b"\n")

@@ -69,7 +69,10 @@ class Plan:
             self.paragraphs,
             *(getattr(self.rules, name) for name in filtering.RULES),
         )
-        settings = {type(x).__name__: _listed(dataclasses.asdict(x)) for x in groups}
+        # As JSON reads it back: tuples become lists.
+        settings: dict[str, dict[str, Any]] = json.loads(
+            json.dumps({type(x).__name__: dataclasses.asdict(x) for x in groups})
+        )
         # Where the file is decides nothing, what is in it does.
         settings["UrlRules"]["blocked_hosts"] = hosts.digest_of(
             self.rules.urls.blocked_hosts
@@ -128,11 +131,6 @@ def check(folder: work.WorkFolder, plan: dict[str, Any]) -> list[str]:
             folder.forget_all_but_kept()
     files.write_text(folder.plan, files.to_json(plan))
     return list(changed)
-
-
-def _listed(value: dict[str, Any]) -> dict[str, Any]:
-    """Returns `value` as JSON reads it back."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:

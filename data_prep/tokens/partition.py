@@ -9,6 +9,7 @@ the file decides.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -171,4 +172,4 @@ def train_names(num_partitions: int) -> tuple[str, ...]:
 def equal_ranges(low: int, high: int, count: int) -> list[tuple[int, int]]:
     """Cuts [low, high) into `count` ranges of equal width, in order."""
     edges = [low + (high - low) * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))

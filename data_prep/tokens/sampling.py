@@ -6,13 +6,13 @@ vocabularies see the counts of all words.
 
 import collections
 import dataclasses
-import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from data_prep import documents, progress, work
 from data_prep.duplicates import survivors
 from data_prep.tokens import partition, text_forms
+from lmcodistill.storage import files
 
 # Under the trainer's own limit, which skips without counting.
 MAX_PARAGRAPH_BYTES = 4_000
@@ -42,7 +42,7 @@ class SampleTask(work.PartTask):
 def sample_paragraphs(task: SampleTask, advance: progress.Advance) -> None:
     """Writes the paragraphs of the documents that are drawn, and a commit file."""
     num_documents = num_bytes = 0
-    with work.writing(task.folder.sample(task.part)) as file:
+    with files.writing(task.folder.sample(task.part)) as file:
         for document in _training_documents(task, advance):
             if partition.draw(document.id, task.seed).sample >= task.rate:
                 continue
@@ -62,19 +62,9 @@ def count_words(task: SampleTask, advance: progress.Advance) -> None:
     for document in _training_documents(task, advance):
         counts.update(text_forms.word_level(document.text).split(" "))
     counts.pop("", None)
-    with work.writing(task.folder.sample(task.part)) as file:
+    with files.writing(task.folder.sample(task.part)) as file:
         file.write(work.dump(counts).encode())
     work.write_commit(task.commit_file, {"documents": 0, "bytes": 0})
-
-
-def read_counts(
-    folder: work.WorkFolder, parts: Sequence[work.Part]
-) -> collections.Counter[str]:
-    """Returns the word counts of all parts together."""
-    counts = collections.Counter[str]()
-    for part in parts:
-        counts.update(json.loads(folder.sample(part).read_bytes()))
-    return counts
 
 
 def _training_documents(

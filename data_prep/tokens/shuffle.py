@@ -18,7 +18,7 @@ from data_prep import work
 from data_prep.engines import exchange
 from data_prep.tokens import partition, tokenize_part
 from lmcodistill.data import documents_index, shards
-from lmcodistill.storage import layout
+from lmcodistill.storage import files, layout
 
 
 def buckets(
@@ -62,7 +62,7 @@ def write_shard(target: exchange.Bucket, blocks: Iterator[exchange.Block]) -> No
     digest, index_digest = hashlib.sha256(), hashlib.sha256()
     num_tokens = num_documents = 0
     index_path = documents_index.path_of(path)
-    with work.writing(path) as file, work.writing(index_path) as index_file:
+    with files.writing(path) as file, files.writing(index_path) as index_file:
         for block in blocks:
             for payload in block.payloads:
                 digest.update(payload)
@@ -84,7 +84,7 @@ def write_shard(target: exchange.Bucket, blocks: Iterator[exchange.Block]) -> No
 
 def read_shards(buckets: Sequence[exchange.Bucket]) -> tuple[shards.Shard, ...]:
     """Returns the manifest's lines about the shards of a split, all written."""
-    written = [shards.Shard(**(work.read_commit(b.commit_file) or {})) for b in buckets]
+    written = [shards.Shard(**work.read_commit(b.commit_file)) for b in buckets]
     starts = itertools.accumulate((shard.tokens for shard in written), initial=0)
     return tuple(
         dataclasses.replace(shard, first_token=start)

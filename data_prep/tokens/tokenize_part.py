@@ -18,6 +18,7 @@ from data_prep.duplicates import survivors
 from data_prep.tokens import partition, vocabulary_types
 from lmcodistill.data import documents_index, shards, vocabulary
 from lmcodistill.settings import prep
+from lmcodistill.storage import files
 
 _BATCH = 256
 
@@ -106,10 +107,10 @@ def tokenize(task: TokenizeTask, advance: progress.Advance) -> None:
     order = np.lexsort([index[name] for name in reversed(ORDER)])
     index = index[order]
     index["start"] = np.cumsum(index["size"]) - index["size"]
-    with work.writing(folder.tokens(task.part)) as file:
+    with files.writing(folder.tokens(task.part)) as file:
         for i in order:
             file.write(arrays[i].tobytes())
-    with work.writing(folder.index(task.part)) as file:
+    with files.writing(folder.index(task.part)) as file:
         file.write(index.tobytes())
     kept_ids = documents_index.sum_of_ids(ids_kept)
     result = {
@@ -125,7 +126,7 @@ def count(
     """Returns what `COUNTS` names of every split, all parts together."""
     counts = {split: dict.fromkeys(COUNTS, 0) for split in splits}
     for part in parts:
-        result = work.read_commit(folder.tokens_commit(part)) or {}
+        result = work.read_commit(folder.tokens_commit(part))
         for split, total in counts.items():
             for name in COUNTS:
                 total[name] += result[split][name]
@@ -142,7 +143,7 @@ def count_kept(
     """
     documents, ids = [0] * num_files, [0] * num_files
     for part in parts:
-        kept = (work.read_commit(folder.tokens_commit(part)) or {})["kept"]
+        kept = work.read_commit(folder.tokens_commit(part))["kept"]
         documents[part.file] += kept["documents"]
         ids[part.file] += int(kept["ids"], 16)
     return list(zip(documents, map(documents_index.sum_of_ids, ids), strict=True))
@@ -155,15 +156,12 @@ def _counts(
     inexact: collections.Counter[str],
 ) -> dict[str, dict[str, int]]:
     counts = {}
-    for i, name in enumerate(task.splits):
+    for i, split in enumerate(task.splits):
         rows = index[index["split"] == i]
-        sums = {
-            column: int(rows[column].sum()) for column in ("tokens", "words", "bytes")
-        }
-        counts[name] = {
+        counts[split] = {
             "documents": len(rows),
-            **sums,
-            "unknown": unknown[name],
-            "inexact": inexact[name],
+            **{name: int(rows[name].sum()) for name in ("tokens", "words", "bytes")},
+            "unknown": unknown[split],
+            "inexact": inexact[split],
         }
     return counts

@@ -16,7 +16,7 @@ import pathlib
 import re
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import sentencepiece
@@ -140,7 +140,11 @@ def _train_in_child(
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_paragraphs(samples),
+            sentence_iterator=(
+                line.decode().rstrip("\n")
+                for path in samples
+                for line in work.json_lines(path)
+            ),
             model_writer=model,
             model_type=settings.type,
             vocab_size=settings.size,
@@ -156,7 +160,7 @@ def _train_in_child(
             bos_id=-1,
             pad_id=-1,
         )
-        with work.writing(folder.vocabulary_model) as file:
+        with files.writing(folder.vocabulary_model) as file:
             file.write(model.getvalue())
     except Exception:
         files.write_text(failure, traceback.format_exc())
@@ -174,12 +178,6 @@ def _normalization(
     rules = folder.vocabulary_log.with_name("digits.tsv")
     files.write_text(rules, _GENERIC_DIGITS)
     return {"normalization_rule_tsv": str(rules)}
-
-
-def _paragraphs(samples: tuple[pathlib.Path, ...]) -> Iterator[str]:
-    for path in samples:
-        for line in work.json_lines(path):
-            yield line.decode().rstrip("\n")
 
 
 def _explain(failure: str, settings: prep.PrepVocabulary) -> None:
@@ -204,7 +202,6 @@ def _explain(failure: str, settings: prep.PrepVocabulary) -> None:
 
 
 def _read_progress(log: pathlib.Path, settings: prep.PrepVocabulary) -> Progress:
-    """Reads the trainer's own log lines."""
     if not log.exists():
         return Progress(0.0, "starting")
     text = log.read_text(encoding="utf-8", errors="replace")

@@ -1,5 +1,7 @@
 """What a vocabulary type does, by its name in `PrepVocabulary.type`."""
 
+import collections
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -53,7 +55,9 @@ def _train_words(
     parts: Sequence[work.Part],
     _: Show,
 ) -> None:
-    counts = sampling.read_counts(folder, parts)
+    counts = collections.Counter[str]()
+    for part in parts:
+        counts.update(json.loads(folder.sample(part).read_bytes()))
     model = vocabulary_training.word_model(counts, settings.size)
     files.write_bytes(folder.vocabulary_model, model)
 

@@ -109,7 +109,7 @@ def run(flag_values: flags.FlagValues) -> None:
         name: one.global_batch_size * one.window for name, one in batches.items()
     }
     arm_results = results.collect(chosen, made, tokens_per_step)
-    sentences = conclusions.conclusions(arm_results)
+    sentences = [conclusions.conclusion(result) for result in arm_results[1:]]
     commands = [text for outcome in made.values() for text in outcome.commands]
     page.write(settings.root, arm_results, commands, sentences, loaded.text)
     summary = {

@@ -75,15 +75,11 @@ class InputTotals:
         """Counts a block of rows, whose file numbers exist."""
         files, num_files = rows["file"], len(self._documents)
         self._documents += np.bincount(files, minlength=num_files)
-        low, high = rows["id_low"], rows["id_high"]
-        mask = np.uint64(0xFFFFFFFF)
-        for sums, quarter in zip(
-            self._sums, (low & mask, low >> 32, high & mask, high >> 32), strict=True
-        ):
-            np.add.at(sums, files, quarter)
+        for i, column in enumerate(("id_low", "id_high")):
+            np.add.at(self._sums[2 * i], files, rows[column] & np.uint64(0xFFFFFFFF))
+            np.add.at(self._sums[2 * i + 1], files, rows[column] >> 32)
 
     def of(self, file: int) -> tuple[int, str]:
         """Returns the documents of an input file, and `sum_of_ids` of them."""
-        quarters = [int(total) for total in self._sums[:, file]]
-        total = sum(quarter << (32 * i) for i, quarter in enumerate(quarters))
+        total = sum(int(x) << (32 * i) for i, x in enumerate(self._sums[:, file]))
         return int(self._documents[file]), sum_of_ids(total)

@@ -136,7 +136,6 @@ class Manifest:
         return self.format_version > 1
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the JSON object of `manifest.json`."""
         return dataclasses.asdict(self)
 
     @classmethod

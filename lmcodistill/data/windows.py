@@ -90,14 +90,9 @@ class TrainingWindows:
             num_streams: How many.
         """
         offset = (step % self.windows_per_epoch) * self._window
-        tokens = np.stack(
-            [
-                self._tokens.read(
-                    stream * self._stream_length + offset, self._window + 1
-                )
-                for stream in range(first_stream, first_stream + num_streams)
-            ]
-        )
+        streams = range(first_stream, first_stream + num_streams)
+        starts = (stream * self._stream_length + offset for stream in streams)
+        tokens = np.stack([self._tokens.read(i, self._window + 1) for i in starts])
         inputs = tokens[:, :-1]
         is_start = _starts(inputs, offset == 0, self._document_mark)
         weights = np.ones((num_streams, self._window), np.float32)
@@ -182,9 +177,7 @@ def _starts(
     zero state: what it predicts is the next document's first token, and nothing
     of the previous document leaks into it.
     """
-    starts = np.zeros(inputs.shape, bool)
-    if document_mark is not None:
-        starts = inputs == document_mark
-    if streams_begin:
-        starts[:, 0] = True
+    # No token is negative.
+    starts = inputs == (-1 if document_mark is None else document_mark)
+    starts[:, 0] |= streams_begin
     return starts

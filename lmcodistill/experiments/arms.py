@@ -113,17 +113,17 @@ def standard(base: Base) -> dict[str, Arm]:
             n,
             (*peers, ("Batches.same_data", "True")),
         ),
-        Arm(
-            "uniform_smoothing",
-            "one group, labels smoothed towards all pieces alike",
-            1,
-            (*_targets("uniform"), weight, *_NO_BURN_IN),
-        ),
-        Arm(
-            "unigram_smoothing",
-            "one group, labels smoothed towards the pieces' frequencies",
-            1,
-            (*_targets("unigram"), weight, *_NO_BURN_IN),
+        *(
+            Arm(
+                f"{targets}_smoothing",
+                f"one group, labels smoothed towards {towards}",
+                1,
+                (*_targets(targets), weight, *_NO_BURN_IN),
+            )
+            for targets, towards in (
+                ("uniform", "all pieces alike"),
+                ("unigram", "the pieces' frequencies"),
+            )
         ),
         Arm(
             "two_phase",

@@ -1,8 +1,5 @@
 """What the numbers say, in sentences that follow from them either way."""
 
-from collections.abc import Sequence
-
-from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import results
 
 # Nats per token; smaller differences matter to no one, whatever the interval.
@@ -47,8 +44,3 @@ def _speed(result: results.ArmResult) -> str:
     if result.device_ratio is not None:
         text += f", for {1.0 / result.device_ratio:.2f} times the device seconds"
     return f"{text}."
-
-
-def conclusions(arm_results: Sequence[results.ArmResult]) -> list[str]:
-    """Returns a sentence for every arm but the baseline."""
-    return [conclusion(r) for r in arm_results if r.arm.name != arms_lib.BASELINE]

@@ -58,11 +58,6 @@ def curve(
     return sorted(points)
 
 
-def first_at(points: Sequence[Point], target: float) -> Point | None:
-    """Returns the first report that is as good as `target`, or None."""
-    return next((p for p in points if p.cross_entropy <= target), None)
-
-
 def band(curves: Sequence[Sequence[Point]], x: str) -> list[tuple[float, ...]]:
     """Returns x, mean, lowest and highest cross entropy at every common report.
 

@@ -30,7 +30,6 @@ class Interval(NamedTuple):
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside."""
         return self.low > 0.0 or self.high < 0.0
 
 

@@ -81,7 +81,6 @@ class ArmResult(NamedTuple):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns numbers for programs."""
         values = self._asdict()
         del values["arm"]
         return {
@@ -162,8 +161,8 @@ def compare(
         if not (trial.points and plain.points):
             continue
         best = min(plain.points, key=lambda p: (p.cross_entropy, p.step))
-        reached = curves.first_at(trial.points, best.cross_entropy)
-        if reached is None:
+        as_good = (p for p in trial.points if p.cross_entropy <= best.cross_entropy)
+        if (reached := next(as_good, None)) is None:
             continue
         steps.append(reached.step + trial.prior_steps)
         step_ratios.append(best.step / steps[-1])

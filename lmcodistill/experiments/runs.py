@@ -50,7 +50,6 @@ class ComparisonSettings:
     window: int
 
     def run_of(self, arm: str, seed: int) -> layout.RunLayout:
-        """Returns where the run of an arm with one seed is."""
         return layout.RunLayout(self.root / "runs" / arm / f"seed-{seed}" / "run")
 
 
@@ -94,7 +93,6 @@ class ArmRun:
         self.folder = self._run.root.parent
 
     def student(self, number: int) -> layout.StudentLayout:
-        """Returns where a student of the run is."""
         return self._run.student(number)
 
     @property

@@ -8,6 +8,7 @@ below zero (2.21.0, 2026-11-22).
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -75,15 +76,12 @@ def _entries(content: bytes) -> Iterator[tuple[str, Entry]]:
 
 def _entry(key: bytes, proto: tensor_bundle_pb2.BundleEntryProto) -> Entry:
     shape = tuple(dimension.size for dimension in proto.shape.dim)
-    elements = 1
-    for size in shape[:_MAX_DIMENSIONS]:
-        elements *= size
     is_sound = (
         not proto.slices
         and not proto.shape.unknown_rank
         and len(shape) <= _MAX_DIMENSIONS
         and all(size >= 0 for size in shape)
-        and elements <= _MAX_ELEMENTS
+        and math.prod(shape) <= _MAX_ELEMENTS
         and proto.shard_id == 0
         and proto.size >= 0
         and proto.dtype in types_pb2.DataType.values()

@@ -22,14 +22,7 @@ _MAX_NAME = 200
 
 
 def check(root: places.Place, table: Any, within: str, to: pathlib.Path | None) -> None:
-    """Compares files with a manifest's table while they are read.
-
-    Args:
-        root: The snapshot's folder.
-        table: Size and digest by name.
-        within: As `publication.verify`, which says the rest.
-        to: As well.
-    """
+    """Does what `publication.verify` says; `table` is size and digest by name."""
     if not isinstance(table, dict):
         table = {}
     below = within.rstrip("/") + "/"
@@ -109,7 +102,6 @@ def _check_file(
 
 
 def _read(source: places.Place, max_bytes: int) -> Iterator[bytes]:
-    """Yields a file's bytes."""
     try:
         yield from places.read_chunks(source, max_bytes)
     except places.SpecialFileError as error:

@@ -11,7 +11,8 @@ import json
 import os
 import pathlib
 import uuid
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 from lmcodistill import errors
 from lmcodistill.storage import places
@@ -40,6 +41,28 @@ def is_partial(name: str) -> bool:
     return name.startswith(".") and name.endswith(_PARTIAL)
 
 
+@contextlib.contextmanager
+def writing(path: pathlib.Path, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Opens a file that appears under its name only once it is whole.
+
+    Args:
+        path: Where.
+        durable: Whether its bytes must be on the disk by then.
+    """
+    # Two machines can write the same file at once, with equal process numbers.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # On a full disk its bytes are missed.
+        raise
+
+
 def write_bytes(path: places.Place, content: bytes, durable: bool = True) -> None:
     """Writes `content` to `path` so that readers see the old or the new file.
 
@@ -52,17 +75,8 @@ def write_bytes(path: places.Place, content: bytes, durable: bool = True) -> Non
         with places.storage_errors():
             path.fs.pipe_file(path.path, content)
         return
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_PARTIAL}")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)  # On a full disk its bytes are missed.
-        raise
+    with writing(path, durable) as file:
+        file.write(content)
     if durable:
         fsync_path(path.parent)
 

@@ -84,18 +84,12 @@ class RunLayout:
     """
 
     def __init__(self, root: pathlib.Path, shared: places.Place | None = None) -> None:
-        """Lays out a run.
-
-        Args:
-            root: RUN.
-            shared: SHARED; None where it is RUN.
-        """
+        """Lays out a run in RUN and in SHARED; None where that is RUN."""
         self.root, self._shared = root, shared or root
         self.config = root / "config.gin"
         self.supervisor = root / "supervisor.jsonl"
 
     def student(self, index: int) -> StudentLayout:
-        """Returns the folders of one student."""
         folder = f"students/{index}"
         return StudentLayout(self.root / folder, self._shared / folder)
 

@@ -25,7 +25,6 @@ class Heartbeat:
         self._last_write = 0.0
 
     def beat(self, step: int, force: bool = False) -> None:
-        """Notes that `step` was reached."""
         now = time.monotonic()
         if now - self._last_write < 1.0 and not force:
             return

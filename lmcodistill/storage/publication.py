@@ -105,24 +105,22 @@ class Snapshot:
         if hmac.compare_digest(commit_text(manifest, self.key), committed_text):
             return
         if self.key is not None:
-            text, reason = (
+            raise errors.SnapshotError(
                 f"{self.path} is not signed with the key of --export_key_file, or was "
                 "changed since; nothing else is read. Its writer has another key.",
-                "signature",
+                reason="signature",
             )
-        elif committed_text.startswith(_SIGNED.encode()):
-            text, reason = (
+        if committed_text.startswith(_SIGNED.encode()):
+            raise errors.SnapshotError(
                 f"{self.path} is signed, and no key was given to check it with. Give "
                 "--export_key_file.",
-                "signature",
+                reason="signature",
             )
-        else:
-            text, reason = (
-                f"{self.path / MANIFEST} does not match the digest in {COMMIT_FILE}: "
-                "it was changed after it was committed; another snapshot must serve.",
-                "marker",
-            )
-        raise errors.SnapshotError(text, reason)
+        raise errors.SnapshotError(
+            f"{self.path / MANIFEST} does not match the digest in {COMMIT_FILE}: it "
+            "was changed after it was committed; another snapshot must serve.",
+            reason="marker",
+        )
 
 
 def commit_text(manifest: bytes, key: bytes | None) -> bytes:

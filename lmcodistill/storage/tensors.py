@@ -41,7 +41,6 @@ class Spec(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        """How much memory it takes."""
         return math.prod(self.shape) * tf.as_dtype(self.dtype).size
 
 

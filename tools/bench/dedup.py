@@ -29,6 +29,7 @@ from data_prep.duplicates import copies, signatures
 from data_prep.engines import local
 from data_prep.run import deduplicate, stages
 from lmcodistill.settings import deduplication
+from lmcodistill.storage import files
 from tools.bench import dedup_corpus as corpus
 from tools.bench import measuring
 
@@ -134,7 +135,7 @@ def _write_parts(root: pathlib.Path, texts) -> int:
     numbered = enumerate(texts)
     while batch := list(itertools.islice(numbered, _PART_DOCUMENTS)):
         part = work.Part(len(parts), 0, len(batch))
-        with work.writing(folder.documents(part)) as file:
+        with files.writing(folder.documents(part)) as file:
             for number, text in batch:
                 name = documents.make_id("bench", str(number))
                 document = documents.Document(name, text, source="bench")

@@ -16,8 +16,8 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from data_prep import work
 from data_prep.reading import readers
+from lmcodistill.storage import files
 from tests.support import wet_writer
 
 _ABOUT = "isPartOf: books\r\ndescription: public-domain books as pages\r\n"
@@ -44,7 +44,7 @@ def main() -> None:
     if not paths:
         parser.error(f"--books {flags.books!r} matches no file")
     documents, size = 0, 0
-    with work.writing(flags.output) as file:
+    with files.writing(flags.output) as file:
         file.write(wet_writer.info_record(flags.output.name, _ABOUT))
         for book in read_books(paths):
             lines = iter(book.text.split("\n"))

@@ -45,7 +45,7 @@ def test_pattern_without_a_file_is_refused():
 
 
 def test_names_of_files_cannot_steer_a_terminal():
-    assert progress.printable("a\x1b[2J\nb\u202e") == "a\\x1b[2J\\nb\\u202e"
+    assert errors.printable("a\x1b[2J\nb\u202e", kept="") == "a\\x1b[2J\\nb\\u202e"
 
 
 def test_plain_progress_is_silent_for_short_stages_but_for_the_end():
