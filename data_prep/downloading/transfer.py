@@ -297,11 +297,7 @@ class Transfer:
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """Yields the body as it comes.
-
-    Raises:
-        _Fault: the connection broke.
-    """
+    """Yields the body as it comes; a broken connection is a `_Fault`."""
     while True:
         try:
             # Whatever is there: a part that was read stays read when it breaks.

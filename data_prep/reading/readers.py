@@ -45,13 +45,7 @@ class Source:
     advance: progress.Advance
 
     def document(self, name: str, text: str, **fields: Any) -> documents.Document:
-        """Returns a document of this file, cleaned.
-
-        Args:
-            name: Tells it from the other documents of the file.
-            text: Its text.
-            **fields: Other fields of `Document`.
-        """
+        """Returns a document, cleaned; `name` tells it from others of the file."""
         return documents.Document(
             id=documents.make_id(self.name, name),
             text=documents.clean(text),
@@ -72,39 +66,26 @@ def _text_of(line: bytes) -> str:
     return line.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
-def read_documents(
-    path: pathlib.Path,
-    source: str,
-    settings: prep.Prep,
-    counts: counts_lib.Counts,
-    advance: progress.Advance,
-) -> Iterator[documents.Document]:
-    """Yields the documents of a file, cleaned; see `Source` for the arguments."""
-    kind = kind_of(path)
+def read_documents(source: Source) -> Iterator[documents.Document]:
+    """Yields the documents of a file, cleaned."""
+    kind = kind_of(source.path)
     if kind in _NOTES:
-        counts.note = _NOTES[kind]
-        advance(path.stat().st_size)
+        source.counts.note = _NOTES[kind]
+        source.advance(source.path.stat().st_size)
         return
-    yield from READERS[kind](Source(path, source, settings, counts, advance))
+    yield from READERS[kind](source)
 
 
-def read_pretokenized(
-    path: pathlib.Path,
-    source: str,
-    settings: prep.Prep,
-    counts: counts_lib.Counts,
-    advance: progress.Advance,
-) -> Iterator[documents.Document]:
+def read_pretokenized(source: Source) -> Iterator[documents.Document]:
     """Yields every line or every article of a text that comes tokenized.
 
     Nothing is dropped, blank lines included: a line end is a token that the
-    literature counts. See `Source` for the arguments.
+    literature counts.
     """
-    file = Source(path, source, settings, counts, advance)
-    lines = (" ".join(line.split()) for line in file.text_lines())
-    cut = PRETOKENIZED_CUTTERS[settings.pretokenized_documents]
+    lines = (" ".join(line.split()) for line in source.text_lines())
+    cut = PRETOKENIZED_CUTTERS[source.settings.pretokenized_documents]
     for number, text in enumerate(cut(lines)):
-        yield file.document(str(number), text)
+        yield source.document(str(number), text)
 
 
 _NOTES = {

@@ -70,7 +70,7 @@ class Kind(NamedTuple):
         judge: Returns what decides about them, in their order.
     """
 
-    read: Callable[..., Iterator[documents.Document]]
+    read: Callable[[readers.Source], Iterator[documents.Document]]
     judge: Callable[[ReadTask, counts_lib.Counts], Judge]
 
 
@@ -125,9 +125,9 @@ def extract(task: ReadTask, advance: progress.Advance) -> None:
     writer = _PartWriter(folder, task.file)
     samples = collections.Counter[str]()
     try:
-        file = kind.read(task.path, task.source, task.settings, counts, advance)
+        source = readers.Source(task.path, task.source, task.settings, counts, advance)
         with files.writing(folder.dropped(task.file)) as dropped:
-            for number, document in enumerate(file):
+            for number, document in enumerate(kind.read(source)):
                 document = dataclasses.replace(document, number=number)
                 decision = judge(document)
                 shape.find(decision.language)

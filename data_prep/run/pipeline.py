@@ -27,7 +27,7 @@ from data_prep.tokens import (
     sampling,
     shuffle,
     tokenize_part,
-    vocabulary_types,
+    vocabulary_training,
 )
 from lmcodistill import errors
 from lmcodistill.data import shards, vocabulary
@@ -87,7 +87,7 @@ class _Pipeline:
     ):
         self._plan, self._output, self._folder = plan, output, folder
         self._stages, self._display = stages.Stages(engine, display), display
-        self._vocabulary_type = vocabulary_types.TYPES[plan.vocabulary.type]
+        self._vocabulary_type = vocabulary_training.TYPES[plan.vocabulary.type]
         self._survivors = survivors.Survivors(
             folder.root,
             without_copies=plan.compared.is_on,
@@ -247,17 +247,10 @@ class _Pipeline:
         }
 
     def _inputs(self) -> tuple[shards.InputFile, ...]:
-        """Returns the manifest's lines about the input files."""
         kept = tokenize_part.count_kept(self._folder, self._parts, len(self._extracted))
         return tuple(
-            shards.InputFile(
-                name=result.source,
-                bytes=result.bytes,
-                sha256=result.sha256,
-                documents=num_documents,
-                ids=ids,
-            )
-            for result, (num_documents, ids) in zip(self._extracted, kept, strict=True)
+            shards.InputFile(result.source, result.bytes, result.sha256, *documents)
+            for result, documents in zip(self._extracted, kept, strict=True)
         )
 
     def _publish(

@@ -15,7 +15,7 @@ import numpy as np
 
 from data_prep import progress, work
 from data_prep.duplicates import survivors
-from data_prep.tokens import partition, vocabulary_types
+from data_prep.tokens import partition, vocabulary_training
 from lmcodistill.data import documents_index, shards, vocabulary
 from lmcodistill.settings import prep
 from lmcodistill.storage import files
@@ -74,7 +74,7 @@ def tokenize(task: TokenizeTask, advance: progress.Advance) -> None:
     unknown, inexact = collections.Counter[str](), collections.Counter[str]()
     num_kept = ids_kept = 0
     split_numbers = {name: i for i, name in enumerate(task.splits)}
-    form = vocabulary_types.TYPES[task.settings.type].form
+    form = vocabulary_training.TYPES[task.settings.type].form
     survivors_left = task.survivors.read(task.number, task.part, advance)
     while kept := list(itertools.islice(survivors_left, _BATCH)):
         num_kept += len(kept)

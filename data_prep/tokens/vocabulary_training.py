@@ -8,7 +8,9 @@ the trainer skips. The trainer runs in a process of its own: it is the one stage
 whose memory is not ours to bound, and it reports progress as log lines only.
 """
 
+import collections
 import io
+import json
 import math
 import multiprocessing
 import os
@@ -16,13 +18,15 @@ import pathlib
 import re
 import signal
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from data_prep import lifetime, work
+from data_prep import lifetime, progress, work
+from data_prep.engines import engine
 from data_prep.tokens import sampling, text_forms
 from lmcodistill import errors
 from lmcodistill.settings import prep
@@ -218,3 +222,65 @@ def _read_progress(log: pathlib.Path, settings: prep.PrepVocabulary) -> Progress
         return Progress(min(1.0, size / settings.size), f"{size:,} merges")
     lines = [line for line in text.splitlines() if "] " in line]
     return Progress(0.0, lines[-1].partition("] ")[2][:60] if lines else "starting")
+
+
+# Shows the training of a vocabulary, which counts in thousandths.
+Show = Callable[[], AbstractContextManager[progress.Stage]]
+
+
+class VocabularyType(NamedTuple):
+    """What a type of vocabulary does, by its name in `PrepVocabulary.type`.
+
+    Attributes:
+        form: Returns the text whose encoding decodes to itself exactly.
+        sample: The stage that writes what of a part is needed for training.
+        train: Writes the model file into the work folder, from what `sample`
+            wrote of all parts.
+    """
+
+    form: Callable[[str, prep.PrepVocabulary], str]
+    sample: engine.StageFunction[sampling.SampleTask]
+    train: Callable[
+        [prep.PrepVocabulary, work.WorkFolder, Sequence[work.Part], Show], None
+    ]
+
+
+def _train_pieces(
+    settings: prep.PrepVocabulary,
+    folder: work.WorkFolder,
+    parts: Sequence[work.Part],
+    show: Show,
+) -> None:
+    samples = tuple(folder.sample(part) for part in parts)
+    with show() as stage:
+        train_pieces(
+            settings,
+            samples,
+            folder,
+            lambda p: stage.update(round(1000 * p.fraction), p.detail),
+        )
+
+
+def _train_words(
+    settings: prep.PrepVocabulary,
+    folder: work.WorkFolder,
+    parts: Sequence[work.Part],
+    _: Show,
+) -> None:
+    counts = collections.Counter[str]()
+    for part in parts:
+        counts.update(json.loads(folder.sample(part).read_bytes()))
+    model = word_model(counts, settings.size)
+    files.write_bytes(folder.vocabulary_model, model)
+
+
+_PIECES = VocabularyType(
+    text_forms.piece_form, sampling.sample_paragraphs, _train_pieces
+)
+TYPES = {
+    "unigram": _PIECES,
+    "bpe": _PIECES,
+    "word": VocabularyType(
+        lambda text, _: text_forms.word_level(text), sampling.count_words, _train_words
+    ),
+}

@@ -29,7 +29,7 @@ from lmcodistill.commands import command_flags
 from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import conclusions, page, results, runs, schedule
+from lmcodistill.experiments import page, results, runs, schedule
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import files
 from lmcodistill.training import job
@@ -109,7 +109,7 @@ def run(flag_values: flags.FlagValues) -> None:
         name: one.global_batch_size * one.window for name, one in batches.items()
     }
     arm_results = results.collect(chosen, made, tokens_per_step)
-    sentences = [conclusions.conclusion(result) for result in arm_results[1:]]
+    sentences = [results.conclusion(result) for result in arm_results[1:]]
     commands = [text for outcome in made.values() for text in outcome.commands]
     page.write(settings.root, arm_results, commands, sentences, loaded.text)
     summary = {

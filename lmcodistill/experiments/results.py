@@ -1,4 +1,7 @@
-"""What a comparison measured: every trial, and every arm against the baseline."""
+"""What a comparison measured: every trial, and every arm against the baseline.
+
+And what the numbers say, in sentences that follow from them either way.
+"""
 
 import dataclasses
 import math
@@ -7,11 +10,57 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import curves, intervals, runs
+from lmcodistill.experiments import curves, runs
 from lmcodistill.storage import files
 
 HEAD = ("arm", "nats/token", "difference", "95 % interval", "steps", "fewer", "CPU s")
 _UNITS = 4  # Decimals of nats per token.
+# Nats per token; smaller differences matter to no one, whatever the interval.
+NEGLIGIBLE = 0.005
+# Student's t, two-sided 95 %, by degrees of freedom from 1 on; beyond, normal.
+_T = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+
+
+class Interval(NamedTuple):
+    """A mean with its 95 % interval.
+
+    Attributes:
+        mean: Of the values.
+        low: Lower end; minus infinity where one value says nothing of the spread.
+        high: Upper end.
+        num_values: How many there were.
+    """
+
+    mean: float
+    low: float
+    high: float
+    num_values: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0.0 or self.high < 0.0
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Returns the mean of `values` and Student's interval around it.
+
+    For differences between two arms, give the differences seed by seed: both
+    arms' student 0 begins with the same weights and reads the same batches, so
+    much of the spread between seeds cancels.
+    """
+    if not values:
+        raise ValueError("No value.")
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return Interval(mean, -math.inf, math.inf, 1)
+    freedom = len(values) - 1
+    quantile = _T[freedom - 1] if freedom <= len(_T) else 1.96
+    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half, len(values))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +102,7 @@ class ArmResult(NamedTuple):
     arm: arms_lib.Arm
     trials: Sequence[Trial]
     cross_entropy: float
-    difference: intervals.Interval
+    difference: Interval
     steps_to_target: float | None
     step_ratio: float | None
     device_ratio: float | None
@@ -172,10 +221,50 @@ def compare(
         arm,
         trials,
         statistics.fmean(t.cross_entropy for t in trials),
-        intervals.mean_interval([t.cross_entropy - b.cross_entropy for t, b in pairs]),
+        mean_interval([t.cross_entropy - b.cross_entropy for t, b in pairs]),
         statistics.fmean(steps) if always else None,
         statistics.fmean(step_ratios) if always else None,
         # What the teachers' training cost is in no report of the student's.
         statistics.fmean(device_ratios) if always and not arm.taught_by else None,
         statistics.fmean(t.cpu_seconds + t.prior_cpu_seconds for t in trials),
     )
+
+
+def conclusion(result: ArmResult) -> str:
+    """Returns one sentence on an arm against the baseline."""
+    difference = result.difference
+    name = result.arm.description[:1].upper() + result.arm.description[1:]
+    if difference.num_values == 1:
+        return (
+            f"{name}: {difference.mean:+.4f} nats per token from the baseline with one "
+            "seed, which says nothing of chance; give more --seeds."
+        )
+    spread = (
+        f"{difference.mean:+.4f} nats per token, 95 % interval {difference.low:+.4f} "
+        f"to {difference.high:+.4f} over {difference.num_values} seeds"
+    )
+    if not difference.excludes_zero:
+        return f"{name}: no difference that these seeds can show ({spread})."
+    if abs(difference.mean) < NEGLIGIBLE:
+        return (
+            f"{name}: no difference that matters ({spread}; less than {NEGLIGIBLE} "
+            "counts as none)."
+        )
+    word = "better" if difference.mean < 0 else "worse"
+    return f"{name}: {word} than the baseline ({spread}){_speed(result)}"
+
+
+def _speed(result: ArmResult) -> str:
+    if result.arm.is_ensemble:
+        return "; it needs every one of the models to answer."
+    if result.steps_to_target is None:
+        return "; not every seed came down to the baseline's best."
+    if result.step_ratio is None or result.step_ratio <= 1.0:
+        return "."
+    text = (
+        f"; as good as the baseline's best after {result.steps_to_target:,.0f} steps, "
+        f"{result.step_ratio:.2f} times fewer"
+    )
+    if result.device_ratio is not None:
+        text += f", for {1.0 / result.device_ratio:.2f} times the device seconds"
+    return f"{text}."

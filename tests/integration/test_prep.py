@@ -374,7 +374,7 @@ def test_wet_and_warc_of_one_page_give_nearly_the_same_words():
         path = SHARED / "warc-commoncrawl-whirlwind" / name
         chosen = prep.Prep(html_main_content=False)
         [document] = readers.read_documents(
-            path, name, chosen, counts_lib.Counts(), lambda _: None
+            readers.Source(path, name, chosen, counts_lib.Counts(), lambda _: None)
         )
         return set(document.text.split())
 

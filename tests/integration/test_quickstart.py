@@ -60,7 +60,7 @@ def test_prep_reads_every_page_as_english(corpus):
     counted = counts_lib.Counts()
     found = list(
         readers.read_documents(
-            corpus, corpus.name, prep.Prep(), counted, lambda size: None
+            readers.Source(corpus, corpus.name, prep.Prep(), counted, lambda size: None)
         )
     )
     records = gzip.decompress(corpus.read_bytes()).count(b"WARC-Type: conversion")

@@ -239,7 +239,7 @@ def _floor(wet: pathlib.Path, pieces: vocabulary.Vocabulary) -> dict[str, float]
     gunzip = time.process_time() - start
     start = time.process_time()
     documents = readers.read_documents(
-        wet, wet.name, prep.Prep(), counts_lib.Counts(), lambda _: None
+        readers.Source(wet, wet.name, prep.Prep(), counts_lib.Counts(), lambda _: None)
     )
     pages = list(documents)
     reader = time.process_time() - start

@@ -39,7 +39,9 @@ def numbers_of(
     split = paragraph_ids.SPLITTERS[settings.paragraphs]
     numbers, number = [], settings.first_id
     for page in readers.read_documents(
-        path, path.name, prep.Prep(), counts_lib.Counts(), lambda _: None
+        readers.Source(
+            path, path.name, prep.Prep(), counts_lib.Counts(), lambda _: None
+        )
     ):
         for text in split(page.text):
             if rule(page, text):

@@ -51,7 +51,9 @@ def try_one(data: bytes) -> None:
     path.write_bytes(content)
     counts, kept = counts_lib.Counts(), 0
     sizes: list[int] = []
-    for document in readers.read_documents(path, name, _SETTINGS, counts, sizes.append):
+    for document in readers.read_documents(
+        readers.Source(path, name, _SETTINGS, counts, sizes.append)
+    ):
         counts.keep(len(document.text), document.language)
         kept += 1
     assert counts.read == counts.kept + counts.dropped.total()

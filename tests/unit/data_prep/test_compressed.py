@@ -55,7 +55,7 @@ def test_bomb_is_left_after_its_budget(tmp_path, compress):
     size = sum(
         len(document.text) + 1
         for document in readers.read_documents(
-            path, "a", chosen, counts, lambda _: None
+            readers.Source(path, "a", chosen, counts, lambda _: None)
         )
     )
 
@@ -76,7 +76,11 @@ def test_file_that_is_compressed_twice_is_ignored_with_a_note(tmp_path, inner):
     path.write_bytes(gzip.compress(inner(TEXT)))
     counts = counts_lib.Counts()
 
-    found = list(readers.read_documents(path, "a", prep.Prep(), counts, lambda _: None))
+    found = list(
+        readers.read_documents(
+            readers.Source(path, "a", prep.Prep(), counts, lambda _: None)
+        )
+    )
 
     assert found == []
     assert "compressed twice" in counts.note
@@ -87,7 +91,11 @@ def test_archive_in_bzip2_is_ignored_with_a_note(tmp_path):
     path.write_bytes(bz2.compress(b"WARC/1.0\r\n\r\n"))
     counts = counts_lib.Counts()
 
-    found = list(readers.read_documents(path, "a", prep.Prep(), counts, lambda _: None))
+    found = list(
+        readers.read_documents(
+            readers.Source(path, "a", prep.Prep(), counts, lambda _: None)
+        )
+    )
 
     assert found == []
     assert "recompress it with gzip" in counts.note

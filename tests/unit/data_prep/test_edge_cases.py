@@ -51,7 +51,7 @@ def read(name):
     path = SHARED / f"warc-{name}"
     counts, found = counts_lib.Counts(), []
     for document in readers.read_documents(
-        path, path.name, prep.Prep(), counts, lambda _: None
+        readers.Source(path, path.name, prep.Prep(), counts, lambda _: None)
     ):
         counts.keep(len(document.text), "")
         found.append(document)

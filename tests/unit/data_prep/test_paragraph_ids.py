@@ -204,7 +204,7 @@ def test_a_list_made_by_a_rule_gives_what_the_rule_chose(tmp_path):
 
     for path, (texts, counts) in zip(wets, found, strict=True):
         pages = readers.read_documents(
-            path, "", prep.Prep(), counts_lib.Counts(), lambda _: None
+            readers.Source(path, "", prep.Prep(), counts_lib.Counts(), lambda _: None)
         )
         lines = [line for page in pages for line in page.text.split("\n")]
         chosen = [line for line in lines if len(line.split()) >= 5]

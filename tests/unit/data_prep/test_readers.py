@@ -14,7 +14,7 @@ from tests.support import crawl
 def read(path, **settings):
     counts = counts_lib.Counts()
     found = readers.read_documents(
-        path, path.name, prep.Prep(**settings), counts, lambda _: None
+        readers.Source(path, path.name, prep.Prep(**settings), counts, lambda _: None)
     )
     return list(found), counts
 
@@ -161,7 +161,7 @@ def test_ids_depend_on_the_name_and_the_place_and_on_nothing_else(tmp_path):
 def pretokenized(path, unit):
     settings = prep.Prep(pretokenized_documents=unit)
     found = readers.read_pretokenized(
-        path, path.name, settings, counts_lib.Counts(), lambda _: None
+        readers.Source(path, path.name, settings, counts_lib.Counts(), lambda _: None)
     )
     return [document.text for document in found]
 

@@ -8,7 +8,7 @@ from data_prep.engines import choice
 from data_prep.reading import readers
 from data_prep.rules import extract, filters, paragraph_ids
 from data_prep.run import plan
-from data_prep.tokens import text_forms, vocabulary_types
+from data_prep.tokens import text_forms, vocabulary_training
 from lmcodistill import errors
 from lmcodistill.settings import filtering, paragraphs, prep
 
@@ -18,7 +18,7 @@ from lmcodistill.settings import filtering, paragraphs, prep
     [
         (prep.TEXT_DOCUMENTS, readers.TEXT_CUTTERS),
         (prep.PRETOKENIZED_DOCUMENTS, readers.PRETOKENIZED_CUTTERS),
-        (prep.VOCAB_TYPES, vocabulary_types.TYPES),
+        (prep.VOCAB_TYPES, vocabulary_training.TYPES),
         (prep.MARKS, text_forms.MARKS),
         (prep.DIGITS, text_forms.DIGITS),
         (paragraphs.PARAGRAPHS, paragraph_ids.SPLITTERS),

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.experiments import arms, conclusions, curves, intervals, results
+from lmcodistill.experiments import arms, curves, results
 
 BASE = arms.Base(global_batch_size=32, num_train_steps=600)
 KNOWN = arms.standard(BASE)
@@ -81,7 +81,7 @@ def test_a_name_that_is_no_arm_is_refused_with_those_that_are():
 
 
 def test_interval_of_three_values_is_students():
-    found = intervals.mean_interval([1.0, 2.0, 3.0])
+    found = results.mean_interval([1.0, 2.0, 3.0])
 
     half = 4.303 / math.sqrt(3)
     assert found.mean == 2.0
@@ -91,7 +91,7 @@ def test_interval_of_three_values_is_students():
 
 
 def test_one_value_says_nothing_of_chance():
-    found = intervals.mean_interval([-5.0])
+    found = results.mean_interval([-5.0])
 
     assert not found.excludes_zero
 
@@ -166,13 +166,13 @@ def same(value, spread=0.0):
 def test_conclusion_follows_from_the_interval(value, spread, words):
     found = compared(trials=same(value, spread), baseline=same(4.0))
 
-    assert words in conclusions.conclusion(found)
+    assert words in results.conclusion(found)
 
 
 def test_conclusion_of_one_seed_asks_for_more():
     found = compared(trials=[trial(3.0)], baseline=[trial(4.0)])
 
-    assert "give more --seeds" in conclusions.conclusion(found)
+    assert "give more --seeds" in results.conclusion(found)
 
 
 def test_every_row_of_the_table_has_every_column():
