@@ -50,7 +50,7 @@ def positive(default: Any, **metadata: bool) -> Any:
     return limited(default, lambda value: value > 0, "a positive number", **metadata)
 
 
-def none_negative(default: Any, **metadata: bool) -> Any:
+def not_negative(default: Any, **metadata: bool) -> Any:
     """Returns a field for a number that is 0 or more; see `limited`."""
     return limited(default, lambda value: value >= 0, "0 or more", **metadata)
 

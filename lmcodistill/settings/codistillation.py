@@ -106,13 +106,13 @@ class Exchange(checks.Checked):
     publish_every_steps: int = checks.positive(50)
     reload_every_steps: int = checks.positive(50)
     mode: str = checks.choice("freshest", MODES)
-    delay_steps: int = checks.none_negative(0)
+    delay_steps: int = checks.not_negative(0)
     deadline_seconds: float = checks.positive(600.0, may_change=True)
     topology: str = checks.choice("all", TOPOLOGIES)
     average_weights: bool = False
     state_on_swap: str = checks.choice("carry", STATES_ON_SWAP)
     recompute_windows: int = checks.positive(4)
-    max_staleness_steps: int = checks.none_negative(0)
+    max_staleness_steps: int = checks.not_negative(0)
     read_deadline_seconds: float = checks.positive(600.0, may_change=True)
     max_teacher_cross_entropy: float | None = checks.limited(
         None,
@@ -121,6 +121,6 @@ class Exchange(checks.Checked):
         may_change=True,
     )
     export_dtype: str = checks.choice("float32", EXPORT_DTYPES)
-    max_quantization_loss: float = checks.none_negative(0.02)
+    max_quantization_loss: float = checks.not_negative(0.02)
     keep_exports: int = checks.positive(5, may_change=True)
-    keep_export_seconds: float = checks.none_negative(60.0, may_change=True)
+    keep_export_seconds: float = checks.not_negative(60.0, may_change=True)

@@ -39,9 +39,9 @@ class Deduplication(checks.Checked):
     num_bands: int = checks.limited(14, lambda count: 1 <= count <= 256, "1 to 256")
     rows_per_band: int = checks.limited(8, lambda count: 1 <= count <= 256, "1 to 256")
     ngram_words: int = checks.limited(5, lambda count: 1 <= count <= 256, "1 to 256")
-    min_near_words: int = checks.none_negative(20)
-    line_group_files: int = checks.none_negative(0)
-    min_words_left: int = checks.none_negative(50)
+    min_near_words: int = checks.not_negative(20)
+    line_group_files: int = checks.not_negative(0)
+    min_words_left: int = checks.not_negative(50)
     memory_bytes: int = checks.limited(
         256 << 20, lambda size: size >= 1 << 20, "1048576 or more"
     )

@@ -58,10 +58,10 @@ class LengthRules(checks.Checked):
     """
 
     apply_to: str = checks.choice("none", RULE_SCOPES)
-    min_words: int = checks.none_negative(0)
-    max_words: int = checks.none_negative(0)
-    long_paragraph_words: int = checks.none_negative(30)
-    min_long_paragraphs: int = checks.none_negative(1)
+    min_words: int = checks.not_negative(0)
+    max_words: int = checks.not_negative(0)
+    long_paragraph_words: int = checks.not_negative(30)
+    min_long_paragraphs: int = checks.not_negative(1)
     only_long_paragraphs: bool = False
 
 
@@ -83,9 +83,9 @@ class C4Rules(checks.Checked):
 
     apply_to: str = checks.choice("web", RULE_SCOPES)
     end_marks: bool = True
-    min_words_per_line: int = checks.none_negative(5)
+    min_words_per_line: int = checks.not_negative(5)
     max_word_characters: int = 1_000
-    min_sentences: int = checks.none_negative(3)
+    min_sentences: int = checks.not_negative(3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +108,8 @@ class GopherRules(checks.Checked):
     """
 
     apply_to: str = checks.choice("web", RULE_SCOPES)
-    min_words: int = checks.none_negative(50)
-    max_words: int = checks.none_negative(100_000)
+    min_words: int = checks.not_negative(50)
+    max_words: int = checks.not_negative(100_000)
     min_mean_word_characters: float = 3.0
     max_mean_word_characters: float = 10.0
     max_symbols_per_word: float = 0.1

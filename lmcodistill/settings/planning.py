@@ -30,12 +30,12 @@ class Machine(checks.Checked):
             student's, where their type has fewer bits.
     """
 
-    matrix_rate: float = checks.none_negative(0.0)
-    recurrent_rate: float = checks.none_negative(0.0)
-    recurrent_step_seconds: float = checks.none_negative(0.0)
-    element_rate: float = checks.none_negative(0.0)
-    memory_bandwidth: float = checks.none_negative(0.0)
-    step_overhead_seconds: float = checks.none_negative(0.0)
+    matrix_rate: float = checks.not_negative(0.0)
+    recurrent_rate: float = checks.not_negative(0.0)
+    recurrent_step_seconds: float = checks.not_negative(0.0)
+    element_rate: float = checks.not_negative(0.0)
+    memory_bandwidth: float = checks.not_negative(0.0)
+    step_overhead_seconds: float = checks.not_negative(0.0)
     teacher_speedup: float = checks.positive(1.0)
 
 
@@ -49,8 +49,8 @@ class Network(checks.Checked):
         latency_seconds: From one worker to the next.
     """
 
-    bandwidth: float = checks.none_negative(0.0)
-    latency_seconds: float = checks.none_negative(50e-6)
+    bandwidth: float = checks.not_negative(0.0)
+    latency_seconds: float = checks.not_negative(50e-6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Storage(checks.Checked):
         latency_seconds: Of opening one file.
     """
 
-    bandwidth: float = checks.none_negative(0.0)
-    latency_seconds: float = checks.none_negative(0.01)
+    bandwidth: float = checks.not_negative(0.0)
+    latency_seconds: float = checks.not_negative(0.01)
 
 
 # Every class here; config registers them with gin.

@@ -52,7 +52,7 @@ class Prep(checks.Checked):
     seed: int = dataclasses.field(default=0, metadata=_LATER)
     shard_tokens: int = checks.positive(1 << 24, later=True)
     keep_documents: bool = dataclasses.field(default=False, metadata=_LATER)
-    dropped_samples: int = checks.none_negative(0)
+    dropped_samples: int = checks.not_negative(0)
     html_main_content: bool = True
     text_documents: str = checks.choice("sections", TEXT_DOCUMENTS)
     text_section_bytes: int = checks.positive(5_000)

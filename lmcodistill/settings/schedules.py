@@ -96,9 +96,9 @@ class DistillationWeight(checks.Checked):
         auto_memory: For `auto`: share of the sums that stays at a measurement.
     """
 
-    burn_in_steps: int = checks.none_negative(0)
-    weight: float = checks.none_negative(1.0)
-    ramp_steps: int = checks.none_negative(0)
+    burn_in_steps: int = checks.not_negative(0)
+    weight: float = checks.not_negative(1.0)
+    ramp_steps: int = checks.not_negative(0)
     schedule: str = checks.choice("constant", ("constant", "auto"))
     auto_every_steps: int = checks.positive(10)
     auto_memory: float = checks.limited(

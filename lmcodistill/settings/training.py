@@ -43,7 +43,7 @@ class Optimizer(checks.Checked):
     """
 
     name: str = checks.choice("adam", OPTIMIZERS)
-    clip_norm: float = checks.none_negative(1.0)
+    clip_norm: float = checks.not_negative(1.0)
     all_reduce_dtype: str = checks.choice("float32", ("float32", "bfloat16"))
     beta1: float = 0.9
     beta2: float = 0.999
@@ -103,13 +103,13 @@ class Training(checks.Checked):
     report_every_steps: int = checks.positive(100, may_change=True)
     checkpoint_every_steps: int = checks.positive(1_000, may_change=True)
     keep_checkpoints: int = checks.positive(2, may_change=True)
-    keep_best_checkpoints: int = checks.none_negative(1, may_change=True)
-    max_failed_saves: int = checks.none_negative(10, may_change=True)
-    evaluate_every_steps: int = checks.none_negative(1_000, may_change=True)
-    evaluation_tokens: int = checks.none_negative(0, may_change=True)
+    keep_best_checkpoints: int = checks.not_negative(1, may_change=True)
+    max_failed_saves: int = checks.not_negative(10, may_change=True)
+    evaluate_every_steps: int = checks.not_negative(1_000, may_change=True)
+    evaluation_tokens: int = checks.not_negative(0, may_change=True)
     evaluation_lanes: int = checks.positive(32, may_change=True)
-    max_skipped_updates: int = checks.none_negative(10, may_change=True)
-    max_rollbacks: int = checks.none_negative(2, may_change=True)
+    max_skipped_updates: int = checks.not_negative(10, may_change=True)
+    max_rollbacks: int = checks.not_negative(2, may_change=True)
     rollback_rate_factor: float = checks.limited(
         0.5, lambda factor: 0.0 < factor <= 1.0, "above 0 and at most 1"
     )
