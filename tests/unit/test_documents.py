@@ -66,3 +66,13 @@ def test_documents_and_programs_that_are_named_exist():
         if not (ROOT / name).exists()
     }
     assert lost == set()
+
+
+@pytest.mark.parametrize("command", ["train", "prep"])
+def test_every_knob_stands_in_the_guide(command):
+    guide = (ROOT / "docs/guide/configuration.md").read_text()
+    defaults = (ROOT / f"gin/defaults/{command}.gin").read_text()
+    knobs = re.findall(r"^([A-Z][A-Z0-9_]*) = ", defaults, re.MULTILINE)
+
+    assert len(knobs) > 10
+    assert [knob for knob in knobs if f"`{knob}`" not in guide] == []
