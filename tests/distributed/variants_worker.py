@@ -31,8 +31,9 @@ VARIANTS: dict[str, dict[str, object]] = {
     "dropout": {"DROPOUT": 0.5},
     "bfloat16": {"COMPUTE_DTYPE": "bfloat16"},
     "xla": {"Training.xla": "on"},
-    "sgd": {"OPTIMIZER": "sgd"},
-    "adagrad": {"OPTIMIZER": "adagrad"},
+    # Rates at which two updates show in the loss of any text.
+    "sgd": {"OPTIMIZER": "sgd", "LEARNING_RATE": 1.0},
+    "adagrad": {"OPTIMIZER": "adagrad", "LEARNING_RATE": 0.2},
     "adamw": {"OPTIMIZER": "adamw", "Optimizer.weight_decay": 0.01},
     "plain": {"LanguageModel.layer_norm": False},
     "tied": {"LanguageModel.tie_embeddings": True, "LanguageModel.embedding_size": 16},
