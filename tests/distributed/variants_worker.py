@@ -33,7 +33,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "xla": {"Training.xla": "on"},
     # Rates at which two updates show in the loss of any text.
     "sgd": {"OPTIMIZER": "sgd", "LEARNING_RATE": 1.0},
-    "adagrad": {"OPTIMIZER": "adagrad", "LEARNING_RATE": 0.2},
+    "adagrad": {"OPTIMIZER": "adagrad", "LEARNING_RATE": 1.0},
     "adamw": {"OPTIMIZER": "adamw", "Optimizer.weight_decay": 0.01},
     "plain": {"LanguageModel.layer_norm": False},
     "tied": {"LanguageModel.tie_embeddings": True, "LanguageModel.embedding_size": 16},
