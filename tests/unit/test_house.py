@@ -87,6 +87,14 @@ def circles_in(uses: dict[str, set[str]]) -> dict[str, set[str]]:
     return {n: used & remaining.keys() for n, used in remaining.items()}
 
 
+def test_every_room_has_a_floor():
+    # `room_of` would take an unlisted room for the package itself, on the ground.
+    rooms = {p.stem for p in (ROOT / "lmcodistill").glob("*.py")} - {"__init__"}
+    rooms |= {p.parent.name for p in (ROOT / "lmcodistill").glob("*/__init__.py")}
+
+    assert rooms == FLOORS.keys() - {""}
+
+
 @pytest.mark.parametrize(
     "path", [p for p in PACKAGES if relative(p).startswith("lmcodistill")], ids=relative
 )
