@@ -88,12 +88,14 @@ class DistillationWeight(checks.Checked):
             1.0. 0.0 turns it off without changing anything else in the run.
         ramp_steps: Steps over which the weight grows linearly from 0.0 once
             burn-in ends; 0 switches it on at once, as the paper does.
-        schedule: `constant`, or `auto`: as much of `weight` as the teachers know
-            that the student does not (`codistill/auto_weight.py`); for teachers
-            only, not for label smoothing.
-        auto_every_steps: For `auto`: steps between two measurements, each of
-            which costs about two thirds of a step.
+        schedule: `constant`, or `auto`: by how good the teachers are on the data's
+            guide (`codistill/auto_weight.py`), at most `weight`. It needs teachers,
+            a loss of probabilities (`cross_entropy` or `kl`) and temperature 1.0.
+        auto_every_steps: For `auto`: steps between two measurements.
         auto_memory: For `auto`: share of the sums that stays at a measurement.
+        auto_lanes: For `auto`: streams that the guide is read in, a window of each
+            at a measurement. With one teacher that costs half of an update of as
+            many streams: forward passes only.
     """
 
     burn_in_steps: int = checks.not_negative(0)
@@ -104,6 +106,7 @@ class DistillationWeight(checks.Checked):
     auto_memory: float = checks.limited(
         0.9, lambda x: 0.0 <= x < 1.0, "a share, below 1.0"
     )
+    auto_lanes: int = checks.positive(16)
 
     @property
     def is_measured(self) -> bool:
