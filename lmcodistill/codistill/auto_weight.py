@@ -14,9 +14,9 @@ the mixture (y + w * q) / (1 + w), which is `share` of q for w = share / (1 - sh
 docs/guide/algorithm.md has the derivation, its two conditions and what they leave open.
 
 A student that falls behind confirms its teachers, whatever made it fall behind, if
-need be their lessons. So the weight is not raised while it does. Falling behind
-means: its cross entropy is above the mean of its teachers' own, and by more than it
-ever was; each a running mean over the memory of the share.
+need be their lessons. So the weight is not raised while it does. It falls behind while
+its cross entropy is above the mean of its teachers' own, by no less than it ever was;
+both are running means over the memory of the share.
 
 Differs from the paper: there the weight is 1.0 throughout. Pure arithmetic.
 """
@@ -60,7 +60,9 @@ class AutoWeight:
         student_nats: Running sum.
         teacher_nats: Running sum.
         tokens: Running sum; 0.0 before the first measurement.
-        least_lead: The smallest lead of the teachers so far, nats per token.
+        least_lead: The smallest lead of the teachers so far, nats per token; None
+            before the first measurement.
+        falls_behind: Whether the teachers lead, and by no less than ever before.
         weight: That of the last update with teachers.
     """
 
@@ -70,14 +72,17 @@ class AutoWeight:
     student_nats: float = 0.0
     teacher_nats: float = 0.0
     tokens: float = 0.0
-    least_lead: float = math.inf
+    least_lead: float | None = None
+    falls_behind: bool = False
     weight: float = 0.0
 
     def observe(self, measured: Measurement) -> None:
         """Adds a measurement; those before it fade."""
         for name, value in measured._asdict().items():
             setattr(self, name, self.memory * getattr(self, name) + value)
-        self.least_lead = min(self.least_lead, self.lead)
+        least = self.lead if self.least_lead is None else self.least_lead
+        self.falls_behind = self.lead > 0.0 and self.lead >= least
+        self.least_lead = min(least, self.lead)
 
     @property
     def share(self) -> float:
@@ -88,11 +93,6 @@ class AutoWeight:
     def lead(self) -> float:
         """By how much the teachers are better than the student, nats per token."""
         return (self.student_nats - self.teacher_nats) / self.tokens
-
-    @property
-    def falls_behind(self) -> bool:
-        """Whether the teachers' lead is more than none, and than it ever was least."""
-        return self.tokens > 0.0 and self.lead > max(0.0, self.least_lead)
 
     def next(self, limit: float) -> float:
         """Returns the weight of an update, from 0.0 to `limit`."""

