@@ -114,20 +114,20 @@ class Inputs:
         data: The data folder.
         windows: The student's training windows.
         model: The model's settings with the vocabulary's size filled in.
-        num_tokens: Tokens of the student's partition.
+        text: The text that the student learns from.
     """
 
     data: shards.ShardSet
     windows: windows.TrainingWindows
     model: model.ModelConfig
-    num_tokens: int
+    text: shards.SplitTokens
 
 
 def open_inputs(job: Job) -> Inputs:
     """Opens what the job reads.
 
     Raises:
-        DataError: the data folder, its partition or its length does not fit.
+        DataError: the data folder, its partitions or their length does not fit.
         UsageError: the model's vocabulary size is another than the data's.
         SnapshotError: an offline teacher is not there.
     """
@@ -136,19 +136,20 @@ def open_inputs(job: Job) -> Inputs:
     data.held_out_split("validation")
     for path in job.distillation.offline_exports:
         lookup.find(path, job.key)
-    split = data.train_split(0 if job.batches.same_data else job.student)
-    tokens = data.tokens_of(split)
+    partitions = job.batches.partitions_of(job.student)
+    text = data.tokens_of(*map(data.train_split, partitions))
     return Inputs(
         data,
         windows.TrainingWindows(
-            tokens,
+            text,
             global_batch_size=job.batches.global_batch_size,
             window=job.batches.window,
             end_id=data.manifest.end_id,
             reset_at_documents=job.batches.reset_at_documents,
+            order_seed=job.batches.order_seed_of(job.student),
         ),
         config,
-        tokens.num_tokens,
+        text,
     )
 
 
@@ -243,7 +244,7 @@ def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, obj
         "workers_per_student": workers_per_student,
         "weights": count,
         "vocab_size": inputs.data.manifest.vocab_size,
-        "partition_tokens": inputs.num_tokens,
+        "partition_tokens": inputs.text.num_tokens,
         "tokens_per_step": job.tokens_per_step,
         "steps_per_epoch": epoch,
         "epochs": round(job.training.num_train_steps / epoch, 3),

@@ -180,12 +180,10 @@ class Student:
         make = fixed_targets.DISTRIBUTIONS.get(self._job.distillation.targets)
         if make is None:
             return None
-        data = self._inputs.data
-        partition = 0 if self._job.batches.same_data else self._job.student
-        tokens = data.tokens_of(data.train_split(partition))
+        text = self._inputs.text
         return make(
-            data.manifest.vocab_size,
-            lambda count: tokens.read(0, min(count, tokens.num_tokens)),
+            self._inputs.data.manifest.vocab_size,
+            lambda count: text.read(0, min(count, text.num_tokens)),
         )
 
     def digest(self) -> str:

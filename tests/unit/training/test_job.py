@@ -61,6 +61,54 @@ def test_model_takes_the_vocabulary_size_of_the_data_and_no_other(a_job):
 
 
 @pytest.mark.parametrize(
+    ("batches", "student", "partitions"),
+    [
+        ({}, 1, [1]),
+        ({"same_data": True}, 1, [0]),
+        ({"pooled_partitions": 1}, 1, [0]),
+        ({"pooled_partitions": 2}, 0, [0, 1]),
+        ({"pooled_partitions": 2}, 1, [0, 1]),
+    ],
+)
+def test_student_reads_its_own_text_or_one_that_all_read(
+    a_job, batches, student, partitions
+):
+    settings = training.Batches(global_batch_size=2, window=5, **batches)
+
+    inputs = job_lib.open_inputs(a_job(batches=settings, student=student))
+
+    parts = [inputs.data.tokens_of(inputs.data.train_split(p)) for p in partitions]
+    expected = np.concatenate([p.read(0, p.num_tokens) for p in parts])
+    found = inputs.text.read(0, inputs.text.num_tokens)
+    np.testing.assert_array_equal(found, expected)
+    second_stream = inputs.windows.at(0, 1, 1).inputs[0]
+    np.testing.assert_array_equal(second_stream, expected[len(expected) // 2 :][:5])
+
+
+@pytest.mark.parametrize(
+    ("batches", "seeds"),
+    [
+        ({}, (0, 0)),
+        ({"order_seed": 3}, (3, 3)),
+        ({"own_order": True}, (0, 1)),
+        ({"order_seed": 3, "own_order": True}, (3, 4)),
+    ],
+)
+def test_students_read_one_text_in_one_order_or_each_in_its_own(a_job, batches, seeds):
+    size = {"global_batch_size": 2, "window": 5, "pooled_partitions": 2}
+    jobs = [
+        a_job(batches=training.Batches(**size, **batches), student=student)
+        for student in (0, 1)
+    ]
+
+    for job, seed in zip(jobs, seeds, strict=True):
+        plain = training.Batches(**size, order_seed=seed)
+        expected = job_lib.open_inputs(a_job(batches=plain)).windows.at(7, 0, 2)
+        found = job_lib.open_inputs(job).windows.at(7, 0, 2)
+        assert found.inputs.tolist() == expected.inputs.tolist()
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"student": 2}, "--student=2 does not exist"),
