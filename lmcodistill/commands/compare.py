@@ -1,8 +1,9 @@
 r"""Train in several ways, and say which is better for your model and data.
 
 Every arm is one way to train; the baseline is one group on the labels alone.
-Arms begin with the same weights and read the same batches, seed by seed, so that
-their differences are compared in pairs. Each run is a `lmcodistill train` of its
+Arms begin with the same weights and read their text in the same order, seed by seed,
+so that their differences are compared in pairs; the next seed has other weights and
+another order. Each run is a `lmcodistill train` of its
 own under --output_dir; runs that have ended are not made again, and one that was
 stopped goes on. The report says "no difference" where there is none.
 
@@ -67,7 +68,8 @@ def define_flags(define: command_flags.Definer) -> None:
     define.integer(
         "seeds",
         3,
-        "Repetitions with other first weights; below 3 little can be said.",
+        "Repetitions with other first weights and another order of text; below 3 "
+        "little can be said.",
         1,
     )
     define.integer("students", 2, "Students that teach each other.", 2)
@@ -99,10 +101,11 @@ def run(flag_values: flags.FlagValues) -> None:
         for seed in range(flag_values.seeds)
         for arm in trained
     ]
-    # A mistake in the last arm must not cost the hours of those before.
+    # A mistake in the last arm, or in the last seed, must not cost the hours of
+    # those before.
     batches = {
         run.arm.name: job.load(flag_values.gin_file, run.bindings).get(training.Batches)
-        for run in needed[: len(trained)]
+        for run in needed[-len(trained) :]
     }
     made = schedule.make_all(needed, flag_values.at_once)
     tokens_per_step = {
@@ -197,4 +200,6 @@ def _settings(
         workers_per_student=flag_values.workers_per_student,
         streams=loaded.get(training.Training).evaluation_lanes,
         window=loaded.get(training.Batches).window,
+        seed=loaded.get(training.Training).seed,
+        order_seed=loaded.get(training.Batches).order_seed,
     )

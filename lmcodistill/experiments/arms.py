@@ -1,8 +1,9 @@
 """What can be compared: arms, and the training runs that each needs.
 
 An arm is a way to train one model. It differs from the baseline in a few
-settings, never in the first weights, the text or the order of batches that
-student 0 gets: those follow from the seed. So arms are compared in pairs.
+settings. First weights and the order of text follow from the seed, the same for
+all arms but for those whose description says otherwise. So arms are compared in
+pairs.
 """
 
 import dataclasses
@@ -12,11 +13,14 @@ from collections.abc import Mapping, Sequence
 from lmcodistill import errors
 
 BASELINE = "baseline"
-# Seeds this far apart share no student's first weights: student i adds i.
+# Seeds this far apart share no student's first weights or order: student i adds i.
 SEED_STRIDE = 1_000
+# What a run adds to the seed of its weights to share none with its pupils.
+_OF_ITS_OWN = 100
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BINDING = re.compile(r"[A-Za-z_.]+=\S+")
+_SEEDS = {"SEED", "Training.seed", "ORDER_SEED", "Batches.order_seed"}
 
 Bindings = tuple[tuple[str, str], ...]
 _NO_BURN_IN: Bindings = (("DistillationWeight.burn_in_steps", "0"),)
@@ -36,6 +40,8 @@ class Arm:
         run_of: The arm whose run this one scores; its own if empty.
         taught_by: The arm whose final exports teach this one, if any.
         num_teachers: How many students of that arm there are.
+        seed_offset: Added to the seed of first weights and of dropout; not 0 where a
+            run must share neither with the baseline.
     """
 
     name: str
@@ -46,6 +52,7 @@ class Arm:
     run_of: str = ""
     taught_by: str = ""
     num_teachers: int = 0
+    seed_offset: int = 0
 
     @property
     def run(self) -> str:
@@ -86,7 +93,14 @@ def standard(base: Base) -> dict[str, Arm]:
             1,
             (*alone, ("NUM_TRAIN_STEPS", str(2 * base.num_train_steps))),
         ),
-        Arm("independent", f"one of {n} groups that never meet", n, alone),
+        # A pupil's teachers must not be the pupil itself, one training earlier.
+        Arm(
+            "independent",
+            f"one of {n} groups that never meet, from first weights of their own",
+            n,
+            alone,
+            seed_offset=_OF_ITS_OWN,
+        ),
         Arm(
             "ensemble",
             f"the mean prediction of {n} groups that never meet",
@@ -213,6 +227,12 @@ def variant(text: str, known: Mapping[str, Arm]) -> Arm:
             "after the arm, without spaces in them."
         )
     pairs = tuple((k, v) for k, _, v in (s.partition("=") for s in settings))
+    if seeds := [knob for knob, _ in pairs if knob in _SEEDS]:
+        raise errors.UsageError(
+            f"--variant={text!r}: {seeds[0]} is compare's to set: arms are compared "
+            "seed by seed. Give --gin.SEED or --gin.ORDER_SEED, from which all arms "
+            "begin, or more --seeds."
+        )
     arm = known[base]
     return dataclasses.replace(
         arm,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import time
 
 import pytest
@@ -50,11 +51,11 @@ def test_student_0_begins_as_the_baseline(compared):
 
     first = [
         json.loads(path.read_text().splitlines()[0])["cross_entropy"]
-        for arm in ("baseline", "independent", "codistilled")
+        for arm in ("baseline", "codistilled")
         for path in folder.glob(f"runs/{arm}/seed-0/run/students/0/metrics.jsonl")
     ]
 
-    assert first == [first[0]] * 3
+    assert first == [first[0]] * 2
 
 
 def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
@@ -79,17 +80,18 @@ def test_what_has_ended_is_not_made_again(compared, compare):
     assert time.monotonic() - began < 30.0
 
 
-def test_churn_of_retrains_is_measured(compared, finish, data_dir):
+def test_churn_of_retrains_is_measured(compared, finish, data_dir, tmp_path):
     folder, _ = compared
-    students = [
-        folder / f"runs/{arm}/seed-0/run/students/{student}"
-        for arm, student in (("baseline", 0), ("independent", 0), ("independent", 1))
-    ]
+    first, other = (
+        folder / f"runs/{arm}/seed-0/run/students/0"
+        for arm in ("baseline", "independent")
+    )
+    shutil.copytree(first, tmp_path / "again")
 
     out = finish(
         *("churn", "--json", "--data_dir", data_dir),
-        *("--group", f"same={students[0]},{students[1]}"),
-        *("--group", f"other={students[0]},{students[2]}"),
+        *("--group", f"same={first},{tmp_path / 'again'}"),
+        *("--group", f"other={first},{other}"),
     )
 
     found = json.loads(out)["groups"]
@@ -97,8 +99,8 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir):
         found[name]["churn"]["all tokens"]["total_variation"]["mean"]
         for name in ("same", "other")
     )
-    # The first two read one text from one start: the very same model.
     assert same == 0.0
+    # They read one text in one order; their first weights are not the same.
     assert other > 0.0
 
 

@@ -58,6 +58,12 @@ def test_a_variant_adds_settings_to_an_arm():
     assert dict(arm.bindings)["DISTILLATION_WEIGHT"] == "0.3"
 
 
+@pytest.mark.parametrize("knob", ["SEED", "Batches.order_seed"])
+def test_a_variant_may_not_have_seeds_of_its_own(knob):
+    with pytest.raises(errors.UsageError, match=f"{knob} is compare's to set"):
+        arms.variant(f"other=codistilled {knob}=5", KNOWN)
+
+
 @pytest.mark.parametrize(
     "text",
     [

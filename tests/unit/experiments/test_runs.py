@@ -1,13 +1,39 @@
 """The processes of a comparison: each on the cores that it was given."""
 
 import os
+import pathlib
 import threading
 
 import pytest
 
-from lmcodistill.experiments import runs
+from lmcodistill.experiments import arms, runs
 
 SHOW_CORES = "import os; print(*sorted(os.sched_getaffinity(0)), os.getpid())"
+
+
+def seeds_of(arm, seed):
+    """Returns the two seeds of a run where the user gave 7 and 30."""
+    settings = runs.ComparisonSettings(
+        *(pathlib.Path("out"), pathlib.Path("data"), (), ("SEED=7",), 1, 8, 32),
+        seed=7,
+        order_seed=30,
+    )
+    known = arms.standard(arms.Base(global_batch_size=32, num_train_steps=600))
+    bindings = runs.ArmRun(settings, known[arm], seed).bindings
+    found = dict(b.split("=", 1) for b in bindings)
+    return int(found["Training.seed"]), int(found["Batches.order_seed"])
+
+
+@pytest.mark.parametrize("arm", ["baseline", "codistilled", "two_phase"])
+def test_repetitions_have_other_weights_and_another_order_from_the_users_seeds_on(arm):
+    assert [seeds_of(arm, seed) for seed in (0, 2)] == [(7, 30), (2_007, 2_030)]
+
+
+def test_teachers_share_first_weights_with_no_pupil_and_have_its_order():
+    teachers, pupil = seeds_of("independent", 1), seeds_of("two_phase", 1)
+
+    assert teachers[0] == pupil[0] + 100
+    assert teachers[1] == pupil[1]
 
 
 @pytest.fixture
