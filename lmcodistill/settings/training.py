@@ -103,6 +103,9 @@ class Training(checks.Checked):
         num_train_steps: Optimizer updates in total.
         seed: Seed of the initial weights and of dropout; student i adds i.
         shared_start: Whether all students begin with student 0's weights.
+        average_decay: Of the exponential mean of the weights over the updates, which
+            is evaluated and exported in their place; about the last
+            1 / (1 - `average_decay`) updates count. 0.0: there is none.
         xla: Whether XLA compiles the forward and the backward pass: `on`, `off`,
             or `auto` for on with a GPU. It cost 1.2 times the wall time of
             oneDNN's products on a CPU, and four seconds more at the start.
@@ -126,6 +129,9 @@ class Training(checks.Checked):
     # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
     seed: int = checks.limited(0, lambda seed: 0 <= seed < 1_000_000, "0 to 999,999")
     shared_start: bool = False
+    average_decay: float = checks.limited(
+        0.0, lambda decay: 0.0 <= decay < 1.0, "0 or more and below 1"
+    )
     xla: str = checks.choice("auto", ("auto", "on", "off"))
     report_every_steps: int = checks.positive(100, may_change=True)
     checkpoint_every_steps: int = checks.positive(1_000, may_change=True)

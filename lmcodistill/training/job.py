@@ -224,6 +224,12 @@ def check_peers(job: Job) -> None:
             "True, TARGETS = 'none', EXCHANGE_MODE = 'scheduled', DELAY_STEPS = 0 and "
             "PUBLISH_EVERY_STEPS = RELOAD_EVERY_STEPS."
         )
+    if averages and job.training.average_decay:
+        raise errors.UsageError(
+            f"AVERAGE_WEIGHTS = True and AVERAGE_DECAY = {job.training.average_decay}: "
+            "what students exchange is either the weights or their mean over the "
+            "updates, and a mean of means would set training back. Leave one out."
+        )
     has_no_teachers = job.distillation.targets in fixed_targets.DISTRIBUTIONS
     if job.weight.is_measured and (averages or has_no_teachers):
         raise errors.UsageError(
@@ -235,7 +241,8 @@ def check_peers(job: Job) -> None:
 def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:
     """Returns what `--dry_run` prints: sizes, lengths and an estimate of memory."""
     count = weights.num_weights(inputs.model, inputs.data.manifest.vocab_size)
-    copies = 2 + job.optimizer.num_slots  # Weights, gradient, slots.
+    # Weights, gradient, slots, means.
+    copies = 2 + job.optimizer.num_slots + bool(job.training.average_decay)
     teachers = job.policy.num_teachers
     epoch = inputs.windows.windows_per_epoch
     return {

@@ -89,6 +89,7 @@ class Updater:
 
     Attributes:
         model: The student.
+        mean: The mean of its weights over the updates, as a model; None: there is none.
         slots: Per slot name, per weight name, a variable.
     """
 
@@ -102,13 +103,17 @@ class Updater:
         tokens_per_step: int,
         distillation: codistillation.Distillation,
         fixed_targets: np.ndarray | None,
+        mean: contract.Model | None = None,
+        average_decay: float = 0.0,
     ):
         """Makes the slots; call inside the strategy's scope, like the model.
 
         `tokens_per_step` is B * T; `fixed_targets`, [V] float32, is what label
-        smoothing has in place of teachers.
+        smoothing has in place of teachers. `mean` follows the weights by
+        `average_decay`.
         """
         self.model, self._group, self._optimizer = model, group, optimizer
+        self.mean, self._average_decay = mean, average_decay
         self._rule = optimizers.rule(optimizer)
         self._use_xla, self._tokens_per_step = use_xla, tokens_per_step
         self._distillation, self._fixed_targets = distillation, fixed_targets
@@ -301,14 +306,22 @@ class Updater:
         is_finite: tf.Tensor,
         inputs: BatchInputs,
     ) -> None:
-        """Changes weights and slots in place, where `is_finite` holds."""
+        """Changes weights, slots and means in place, where `is_finite` holds."""
         rate = tf.cast(inputs.learning_rate, self.model.dtype)
 
-        def change(weight: Any, gradient: Any, slots: list[Any], *scalars: Any) -> None:
+        def change(
+            weight: Any,
+            gradient: Any,
+            slots: list[Any],
+            means: list[Any],
+            *scalars: Any,
+        ) -> None:
             scale, is_finite, rate, number = scalars
 
             def update() -> None:
                 self._rule.update(weight, gradient * scale, slots, rate, number)
+                for mean in means:
+                    optimizers.move_mean(mean, weight, self._average_decay, number)
 
             tf.cond(is_finite, update, lambda: None)
 
@@ -317,8 +330,9 @@ class Updater:
                 self.model.weights.items(), gradients, strict=True
             ):
                 slots = [slots[name] for slots in self.slots.values()]
+                means = [self.mean.weights[name]] if self.mean else []
                 strategy.extended.update(
-                    weight, change, (gradient, slots, *scalars), group=False
+                    weight, change, (gradient, slots, means, *scalars), group=False
                 )
 
         tf.distribute.get_replica_context().merge_call(

@@ -44,6 +44,7 @@ REFUSED = [
     (training.Training, {"num_train_steps": 0}, "num_train_steps"),
     (training.Training, {"num_train_steps": 1, "keep_checkpoints": 0}, "keep_che"),
     (training.Training, {"num_train_steps": 1, "evaluate_every_steps": -1}, "eval"),
+    (training.Training, {"num_train_steps": 1, "average_decay": 1.0}, "average"),
     (planning.Machine, {"matrix_rate": -1.0}, "matrix_rate"),
     (planning.Machine, {"teacher_speedup": 0.0}, "teacher_speedup"),
     (planning.Network, {"latency_seconds": -1.0}, "latency_seconds"),

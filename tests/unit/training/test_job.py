@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.settings import codistillation, schedules, training
+from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import publication
 from lmcodistill.training import checkpoints
 from lmcodistill.training import job as job_lib
@@ -161,6 +161,20 @@ def test_summary_counts_the_teachers(a_job, changes, teachers):
     assert summary["teachers"] == teachers
 
 
+def test_summary_counts_the_memory_of_means(a_job):
+    def mb(decay):
+        job = a_job(
+            model=model.LanguageModel(hidden_size=512),
+            training=training.Training(num_train_steps=1, average_decay=decay),
+            num_students=1,
+            distillation=codistillation.Distillation(targets="none"),
+        )
+        return job_lib.summary(job, job_lib.open_inputs(job), 1)["state_mb_per_process"]
+
+    # Weights and gradient; plain descent has no slots.
+    assert mb(0.9) == pytest.approx(mb(0.0) * 3 / 2, rel=0.01)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -168,6 +182,11 @@ def test_summary_counts_the_teachers(a_job, changes, teachers):
         {"exchange": averaging(mode="scheduled", delay_steps=50)},
         {"exchange": averaging(mode="freshest")},
         {"distillation": codistillation.Distillation(targets="peers")},
+        {
+            "training": training.Training(
+                num_train_steps=1, shared_start=True, average_decay=0.9
+            )
+        },
     ],
 )
 def test_weights_that_have_no_common_start_or_step_are_not_averaged(a_job, changes):
@@ -178,5 +197,5 @@ def test_weights_that_have_no_common_start_or_step_are_not_averaged(a_job, chang
     }
 
     job_lib.check_peers(dataclasses.replace(a_job(), **fitting))
-    with pytest.raises(errors.UsageError, match="of one start at one step"):
+    with pytest.raises(errors.UsageError, match="of one start at one step|of means"):
         job_lib.check_peers(dataclasses.replace(a_job(), **(fitting | changes)))
