@@ -48,8 +48,11 @@ def define_flags(define: command_flags.Definer) -> None:
         "arms",
         ["codistilled"],
         "What is compared with the baseline: double_batch, double_steps, independent, "
-        "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, "
-        "uniform_smoothing, unigram_smoothing, two_phase, weight_averaging; or `all`.",
+        "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, ema, "
+        "codistilled_ema, uniform_smoothing, unigram_smoothing, two_phase, "
+        "weight_averaging; where every group reads the text of all students: pooled, "
+        "pooled_double_batch, pooled_ema, pooled_independent, pooled_ensemble, "
+        "codistilled_same_text, pooled_two_phase, chain; or `all`.",
     )
     define.list(
         "batch_factors", [], "Also one group with its batch times each of these."
@@ -82,6 +85,16 @@ def define_flags(define: command_flags.Definer) -> None:
         0,
     )
     define.float("smoothing_weight", 0.1, "Weight of uniform and unigram smoothing.")
+    define.float(
+        "average_decay",
+        0.99,
+        "Of the mean of the weights in the arms called ema: about the last hundred "
+        "updates, few beside the thousands of a run and many beside the noise of one.",
+        0.5,
+    )
+    define.integer(
+        "generations", 2, "How many follow the first one, `pooled`, in a chain.", 1, 8
+    )
 
 
 def run(flag_values: flags.FlagValues) -> None:
@@ -153,6 +166,8 @@ def _arms(
         flag_values.students,
         flag_values.smoothing_weight,
         loaded.get(codistillation.Exchange).publish_every_steps,
+        flag_values.average_decay,
+        flag_values.generations,
     )
     known = arms_lib.standard(base)
     names = list(known) if "all" in flag_values.arms else list(flag_values.arms)

@@ -20,7 +20,8 @@ def compare(finish, data_dir, tmp_path_factory):
     def run():
         out = finish(
             *("compare", "--json", "--data_dir", data_dir, "--output_dir", folder),
-            *("--seeds", 1, "--at_once", 2, "--arms", "two_phase,codistilled,ensemble"),
+            *("--seeds", 1, "--at_once", 2),
+            *("--arms", "two_phase,codistilled,ensemble,ema,chain"),
             *tiny_run.bindings(WEIGHT_SCHEDULE="auto"),
         )
         return folder, json.loads(out)
@@ -40,7 +41,9 @@ def test_every_arm_is_scored_and_the_baseline_is_first(compared):
         "baseline",
         "ensemble",
         "codistilled",
+        "ema",
         "two_phase",
+        "chain",
     ]
     # Near ln(400) = 5.99 after a few updates.
     assert all(4.0 < arm["cross_entropy"] < 6.1 for arm in found["arms"])
@@ -58,6 +61,32 @@ def test_student_0_begins_as_the_baseline(compared):
     assert first == [first[0]] * 2
 
 
+def test_mean_of_the_weights_is_evaluated_and_changes_no_update(compared):
+    folder, _ = compared
+
+    plain, mean = (folder / f"runs/{arm}/seed-0/run" for arm in ("baseline", "ema"))
+
+    for kind, is_same in (("train", True), ("validation", False)):
+        losses = [
+            [report["cross_entropy"] for report in tiny_run.reports_of(run, 0, kind)]
+            for run in (plain, mean)
+        ]
+        assert (losses[0] == losses[1]) is is_same
+
+
+def test_a_generation_costs_what_all_before_it_did(compared):
+    folder, found = compared
+
+    spent = [
+        json.loads((folder / f"runs/{arm}/seed-0/outcome.json").read_text())
+        for arm in ("pooled", "chain_1", "chain")
+    ]
+
+    (chain,) = (arm for arm in found["arms"] if arm["name"] == "chain")
+    total = sum(outcome["cpu_seconds"] for outcome in spent)
+    assert chain["cpu_seconds"] == pytest.approx(total)
+
+
 def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
     folder, found = compared
 
@@ -66,7 +95,9 @@ def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
 
     assert "http" not in page.replace("http://www.w3.org", "")
     assert found["verdicts"][0] in page
-    assert {row["arm"] for row in rows} == {"baseline", "codistilled", "two_phase"}
+    assert {row["arm"] for row in rows} == {
+        *("baseline", "codistilled", "ema", "two_phase", "chain")
+    }
     assert (folder / "step-0.png").read_bytes().startswith(b"\x89PNG")
 
 

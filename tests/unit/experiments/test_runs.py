@@ -7,8 +7,13 @@ import threading
 import pytest
 
 from lmcodistill.experiments import arms, runs
+from lmcodistill.settings import training
+from lmcodistill.training import job
 
 SHOW_CORES = "import os; print(*sorted(os.sched_getaffinity(0)), os.getpid())"
+
+
+KNOWN = arms.standard(arms.Base(global_batch_size=32, num_train_steps=600))
 
 
 def seeds_of(arm, seed):
@@ -18,8 +23,7 @@ def seeds_of(arm, seed):
         seed=7,
         order_seed=30,
     )
-    known = arms.standard(arms.Base(global_batch_size=32, num_train_steps=600))
-    bindings = runs.ArmRun(settings, known[arm], seed).bindings
+    bindings = runs.ArmRun(settings, KNOWN[arm], seed).bindings
     found = dict(b.split("=", 1) for b in bindings)
     return int(found["Training.seed"]), int(found["Batches.order_seed"])
 
@@ -34,6 +38,17 @@ def test_teachers_share_first_weights_with_no_pupil_and_have_its_order():
 
     assert teachers[0] == pupil[0] + 100
     assert teachers[1] == pupil[1]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_run_of_every_arm_can_be_configured(name, tmp_path):
+    settings = runs.ComparisonSettings(
+        tmp_path, pathlib.Path("data"), (), ("NUM_TRAIN_STEPS=600",), 1, 8, 32
+    )
+
+    run = runs.ArmRun(settings, KNOWN[KNOWN[name].run], 1)
+
+    assert job.load([], run.bindings).get(training.Batches).order_seed == 1_000
 
 
 @pytest.fixture
