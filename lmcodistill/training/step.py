@@ -101,17 +101,20 @@ class Updater:
         use_xla: bool,
         tokens_per_step: int,
         distillation: codistillation.Distillation,
+        is_mix: bool,
         fixed_targets: np.ndarray | None,
     ):
         """Makes the slots; call inside the strategy's scope, like the model.
 
-        `tokens_per_step` is B * T; `fixed_targets`, [V] float32, is what label
-        smoothing has in place of teachers.
+        `tokens_per_step` is B * T; `is_mix` is `DistillationWeight.mix`;
+        `fixed_targets`, [V] float32, is what label smoothing has in place of
+        teachers.
         """
         self.model, self._group, self._optimizer = model, group, optimizer
         self._rule = optimizers.rule(optimizer)
         self._use_xla, self._tokens_per_step = use_xla, tokens_per_step
-        self._distillation, self._fixed_targets = distillation, fixed_targets
+        self._distillation, self._is_mix = distillation, is_mix
+        self._fixed_targets = fixed_targets
         self.slots = {
             slot: {
                 name: tf.Variable(
@@ -261,6 +264,7 @@ class Updater:
         if distil:
             soft, their_states = self._soft_targets(teachers, inputs, their_states)
         model = self.model
+        weight = tf.cast(inputs.distillation_weight, model.dtype)
         with tf.GradientTape() as tape:
             hidden, state = model(
                 inputs.tokens, inputs.is_start, state, inputs.dropout_seed
@@ -270,9 +274,11 @@ class Updater:
                 inputs.targets,
                 tf.ones(inputs.targets.shape, model.dtype),
                 soft,
-                tf.cast(inputs.distillation_weight, model.dtype),
+                weight,
             )
             loss = total / self._tokens_per_step
+            if self._is_mix and distil:
+                loss /= 1.0 + weight
         gradients = [
             tf.convert_to_tensor(g)  # The embedding's is sparse; the update is not.
             for g in tape.gradient(loss, list(model.weights.values()))

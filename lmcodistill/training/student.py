@@ -61,6 +61,7 @@ class Student:
                 or (job.training.xla == "auto" and group.has_gpu),
                 tokens_per_step=job.tokens_per_step,
                 distillation=job.distillation,
+                is_mix=job.weight.mix,
                 fixed_targets=self._distribution(),
             )
         self._state = self._zero_state(self.model)

@@ -32,6 +32,23 @@ REFUSED = [
     (schedules.LearningRate, {"schedule": "cosine"}, "decay_end_step"),
     (schedules.DistillationWeight, {"weight": -1.0}, "weight"),
     (schedules.DistillationWeight, {"burn_in_steps": -1}, "burn_in_steps"),
+    (schedules.DistillationWeight, {"schedule": "step"}, "schedule"),
+    (schedules.DistillationWeight, {"schedule": "linear"}, "fall_end_step"),
+    (
+        schedules.DistillationWeight,
+        {"schedule": "cosine", "burn_in_steps": 9, "fall_end_step": 9},
+        "fall_end_step",
+    ),
+    (
+        schedules.DistillationWeight,
+        {"schedule": "linear", "fall_start_step": 4, "fall_end_step": 4},
+        "fall_end_step",
+    ),
+    (
+        schedules.DistillationWeight,
+        {"schedule": "linear", "fall_end_step": 4, "final": 1.5},
+        "final",
+    ),
     (training.Batches, {"window": 0}, "window"),
     (training.Batches, {"global_batch_size": 0}, "global_batch_size"),
     (training.Optimizer, {"name": "lion"}, "name"),

@@ -124,6 +124,32 @@ def test_update_is_gradient_descent_on_the_objective(targets, a_job, make_studen
         )
 
 
+@pytest.mark.parametrize("targets", ["peers", "uniform"])
+def test_terms_that_are_a_mix_sum_to_one(targets, a_job, make_student):
+    mix = schedules.DistillationWeight(weight=3.0, mix=True)
+    job = a_job(weight=mix, distillation=codistillation.Distillation(targets=targets))
+    window = job_lib.open_inputs(job).windows.at(0, 0, 2)
+    soft = np.full([10, VOCAB_SIZE], 1 / VOCAB_SIZE)
+    if targets == "peers":
+        soft = probs_of_teacher(
+            tf.constant(window.inputs), tf.constant(window.is_start)
+        )
+    psi, gradients = naive_gradients(job, soft, weight=3.0)
+    student = make_student(job)
+    if targets == "peers":
+        student.teachers.swap([an_export(job)], step=0)
+    before = weights_of(student)
+
+    totals = update(student, 0)
+
+    # A quarter of phi, three quarters of psi; what is reported is each of them whole.
+    assert float(totals.soft_loss) == pytest.approx(psi, rel=1e-6)
+    for name, after in weights_of(student).items():
+        np.testing.assert_allclose(
+            after, before[name] - 0.5 * gradients[name] / 4.0, rtol=1e-6, atol=1e-9
+        )
+
+
 def partition_of(job):
     data = job_lib.open_inputs(job).data
     tokens = data.tokens_of(data.train_split(job.student))
