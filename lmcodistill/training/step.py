@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.codistill import teachers as teachers_lib
-from lmcodistill.model import contract, objective, optimizers, scoring
+from lmcodistill.model import contract, losses, objective, optimizers, scoring
 from lmcodistill.settings import codistillation, training
 from lmcodistill.training import cluster
 
@@ -36,6 +36,7 @@ class BatchInputs(NamedTuple):
         is_start: [B / R, T] bool.
         learning_rate: Scalar float32.
         distillation_weight: Scalar float32.
+        temperature: Scalar float32, of psi; read where it changes during training.
         number: Scalar float32, the update's number, 1 for the first.
         dropout_seed: [2] int32.
     """
@@ -45,6 +46,7 @@ class BatchInputs(NamedTuple):
     is_start: Any
     learning_rate: Any
     distillation_weight: Any
+    temperature: Any
     number: Any
     dropout_seed: Any
 
@@ -72,6 +74,7 @@ class Totals(NamedTuple):
         soft_loss: As `objective.Sums`.
         teacher_label_loss: As `objective.Sums`.
         agreement: As `objective.Sums`.
+        open: As `objective.Sums`.
         gradient_norm: Before clipping.
         skipped: 1.0 where one of the others is not finite, else 0.0.
     """
@@ -80,6 +83,7 @@ class Totals(NamedTuple):
     soft_loss: tf.Tensor
     teacher_label_loss: tf.Tensor
     agreement: tf.Tensor
+    open: tf.Tensor
     gradient_norm: tf.Tensor
     skipped: tf.Tensor
 
@@ -297,8 +301,19 @@ class Updater:
         fixed = None
         if self._fixed_targets is not None:
             fixed = tf.constant(self._fixed_targets, self.model.dtype)
-        loss, temperature = self._distillation.loss, self._distillation.temperature
-        return objective.SoftTargets(heads, fixed, loss, temperature), new_states
+        settings = self._distillation
+        temperature: losses.Temperature = settings.temperature
+        if settings.final_temperature is not None:
+            temperature = tf.cast(inputs.temperature, self.model.dtype)
+        soft = objective.SoftTargets(
+            heads,
+            fixed,
+            settings.loss,
+            temperature,
+            settings.gate,
+            settings.gate_confidence,
+        )
+        return soft, new_states
 
     def _apply(
         self,

@@ -146,6 +146,9 @@ class Student:
     def _inputs_at(self, number: int, rate: float = 0.0, weight: float = 0.0) -> Any:
         """Returns what the update of step `number` reads, per replica."""
         seed = self._job.training.seed + self._job.student
+        temperature = self._job.distillation.temperature_at(
+            number, self._job.weight.burn_in_steps
+        )
 
         def of_replica(replica: int) -> step.BatchInputs:
             window = self._inputs.windows.at(number, replica * self._share, self._share)
@@ -157,6 +160,7 @@ class Student:
                 tf.constant(window.is_start),
                 tf.constant(rate, tf.float32),
                 tf.constant(weight, tf.float32),
+                tf.constant(temperature, tf.float32),
                 tf.constant(number + 1, tf.float32),
                 tf.constant(seeds, tf.int32),
             )

@@ -65,6 +65,15 @@ REFUSED = [
     (codistillation.Distillation, {"targets": "offline"}, "offline_exports"),
     (codistillation.Distillation, {"offline_exports": ("a",)}, "offline_exports"),
     (codistillation.Distillation, {"temperature": 0.0}, "temperature"),
+    (codistillation.Distillation, {"final_temperature": 0.0}, "final_temperature"),
+    (
+        codistillation.Distillation,
+        {"final_temperature": 2.0, "loss": "logit_mse"},
+        "final_temperature",
+    ),
+    (codistillation.Distillation, {"gate": "open"}, "gate"),
+    (codistillation.Distillation, {"gate": "right", "targets": "unigram"}, "gate"),
+    (codistillation.Distillation, {"gate_confidence": 1.5}, "gate_confidence"),
     (codistillation.Distillation, {"loss": "mse"}, "loss"),
     (
         codistillation.Distillation,

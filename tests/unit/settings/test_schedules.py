@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmcodistill.settings import schedules
+from lmcodistill.settings import codistillation, schedules
 
 
 def rates(settings, steps):
@@ -109,3 +109,14 @@ def test_weight_that_rises_stays_and_falls_is_a_trapezoid():
         *(0.0, 0.0, 1.0, 2.0, 2.0),
         *(1.5, 1.0, 0.5, 0.0, 0.0),
     ]
+
+
+def test_temperature_moves_from_the_end_of_burn_in_and_stays():
+    cooling = codistillation.Distillation(
+        temperature=4.0, final_temperature=1.0, temperature_end_step=5
+    )
+    constant = codistillation.Distillation(temperature=4.0)
+
+    temperatures = [cooling.temperature_at(step, 2) for step in range(8)]
+    assert temperatures == [4.0, 4.0, 4.0, 3.0, 2.0, 1.0, 1.0, 1.0]
+    assert {constant.temperature_at(step, 2) for step in range(8)} == {4.0}
