@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+# A number, or a scalar tensor of the logits' type where it changes during training.
+Temperature = float | tf.Tensor
+
 
 class ValueAndGradient(NamedTuple):
     """A loss and its slope.
@@ -41,12 +44,17 @@ class Softmax(NamedTuple):
     logits: tf.Tensor
     probs: tf.Tensor
     log_normaliser: tf.Tensor
-    temperature: float
+    temperature: Temperature
 
 
-def predict(logits: tf.Tensor, temperature: float = 1.0) -> Softmax:
+def is_one(temperature: Temperature) -> bool:
+    """Returns whether a temperature changes nothing; a tensor may be anything."""
+    return not tf.is_tensor(temperature) and temperature == 1.0
+
+
+def predict(logits: tf.Tensor, temperature: Temperature = 1.0) -> Softmax:
     """Returns what logits [N, V] say; once for all losses that ask."""
-    if temperature != 1.0:
+    if not is_one(temperature):
         logits = logits / temperature
     # softmax and the two maxima cost half of the fused cross entropy kernel
     # (78 against 151 CPU ms on [512, 24006], 2026-11-22).
@@ -122,9 +130,25 @@ def logit_mse(student: Softmax, target_logits: tf.Tensor) -> ValueAndGradient:
 
 def _with_respect_to_logits(student: Softmax, gradient: tf.Tensor) -> tf.Tensor:
     """Returns the gradient of what was divided by the temperature."""
-    if student.temperature == 1.0:
+    if is_one(student.temperature):
         return gradient
     return gradient / student.temperature
+
+
+def _is_right(probs: tf.Tensor, targets: tf.Tensor, confidence: float) -> tf.Tensor:
+    return tf.gather(probs, targets, batch_dims=1) >= tf.reduce_max(probs, -1)
+
+
+def _is_sure(probs: tf.Tensor, targets: tf.Tensor, confidence: float) -> tf.Tensor:
+    return tf.reduce_max(probs, -1) >= confidence
+
+
+# From what `Distillation.gate` calls it to the positions [N] bool where psi counts:
+# given the teachers' probabilities [N, V], the labels [N] and `gate_confidence`.
+GATES: dict[str, Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]] = {
+    "right": _is_right,
+    "sure": _is_sure,
+}
 
 
 class SoftLoss(NamedTuple):

@@ -230,6 +230,13 @@ def check_peers(job: Job) -> None:
             "what students exchange is either the weights or their mean over the "
             "updates, and a mean of means would set training back. Leave one out."
         )
+    end, burn_in = job.distillation.temperature_end_step, job.weight.burn_in_steps
+    if job.distillation.final_temperature is not None and end <= burn_in:
+        raise errors.UsageError(
+            f"Distillation.temperature_end_step = {end}, but the temperature moves "
+            f"from the end of burn-in on, and BURN_IN_STEPS is {burn_in}. Give a "
+            "later step, or leave Distillation.final_temperature out."
+        )
     has_no_teachers = job.distillation.targets in fixed_targets.DISTRIBUTIONS
     if job.weight.is_measured and (averages or has_no_teachers):
         raise errors.UsageError(

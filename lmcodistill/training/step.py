@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.codistill import teachers as teachers_lib
-from lmcodistill.model import contract, objective, optimizers, scoring
+from lmcodistill.model import contract, losses, objective, optimizers, scoring
 from lmcodistill.settings import codistillation, training
 from lmcodistill.training import cluster
 
@@ -36,6 +36,7 @@ class BatchInputs(NamedTuple):
         is_start: [B / R, T] bool.
         learning_rate: Scalar float32.
         distillation_weight: Scalar float32.
+        temperature: Scalar float32, of psi; read where it changes during training.
         number: Scalar float32, the update's number, 1 for the first.
         dropout_seed: [2] int32.
     """
@@ -45,6 +46,7 @@ class BatchInputs(NamedTuple):
     is_start: Any
     learning_rate: Any
     distillation_weight: Any
+    temperature: Any
     number: Any
     dropout_seed: Any
 
@@ -72,6 +74,7 @@ class Totals(NamedTuple):
         soft_loss: As `objective.Sums`.
         teacher_label_loss: As `objective.Sums`.
         agreement: As `objective.Sums`.
+        open: As `objective.Sums`.
         gradient_norm: Before clipping.
         skipped: 1.0 where one of the others is not finite, else 0.0.
     """
@@ -80,6 +83,7 @@ class Totals(NamedTuple):
     soft_loss: tf.Tensor
     teacher_label_loss: tf.Tensor
     agreement: tf.Tensor
+    open: tf.Tensor
     gradient_norm: tf.Tensor
     skipped: tf.Tensor
 
@@ -102,21 +106,23 @@ class Updater:
         use_xla: bool,
         tokens_per_step: int,
         distillation: codistillation.Distillation,
+        is_mix: bool,
         fixed_targets: np.ndarray | None,
         mean: contract.Model | None = None,
         average_decay: float = 0.0,
     ):
         """Makes the slots; call inside the strategy's scope, like the model.
 
-        `tokens_per_step` is B * T; `fixed_targets`, [V] float32, is what label
-        smoothing has in place of teachers. `mean` follows the weights by
-        `average_decay`.
+        `tokens_per_step` is B * T; `is_mix` is `DistillationWeight.mix`;
+        `fixed_targets`, [V] float32, is what label smoothing has in place of
+        teachers. `mean` follows the weights by `average_decay`.
         """
         self.model, self._group, self._optimizer = model, group, optimizer
         self.mean, self._average_decay = mean, average_decay
         self._rule = optimizers.rule(optimizer)
         self._use_xla, self._tokens_per_step = use_xla, tokens_per_step
-        self._distillation, self._fixed_targets = distillation, fixed_targets
+        self._distillation, self._is_mix = distillation, is_mix
+        self._fixed_targets = fixed_targets
         self.slots = {
             slot: {
                 name: tf.Variable(
@@ -266,6 +272,7 @@ class Updater:
         if distil:
             soft, their_states = self._soft_targets(teachers, inputs, their_states)
         model = self.model
+        weight = tf.cast(inputs.distillation_weight, model.dtype)
         with tf.GradientTape() as tape:
             hidden, state = model(
                 inputs.tokens, inputs.is_start, state, inputs.dropout_seed
@@ -275,9 +282,11 @@ class Updater:
                 inputs.targets,
                 tf.ones(inputs.targets.shape, model.dtype),
                 soft,
-                tf.cast(inputs.distillation_weight, model.dtype),
+                weight,
             )
             loss = total / self._tokens_per_step
+            if self._is_mix and distil:
+                loss /= 1.0 + weight
         gradients = [
             tf.convert_to_tensor(g)  # The embedding's is sparse; the update is not.
             for g in tape.gradient(loss, list(model.weights.values()))
@@ -296,8 +305,19 @@ class Updater:
         fixed = None
         if self._fixed_targets is not None:
             fixed = tf.constant(self._fixed_targets, self.model.dtype)
-        loss, temperature = self._distillation.loss, self._distillation.temperature
-        return objective.SoftTargets(heads, fixed, loss, temperature), new_states
+        settings = self._distillation
+        temperature: losses.Temperature = settings.temperature
+        if settings.final_temperature is not None:
+            temperature = tf.cast(inputs.temperature, self.model.dtype)
+        soft = objective.SoftTargets(
+            heads,
+            fixed,
+            settings.loss,
+            temperature,
+            settings.gate,
+            settings.gate_confidence,
+        )
+        return soft, new_states
 
     def _apply(
         self,

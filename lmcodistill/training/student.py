@@ -63,6 +63,7 @@ class Student:
                 or (job.training.xla == "auto" and group.has_gpu),
                 tokens_per_step=job.tokens_per_step,
                 distillation=job.distillation,
+                is_mix=job.weight.mix,
                 fixed_targets=self._distribution(),
                 mean=mean,
                 average_decay=decay,
@@ -150,6 +151,9 @@ class Student:
     def _inputs_at(self, number: int, rate: float = 0.0, weight: float = 0.0) -> Any:
         """Returns what the update of step `number` reads, per replica."""
         seed = self._job.training.seed + self._job.student
+        temperature = self._job.distillation.temperature_at(
+            number, self._job.weight.burn_in_steps
+        )
 
         def of_replica(replica: int) -> step.BatchInputs:
             window = self._inputs.windows.at(number, replica * self._share, self._share)
@@ -161,6 +165,7 @@ class Student:
                 tf.constant(window.is_start),
                 tf.constant(rate, tf.float32),
                 tf.constant(weight, tf.float32),
+                tf.constant(temperature, tf.float32),
                 tf.constant(number + 1, tf.float32),
                 tf.constant(seeds, tf.int32),
             )

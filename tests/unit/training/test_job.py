@@ -131,6 +131,17 @@ def test_automatic_weight_without_a_teacher_is_refused(a_job):
         job_lib.check_peers(job)
 
 
+def test_temperature_that_is_to_move_during_burn_in_is_refused(a_job):
+    cooling = codistillation.Distillation(
+        temperature=4.0, final_temperature=1.0, temperature_end_step=2
+    )
+    later = dataclasses.replace(cooling, temperature_end_step=3)
+
+    job_lib.check_peers(a_job(distillation=later))  # Burn-in is 2 steps.
+    with pytest.raises(errors.UsageError, match="temperature_end_step = 2"):
+        job_lib.check_peers(a_job(distillation=cooling))
+
+
 def averaging(**changes):
     return codistillation.Exchange(average_weights=True, **changes)
 

@@ -124,6 +124,80 @@ def test_update_is_gradient_descent_on_the_objective(targets, a_job, make_studen
         )
 
 
+@pytest.mark.parametrize("targets", ["peers", "uniform"])
+def test_terms_that_are_a_mix_sum_to_one(targets, a_job, make_student):
+    mix = schedules.DistillationWeight(weight=3.0, mix=True)
+    job = a_job(weight=mix, distillation=codistillation.Distillation(targets=targets))
+    window = job_lib.open_inputs(job).windows.at(0, 0, 2)
+    soft = np.full([10, VOCAB_SIZE], 1 / VOCAB_SIZE)
+    if targets == "peers":
+        soft = probs_of_teacher(
+            tf.constant(window.inputs), tf.constant(window.is_start)
+        )
+    psi, gradients = naive_gradients(job, soft, weight=3.0)
+    student = make_student(job)
+    if targets == "peers":
+        student.teachers.swap([an_export(job)], step=0)
+    before = weights_of(student)
+
+    totals = update(student, 0)
+
+    # A quarter of phi, three quarters of psi; what is reported is each of them whole.
+    assert float(totals.soft_loss) == pytest.approx(psi, rel=1e-6)
+    for name, after in weights_of(student).items():
+        np.testing.assert_allclose(
+            after, before[name] - 0.5 * gradients[name] / 4.0, rtol=1e-6, atol=1e-9
+        )
+
+
+def test_temperature_that_moves_is_at_each_step_as_if_it_were_constant(
+    a_job, make_student
+):
+    cooling = codistillation.Distillation(
+        temperature=3.0, final_temperature=1.0, temperature_end_step=2
+    )
+    job = a_job(weight=NO_BURN_IN, distillation=cooling, learning_rate=tiny_rate())
+    student = make_student(job)
+    student.teachers.swap([an_export(job)], step=0)
+    traces = []
+
+    for number, temperature in enumerate([3.0, 2.0, 1.0, 1.0]):
+        constant = codistillation.Distillation(temperature=temperature)
+        other = make_student(dataclasses.replace(job, distillation=constant))
+        other.teachers.swap([an_export(job)], step=0)
+        for earlier in range(number):
+            update(other, earlier)
+        expected, found = update(other, number), update(student, number)
+        assert float(found.soft_loss) == pytest.approx(
+            float(expected.soft_loss), rel=1e-6
+        )
+        assert float(found.gradient_norm) == pytest.approx(
+            float(expected.gradient_norm), rel=1e-6
+        )
+        traces.append(student.num_traces)
+
+    assert set(traces) == {1}
+
+
+def test_gate_closes_positions_of_the_update(a_job, make_student):
+    found = {}
+    for gate in ("none", "right", "sure"):
+        job = a_job(
+            weight=NO_BURN_IN,
+            distillation=codistillation.Distillation(gate=gate, gate_confidence=0.99),
+        )
+        student = make_student(job)
+        student.teachers.swap([an_export(job)], step=0)
+        found[gate] = update(student, 0)
+
+    # A teacher that has learnt nothing is sure of nothing, and right by chance.
+    assert float(found["none"].open) == 10.0
+    assert 0.0 <= float(found["right"].open) < 10.0
+    assert (float(found["sure"].open), float(found["sure"].soft_loss)) == (0.0, 0.0)
+    for name in ("label_loss", "teacher_label_loss"):
+        assert len({float(getattr(totals, name)) for totals in found.values()}) == 1
+
+
 def partition_of(job):
     data = job_lib.open_inputs(job).data
     tokens = data.tokens_of(data.train_split(job.student))
