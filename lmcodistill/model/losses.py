@@ -15,9 +15,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# A number, or a scalar tensor of the logits' type where it changes during training.
-Temperature = float | tf.Tensor
-
 
 class ValueAndGradient(NamedTuple):
     """A loss and its slope.
@@ -38,21 +35,22 @@ class Softmax(NamedTuple):
         logits: [N, V] float, divided by the temperature.
         probs: [N, V], their softmax.
         log_normaliser: [N], the logarithm of the sum of their exponentials.
-        temperature: What they were divided by.
+        temperature: What they were divided by; a scalar tensor of their type where it
+            changes during training.
     """
 
     logits: tf.Tensor
     probs: tf.Tensor
     log_normaliser: tf.Tensor
-    temperature: Temperature
+    temperature: float | tf.Tensor
 
 
-def is_one(temperature: Temperature) -> bool:
+def is_one(temperature: float | tf.Tensor) -> bool:
     """Returns whether a temperature changes nothing; a tensor may be anything."""
     return not tf.is_tensor(temperature) and temperature == 1.0
 
 
-def predict(logits: tf.Tensor, temperature: Temperature = 1.0) -> Softmax:
+def predict(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> Softmax:
     """Returns what logits [N, V] say; once for all losses that ask."""
     if not is_one(temperature):
         logits = logits / temperature

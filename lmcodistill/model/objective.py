@@ -34,7 +34,7 @@ class SoftTargets(NamedTuple):
     teachers: Sequence[output_head.OutputHead]
     fixed: tf.Tensor | None
     loss: str
-    temperature: losses.Temperature
+    temperature: float | tf.Tensor
     gate: str = "none"
     gate_confidence: float = 0.0
 

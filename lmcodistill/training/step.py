@@ -11,6 +11,7 @@ stay as they are. The sums are the group's, so all replicas skip alike.
 """
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from lmcodistill.codistill import teachers as teachers_lib
-from lmcodistill.model import contract, losses, objective, optimizers, scoring
+from lmcodistill.model import contract, objective, optimizers, scoring
 from lmcodistill.settings import codistillation, training
 from lmcodistill.training import cluster
 
@@ -75,6 +76,7 @@ class Totals(NamedTuple):
         teacher_label_loss: As `objective.Sums`.
         agreement: As `objective.Sums`.
         open: As `objective.Sums`.
+        taught: 1.0 where there were soft targets, else 0.0.
         gradient_norm: Before clipping.
         skipped: 1.0 where one of the others is not finite, else 0.0.
     """
@@ -84,6 +86,7 @@ class Totals(NamedTuple):
     teacher_label_loss: tf.Tensor
     agreement: tf.Tensor
     open: tf.Tensor
+    taught: tf.Tensor
     gradient_norm: tf.Tensor
     skipped: tf.Tensor
 
@@ -95,6 +98,8 @@ class Updater:
         model: The student.
         mean: The mean of its weights over the updates, as a model; None: there is none.
         slots: Per slot name, per weight name, a variable.
+        tracing_seconds: Of all calls so far that traced or compiled first, what they
+            then computed included.
     """
 
     def __init__(
@@ -133,6 +138,7 @@ class Updater:
             for slot, value in self._rule.slots.items()
         }
         self._compiled: list[Compiled] = []
+        self.tracing_seconds = 0.0
         # By the models: a swap changes their weights, and no graph.
         self._update_of = functools.cache(self._compile_update)
         self._read_of = functools.cache(self._compile_read)
@@ -202,7 +208,7 @@ class Updater:
 
     def _compile(
         self, replica: Callable[..., Any], finish: Callable[[Any], Any] = lambda x: x
-    ) -> Compiled:
+    ) -> Callable[..., Any]:
         """Returns what runs a function on every replica, and another on the results."""
 
         def on_replicas(*args: Any) -> Any:
@@ -210,13 +216,22 @@ class Updater:
 
         compiled = tf.function(on_replicas, autograph=False)
         self._compiled.append(compiled)
-        return compiled
 
-    def _compile_read(self, models: Models) -> Compiled:
+        def call(*args: Any) -> Any:
+            traces = compiled.experimental_get_tracing_count()
+            began = time.monotonic()
+            results = compiled(*args)
+            if compiled.experimental_get_tracing_count() > traces:
+                self.tracing_seconds += time.monotonic() - began
+            return results
+
+        return call
+
+    def _compile_read(self, models: Models) -> Callable[..., Any]:
         [model] = models
         return self._compile(lambda x, state: model(x.tokens, x.is_start, state)[1])
 
-    def _compile_measure(self, teachers: Models) -> Compiled:
+    def _compile_measure(self, teachers: Models) -> Callable[..., Any]:
         def replica(inputs: BatchInputs, states: States) -> scoring.Confirmation:
             heads = [
                 model.output_head(model(inputs.tokens, inputs.is_start, state)[0])
@@ -228,19 +243,20 @@ class Updater:
 
         return self._compile(replica, self._first)
 
-    def _compile_update(self, teachers: Models, distil: bool) -> Compiled:
+    def _compile_update(self, teachers: Models, distil: bool) -> Callable[..., Any]:
         gradients_of: Callable[..., Any]
         gradients_of = functools.partial(self._gradients, teachers, distil)
         if self._use_xla:
             gradients_of = tf.function(gradients_of, jit_compile=True, autograph=False)
         return self._compile(
-            functools.partial(self._replica, gradients_of),
+            functools.partial(self._replica, gradients_of, distil),
             lambda results: (*self._first(results[:2]), results[2]),
         )
 
     def _replica(
         self,
         gradients_of: Callable[[BatchInputs, States], tuple[Any, ...]],
+        distil: bool,
         inputs: BatchInputs,
         control: Control,
         states: States,
@@ -260,7 +276,8 @@ class Updater:
         states = tf.cond(is_finite, lambda: new_states, lambda: states)
         skipped = 1.0 - tf.cast(is_finite, tf.float32)
         *sums, stop, teachers_ready = tf.unstack(report)
-        totals = Totals._make([*sums, norm, skipped])
+        taught = tf.constant(float(distil))
+        totals = Totals._make([*sums, taught, norm, skipped])
         return totals, Control(stop, teachers_ready), states
 
     def _gradients(
@@ -306,7 +323,7 @@ class Updater:
         if self._fixed_targets is not None:
             fixed = tf.constant(self._fixed_targets, self.model.dtype)
         settings = self._distillation
-        temperature: losses.Temperature = settings.temperature
+        temperature: float | tf.Tensor = settings.temperature
         if settings.final_temperature is not None:
             temperature = tf.cast(inputs.temperature, self.model.dtype)
         soft = objective.SoftTargets(

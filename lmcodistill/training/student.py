@@ -148,6 +148,11 @@ class Student:
         """How many times the update was traced."""
         return self._updater.num_traces
 
+    @property
+    def tracing_seconds(self) -> float:
+        """Time that went into tracing and compiling so far; see `step.Updater`."""
+        return self._updater.tracing_seconds
+
     def _inputs_at(self, number: int, rate: float = 0.0, weight: float = 0.0) -> Any:
         """Returns what the update of step `number` reads, per replica."""
         seed = self._job.training.seed + self._job.student

@@ -120,22 +120,28 @@ class Worker:
         writer = metrics.MetricsWriter(job.layout.metrics, job.layout.events, first)
         with contextlib.closing(writer):
             export = publish.Publish(job, self._inputs, self.student, owner)
+            write_report = report.Report(
+                self.student,
+                writer,
+                Every(job.training.report_every_steps, last),
+                first,
+                tokens_per_step=job.tokens_per_step,
+                exchange=lambda: {
+                    "refused_exports": exchange.refusals,
+                    "exports_in_full": export.num_in_full,
+                },
+            )
+
+            def score(step: int, result: evaluate.Score) -> None:
+                result.write(step, writer)
+                write_report.note_validation(result.seconds)
+
             yield loop_lib.Chief(
                 owner=owner,
                 publish=export,
                 settle=export.settle,
-                report=report.Report(
-                    self.student,
-                    writer,
-                    Every(job.training.report_every_steps, last),
-                    first,
-                    tokens_per_step=job.tokens_per_step,
-                    exchange=lambda: {
-                        "refused_exports": exchange.refusals,
-                        "exports_in_full": export.num_in_full,
-                    },
-                ),
-                score=lambda step, score: score.write(step, writer),
+                report=write_report,
+                score=score,
                 beat=progress_file.Heartbeat(job.layout.progress, last, first).beat,
             )
             export.close()  # Not after an error: it may be storage that hangs.

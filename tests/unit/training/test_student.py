@@ -192,6 +192,7 @@ def test_gate_closes_positions_of_the_update(a_job, make_student):
 
     # A teacher that has learnt nothing is sure of nothing, and right by chance.
     assert float(found["none"].open) == 10.0
+    assert float(found["none"].taught) == 1.0
     assert 0.0 <= float(found["right"].open) < 10.0
     assert (float(found["sure"].open), float(found["sure"].soft_loss)) == (0.0, 0.0)
     for name in ("label_loss", "teacher_label_loss"):
@@ -222,12 +223,15 @@ def test_teachers_count_from_the_last_step_of_burn_in_on(a_job, make_student):
     taught, alone = make_student(job), make_student(job)
     taught.teachers.swap([an_export(job)], step=0)
 
-    soft_losses, same = [], []
+    soft_losses, taught_updates, same = [], [], []
     for number in range(3):
-        soft_losses.append(float(update(taught, number).soft_loss))
+        totals = update(taught, number)
+        soft_losses.append(float(totals.soft_loss))
+        taught_updates.append(float(totals.taught))
         update(alone, number)
         same.append(equal(weights_of(taught), weights_of(alone)))
 
+    assert taught_updates == [0.0, 0.0, 1.0]
     assert soft_losses[:2] == [0.0, 0.0]
     assert soft_losses[2] > 0.0
     assert same == [True, True, False]
