@@ -181,11 +181,16 @@ def collect(
             processes=run.processes,
         )
         cross_entropy = outcome.students[0]["cross_entropy"]
+        return Trial(cross_entropy, points, *costs, *before(arm, seed))
+
+    def before(arm: arms_lib.Arm, seed: int) -> tuple[int, float]:
+        """Returns steps and CPU seconds of its teachers, and of theirs."""
         if not arm.taught_by:
-            return Trial(cross_entropy, points, *costs)
-        _, teacher = by_key[arm.taught_by, seed]
-        prior = max(teacher.students[0]["steps"]), teacher.cpu_seconds
-        return Trial(cross_entropy, points, *costs, *prior)
+            return 0, 0.0
+        run, teacher = by_key[arm.taught_by, seed]
+        steps, cpu_seconds = before(run.arm, seed)
+        steps += max(teacher.students[0]["steps"])
+        return steps, cpu_seconds + teacher.cpu_seconds
 
     trials = [[trial(arm, seed) for seed in seeds] for arm in chosen]
     return [

@@ -74,6 +74,7 @@ class Updater:
 
     Attributes:
         model: The student.
+        mean: The mean of its weights over the updates, as a model; None: there is none.
         slots: Per slot name, per weight name, a variable.
         tracing_seconds: Of all calls so far that traced or compiled first, what they
             then computed included.
@@ -84,10 +85,17 @@ class Updater:
         group: cluster.Group,
         gradients: replica_gradients.ReplicaGradients,
         optimizer: training.Optimizer,
+        *,
+        mean: contract.Model | None = None,
+        average_decay: float = 0.0,
     ):
-        """Makes the slots; call inside the strategy's scope, like the model."""
+        """Makes the slots; call inside the strategy's scope, like the model.
+
+        `mean` follows the weights by `average_decay`.
+        """
         self.model = model = gradients.model
         self._group, self._gradients, self._optimizer = group, gradients, optimizer
+        self.mean, self._average_decay = mean, average_decay
         self._rule = optimizers.rule(optimizer)
         self.slots = {
             slot: {
@@ -270,14 +278,22 @@ class Updater:
         is_finite: tf.Tensor,
         inputs: BatchInputs,
     ) -> None:
-        """Changes weights and slots in place, where `is_finite` holds."""
+        """Changes weights, slots and means in place, where `is_finite` holds."""
         rate = tf.cast(inputs.learning_rate, self.model.dtype)
 
-        def change(weight: Any, gradient: Any, slots: list[Any], *scalars: Any) -> None:
+        def change(
+            weight: Any,
+            gradient: Any,
+            slots: list[Any],
+            means: list[Any],
+            *scalars: Any,
+        ) -> None:
             scale, is_finite, rate, number = scalars
 
             def update() -> None:
                 self._rule.update(weight, gradient * scale, slots, rate, number)
+                for mean in means:
+                    optimizers.move_mean(mean, weight, self._average_decay, number)
 
             tf.cond(is_finite, update, lambda: None)
 
@@ -286,8 +302,9 @@ class Updater:
                 self.model.weights.items(), gradients, strict=True
             ):
                 slots = [slots[name] for slots in self.slots.values()]
+                means = [self.mean.weights[name]] if self.mean else []
                 strategy.extended.update(
-                    weight, change, (gradient, slots, *scalars), group=False
+                    weight, change, (gradient, slots, means, *scalars), group=False
                 )
 
         tf.distribute.get_replica_context().merge_call(

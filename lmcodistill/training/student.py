@@ -32,6 +32,8 @@ class Student:
 
     Attributes:
         model: Its language model.
+        published: What is evaluated and exported: `model`, or a model whose weights
+            are the means of its weights over the updates.
         teachers: Its teachers.
         distillation_weight: Of the last update.
         rollbacks: How often it went back to a checkpoint because it diverged.
@@ -47,12 +49,12 @@ class Student:
         manifest = inputs.data.manifest
         # Two students must not start alike, unless their weights are averaged.
         seed = job.training.seed + (0 if job.training.shared_start else job.student)
+        sizes = inputs.model, manifest.vocab_size
+        initial = weights.initial(*sizes, seed)
+        decay = job.training.average_decay
         with group.strategy.scope():
-            self.model = registry.build(
-                inputs.model,
-                manifest.vocab_size,
-                weights.initial(inputs.model, manifest.vocab_size, seed),
-            )
+            self.model = registry.build(*sizes, initial)
+            mean = registry.build(*sizes, initial) if decay else None
             gradients = replica_gradients.ReplicaGradients(
                 self.model,
                 job.distillation,
@@ -62,7 +64,10 @@ class Student:
                 use_xla=job.training.xla == "on"
                 or (job.training.xla == "auto" and group.has_gpu),
             )
-            self._updater = step.Updater(group, gradients, job.optimizer)
+            self._updater = step.Updater(
+                group, gradients, job.optimizer, mean=mean, average_decay=decay
+            )
+        self.published = mean or self.model
         self._state = self._zero_state(self.model)
         self.rollbacks = 0
         self.distillation_weight = 0.0
@@ -205,23 +210,21 @@ class Student:
         make = fixed_targets.DISTRIBUTIONS.get(self._job.distillation.targets)
         if make is None:
             return None
-        data = self._inputs.data
-        partition = 0 if self._job.batches.same_data else self._job.student
-        tokens = data.tokens_of(data.train_split(partition))
+        text = self._inputs.text
         return make(
-            data.manifest.vocab_size,
-            lambda count: tokens.read(0, min(count, tokens.num_tokens)),
+            self._inputs.data.manifest.vocab_size,
+            lambda count: text.read(0, min(count, text.num_tokens)),
         )
 
     def digest(self) -> str:
-        """Returns a digest of this worker's copy of the weights.
+        """Returns a digest of this worker's copy of what is exported.
 
         Workers of one group must agree on it bit for bit, and so must two runs
         with a scheduled exchange.
         """
         content = hashlib.sha256()
-        for name in sorted(self.model.weights):
-            content.update(self.model.weights[name].numpy().tobytes())
+        for name in sorted(self.published.weights):
+            content.update(self.published.weights[name].numpy().tobytes())
         return content.hexdigest()
 
     def _variables(self) -> dict[str, tf.Variable]:
@@ -229,6 +232,8 @@ class Student:
         named = {f"model/{n}": v for n, v in self.model.weights.items()}
         for slot, variables in self._updater.slots.items():
             named |= {f"optimizer/{slot}/{n}": v for n, v in variables.items()}
+        if self._updater.mean:
+            named |= {f"mean/{n}": v for n, v in self._updater.mean.weights.items()}
         return named
 
     def values(self) -> dict[str, tf.Tensor | np.ndarray]:

@@ -109,7 +109,7 @@ class Worker:
                 evaluate=evaluate.Evaluate(
                     job,
                     self._inputs,
-                    student.model,
+                    student.published,
                     group,
                     on_window=self._watch.goes_on,
                     on_score=score,

@@ -370,12 +370,18 @@ def test_tensors_of_a_checkpoint_have_the_names_that_they_always_had(
     }
 
 
+def averaging(decay):
+    return training.Training(num_train_steps=10, average_decay=decay)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.2])
 def test_restored_student_goes_on_as_if_nothing_had_happened(
-    a_job, make_student, owner, tmp_path
+    a_job, make_student, owner, tmp_path, decay
 ):
     job = a_job(
         optimizer=training.Optimizer(name="adam"),
         weight=schedules.DistillationWeight(burn_in_steps=1),
+        training=averaging(decay),
     )
     student = make_student(job)
     student.teachers.swap([an_export(job)], step=0)
@@ -394,6 +400,7 @@ def test_restored_student_goes_on_as_if_nothing_had_happened(
         expected, actual = update(student, number), update(restored, number)
         assert [float(x) for x in actual] == [float(x) for x in expected]
         assert equal(weights_of(restored), weights_of(student))
+        assert restored.digest() == student.digest()
     (teacher,) = restored.teachers.active
     assert (teacher.peer, teacher.step) == (1, 0)
     assert restored.rollbacks == 1
@@ -423,6 +430,32 @@ def test_teacher_multiplies_in_the_type_asked_for_also_when_restored(
         )
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     assert float(update(restored, 0).teacher_label_loss) == losses[0]
+
+
+def test_mean_of_the_weights_follows_them_and_changes_no_update(a_job, make_student):
+    plain, student = (make_student(a_job(training=averaging(d))) for d in (0.0, 0.2))
+    assert plain.published is plain.model
+    expected = weights_of(plain)
+
+    for number, decay in enumerate((1 / 10, 2 / 11, 0.2)):
+        update(plain, number)
+        update(student, number)
+        for name, weight in weights_of(plain).items():
+            expected[name] = decay * expected[name] + (1.0 - decay) * weight
+
+    assert equal(weights_of(student), weights_of(plain))
+    for name, mean in student.published.weights.items():
+        np.testing.assert_allclose(mean.numpy(), expected[name], rtol=1e-6, atol=1e-9)
+
+
+def test_checkpoint_without_means_is_refused_where_they_are_asked_for(
+    a_job, make_student
+):
+    student = make_student(a_job())
+    found, manifest = student.values(), student.manifest()
+
+    with pytest.raises(errors.SnapshotError, match="lacks tensors .*mean/"):
+        make_student(a_job(training=averaging(0.9))).restore(found, manifest, "here")
 
 
 def test_checkpoint_of_another_optimizer_is_refused(a_job, make_student):
@@ -468,7 +501,11 @@ def poison(student):
 def test_update_that_is_not_finite_leaves_everything_bit_for_bit(
     a_job, make_student, optimizer
 ):
-    job = a_job(weight=NO_BURN_IN, optimizer=training.Optimizer(name=optimizer))
+    job = a_job(
+        weight=NO_BURN_IN,
+        optimizer=training.Optimizer(name=optimizer),
+        training=averaging(0.9),
+    )
     student = make_student(job)
     student.teachers.swap([an_export(job)], step=0)
     first = update(student, 0)
