@@ -45,9 +45,9 @@ class Softmax(NamedTuple):
     temperature: float | tf.Tensor
 
 
-def is_one(temperature: float | tf.Tensor) -> bool:
-    """Returns whether a temperature changes nothing; a tensor may be anything."""
-    return not tf.is_tensor(temperature) and temperature == 1.0
+def is_one(factor: float | tf.Tensor) -> bool:
+    """Returns whether a factor changes nothing; a tensor may be anything."""
+    return not tf.is_tensor(factor) and factor == 1.0
 
 
 def predict(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> Softmax:

@@ -1,9 +1,9 @@
 """The training objective in one pass over chunks of positions.
 
-For position n with weight m_n:  m_n * (phi_n + w * psi_n), where psi_n is zero if a
-gate is closed to it. Value and gradient are made together, chunk by chunk, so that no
-more than one chunk's `[n, V]` exists at a time: not for the student, not for a
-teacher, not going back.
+For position n with weight m_n:  m_n * (v * phi_n + w * psi_n), where v is 1.0 but for
+a mix, and psi_n is zero if a gate is closed to it. Value and gradient are made
+together, chunk by chunk, so that no more than one chunk's `[n, V]` exists at a time:
+not for the student, not for a teacher, not going back.
 
 The one place where positions are reduced: sums here, division by the number of
 tokens of the *global* batch by the caller, who knows it.
@@ -65,6 +65,7 @@ def training_objective(
     weights: tf.Tensor,
     soft: SoftTargets | None,
     distillation_weight: tf.Tensor,
+    label_weight: float | tf.Tensor = 1.0,
 ) -> tuple[tf.Tensor, Sums]:
     """Returns the objective of one replica's positions, summed, and its parts.
 
@@ -76,10 +77,11 @@ def training_objective(
         weights: [N] float, weight of each position.
         soft: The soft targets, or None for labels alone.
         distillation_weight: Scalar, w; None of psi's gradient flows into it.
+        label_weight: Scalar, v; likewise.
 
     Returns:
-        Scalar `sum_n weights_n * (phi_n + w * psi_n)`, psi_n being zero where the gate
-        is closed, and its parts.
+        Scalar `sum_n weights_n * (v * phi_n + w * psi_n)`, psi_n being zero where the
+        gate is closed, and its parts.
     """
     num_positions, vocab_size = student.hidden.shape[0], student.kernel.shape[0]
     num_chunks, rows = output_head.chunking(
@@ -110,6 +112,7 @@ def training_objective(
             weights,
             soft._replace(teachers=teachers) if soft else None,
             distillation_weight,
+            label_weight,
             rows,
         )
         if num_chunks == 1:
@@ -118,7 +121,8 @@ def training_objective(
             part = _all_parts(positions, num_chunks, kernel, bias)
         dhidden = part.dhidden[:num_positions]
         sums = part.sums
-        total = sums.label_loss + distillation_weight * sums.soft_loss
+        total = _times(label_weight, sums.label_loss)
+        total += distillation_weight * sums.soft_loss
 
         def backward(dtotal: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
             return dtotal * dhidden, dtotal * part.dkernel, dtotal * part.dbias
@@ -160,6 +164,7 @@ class _Positions:
     weights: tf.Tensor  # [length].
     soft: SoftTargets | None
     distillation_weight: tf.Tensor
+    label_weight: float | tf.Tensor
     rows: int  # Of a chunk.
 
     def part(self, start: tf.Tensor | int) -> _Part:
@@ -171,6 +176,7 @@ class _Positions:
         logits = output_head.logits_at(self.student, hidden, self.student.kernel, dtype)
         prediction = losses.predict(logits)
         phi, dlogits = losses.label_cross_entropy(prediction, targets)
+        dlogits = _times(self.label_weight, dlogits)
         zero = tf.zeros([], dtype)
         sums = Sums(tf.reduce_sum(phi * weights), zero, zero, zero, zero)
         if self.soft is not None:
@@ -235,6 +241,11 @@ class _Positions:
             psi.value * is_open, psi.gradient * is_open[:, None]
         )
         return _Soft(psi, is_open, target_loss, q)
+
+
+def _times(weight: float | tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """Returns the product; nothing is computed where it is `x`."""
+    return x if losses.is_one(weight) else weight * x
 
 
 def _all_parts(

@@ -45,6 +45,8 @@ class Distillation(checks.Checked):
             both: at a closed position the label alone counts.
         gate_confidence: See `gate`.
         offline_exports: For `offline`: paths of the exports that teach.
+        measure_gradients_every_steps: Period of the angle between the gradients of
+            the two terms, which changes nothing and costs about two updates; 0: never.
         teacher_compute_dtype: Type of the operands of the teachers' matrix products,
             whatever their peers train with; `auto`: `bfloat16` where the device
             multiplies it itself, else the peer's.
@@ -60,6 +62,7 @@ class Distillation(checks.Checked):
     gate: str = checks.choice("none", GATES)
     gate_confidence: float = checks.share(0.5)
     offline_exports: tuple[str, ...] = ()
+    measure_gradients_every_steps: int = checks.not_negative(0, may_change=True)
     teacher_compute_dtype: str = checks.choice("auto", ("auto", "float32", "bfloat16"))
 
     def __post_init__(self) -> None:

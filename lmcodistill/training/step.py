@@ -1,9 +1,8 @@
 """One optimizer update of one student, on all its replicas.
 
-The arithmetic is the model room's; here it is put together inside the strategy:
-every replica computes the gradient of its streams, the group sums, every replica
-makes the same update. All that changes from step to step comes in as tensors,
-so one trace serves the run (one more whenever the set of teachers changes
+Every replica computes the gradient of its streams (`replica_gradients`), the group
+sums, every replica makes the same update. All that changes from step to step comes in
+as tensors, so one trace serves the run (one more whenever the set of teachers changes
 shape).
 
 An update whose sums are not finite is skipped: weights, slots and carried states
@@ -15,41 +14,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from lmcodistill.codistill import teachers as teachers_lib
-from lmcodistill.model import contract, objective, optimizers, scoring
-from lmcodistill.settings import codistillation, training
-from lmcodistill.training import cluster
+from lmcodistill.model import (
+    contract,
+    gradient_angle,
+    optimizers,
+    scoring,
+)
+from lmcodistill.settings import training
+from lmcodistill.training import cluster, replica_gradients
+from lmcodistill.training.replica_gradients import BatchInputs, Models, States
 
-Models = tuple[contract.Model, ...]
-States = tuple[contract.State, ...]  # The student's, and its teachers'.
 Compiled = Any  # What `tf.function` returns; TensorFlow has no public type for it.
-
-
-class BatchInputs(NamedTuple):
-    """What one replica's update reads, besides the states.
-
-    Attributes:
-        tokens: [B / R, T] int32.
-        targets: [T * B / R] int32, time-major: the token after each.
-        is_start: [B / R, T] bool.
-        learning_rate: Scalar float32.
-        distillation_weight: Scalar float32.
-        temperature: Scalar float32, of psi; read where it changes during training.
-        number: Scalar float32, the update's number, 1 for the first.
-        dropout_seed: [2] int32.
-    """
-
-    tokens: Any
-    targets: Any
-    is_start: Any
-    learning_rate: Any
-    distillation_weight: Any
-    temperature: Any
-    number: Any
-    dropout_seed: Any
 
 
 class Control(NamedTuple):
@@ -105,29 +83,20 @@ class Updater:
     def __init__(
         self,
         group: cluster.Group,
-        model: contract.Model,
+        gradients: replica_gradients.ReplicaGradients,
         optimizer: training.Optimizer,
         *,
-        use_xla: bool,
-        tokens_per_step: int,
-        distillation: codistillation.Distillation,
-        is_mix: bool,
-        fixed_targets: np.ndarray | None,
         mean: contract.Model | None = None,
         average_decay: float = 0.0,
     ):
         """Makes the slots; call inside the strategy's scope, like the model.
 
-        `tokens_per_step` is B * T; `is_mix` is `DistillationWeight.mix`;
-        `fixed_targets`, [V] float32, is what label smoothing has in place of
-        teachers. `mean` follows the weights by `average_decay`.
+        `mean` follows the weights by `average_decay`.
         """
-        self.model, self._group, self._optimizer = model, group, optimizer
+        self.model = model = gradients.model
+        self._group, self._gradients, self._optimizer = group, gradients, optimizer
         self.mean, self._average_decay = mean, average_decay
         self._rule = optimizers.rule(optimizer)
-        self._use_xla, self._tokens_per_step = use_xla, tokens_per_step
-        self._distillation, self._is_mix = distillation, is_mix
-        self._fixed_targets = fixed_targets
         self.slots = {
             slot: {
                 name: tf.Variable(
@@ -143,6 +112,7 @@ class Updater:
         self._update_of = functools.cache(self._compile_update)
         self._read_of = functools.cache(self._compile_read)
         self._measure_of = functools.cache(self._compile_measure)
+        self._angle_of = functools.cache(self._compile_angle)
 
     def __call__(
         self,
@@ -201,6 +171,20 @@ class Updater:
         measure = self._measure_of(tuple(t.model for t in teachers))
         return measure(inputs, (state, *(t.state for t in teachers)))
 
+    def angle(
+        self,
+        inputs: BatchInputs,
+        state: contract.State,
+        teachers: Sequence[teachers_lib.Teacher],
+    ) -> gradient_angle.GradientAngle:
+        """Returns how the group's gradients of phi and psi lie. Collective.
+
+        They are those of an update, dropout included. Nothing changes; arguments as
+        `measure`, and no teacher where the soft targets are fixed.
+        """
+        angle = self._angle_of(tuple(t.model for t in teachers))
+        return angle(inputs, (state, *(t.state for t in teachers)))
+
     def _first(self, values: Any) -> Any:
         """Returns the first local replica's; of sums, all replicas have the same."""
         local = self._group.strategy.experimental_local_results
@@ -243,11 +227,18 @@ class Updater:
 
         return self._compile(replica, self._first)
 
+    def _compile_angle(self, teachers: Models) -> Callable[..., Any]:
+        terms = self._gradients.of_terms(teachers)
+
+        def replica(*args: Any) -> gradient_angle.GradientAngle:
+            gradients = self._group.reduce(terms(*args))
+            count = len(self.model.weights)
+            return gradient_angle.between(gradients[:count], gradients[count:])
+
+        return self._compile(replica, self._first)
+
     def _compile_update(self, teachers: Models, distil: bool) -> Callable[..., Any]:
-        gradients_of: Callable[..., Any]
-        gradients_of = functools.partial(self._gradients, teachers, distil)
-        if self._use_xla:
-            gradients_of = tf.function(gradients_of, jit_compile=True, autograph=False)
+        gradients_of = self._gradients.of_update(teachers, distil)
         return self._compile(
             functools.partial(self._replica, gradients_of, distil),
             lambda results: (*self._first(results[:2]), results[2]),
@@ -279,62 +270,6 @@ class Updater:
         taught = tf.constant(float(distil))
         totals = Totals._make([*sums, taught, norm, skipped])
         return totals, Control(stop, teachers_ready), states
-
-    def _gradients(
-        self, teachers: Models, distil: bool, inputs: BatchInputs, states: States
-    ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, ...], States]:
-        """Returns one replica's gradients, its sums and the new states."""
-        state, *their_states = states
-        soft = None
-        if distil:
-            soft, their_states = self._soft_targets(teachers, inputs, their_states)
-        model = self.model
-        weight = tf.cast(inputs.distillation_weight, model.dtype)
-        with tf.GradientTape() as tape:
-            hidden, state = model(
-                inputs.tokens, inputs.is_start, state, inputs.dropout_seed
-            )
-            total, sums = objective.training_objective(
-                model.output_head(hidden),
-                inputs.targets,
-                tf.ones(inputs.targets.shape, model.dtype),
-                soft,
-                weight,
-            )
-            loss = total / self._tokens_per_step
-            if self._is_mix and distil:
-                loss /= 1.0 + weight
-        gradients = [
-            tf.convert_to_tensor(g)  # The embedding's is sparse; the update is not.
-            for g in tape.gradient(loss, list(model.weights.values()))
-        ]
-        return gradients, tuple(sums), (state, *their_states)
-
-    def _soft_targets(
-        self, teachers: Models, inputs: BatchInputs, states: Sequence[contract.State]
-    ) -> tuple[objective.SoftTargets, list[contract.State]]:
-        """Runs the teachers over the window; returns the targets, their states."""
-        heads, new_states = [], []
-        for teacher, state in zip(teachers, states, strict=True):
-            hidden, new_state = teacher(inputs.tokens, inputs.is_start, state)
-            heads.append(teacher.output_head(hidden))
-            new_states.append(new_state)
-        fixed = None
-        if self._fixed_targets is not None:
-            fixed = tf.constant(self._fixed_targets, self.model.dtype)
-        settings = self._distillation
-        temperature: float | tf.Tensor = settings.temperature
-        if settings.final_temperature is not None:
-            temperature = tf.cast(inputs.temperature, self.model.dtype)
-        soft = objective.SoftTargets(
-            heads,
-            fixed,
-            settings.loss,
-            temperature,
-            settings.gate,
-            settings.gate_confidence,
-        )
-        return soft, new_states
 
     def _apply(
         self,

@@ -19,9 +19,9 @@ from lmcodistill.codistill import (
     teachers,
 )
 from lmcodistill.exports import reader
-from lmcodistill.model import contract, registry, states, weights
+from lmcodistill.model import contract, gradient_angle, registry, states, weights
 from lmcodistill.storage import faults, tensors
-from lmcodistill.training import cluster, step
+from lmcodistill.training import cluster, replica_gradients, step
 from lmcodistill.training import job as job_lib
 
 NO_CONTROL = step.Control()
@@ -55,18 +55,17 @@ class Student:
         with group.strategy.scope():
             self.model = registry.build(*sizes, initial)
             mean = registry.build(*sizes, initial) if decay else None
-            self._updater = step.Updater(
-                group,
+            gradients = replica_gradients.ReplicaGradients(
                 self.model,
-                job.optimizer,
-                use_xla=job.training.xla == "on"
-                or (job.training.xla == "auto" and group.has_gpu),
-                tokens_per_step=job.tokens_per_step,
-                distillation=job.distillation,
+                job.distillation,
                 is_mix=job.weight.mix,
                 fixed_targets=self._distribution(),
-                mean=mean,
-                average_decay=decay,
+                tokens_per_step=job.tokens_per_step,
+                use_xla=job.training.xla == "on"
+                or (job.training.xla == "auto" and group.has_gpu),
+            )
+            self._updater = step.Updater(
+                group, gradients, job.optimizer, mean=mean, average_decay=decay
             )
         self.published = mean or self.model
         self._state = self._zero_state(self.model)
@@ -91,9 +90,7 @@ class Student:
         Returns:
             The group's totals, and what all of its replicas had to tell.
         """
-        targets = self._job.distillation.targets
-        has_targets = self.teachers.active or targets in fixed_targets.DISTRIBUTIONS
-        is_taught = bool(has_targets) and number >= self._job.weight.burn_in_steps
+        is_taught = self._is_taught(number)
         weight = self._weight_at(number) if is_taught else 0.0
         # A measured weight is 0.0 at times; the teachers read on meanwhile.
         distil = is_taught and (weight > 0.0 or self._job.weight.is_measured)
@@ -110,6 +107,24 @@ class Student:
             distil,
         )
         return totals, agreed
+
+    def _is_taught(self, number: int) -> bool:
+        """Returns whether there are soft targets for the update of step `number`."""
+        targets = self._job.distillation.targets
+        has_targets = self.teachers.active or targets in fixed_targets.DISTRIBUTIONS
+        return bool(has_targets) and number >= self._job.weight.burn_in_steps
+
+    def gradient_angle(self, number: int) -> gradient_angle.GradientAngle | None:
+        """Returns the angle of the two terms' gradients before an update. Collective.
+
+        None without soft targets.
+        """
+        if not self._is_taught(number):
+            return None
+        angle = self._updater.angle(
+            self._inputs_at(number), self._state, self.teachers.active
+        )
+        return gradient_angle.GradientAngle(*map(float, angle))
 
     def _weight_at(self, number: int) -> float:
         """Returns the distillation weight of an update. Collective."""
@@ -160,11 +175,11 @@ class Student:
             number, self._job.weight.burn_in_steps
         )
 
-        def of_replica(replica: int) -> step.BatchInputs:
+        def of_replica(replica: int) -> replica_gradients.BatchInputs:
             window = self._inputs.windows.at(number, replica * self._share, self._share)
             # Room for the layers' offsets between two runs' seeds.
             seeds = [seed * 1_000, number * self._group.num_replicas + replica]
-            return step.BatchInputs(
+            return replica_gradients.BatchInputs(
                 tf.constant(window.inputs),
                 tf.constant(window.flat_targets),
                 tf.constant(window.is_start),

@@ -23,7 +23,14 @@ from lmcodistill.training import checkpoints, cluster, divergence, metrics
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import loop as loop_lib
 from lmcodistill.training import student as student_lib
-from lmcodistill.training.hooks import checkpoint, evaluate, publish, reload, report
+from lmcodistill.training.hooks import (
+    checkpoint,
+    evaluate,
+    gradients,
+    publish,
+    reload,
+    report,
+)
 from lmcodistill.training.hooks.every import Every
 
 log = logging.getLogger("lmcodistill")
@@ -94,6 +101,11 @@ class Worker:
                 student=student,
                 chief=chief,
                 reload=exchange,
+                gradients=gradients.Gradients(
+                    student,
+                    Every(job.distillation.measure_gradients_every_steps, last),
+                    chief.angle,
+                ),
                 evaluate=evaluate.Evaluate(
                     job,
                     self._inputs,
@@ -141,6 +153,9 @@ class Worker:
                 publish=export,
                 settle=export.settle,
                 report=write_report,
+                angle=lambda step, angle: writer.write(
+                    "gradients", step, angle._asdict()
+                ),
                 score=score,
                 beat=progress_file.Heartbeat(job.layout.progress, last, first).beat,
             )

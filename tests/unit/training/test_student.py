@@ -199,6 +199,57 @@ def test_gate_closes_positions_of_the_update(a_job, make_student):
         assert len({float(getattr(totals, name)) for totals in found.values()}) == 1
 
 
+@pytest.mark.parametrize("targets", ["peers", "uniform"])
+def test_angle_is_that_of_the_two_terms_gradients_and_changes_nothing(
+    targets, a_job, make_student
+):
+    config = model.LanguageModel(
+        embedding_size=3,
+        num_layers=1,
+        hidden_size=4,
+        dropout=0.5,
+        compute_dtype="float64",
+    )
+    job = a_job(
+        weight=NO_BURN_IN,
+        model=config,
+        distillation=codistillation.Distillation(targets=targets),
+    )
+    student = make_student(job)
+    by_weight = []
+    for weight in (0.0, 1.0):
+        # The gradient of phi, and of phi + psi, as updates at rate 0.5 show them.
+        changed = dataclasses.replace(job.weight, weight=weight)
+        one = make_student(dataclasses.replace(job, weight=changed))
+        before = weights_of(one)
+        if targets == "peers":
+            one.teachers.swap([an_export(job)], step=0)
+        update(one, 0)
+        moved = [before[n] - w for n, w in weights_of(one).items()]
+        by_weight.append(np.concatenate([m.ravel() for m in moved]) / 0.5)
+    phi, psi = by_weight[0], by_weight[1] - by_weight[0]
+    if targets == "peers":
+        assert student.gradient_angle(0) is None
+        student.teachers.swap([an_export(job)], step=0)
+    bits = bits_of(student)
+
+    angle = student.gradient_angle(0)
+
+    lengths = [np.linalg.norm(x) for x in (phi, psi)]
+    expected = [phi @ psi / np.prod(lengths), *lengths]
+    assert list(angle) == pytest.approx(expected, rel=1e-6)
+    assert bits_of(student) == bits
+
+
+def test_angle_is_not_measured_during_burn_in(a_job, make_student):
+    job = a_job()  # Burn-in of 2 steps.
+    student = make_student(job)
+    student.teachers.swap([an_export(job)], step=0)
+
+    assert student.gradient_angle(1) is None
+    assert student.gradient_angle(2) is not None
+
+
 def partition_of(job):
     data = job_lib.open_inputs(job).data
     tokens = data.tokens_of(data.train_split(job.student))
