@@ -123,7 +123,7 @@ def run(flag_values: flags.FlagValues) -> None:
     summary = {
         "reference": flag_values.reference,
         "arms": [
-            {**result.to_json(), "verdict": verdicts.verdict(result).value}
+            {**result.to_json(), "verdict": verdicts.finding(result).value}
             for result in arm_results
         ],
         "commands": commands,

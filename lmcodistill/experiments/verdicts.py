@@ -23,7 +23,7 @@ COST = (
 _NOTHING = "-"
 
 
-class Verdict(enum.Enum):
+class Finding(enum.Enum):
     """What the seeds show of an arm against the reference."""
 
     BETTER = "better"
@@ -32,7 +32,7 @@ class Verdict(enum.Enum):
     NOT_SHOWN = "not shown"
 
 
-def verdict(result: results.ArmResult) -> Verdict:
+def finding(result: results.ArmResult) -> Finding:
     """Returns what the seeds show.
 
     No difference that matters is one whose whole interval is nearer to zero than
@@ -40,10 +40,10 @@ def verdict(result: results.ArmResult) -> Verdict:
     difference is one that stays when all arms of the report are counted (Holm).
     """
     if result.difference.is_within(NEGLIGIBLE):
-        return Verdict.EQUIVALENT
+        return Finding.EQUIVALENT
     if result.p_holm > intervals.LEVEL:
-        return Verdict.NOT_SHOWN
-    return Verdict.BETTER if result.difference.mean < 0 else Verdict.WORSE
+        return Finding.NOT_SHOWN
+    return Finding.BETTER if result.difference.mean < 0 else Finding.WORSE
 
 
 def conclusion(result: results.ArmResult) -> str:
@@ -59,13 +59,13 @@ def conclusion(result: results.ArmResult) -> str:
         f"{difference.mean:+.4f} nats per token, 95 % interval {difference.low:+.4f} "
         f"to {difference.high:+.4f} over {difference.num_values} seeds"
     )
-    found = verdict(result)
-    if found is Verdict.EQUIVALENT:
+    found = finding(result)
+    if found is Finding.EQUIVALENT:
         return (
             f"{name}: no difference from {reference} that matters ({spread}; less than "
             f"{NEGLIGIBLE} counts as none)."
         )
-    if found is Verdict.NOT_SHOWN:
+    if found is Finding.NOT_SHOWN:
         note = ""
         if difference.excludes_zero:
             note = (
@@ -138,7 +138,7 @@ def quality_row(result: results.ArmResult) -> tuple[str, ...]:
         f"{difference.mean:+.4f}",
         _span(difference, "+.4f"),
         f"{result.p_holm:.4f}" if has_spread else _NOTHING,
-        verdict(result).value if has_spread else "one seed",
+        finding(result).value if has_spread else "one seed",
         _NOTHING if share is None else _with_span(share, ".2f"),
     )
 

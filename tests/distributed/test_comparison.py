@@ -16,11 +16,11 @@ def compare(finish, data_dir, tmp_path_factory):
     """Returns what `compare --json` prints; called again, it goes on."""
     folder = tmp_path_factory.mktemp("comparison")
 
-    def run():
+    def run(*more):
         out = finish(
             *("compare", "--json", "--data_dir", data_dir, "--output_dir", folder),
             *("--seeds", 1, "--at_once", 2, "--arms", "two_phase,codistilled,ensemble"),
-            *tiny_run.bindings(WEIGHT_SCHEDULE="auto"),
+            *(*tiny_run.bindings(WEIGHT_SCHEDULE="auto"), *more),
         )
         return folder, json.loads(out)
 
@@ -79,6 +79,21 @@ def test_what_has_ended_is_not_made_again(compared, compare):
     assert time.monotonic() - began < 30.0
 
 
+def test_any_arm_can_be_the_reference(compared, compare):
+    _, before = compared
+
+    _, after = compare("--reference", "codistilled")
+
+    assert after["reference"] == after["arms"][0]["name"] == "codistilled"
+    differences = [
+        arm["difference"]["mean"]
+        for found, name in ((before, "codistilled"), (after, "baseline"))
+        for arm in found["arms"]
+        if arm["name"] == name
+    ]
+    assert differences[0] == -differences[1] != 0.0
+
+
 def test_churn_of_retrains_is_measured(compared, finish, data_dir):
     folder, _ = compared
     students = [
@@ -90,6 +105,7 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir):
         *("churn", "--json", "--data_dir", data_dir),
         *("--group", f"same={students[0]},{students[1]}"),
         *("--group", f"other={students[0]},{students[2]}"),
+        *("--group", f"all={','.join(map(str, students))}"),
     )
 
     found = json.loads(out)["groups"]
@@ -100,6 +116,12 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir):
     # The first two read one text from one start: the very same model.
     assert same == 0.0
     assert other > 0.0
+    every = found["all"]["churn"]["all tokens"]["total_variation"]
+    # Pairs without one model each: 0, other, other.
+    assert every["mean"] == pytest.approx(2 / 3 * other)
+    assert every["retrains_high"] - every["mean"] == pytest.approx(
+        4.302653 * other * (2 / 3 * 2 / 3) ** 0.5
+    )
 
 
 def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(

@@ -34,9 +34,9 @@ def test_a_difference_that_does_not_stay_among_several_is_not_shown(compared, ar
         **trials, two_phase=around(4.0, 0.1), double_batch=around(4.0, 0.1)
     )["codistilled"]
 
-    assert verdicts.verdict(alone) is verdicts.Verdict.BETTER
+    assert verdicts.finding(alone) is verdicts.Finding.BETTER
     assert among_three.difference == alone.difference
-    assert verdicts.verdict(among_three) is verdicts.Verdict.NOT_SHOWN
+    assert verdicts.finding(among_three) is verdicts.Finding.NOT_SHOWN
     assert "one of 3 arms may do so by chance" in verdicts.conclusion(among_three)
 
 
