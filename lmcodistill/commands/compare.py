@@ -1,8 +1,9 @@
 r"""Train in several ways, and say which is better for your model and data.
 
 Every arm is one way to train; the baseline is one group on the labels alone.
-Arms begin with the same weights and read the same batches, seed by seed, so that
-their differences are compared in pairs. Each run is a `lmcodistill train` of its
+Arms begin with the same weights and read their text in the same order, seed by seed,
+so that their differences are compared in pairs; the next seed has other weights and
+another order. Each run is a `lmcodistill train` of its
 own under --output_dir; runs that have ended are not made again, and one that was
 stopped goes on. The report corrects for the number of arms, says "no difference
 that matters" where the seeds show that there is none, and "not shown" where they
@@ -52,8 +53,11 @@ def define_flags(define: command_flags.Definer) -> None:
         "arms",
         ["codistilled"],
         "What is compared with the baseline: double_batch, double_steps, independent, "
-        "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, "
-        "uniform_smoothing, unigram_smoothing, two_phase, weight_averaging; or `all`.",
+        "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, ema, "
+        "codistilled_ema, uniform_smoothing, unigram_smoothing, two_phase, "
+        "weight_averaging; where every group reads the text of all students: pooled, "
+        "pooled_double_batch, pooled_ema, pooled_independent, pooled_ensemble, "
+        "codistilled_same_text, pooled_two_phase, chain; or `all`.",
     )
     define.list(
         "batch_factors", [], "Also one group with its batch times each of these."
@@ -77,7 +81,8 @@ def define_flags(define: command_flags.Definer) -> None:
     define.integer(
         "seeds",
         3,
-        "Repetitions with other first weights; below 3 little can be said.",
+        "Repetitions with other first weights and another order of text; below 3 "
+        "little can be said.",
         1,
     )
     define.integer("students", 2, "Students that teach each other.", 2)
@@ -90,6 +95,16 @@ def define_flags(define: command_flags.Definer) -> None:
         0,
     )
     define.float("smoothing_weight", 0.1, "Weight of uniform and unigram smoothing.")
+    define.float(
+        "average_decay",
+        0.99,
+        "Of the mean of the weights in the arms called ema: about the last hundred "
+        "updates, few beside the thousands of a run and many beside the noise of one.",
+        0.5,
+    )
+    define.integer(
+        "generations", 2, "How many follow the first one, `pooled`, in a chain.", 1, 8
+    )
 
 
 def run(flag_values: flags.FlagValues) -> None:
@@ -109,10 +124,11 @@ def run(flag_values: flags.FlagValues) -> None:
         for seed in range(flag_values.seeds)
         for arm in trained
     ]
-    # A mistake in the last arm must not cost the hours of those before.
+    # A mistake in the last arm, or in the last seed, must not cost the hours of
+    # those before.
     tokens_per_step = {
         run.arm.name: _tokens_per_step(flag_values.gin_file, run.bindings)
-        for run in needed[: len(trained)]
+        for run in needed[-len(trained) :]
     }
     made = schedule.make_all(needed, flag_values.at_once)
     trials = results.read(chosen, made, tokens_per_step)
@@ -170,6 +186,8 @@ def _arms(
         flag_values.students,
         flag_values.smoothing_weight,
         loaded.get(codistillation.Exchange).publish_every_steps,
+        flag_values.average_decay,
+        flag_values.generations,
     )
     known = arms_lib.standard(base)
     names = list(known) if "all" in flag_values.arms else list(flag_values.arms)
@@ -217,4 +235,6 @@ def _settings(
         workers_per_student=flag_values.workers_per_student,
         streams=loaded.get(training.Training).evaluation_lanes,
         window=loaded.get(training.Batches).window,
+        seed=loaded.get(training.Training).seed,
+        order_seed=loaded.get(training.Batches).order_seed,
     )

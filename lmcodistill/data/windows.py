@@ -5,12 +5,18 @@ the span that starts at `b * (N // B)`; window k of an epoch covers the T tokens
 at offset `k * T` of every stream. LSTM state is carried along a stream, so a stream's
 windows follow each other; `is_start` says where the state must be zero.
 
+An order other than the text's turns it round: it begins at a position that a seed
+draws, and after its last token its first one follows. Then every stream starts
+elsewhere, so no batch is one of another seed's, and yet each epoch reads the text
+once.
+
 Differs from the paper: arXiv:1804.03235 moves a stream to a new document only at
 a window's edge; here documents follow each other inside the window, so that no
 position is wasted.
 """
 
 import dataclasses
+import hashlib
 
 import numpy as np
 
@@ -41,7 +47,7 @@ class Window:
 
 
 class TrainingWindows:
-    """The windows of one partition, by step.
+    """The windows of a student's text, by step.
 
     Attributes:
         windows_per_epoch: Steps after which every stream starts again.
@@ -55,27 +61,30 @@ class TrainingWindows:
         window: int,
         end_id: int,
         reset_at_documents: bool,
+        order_seed: int = 0,
     ) -> None:
         """Lays `global_batch_size` streams over `tokens`.
 
         Args:
-            tokens: The partition's tokens.
+            tokens: The text.
             global_batch_size: Streams of the whole group, B.
             window: Tokens per stream and step, T.
             end_id: The token that ends a document.
             reset_at_documents: Whether a new document starts with zero state;
-                otherwise only the first token of a stream does.
+                otherwise only the first token of a stream, or of the text, does.
+            order_seed: Draws where in the text stream 0 begins; 0: at its start.
 
         Raises:
             DataError: a stream would hold no whole window.
         """
         self._tokens, self._window = tokens, window
         self._document_mark = end_id if reset_at_documents else None
+        self._first_token = _drawn(order_seed, tokens.num_tokens)
         self._stream_length = tokens.num_tokens // global_batch_size
         self.windows_per_epoch = (self._stream_length - 1) // window
         if self.windows_per_epoch < 1:
             raise errors.DataError(
-                f"The partition has {tokens.num_tokens:,} tokens; a batch of "
+                f"The text has {tokens.num_tokens:,} tokens; a batch of "
                 f"{global_batch_size} streams with windows of {window} needs at least "
                 f"{global_batch_size * (window + 1):,}. Give prep more text, or lower "
                 "GLOBAL_BATCH_SIZE or WINDOW."
@@ -90,13 +99,26 @@ class TrainingWindows:
             num_streams: How many.
         """
         offset = (step % self.windows_per_epoch) * self._window
-        streams = range(first_stream, first_stream + num_streams)
-        starts = (stream * self._stream_length + offset for stream in streams)
-        tokens = np.stack([self._tokens.read(i, self._window + 1) for i in starts])
+        streams = np.arange(first_stream, first_stream + num_streams)
+        starts = self._first_token + streams * self._stream_length + offset
+        starts %= self._tokens.num_tokens
+        tokens = np.stack([self._read(start) for start in starts.tolist()])
         inputs = tokens[:, :-1]
         is_start = _starts(inputs, offset == 0, self._document_mark)
+        # Nothing of the text's end leaks into its begin.
+        positions = starts[:, None] + np.arange(self._window)
+        is_start |= positions % self._tokens.num_tokens == 0
         weights = np.ones((num_streams, self._window), np.float32)
         return Window(inputs, tokens[:, 1:], is_start, weights)
+
+    def _read(self, start: int) -> np.ndarray:
+        """Returns the tokens of a window and one more, [T + 1] int32, round the end."""
+        length = self._window + 1
+        until_end = min(length, self._tokens.num_tokens - start)
+        if until_end == length:
+            return self._tokens.read(start, length)
+        begin = self._tokens.read(0, length - until_end)
+        return np.concatenate([self._tokens.read(start, until_end), begin])
 
 
 class EvaluationWindows:
@@ -189,6 +211,14 @@ class EvaluationWindows:
         documents = begins.cumsum() - 1
         places = np.arange(self.num_tokens) - np.flatnonzero(begins)[documents]
         return documents, places
+
+
+def _drawn(order_seed: int, num_tokens: int) -> int:
+    """Returns the position that a seed draws, the same on any machine and version."""
+    if not order_seed or not num_tokens:
+        return 0
+    digest = hashlib.blake2b(f"{order_seed}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % num_tokens
 
 
 def _starts(

@@ -15,7 +15,8 @@ class Point(NamedTuple):
     Attributes:
         step: Updates made.
         tokens: Trained on, by this student.
-        seconds: Of training, by the clock, process starts excluded.
+        seconds: Of training, by the clock: without process starts, validation, and
+            tracing.
         device_seconds: The same for every process of the run together.
         cross_entropy: Nats per token.
     """

@@ -16,7 +16,10 @@ from lmcodistill.storage import files
 _AXES = (
     ("step", "updates"),
     ("tokens", "tokens read by the student"),
-    ("seconds", "seconds of training by the clock, process starts excluded"),
+    (
+        "seconds",
+        "seconds of training by the clock, without starts, validation, tracing",
+    ),
     ("device_seconds", "the same, times the processes of the run"),
 )
 _Y_LABEL = "validation, nats per token"

@@ -164,10 +164,9 @@ def read(
             return Spent(), 0.0
         run, outcome = by_key[arm.taught_by, seed]
         spent, cpu_seconds = prior(run.arm, seed)
-        return (
-            spent.and_then(curve(arm.taught_by, seed)[-1]),
-            cpu_seconds + outcome.cpu_seconds,
-        )
+        for point in curve(arm.taught_by, seed)[-1:]:
+            spent = spent.and_then(point)
+        return spent, cpu_seconds + outcome.cpu_seconds
 
     def trial(arm: arms_lib.Arm, seed: int) -> Trial:
         run, outcome = by_key[arm.run, seed]

@@ -114,20 +114,20 @@ class Inputs:
         data: The data folder.
         windows: The student's training windows.
         model: The model's settings with the vocabulary's size filled in.
-        num_tokens: Tokens of the student's partition.
+        text: The text that the student learns from.
     """
 
     data: shards.ShardSet
     windows: windows.TrainingWindows
     model: model.ModelConfig
-    num_tokens: int
+    text: shards.SplitTokens
 
 
 def open_inputs(job: Job) -> Inputs:
     """Opens what the job reads.
 
     Raises:
-        DataError: the data folder, its partition or its length does not fit.
+        DataError: the data folder, its partitions or their length does not fit.
         UsageError: the model's vocabulary size is another than the data's.
         SnapshotError: an offline teacher is not there.
     """
@@ -136,19 +136,20 @@ def open_inputs(job: Job) -> Inputs:
     data.held_out_split("validation")
     for path in job.distillation.offline_exports:
         lookup.find(path, job.key)
-    split = data.train_split(0 if job.batches.same_data else job.student)
-    tokens = data.tokens_of(split)
+    partitions = job.batches.partitions_of(job.student)
+    text = data.tokens_of(*map(data.train_split, partitions))
     return Inputs(
         data,
         windows.TrainingWindows(
-            tokens,
+            text,
             global_batch_size=job.batches.global_batch_size,
             window=job.batches.window,
             end_id=data.manifest.end_id,
             reset_at_documents=job.batches.reset_at_documents,
+            order_seed=job.batches.order_seed_of(job.student),
         ),
         config,
-        tokens.num_tokens,
+        text,
     )
 
 
@@ -223,6 +224,19 @@ def check_peers(job: Job) -> None:
             "True, TARGETS = 'none', EXCHANGE_MODE = 'scheduled', DELAY_STEPS = 0 and "
             "PUBLISH_EVERY_STEPS = RELOAD_EVERY_STEPS."
         )
+    if averages and job.training.average_decay:
+        raise errors.UsageError(
+            f"AVERAGE_WEIGHTS = True and AVERAGE_DECAY = {job.training.average_decay}: "
+            "what students exchange is either the weights or their mean over the "
+            "updates, and a mean of means would set training back. Leave one out."
+        )
+    end, burn_in = job.distillation.temperature_end_step, job.weight.burn_in_steps
+    if job.distillation.final_temperature is not None and end <= burn_in:
+        raise errors.UsageError(
+            f"Distillation.temperature_end_step = {end}, but the temperature moves "
+            f"from the end of burn-in on, and BURN_IN_STEPS is {burn_in}. Give a "
+            "later step, or leave Distillation.final_temperature out."
+        )
     has_no_teachers = job.distillation.targets in fixed_targets.DISTRIBUTIONS
     if job.weight.is_measured and (averages or has_no_teachers):
         raise errors.UsageError(
@@ -234,7 +248,8 @@ def check_peers(job: Job) -> None:
 def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:
     """Returns what `--dry_run` prints: sizes, lengths and an estimate of memory."""
     count = weights.num_weights(inputs.model, inputs.data.manifest.vocab_size)
-    copies = 2 + job.optimizer.num_slots  # Weights, gradient, slots.
+    # Weights, gradient, slots, means.
+    copies = 2 + job.optimizer.num_slots + bool(job.training.average_decay)
     teachers = job.policy.num_teachers
     epoch = inputs.windows.windows_per_epoch
     return {
@@ -243,7 +258,7 @@ def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, obj
         "workers_per_student": workers_per_student,
         "weights": count,
         "vocab_size": inputs.data.manifest.vocab_size,
-        "partition_tokens": inputs.num_tokens,
+        "partition_tokens": inputs.text.num_tokens,
         "tokens_per_step": job.tokens_per_step,
         "steps_per_epoch": epoch,
         "epochs": round(job.training.num_train_steps / epoch, 3),

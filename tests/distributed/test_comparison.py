@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import time
 
 import pytest
@@ -19,7 +20,8 @@ def compare(finish, data_dir, tmp_path_factory):
     def run(*more):
         out = finish(
             *("compare", "--json", "--data_dir", data_dir, "--output_dir", folder),
-            *("--seeds", 1, "--at_once", 2, "--arms", "two_phase,codistilled,ensemble"),
+            *("--seeds", 1, "--at_once", 2),
+            *("--arms", "two_phase,codistilled,ensemble,ema,chain"),
             *(*tiny_run.bindings(WEIGHT_SCHEDULE="auto"), *more),
         )
         return folder, json.loads(out)
@@ -39,7 +41,9 @@ def test_every_arm_is_scored_and_the_baseline_is_first(compared):
         "baseline",
         "ensemble",
         "codistilled",
+        "ema",
         "two_phase",
+        "chain",
     ]
     # Near ln(400) = 5.99 after a few updates.
     assert all(4.0 < arm["cross_entropy"] < 6.1 for arm in found["arms"])
@@ -50,11 +54,37 @@ def test_student_0_begins_as_the_baseline(compared):
 
     first = [
         json.loads(path.read_text().splitlines()[0])["cross_entropy"]
-        for arm in ("baseline", "independent", "codistilled")
+        for arm in ("baseline", "codistilled")
         for path in folder.glob(f"runs/{arm}/seed-0/run/students/0/metrics.jsonl")
     ]
 
-    assert first == [first[0]] * 3
+    assert first == [first[0]] * 2
+
+
+def test_mean_of_the_weights_is_evaluated_and_changes_no_update(compared):
+    folder, _ = compared
+
+    plain, mean = (folder / f"runs/{arm}/seed-0/run" for arm in ("baseline", "ema"))
+
+    for kind, is_same in (("train", True), ("validation", False)):
+        losses = [
+            [report["cross_entropy"] for report in tiny_run.reports_of(run, 0, kind)]
+            for run in (plain, mean)
+        ]
+        assert (losses[0] == losses[1]) is is_same
+
+
+def test_a_generation_costs_what_all_before_it_did(compared):
+    folder, found = compared
+
+    spent = [
+        json.loads((folder / f"runs/{arm}/seed-0/outcome.json").read_text())
+        for arm in ("pooled", "chain_1", "chain")
+    ]
+
+    (chain,) = (arm for arm in found["arms"] if arm["name"] == "chain")
+    total = sum(outcome["cpu_seconds"] for outcome in spent)
+    assert chain["cpu_seconds"] == pytest.approx(total)
 
 
 def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
@@ -65,7 +95,9 @@ def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
 
     assert "http" not in page.replace("http://www.w3.org", "")
     assert found["verdicts"][0] in page
-    assert {row["arm"] for row in rows} == {"baseline", "codistilled", "two_phase"}
+    assert {row["arm"] for row in rows} == {
+        *("baseline", "codistilled", "ema", "two_phase", "chain")
+    }
     assert (folder / "step-0.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -94,18 +126,19 @@ def test_any_arm_can_be_the_reference(compared, compare):
     assert differences[0] == -differences[1] != 0.0
 
 
-def test_churn_of_retrains_is_measured(compared, finish, data_dir):
+def test_churn_of_retrains_is_measured(compared, finish, data_dir, tmp_path):
     folder, _ = compared
-    students = [
-        folder / f"runs/{arm}/seed-0/run/students/{student}"
-        for arm, student in (("baseline", 0), ("independent", 0), ("independent", 1))
-    ]
+    first, other = (
+        folder / f"runs/{arm}/seed-0/run/students/0"
+        for arm in ("baseline", "independent")
+    )
+    shutil.copytree(first, tmp_path / "again")
 
     out = finish(
         *("churn", "--json", "--data_dir", data_dir),
-        *("--group", f"same={students[0]},{students[1]}"),
-        *("--group", f"other={students[0]},{students[2]}"),
-        *("--group", f"all={','.join(map(str, students))}"),
+        *("--group", f"same={first},{tmp_path / 'again'}"),
+        *("--group", f"other={first},{other}"),
+        *("--group", f"all={first},{tmp_path / 'again'},{other}"),
     )
 
     found = json.loads(out)["groups"]
@@ -113,8 +146,8 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir):
         found[name]["churn"]["all tokens"]["total_variation"]["mean"]
         for name in ("same", "other")
     )
-    # The first two read one text from one start: the very same model.
     assert same == 0.0
+    # They read one text in one order; their first weights are not the same.
     assert other > 0.0
     every = found["all"]["churn"]["all tokens"]["total_variation"]
     # Pairs without one model each: 0, other, other.

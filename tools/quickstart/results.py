@@ -142,7 +142,7 @@ def by_seconds(reports: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]
     for report in reports:
         if report["kind"] == "train":
             seconds += report["seconds"]
-        else:
+        elif report["kind"] == "validation":
             pairs.append((seconds, report["cross_entropy"]))
     return pairs
 

@@ -67,12 +67,17 @@ class Evaluate:
         )
         self._group = group
         self._on_window, self._on_score = on_window, on_score
+        self._small_weight = min(
+            model.weights.values(), key=lambda weight: weight.shape.num_elements()
+        )
         self._evaluator = evaluation.Evaluator([model])
 
     def __call__(self, step: int) -> None:
         """Evaluates where due."""
         if not self._every.is_due(step):
             return
+        # What the device has not done yet is training's: reading a weight waits for it.
+        self._small_weight.numpy()
         began = time.monotonic()
         share = -(-self._windows.streams // self._group.num_workers)
         first = self._group.worker_index * share

@@ -76,7 +76,7 @@ class Publish:
         is_last = self._every.is_last(step)
         self._publisher.submit(
             step,
-            lambda: writer.weights_of(self._student.model),
+            lambda: writer.weights_of(self._student.published),
             may_skip=self._terms.may_skip and not is_last,
         )
         if is_last and not self._publisher.wait():

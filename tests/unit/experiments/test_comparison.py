@@ -1,5 +1,7 @@
 """The arms of a comparison, and the runs that they need."""
 
+import dataclasses
+
 import pytest
 
 from lmcodistill import errors
@@ -25,6 +27,51 @@ def test_an_ensemble_shares_the_run_of_its_members():
     assert runs == ["baseline", "independent"]
 
 
+def test_a_generation_is_trained_after_all_before_it():
+    chosen = arms.chosen(["chain"], KNOWN)
+
+    runs = [arm.name for arm in arms.needed_runs(chosen, KNOWN)]
+
+    assert runs == ["baseline", "pooled", "chain_1", "chain"]
+
+
+def test_chain_is_as_long_as_asked_for():
+    known = arms.standard(dataclasses.replace(BASE, generations=4))
+
+    teachers, name = [], "chain"
+    while name := known[name].taught_by:
+        teachers.append(name)
+
+    assert teachers == ["chain_3", "chain_2", "chain_1", "pooled"]
+    generations = [known[name] for name in ["chain", *teachers]]
+    assert len({arm.seed_offset for arm in generations}) == 5
+
+
+def test_rivals_read_the_text_of_all_students():
+    three = arms.standard(dataclasses.replace(BASE, students=3))
+
+    assert {
+        arm.name
+        for arm in three.values()
+        if ("POOLED_PARTITIONS", "3") in three[arm.run].bindings
+    } == {
+        *("pooled", "pooled_double_batch", "pooled_ema", "pooled_independent"),
+        *("pooled_ensemble", "codistilled_same_text", "pooled_two_phase"),
+        *("chain_1", "chain"),
+    }
+
+
+def test_no_run_of_the_standard_arms_is_trained_under_two_names():
+    trained = arms.needed_runs(list(KNOWN.values()), KNOWN)
+
+    assert len(
+        {
+            (a.students, frozenset(a.bindings), a.taught_by, a.seed_offset)
+            for a in trained
+        }
+    ) == len(trained)
+
+
 def test_twice_the_batch_changes_the_batch_and_nothing_else():
     settings = dict(KNOWN["double_batch"].bindings)
 
@@ -36,6 +83,12 @@ def test_a_variant_adds_settings_to_an_arm():
 
     assert arm.students == 2
     assert dict(arm.bindings)["DISTILLATION_WEIGHT"] == "0.3"
+
+
+@pytest.mark.parametrize("knob", ["SEED", "Batches.order_seed"])
+def test_a_variant_may_not_have_seeds_of_its_own(knob):
+    with pytest.raises(errors.UsageError, match=f"{knob} is compare's to set"):
+        arms.variant(f"other=codistilled {knob}=5", KNOWN)
 
 
 @pytest.mark.parametrize(

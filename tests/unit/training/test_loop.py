@@ -42,6 +42,7 @@ class Fakes:
             student=types.SimpleNamespace(update=self.update),
             chief=loop_lib.Chief(publish=self.note("publish"), beat=self.beat),
             reload=self,
+            gradients=self.note("gradients"),
             evaluate=self.note("evaluate"),
             checkpoint=Checkpoint(self),
             guard=divergence.Guard(settings, 0),
@@ -103,6 +104,7 @@ def test_a_step_is_publish_update_evaluate_save_beat():
     assert fakes.run() == (DONE, 1)
     assert fakes.calls == [
         ("publish", 0),
+        ("gradients", 0),
         ("update", 0),
         ("evaluate", 1),
         ("save!", 1),
