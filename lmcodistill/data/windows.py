@@ -189,6 +189,29 @@ class EvaluationWindows:
         is_start = _starts(inputs, index == 0, self._document_mark)
         return Window(inputs, targets, is_start, weights)
 
+    def places(self, index: int) -> np.ndarray:
+        """Returns where the targets of window `index` stand among the tokens scored.
+
+        Returns:
+            [streams, T] int64; where weights are 0.0 it means nothing.
+        """
+        offsets = index * self._window + np.arange(self._window)
+        return np.arange(self.streams)[:, None] * self._stream_length + offsets
+
+    def documents(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the document of every token scored, and the token's place in it.
+
+        Documents are whole wherever streams cut them.
+
+        Returns:
+            [tokens] int64 each, counted from 0 in the order of the text.
+        """
+        tokens = self._tokens.read(0, self.num_tokens)
+        begins = np.append(True, tokens[:-1] == self._end_id)
+        documents = begins.cumsum() - 1
+        places = np.arange(self.num_tokens) - np.flatnonzero(begins)[documents]
+        return documents, places
+
 
 def _drawn(order_seed: int, num_tokens: int) -> int:
     """Returns the position that a seed draws, the same on any machine and version."""
