@@ -100,7 +100,11 @@ class Training(checks.Checked):
     """The length of a run and its periods, in steps.
 
     Attributes:
-        num_train_steps: Optimizer updates in total.
+        num_train_steps: Optimizer updates in total. Schedules that end with training
+            follow it.
+        stop_at_step: Step at which this start ends, as if it were the last: it is
+            reported, evaluated, saved and published. A later start goes on from there,
+            as the same run. 0: none before `num_train_steps`.
         seed: Seed of the initial weights and of dropout; student i adds i.
         shared_start: Whether all students begin with student 0's weights.
         average_decay: Of the exponential mean of the weights over the updates, which
@@ -117,7 +121,8 @@ class Training(checks.Checked):
         max_failed_saves: Checkpoints in a row that storage may refuse before the
             run ends.
         evaluate_every_steps: Period of the validation cross entropy; 0: never.
-        evaluation_tokens: Validation tokens scored each time; 0: all.
+        evaluation_first_token: Where the validation text that is scored begins.
+        evaluation_tokens: Validation tokens scored each time; 0: all from there on.
         evaluation_lanes: Streams that the validation text is read in.
         max_skipped_updates: Updates in a row that may be skipped because they are
             not finite; one more, and training goes back to a checkpoint.
@@ -126,6 +131,7 @@ class Training(checks.Checked):
     """
 
     num_train_steps: int = checks.positive(dataclasses.MISSING, may_change=True)
+    stop_at_step: int = checks.not_negative(0, may_change=True)
     # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
     seed: int = checks.limited(0, lambda seed: 0 <= seed < 1_000_000, "0 to 999,999")
     shared_start: bool = False
@@ -139,6 +145,7 @@ class Training(checks.Checked):
     keep_best_checkpoints: int = checks.not_negative(1, may_change=True)
     max_failed_saves: int = checks.not_negative(10, may_change=True)
     evaluate_every_steps: int = checks.not_negative(1_000, may_change=True)
+    evaluation_first_token: int = checks.not_negative(0, may_change=True)
     evaluation_tokens: int = checks.not_negative(0, may_change=True)
     evaluation_lanes: int = checks.positive(32, may_change=True)
     max_skipped_updates: int = checks.not_negative(10, may_change=True)
@@ -146,3 +153,8 @@ class Training(checks.Checked):
     rollback_rate_factor: float = checks.limited(
         0.5, lambda factor: 0.0 < factor <= 1.0, "above 0 and at most 1"
     )
+
+    @property
+    def last_step(self) -> int:
+        """The step at which this start ends."""
+        return min(self.stop_at_step or self.num_train_steps, self.num_train_steps)

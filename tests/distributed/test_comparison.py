@@ -157,6 +157,34 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir, tmp_path):
     )
 
 
+def test_evaluate_scores_the_parts_of_a_text_as_the_whole(compared, finish, data_dir):
+    folder, _ = compared
+    student = folder / "runs/baseline/seed-0/run/students/0"
+
+    def score(*flags):
+        out = finish(
+            *("evaluate", "--json", "--data_dir", data_dir, "--lanes", 1),
+            *("--export", student, *flags),
+        )
+        (result,) = json.loads(out)["results"]
+        return result
+
+    first, rest, whole = (
+        score("--tokens", 2_000),
+        score("--first_token", 2_000),
+        score(),
+    )
+
+    parts = [(r["tokens"], r["tokens"] * r["cross_entropy"]) for r in (first, rest)]
+    tokens, nats = map(sum, zip(*parts, strict=True))
+    assert first["tokens"] == 2_000
+    assert tokens == whole["tokens"]
+    # The rest begins without the state that the whole has there.
+    assert nats == pytest.approx(tokens * whole["cross_entropy"], abs=1.0)
+    assert first["bits_per_byte"] is None
+    assert whole["bits_per_byte"] > 0.0
+
+
 def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(
     start, finish, data_dir, tmp_path
 ):
