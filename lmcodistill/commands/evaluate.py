@@ -95,7 +95,7 @@ def _score(
     name = exports[0].label if len(exports) == 1 else f"ensemble of {len(exports)}"
     progress = progress_lines.ProgressLines(name, scored.num_windows, "windows")
     evaluator = evaluation.Evaluator([export.build() for export in exports])
-    nats, tokens = evaluator.total(scored, 0, scored.streams, progress)
+    [nats], tokens = evaluator.totals(scored, 0, scored.streams, progress)
     return {
         "name": name,
         "exports": [export.source for export in exports],
