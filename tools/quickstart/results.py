@@ -184,9 +184,9 @@ def page(
             *map(pages.paragraph, rest),
             pages.table(HEAD, rows(outcome)),
             pages.paragraph(
-                "Cross entropy over the held-out documents. All three read the same "
-                "text, student 1 in another order. Dropout is 0.2 for the plain student "
-                "and 0.1 for the two, which is best for each.",
+                "Cross entropy over the held-out documents. All three read one text, "
+                "student 1 in another order. Dropout is 0.2 for the plain one and 0.1 "
+                "for the two, which is best for each.",
                 "quiet",
             ),
             pages.heading("Curves"),

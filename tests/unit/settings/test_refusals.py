@@ -155,6 +155,7 @@ def test_only_lengths_periods_and_patience_may_change_in_a_run():
         "Training.evaluation_first_token",
         "Training.evaluation_tokens",
         "Training.evaluation_lanes",
+        "Training.evaluate_teachers",
         "Distillation.measure_gradients_every_steps",
         "Exchange.deadline_seconds",
         "Exchange.read_deadline_seconds",
