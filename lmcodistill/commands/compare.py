@@ -1,16 +1,21 @@
 r"""Train in several ways, and say which is better for your model and data.
 
 Every arm is one way to train; the baseline is one group on the labels alone.
-Arms begin with the same weights and read the same batches, seed by seed, so that
-their differences are compared in pairs. Each run is a `lmcodistill train` of its
+Arms begin with the same weights and read their text in the same order, seed by seed,
+so that their differences are compared in pairs; the next seed has other weights and
+another order. Each run is a `lmcodistill train` of its
 own under --output_dir; runs that have ended are not made again, and one that was
-stopped goes on. The report says "no difference" where there is none.
+stopped goes on. The report corrects for the number of arms, says "no difference
+that matters" where the seeds show that there is none, and "not shown" where they
+show nothing. --reference compares any arm with any other.
 
 Examples:
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --arms codistilled,double_batch,ensemble --seeds 3
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --delays 0,50,500 --seeds 3 --at_once 4
+  lmcodistill compare --gin_file runs/quickstart --data_dir DATA --output_dir OUT \
+    --arms codistilled,codistilled_same_data --reference codistilled_same_data
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --variant 'gentle=codistilled DISTILLATION_WEIGHT=0.3'
 """
@@ -19,6 +24,7 @@ import json
 import pathlib
 import signal
 import types
+from collections.abc import Sequence
 
 import rich.console
 import rich.table
@@ -29,7 +35,7 @@ from lmcodistill.commands import command_flags
 from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import page, results, runs, schedule
+from lmcodistill.experiments import page, results, runs, schedule, verdicts
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import files
 from lmcodistill.training import job
@@ -47,8 +53,11 @@ def define_flags(define: command_flags.Definer) -> None:
         "arms",
         ["codistilled"],
         "What is compared with the baseline: double_batch, double_steps, independent, "
-        "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, "
-        "uniform_smoothing, unigram_smoothing, two_phase, weight_averaging; or `all`.",
+        "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, ema, "
+        "codistilled_ema, uniform_smoothing, unigram_smoothing, two_phase, "
+        "weight_averaging; where every group reads the text of all students: pooled, "
+        "pooled_double_batch, pooled_ema, pooled_independent, pooled_ensemble, "
+        "codistilled_same_text, pooled_two_phase, chain; or `all`.",
     )
     define.list(
         "batch_factors", [], "Also one group with its batch times each of these."
@@ -63,11 +72,17 @@ def define_flags(define: command_flags.Definer) -> None:
         [],
         "Also codistillation with an exchange every so many steps.",
     )
+    define.string(
+        "reference",
+        arms_lib.BASELINE,
+        "The arm that all others are compared with, seed by seed.",
+    )
     define.strings("variant", [], "Also an arm of your own: 'NAME=ARM KNOB=VALUE ...'.")
     define.integer(
         "seeds",
         3,
-        "Repetitions with other first weights; below 3 little can be said.",
+        "Repetitions with other first weights and another order of text; below 3 "
+        "little can be said.",
         1,
     )
     define.integer("students", 2, "Students that teach each other.", 2)
@@ -80,6 +95,16 @@ def define_flags(define: command_flags.Definer) -> None:
         0,
     )
     define.float("smoothing_weight", 0.1, "Weight of uniform and unigram smoothing.")
+    define.float(
+        "average_decay",
+        0.99,
+        "Of the mean of the weights in the arms called ema: about the last hundred "
+        "updates, few beside the thousands of a run and many beside the noise of one.",
+        0.5,
+    )
+    define.integer(
+        "generations", 2, "How many follow the first one, `pooled`, in a chain.", 1, 8
+    )
 
 
 def run(flag_values: flags.FlagValues) -> None:
@@ -99,21 +124,24 @@ def run(flag_values: flags.FlagValues) -> None:
         for seed in range(flag_values.seeds)
         for arm in trained
     ]
-    # A mistake in the last arm must not cost the hours of those before.
-    batches = {
-        run.arm.name: job.load(flag_values.gin_file, run.bindings).get(training.Batches)
-        for run in needed[: len(trained)]
+    # A mistake in the last arm, or in the last seed, must not cost the hours of
+    # those before.
+    tokens_per_step = {
+        run.arm.name: _tokens_per_step(flag_values.gin_file, run.bindings)
+        for run in needed[-len(trained) :]
     }
     made = schedule.make_all(needed, flag_values.at_once)
-    tokens_per_step = {
-        name: one.global_batch_size * one.window for name, one in batches.items()
-    }
-    arm_results = results.collect(chosen, made, tokens_per_step)
-    sentences = [results.conclusion(result) for result in arm_results[1:]]
+    trials = results.read(chosen, made, tokens_per_step)
+    arm_results = results.compare(trials, flag_values.reference)
+    sentences = [verdicts.conclusion(result) for result in arm_results[1:]]
     commands = [text for outcome in made.values() for text in outcome.commands]
     page.write(settings.root, arm_results, commands, sentences, loaded.text)
     summary = {
-        "arms": [result.to_json() for result in arm_results],
+        "reference": flag_values.reference,
+        "arms": [
+            {**result.to_json(), "verdict": verdicts.finding(result).value}
+            for result in arm_results
+        ],
         "commands": commands,
         "verdicts": sentences,
     }
@@ -122,15 +150,23 @@ def run(flag_values: flags.FlagValues) -> None:
         print(json.dumps(summary))
         return
     console = rich.console.Console()
-    # A name that is cut off could be another arm's.
-    table = rich.table.Table(
-        *(rich.table.Column(h, overflow="fold") for h in results.HEAD)
-    )
-    for result in arm_results:
-        table.add_row(*result.row)
-    console.print(table)
+    for head, row in (
+        (verdicts.QUALITY, verdicts.quality_row),
+        (verdicts.COST, verdicts.cost_row),
+    ):
+        # A name that is cut off could be another arm's.
+        table = rich.table.Table(*(rich.table.Column(h, overflow="fold") for h in head))
+        for result in arm_results:
+            table.add_row(*row(result))
+        console.print(table)
     for line in (*sentences, f"Wrote {settings.root / 'report.html'}"):
         console.print(line, markup=False, highlight=False)
+
+
+def _tokens_per_step(gin_files: Sequence[str], bindings: Sequence[str]) -> int:
+    """Returns the positions of a run's global batch."""
+    batches = job.load(gin_files, bindings).get(training.Batches)
+    return batches.global_batch_size * batches.window
 
 
 def _stop(signum: int, frame: types.FrameType | None) -> None:
@@ -150,6 +186,8 @@ def _arms(
         flag_values.students,
         flag_values.smoothing_weight,
         loaded.get(codistillation.Exchange).publish_every_steps,
+        flag_values.average_decay,
+        flag_values.generations,
     )
     known = arms_lib.standard(base)
     names = list(known) if "all" in flag_values.arms else list(flag_values.arms)
@@ -166,7 +204,7 @@ def _arms(
         arm = arms_lib.variant(text, known)
         known[arm.name] = arm
         names.append(arm.name)
-    return known, arms_lib.chosen(names, known)
+    return known, arms_lib.chosen([*names, flag_values.reference], known)
 
 
 def _numbers(flag_values: flags.FlagValues, name: str) -> list[int]:
@@ -197,4 +235,6 @@ def _settings(
         workers_per_student=flag_values.workers_per_student,
         streams=loaded.get(training.Training).evaluation_lanes,
         window=loaded.get(training.Batches).window,
+        seed=loaded.get(training.Training).seed,
+        order_seed=loaded.get(training.Batches).order_seed,
     )

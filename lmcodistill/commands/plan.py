@@ -82,6 +82,7 @@ def run(flag_values: flags.FlagValues) -> None:
         workers=flag_values.workers_per_student,
         steps=loaded.get(training.Training).num_train_steps,
         tokens=flag_values.tokens or 0,
+        is_averaged=bool(loaded.get(training.Training).average_decay),
     )
     network = _known(loaded.get(planning.Network), "bandwidth")
     storage = _known(loaded.get(planning.Storage), "bandwidth")

@@ -215,7 +215,7 @@ _TYPES: dict[Any, dict[str, Any]] = {
 
 
 class SplitTokens:
-    """The tokens of one split as one array, memory-mapped.
+    """The tokens of a split, or of several, as one array, memory-mapped.
 
     Attributes:
         num_tokens: Length of the stream.
@@ -274,10 +274,10 @@ class ShardSet:
         partitions = self.manifest.train
         if partition >= len(partitions):
             raise errors.DataError(
-                f"{self._layout.root} has {len(partitions)} training partition(s); "
-                f"student {partition} needs one of its own. Run `lmcodistill prep "
-                f"--gin.NUM_PARTITIONS={partition + 1}`, or let students share data "
-                "with --gin.SAME_DATA=True."
+                f"{self._layout.root} has {len(partitions)} training partition(s), and "
+                f"number {partition}, counted from 0, was asked for. Run `lmcodistill "
+                f"prep --gin.NUM_PARTITIONS={partition + 1}`, or let all students read "
+                f"what there is with --gin.POOLED_PARTITIONS={len(partitions)}."
             )
         return partitions[partition]
 
@@ -294,16 +294,19 @@ class ShardSet:
             )
         return self.manifest.held_out[name]
 
-    def tokens_of(self, split: Split) -> SplitTokens:
-        """Maps the files of `split`.
+    def tokens_of(self, *splits: Split) -> SplitTokens:
+        """Maps the files of splits, which follow each other as one stream.
 
         Raises:
             DataError: a file is missing or is not as long as the manifest says.
         """
         dtype = token_dtype(self.manifest.vocab_size)
         arrays = []
-        for shard in split.shards:
-            path = self._layout.root / split.name / shard.file
+        root = self._layout.root
+        files_of = [
+            (root / x.name / shard.file, shard) for x in splits for shard in x.shards
+        ]
+        for path, shard in files_of:
             expected = shard.tokens * dtype.itemsize
             size = path.stat().st_size if path.is_file() else None
             if size != expected:

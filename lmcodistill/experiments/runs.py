@@ -39,6 +39,8 @@ class ComparisonSettings:
         workers_per_student: Processes of each student.
         streams: Streams that the held-out text is scored in.
         window: Tokens of a stream read at once.
+        seed: Of the weights of the first repetition, as given.
+        order_seed: Of its order of text, as given.
     """
 
     root: pathlib.Path
@@ -48,6 +50,8 @@ class ComparisonSettings:
     workers_per_student: int
     streams: int
     window: int
+    seed: int = 0
+    order_seed: int = 0
 
     def run_of(self, arm: str, seed: int) -> layout.RunLayout:
         return layout.RunLayout(self.root / "runs" / arm / f"seed-{seed}" / "run")
@@ -156,7 +160,11 @@ class ArmRun:
         """`NAME=VALUE` of every setting beside the gin files."""
         settings, arm = self._settings, self.arm
         bindings = [*settings.bindings, *(f"{k}={v}" for k, v in arm.bindings)]
-        bindings.append(f"Training.seed={arms_lib.SEED_STRIDE * self.seed}")
+        shift = arms_lib.SEED_STRIDE * self.seed
+        bindings += [
+            f"Training.seed={settings.seed + shift + arm.seed_offset}",
+            f"Batches.order_seed={settings.order_seed + shift}",
+        ]
         if arm.taught_by:
             teachers = settings.run_of(arm.taught_by, self.seed)
             paths = [str(teachers.student(i).root) for i in range(arm.num_teachers)]

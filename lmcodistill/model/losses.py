@@ -35,18 +35,24 @@ class Softmax(NamedTuple):
         logits: [N, V] float, divided by the temperature.
         probs: [N, V], their softmax.
         log_normaliser: [N], the logarithm of the sum of their exponentials.
-        temperature: What they were divided by.
+        temperature: What they were divided by; a scalar tensor of their type where it
+            changes during training.
     """
 
     logits: tf.Tensor
     probs: tf.Tensor
     log_normaliser: tf.Tensor
-    temperature: float
+    temperature: float | tf.Tensor
 
 
-def predict(logits: tf.Tensor, temperature: float = 1.0) -> Softmax:
+def is_one(factor: float | tf.Tensor) -> bool:
+    """Returns whether a factor changes nothing; a tensor may be anything."""
+    return not tf.is_tensor(factor) and factor == 1.0
+
+
+def predict(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> Softmax:
     """Returns what logits [N, V] say; once for all losses that ask."""
-    if temperature != 1.0:
+    if not is_one(temperature):
         logits = logits / temperature
     # softmax and the two maxima cost half of the fused cross entropy kernel
     # (78 against 151 CPU ms on [512, 24006], 2026-11-22).
@@ -122,9 +128,25 @@ def logit_mse(student: Softmax, target_logits: tf.Tensor) -> ValueAndGradient:
 
 def _with_respect_to_logits(student: Softmax, gradient: tf.Tensor) -> tf.Tensor:
     """Returns the gradient of what was divided by the temperature."""
-    if student.temperature == 1.0:
+    if is_one(student.temperature):
         return gradient
     return gradient / student.temperature
+
+
+def _is_right(probs: tf.Tensor, targets: tf.Tensor, confidence: float) -> tf.Tensor:
+    return tf.gather(probs, targets, batch_dims=1) >= tf.reduce_max(probs, -1)
+
+
+def _is_sure(probs: tf.Tensor, targets: tf.Tensor, confidence: float) -> tf.Tensor:
+    return tf.reduce_max(probs, -1) >= confidence
+
+
+# From what `Distillation.gate` calls it to the positions [N] bool where psi counts:
+# given the teachers' probabilities [N, V], the labels [N] and `gate_confidence`.
+GATES: dict[str, Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]] = {
+    "right": _is_right,
+    "sure": _is_sure,
+}
 
 
 class SoftLoss(NamedTuple):

@@ -1,8 +1,9 @@
 """The training objective in one pass over chunks of positions.
 
-For position n with weight m_n:  m_n * (phi_n + w * psi_n). Value and gradient
-are made together, chunk by chunk, so that no more than one chunk's `[n, V]`
-exists at a time: not for the student, not for a teacher, not going back.
+For position n with weight m_n:  m_n * (v * phi_n + w * psi_n), where v is 1.0 but for
+a mix, and psi_n is zero if a gate is closed to it. Value and gradient are made
+together, chunk by chunk, so that no more than one chunk's `[n, V]` exists at a time:
+not for the student, not for a teacher, not going back.
 
 The one place where positions are reduced: sums here, division by the number of
 tokens of the *global* batch by the caller, who knows it.
@@ -26,12 +27,16 @@ class SoftTargets(NamedTuple):
         fixed: [V] float, one distribution for every position (label smoothing).
         loss: Name of psi.
         temperature: Divides the logits of student and teachers inside psi.
+        gate: Name of what says at which positions psi counts; with teachers only.
+        gate_confidence: See `Distillation`.
     """
 
     teachers: Sequence[output_head.OutputHead]
     fixed: tf.Tensor | None
     loss: str
-    temperature: float
+    temperature: float | tf.Tensor
+    gate: str = "none"
+    gate_confidence: float = 0.0
 
 
 class Sums(NamedTuple):
@@ -39,17 +44,19 @@ class Sums(NamedTuple):
 
     Attributes:
         label_loss: Sum of phi, nats.
-        soft_loss: Sum of psi, nats (but for `logit_mse`).
+        soft_loss: Sum of psi where it counts, nats (but for `logit_mse`).
         teacher_label_loss: Sum of the soft targets' own phi, nats; 0.0 without
             teachers.
         agreement: Weight of the positions where student and target have the
             same most likely token.
+        open: Weight of the positions where psi counts.
     """
 
     label_loss: tf.Tensor
     soft_loss: tf.Tensor
     teacher_label_loss: tf.Tensor
     agreement: tf.Tensor
+    open: tf.Tensor
 
 
 def training_objective(
@@ -58,6 +65,7 @@ def training_objective(
     weights: tf.Tensor,
     soft: SoftTargets | None,
     distillation_weight: tf.Tensor,
+    label_weight: float | tf.Tensor = 1.0,
 ) -> tuple[tf.Tensor, Sums]:
     """Returns the objective of one replica's positions, summed, and its parts.
 
@@ -69,9 +77,11 @@ def training_objective(
         weights: [N] float, weight of each position.
         soft: The soft targets, or None for labels alone.
         distillation_weight: Scalar, w; None of psi's gradient flows into it.
+        label_weight: Scalar, v; likewise.
 
     Returns:
-        Scalar `sum_n weights_n * (phi_n + w * psi_n)`, and its parts.
+        Scalar `sum_n weights_n * (v * phi_n + w * psi_n)`, psi_n being zero where the
+        gate is closed, and its parts.
     """
     num_positions, vocab_size = student.hidden.shape[0], student.kernel.shape[0]
     num_chunks, rows = output_head.chunking(
@@ -102,6 +112,7 @@ def training_objective(
             weights,
             soft._replace(teachers=teachers) if soft else None,
             distillation_weight,
+            label_weight,
             rows,
         )
         if num_chunks == 1:
@@ -110,7 +121,8 @@ def training_objective(
             part = _all_parts(positions, num_chunks, kernel, bias)
         dhidden = part.dhidden[:num_positions]
         sums = part.sums
-        total = sums.label_loss + distillation_weight * sums.soft_loss
+        total = _times(label_weight, sums.label_loss)
+        total += distillation_weight * sums.soft_loss
 
         def backward(dtotal: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
             return dtotal * dhidden, dtotal * part.dkernel, dtotal * part.dbias
@@ -133,7 +145,8 @@ class _Part(NamedTuple):
 class _Soft(NamedTuple):
     """Psi of some positions."""
 
-    psi: losses.ValueAndGradient
+    psi: losses.ValueAndGradient  # Zero where the gate is closed.
+    is_open: tf.Tensor  # [n], 1.0 or 0.0.
     target_loss: tf.Tensor  # [n], the targets' own phi; zeros without teachers.
     targets: tf.Tensor  # [n, V], at temperature 1.0.
 
@@ -151,6 +164,7 @@ class _Positions:
     weights: tf.Tensor  # [length].
     soft: SoftTargets | None
     distillation_weight: tf.Tensor
+    label_weight: float | tf.Tensor
     rows: int  # Of a chunk.
 
     def part(self, start: tf.Tensor | int) -> _Part:
@@ -162,8 +176,9 @@ class _Positions:
         logits = output_head.logits_at(self.student, hidden, self.student.kernel, dtype)
         prediction = losses.predict(logits)
         phi, dlogits = losses.label_cross_entropy(prediction, targets)
+        dlogits = _times(self.label_weight, dlogits)
         zero = tf.zeros([], dtype)
-        sums = Sums(tf.reduce_sum(phi * weights), zero, zero, zero)
+        sums = Sums(tf.reduce_sum(phi * weights), zero, zero, zero, zero)
         if self.soft is not None:
             soft = self._soft(self.soft, prediction, targets, start)
             dlogits += self.distillation_weight * soft.psi.gradient
@@ -173,6 +188,7 @@ class _Positions:
                 soft_loss=tf.reduce_sum(soft.psi.value * weights),
                 teacher_label_loss=tf.reduce_sum(soft.target_loss * weights),
                 agreement=tf.reduce_sum(agrees * weights),
+                open=tf.reduce_sum(soft.is_open * weights),
             )
         dlogits *= weights[:, None]
         operand = tf.cast(dlogits, compute_dtype)
@@ -193,12 +209,14 @@ class _Positions:
         start: tf.Tensor | int,
     ) -> _Soft:
         loss, dtype = losses.SOFT_LOSSES[soft.loss], prediction.logits.dtype
-        cooled = prediction
-        if soft.temperature != 1.0 and not loss.is_of_logits:
+        cooled, all_open = prediction, tf.ones([self.rows], dtype)
+        is_cooled = not (loss.is_of_logits or losses.is_one(soft.temperature))
+        if is_cooled:
             cooled = losses.predict(prediction.logits, soft.temperature)
         if not soft.teachers:
             q = tf.broadcast_to(tf.cast(soft.fixed, dtype), tf.shape(prediction.logits))
-            return _Soft(loss.of(cooled, q), tf.zeros([self.rows], dtype), q)
+            psi = loss.of(cooled, q)
+            return _Soft(psi, all_open, tf.zeros([self.rows], dtype), q)
         logits = [
             output_head.logits_at(
                 t, output_head.rows_at(t.hidden, start, self.rows), t.kernel, dtype
@@ -211,9 +229,23 @@ class _Positions:
         soft_targets = q
         if loss.is_of_logits:
             soft_targets = tf.add_n(logits) / len(logits)
-        elif soft.temperature != 1.0:
-            soft_targets = output_head.mean_probs(logits, soft.temperature)
-        return _Soft(loss.of(cooled, soft_targets), target_loss, q)
+        elif is_cooled:
+            cooler = [z / soft.temperature for z in logits]
+            soft_targets = output_head.mean_probs(cooler)
+        psi = loss.of(cooled, soft_targets)
+        if soft.gate == "none":
+            return _Soft(psi, all_open, target_loss, q)
+        gate = losses.GATES[soft.gate]
+        is_open = tf.cast(gate(q, targets, soft.gate_confidence), dtype)
+        psi = losses.ValueAndGradient(
+            psi.value * is_open, psi.gradient * is_open[:, None]
+        )
+        return _Soft(psi, is_open, target_loss, q)
+
+
+def _times(weight: float | tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """Returns the product; nothing is computed where it is `x`."""
+    return x if losses.is_one(weight) else weight * x
 
 
 def _all_parts(
@@ -242,7 +274,7 @@ def _all_parts(
         body,
         (
             0,
-            Sums(zero, zero, zero, zero),
+            Sums(*[zero] * len(Sums._fields)),
             tf.TensorArray(
                 hidden.dtype, num_chunks, element_shape=[rows, hidden.shape[1]]
             ),

@@ -1,4 +1,4 @@
-"""Update rules: Adam, AdamW, SGD with momentum, Adagrad; clipping.
+"""Update rules: Adam, AdamW, SGD with momentum, Adagrad; clipping; means.
 
 A rule is its slots and what changes a weight and them in place, in one pass over
 memory: TensorFlow's own kernels. Written as tensors, Adam alone made ten passes
@@ -126,6 +126,27 @@ RULES: dict[str, Callable[[settings.Optimizer], Rule]] = {
     "sgd": _sgd,
     "adagrad": _adagrad,
 }
+
+
+def move_mean(
+    mean: tf.Variable, weight: tf.Variable, decay: float, number: tf.Tensor
+) -> None:
+    """Moves a weight's mean over the updates towards its new value, in place.
+
+    The mean of Polyak and Juditsky 1992, of the last updates alone: exponential, as
+    Mean Teacher (Tarvainen and Valpola 2017, arXiv:1703.01780) and TensorFlow's
+    `ExponentialMovingAverage` have it. Update n decays what was by
+    min(decay, n / (n + 9)), so that the first weights are soon forgotten.
+
+    Args:
+        mean: Of the weight, in its shape and type.
+        weight: After the update.
+        decay: In the long run.
+        number: The update's, a float scalar, 1 for the first.
+    """
+    number = tf.cast(number, mean.dtype)
+    decay = tf.minimum(tf.constant(decay, mean.dtype), number / (number + 9.0))
+    mean.assign_add((1.0 - decay) * (weight - mean), read_value=False)
 
 
 def clip_scale(

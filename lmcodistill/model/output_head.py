@@ -51,19 +51,16 @@ def logits_of(head: OutputHead) -> tf.Tensor:
     return logits_at(head, head.hidden, kernel, head.hidden.dtype)
 
 
-def mean_probs(logits: Sequence[tf.Tensor], temperature: float = 1.0) -> tf.Tensor:
+def mean_probs(logits: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns the mean of the models' probabilities.
 
     Args:
         logits: Per model, [N, V].
-        temperature: Divides the logits.
 
     Returns:
         [N, V], rows on the simplex.
     """
-    probs = [
-        tf.nn.softmax(z / temperature if temperature != 1.0 else z) for z in logits
-    ]
+    probs = [tf.nn.softmax(z) for z in logits]
     return probs[0] if len(probs) == 1 else tf.add_n(probs) / len(probs)
 
 

@@ -30,6 +30,7 @@ class Run:
         workers: W, workers of a student, each with one device.
         steps: Updates of a student.
         tokens: What a student reads instead; 0: `steps` counts.
+        is_averaged: Whether a mean of the weights is kept.
     """
 
     model: model_settings.ModelConfig
@@ -41,6 +42,7 @@ class Run:
     workers: int
     steps: int
     tokens: int = 0
+    is_averaged: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +178,13 @@ def work(run: Run, streams: int, teachers: int) -> step_time.Work:
     vocab_size = run.model.vocab_size
     assert vocab_size is not None
     return step_time.Work(
-        run.model, run.optimizer, vocab_size, streams, run.batches.window, teachers
+        run.model,
+        run.optimizer,
+        vocab_size,
+        streams,
+        run.batches.window,
+        teachers,
+        run.is_averaged,
     )
 
 

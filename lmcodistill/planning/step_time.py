@@ -28,6 +28,7 @@ class Work(NamedTuple):
         streams: B, of this worker.
         window: T.
         teachers: K, how many teach; 0: labels alone.
+        is_averaged: Whether a mean of the weights is kept.
     """
 
     config: model_settings.ModelConfig
@@ -36,6 +37,7 @@ class Work(NamedTuple):
     streams: int
     window: int
     teachers: int = 0
+    is_averaged: bool = False
 
     @property
     def sizes(self) -> tuple[model_settings.ModelConfig, int, int, int]:
@@ -102,11 +104,13 @@ def parts(
     activations = cost.forward(*work.sizes).activations
     is_halved = work.optimizer.all_reduce_dtype == "bfloat16"
     gradient_bytes = work.weight_bytes // (2 if is_halved else 1)
+    # A mean is read and written like a slot.
+    num_slots = work.optimizer.num_slots + work.is_averaged
     return Parts(
         products=_large(step, machine.matrix_rate),
         recurrence=_recurrence(step, machine, 1.0),
         elements=(work.logits + 2 * activations) / element_rate(machine),
-        optimizer=cost.update_bytes(work.weight_bytes, work.optimizer.num_slots)
+        optimizer=cost.update_bytes(work.weight_bytes, num_slots)
         / machine.memory_bandwidth,
         all_reduce=ring_all_reduce(gradient_bytes, workers, network),
         teachers=_teachers(work, machine),

@@ -11,6 +11,7 @@ TARGETS = ("none", *TEACHER_TARGETS, *FIXED_TARGETS)
 LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
 # Whose gradient is that of the labels' cross entropy, with the targets for labels.
 MIXING_LOSSES = ("cross_entropy", "kl")
+GATES = ("none", "right", "sure")
 MODES = ("freshest", "scheduled")
 TOPOLOGIES = ("all", "ring", "rotate")
 # In the first the weights are as they are; the others are narrower.
@@ -31,8 +32,23 @@ class Distillation(checks.Checked):
             and subtracts the targets' entropy; `reverse_kl` is KL(student ||
             target); `logit_mse` needs teachers.
         temperature: Divides the logits of student and teachers alike inside
-            psi; 1.0 is the paper's.
+            psi; 1.0 is the paper's. Psi's gradient falls with its square, which
+            nothing makes up for.
+        final_temperature: What it moves to, linearly from the end of burn-in on;
+            None: it stays. Jafari et al. (arXiv:2104.07163) cool in stages, and
+            the teacher alone.
+        temperature_end_step: Step at which it gets there.
+        gate: At which positions psi counts: `none` closes none; `right`: where the
+            teachers' most likely token is the label; `sure`: where their largest
+            probability is at least `gate_confidence`. Wen et al. (arXiv:1911.07471)
+            find that wrong and unsure predictions of a teacher harm, and correct
+            the ones and sharpen the others; in Lu and Liu (arXiv:2605.23857) weak
+            teachers help where the two losses are mixed properly. Differs from
+            both: at a closed position the label alone counts.
+        gate_confidence: See `gate`.
         offline_exports: For `offline`: paths of the exports that teach.
+        measure_gradients_every_steps: Period of the angle between the gradients of
+            the two terms, which changes nothing and costs about two updates; 0: never.
         teacher_compute_dtype: Type of the operands of the teachers' matrix products,
             whatever their peers train with; `auto`: `bfloat16` where the device
             multiplies it itself, else the peer's.
@@ -41,7 +57,14 @@ class Distillation(checks.Checked):
     targets: str = checks.choice("peers", TARGETS)
     loss: str = checks.choice("cross_entropy", LOSSES)
     temperature: float = checks.positive(1.0)
+    final_temperature: float | None = checks.limited(
+        None, lambda x: x is None or x > 0.0, "None or a positive number"
+    )
+    temperature_end_step: int = checks.not_negative(0)
+    gate: str = checks.choice("none", GATES)
+    gate_confidence: float = checks.share(0.5)
     offline_exports: tuple[str, ...] = ()
+    measure_gradients_every_steps: int = checks.not_negative(0, may_change=True)
     teacher_compute_dtype: str = checks.choice("auto", ("auto", "float32", "bfloat16"))
 
     def __post_init__(self) -> None:
@@ -61,6 +84,27 @@ class Distillation(checks.Checked):
             self.loss != "logit_mse" or self.targets in TEACHER_TARGETS,
             f"another loss, because {self.targets!r} targets have no logits",
         )
+        self._require(
+            "final_temperature",
+            self.final_temperature is None or self.loss != "logit_mse",
+            "None, because logits are compared without a temperature",
+        )
+        self._require(
+            "gate",
+            self.gate == "none" or self.targets not in FIXED_TARGETS,
+            f"'none', because {self.targets!r} targets know nothing of a position",
+        )
+
+    def temperature_at(self, step: int, burn_in_steps: int) -> float:
+        """Returns the temperature for the update that moves `step` to `step + 1`.
+
+        `burn_in_steps`, before which there is no psi, is `DistillationWeight`'s.
+        """
+        if self.final_temperature is None or step <= burn_in_steps:
+            return self.temperature
+        steps = self.temperature_end_step - burn_in_steps
+        progress = min(1.0, (step - burn_in_steps) / steps)
+        return self.temperature + (self.final_temperature - self.temperature) * progress
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from lmcodistill.settings import checks
 
 
+def _half_cosine(progress: float) -> float:
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
 def _cosine(rate: "LearningRate", since: int) -> float:
     progress = min(1.0, since / (rate.decay_end_step - rate.decay_start_step))
-    half = 0.5 * (1.0 + math.cos(math.pi * progress))
-    return rate.final + (rate.base - rate.final) * half
+    return rate.final + (rate.base - rate.final) * _half_cosine(progress)
 
 
 def _exponential(rate: "LearningRate", since: int) -> float:
@@ -30,6 +33,12 @@ DECAYS: dict[str, Callable[["LearningRate", int], float]] = {
     "cosine": _cosine,
     "exponential": _exponential,
     "step": _step,
+}
+# From a schedule's name to how much of the fall is still to come, from 1.0 to 0.0,
+# after a share of its steps.
+FALLS: dict[str, Callable[[float], float]] = {
+    "linear": lambda progress: 1.0 - progress,
+    "cosine": _half_cosine,
 }
 
 
@@ -81,6 +90,13 @@ class LearningRate(checks.Checked):
 class DistillationWeight(checks.Checked):
     """How strongly the student follows its soft targets at each step.
 
+    It may rise (`ramp_steps`), stay, and fall (`schedule`): all three make a
+    trapezoid; where rise and fall overlap, they multiply. Sodhani et al.
+    (arXiv:2010.02838) have a weight of alpha^k in their algorithm. In the
+    pre-training of Peng et al. (arXiv:2410.16215) one that falls linearly gained
+    4.1 %, the best constant one 3.6 %, one that rises 1.1 %, and a trapezoid beside
+    a learning rate of that shape 8.0 %.
+
     Attributes:
         burn_in_steps: Steps trained on the labels alone. Teachers are not
             loaded before this step, because an untrained peer teaches noise.
@@ -88,9 +104,21 @@ class DistillationWeight(checks.Checked):
             1.0. 0.0 turns it off without changing anything else in the run.
         ramp_steps: Steps over which the weight grows linearly from 0.0 once
             burn-in ends; 0 switches it on at once, as the paper does.
-        schedule: `constant`, or `auto`: by how good the teachers are on the data's
-            guide (`codistill/auto_weight.py`), at most `weight`. It needs teachers,
-            a loss of probabilities (`cross_entropy` or `kl`) and temperature 1.0.
+        schedule: `constant`; `linear` and `cosine`: down to `final`; or `auto`: by
+            how good the teachers are on the data's guide, at most `weight`
+            (`codistill/auto_weight.py`). It needs teachers, a loss of probabilities
+            (`cross_entropy` or `kl`), temperature 1.0 and no gate.
+        fall_start_step: Last step of the whole weight, for `linear` and `cosine`; 0:
+            the end of burn-in.
+        fall_end_step: Step at which these reach `final`, where they stay; a gin file
+            may say `%NUM_TRAIN_STEPS`.
+        final: What they fall to.
+        mix: Whether the objective is divided by 1 + w, whatever the targets are:
+            then labels and soft targets count 1 / (1 + w) and w / (1 + w), half
+            and half for w = 1.0. To Adam, and to AdamW, whose decay is decoupled,
+            only the ratio matters, where w changes slowly against the memory of
+            `beta2` and nothing is clipped. SGD's updates become smaller, and so do
+            Adagrad's, against its `initial_accumulator`; clipping acts later.
         auto_every_steps: For `auto`: steps between two measurements.
         auto_memory: For `auto`: share of the sums that stays at a measurement.
         auto_lanes: For `auto`: streams that the guide is read in, a window of each
@@ -101,12 +129,35 @@ class DistillationWeight(checks.Checked):
     burn_in_steps: int = checks.not_negative(0)
     weight: float = checks.not_negative(1.0)
     ramp_steps: int = checks.not_negative(0)
-    schedule: str = checks.choice("constant", ("constant", "auto"))
+    schedule: str = checks.choice("constant", ("constant", *FALLS, "auto"))
+    fall_start_step: int = checks.not_negative(0)
+    fall_end_step: int = checks.not_negative(0)
+    final: float = checks.not_negative(0.0)
+    mix: bool = False
     auto_every_steps: int = checks.positive(10)
     auto_memory: float = checks.limited(
         0.9, lambda x: 0.0 <= x < 1.0, "a share, below 1.0"
     )
     auto_lanes: int = checks.positive(16)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        falls = self.schedule in FALLS
+        self._require(
+            "fall_end_step",
+            not falls or self.fall_end_step > self._fall_start,
+            f"a step after the fall's beginning ({self._fall_start}), because the "
+            f"schedule is {self.schedule!r}",
+        )
+        self._require(
+            "final",
+            not falls or self.final <= self.weight,
+            f"at most the weight that it falls from ({self.weight})",
+        )
+
+    @property
+    def _fall_start(self) -> int:
+        return self.fall_start_step or self.burn_in_steps
 
     @property
     def is_measured(self) -> bool:
@@ -120,6 +171,16 @@ class DistillationWeight(checks.Checked):
         """
         if step < self.burn_in_steps:
             return 0.0
+        weight = self._fallen(step)
         if self.ramp_steps == 0:
+            return weight
+        return weight * min(1.0, (step - self.burn_in_steps) / self.ramp_steps)
+
+    def _fallen(self, step: int) -> float:
+        """Returns the weight as if it had not risen."""
+        if self.schedule not in FALLS or step <= self._fall_start:
             return self.weight
-        return self.weight * min(1.0, (step - self.burn_in_steps) / self.ramp_steps)
+        steps = self.fall_end_step - self._fall_start
+        progress = min(1.0, (step - self._fall_start) / steps)
+        left = FALLS[self.schedule](progress)
+        return self.final + (self.weight - self.final) * left

@@ -121,14 +121,14 @@ class Inputs:
         data: The data folder.
         windows: The student's training windows.
         model: The model's settings with the vocabulary's size filled in.
-        num_tokens: Tokens of the student's partition.
+        text: The text that the student learns from.
         guide: The guide's windows, for a job that is guided.
     """
 
     data: shards.ShardSet
     windows: windows_lib.TrainingWindows
     model: model.ModelConfig
-    num_tokens: int
+    text: shards.SplitTokens
     guide: windows_lib.TrainingWindows | None
 
 
@@ -136,7 +136,7 @@ def open_inputs(job: Job) -> Inputs:
     """Opens what the job reads.
 
     Raises:
-        DataError: the data folder, its partition or its length does not fit.
+        DataError: the data folder, its partitions or their length does not fit.
         UsageError: the model's vocabulary size is another than the data's, or the
             weight is measured and there is no guide for it.
         SnapshotError: an offline teacher is not there.
@@ -146,19 +146,20 @@ def open_inputs(job: Job) -> Inputs:
     data.held_out_split("validation")
     for path in job.distillation.offline_exports:
         lookup.find(path, job.key)
-    split = data.train_split(0 if job.batches.same_data else job.student)
-    tokens = data.tokens_of(split)
+    partitions = job.batches.partitions_of(job.student)
+    text = data.tokens_of(*map(data.train_split, partitions))
     return Inputs(
         data,
         windows_lib.TrainingWindows(
-            tokens,
+            text,
             global_batch_size=job.batches.global_batch_size,
             window=job.batches.window,
             end_id=data.manifest.end_id,
             reset_at_documents=job.batches.reset_at_documents,
+            order_seed=job.batches.order_seed_of(job.student),
         ),
         config,
-        tokens.num_tokens,
+        text,
         _guide(job, data) if job.is_guided else None,
     )
 
@@ -257,6 +258,19 @@ def check_peers(job: Job) -> None:
             "True, TARGETS = 'none', EXCHANGE_MODE = 'scheduled', DELAY_STEPS = 0 and "
             "PUBLISH_EVERY_STEPS = RELOAD_EVERY_STEPS."
         )
+    if averages and job.training.average_decay:
+        raise errors.UsageError(
+            f"AVERAGE_WEIGHTS = True and AVERAGE_DECAY = {job.training.average_decay}: "
+            "what students exchange is either the weights or their mean over the "
+            "updates, and a mean of means would set training back. Leave one out."
+        )
+    end, burn_in = job.distillation.temperature_end_step, job.weight.burn_in_steps
+    if job.distillation.final_temperature is not None and end <= burn_in:
+        raise errors.UsageError(
+            f"Distillation.temperature_end_step = {end}, but the temperature moves "
+            f"from the end of burn-in on, and BURN_IN_STEPS is {burn_in}. Give a "
+            "later step, or leave Distillation.final_temperature out."
+        )
     if job.weight.is_measured:
         _check_measured(job, source)
 
@@ -274,21 +288,28 @@ def _check_measured(job: Job, source: str) -> None:
             f"WEIGHT_SCHEDULE = 'auto' compares teachers with the student, and "
             f"{source} has none. Use 'constant', or teachers."
         )
-    has_mixture = distillation.loss in codistillation.MIXING_LOSSES
-    if not has_mixture or distillation.temperature != 1.0:
-        raise errors.UsageError(
-            f"WEIGHT_SCHEDULE = 'auto' with Distillation.loss = {distillation.loss!r} "
-            f"and temperature = {distillation.temperature:g} cannot work: its weight "
-            "mixes labels and predictions, as the loss does only for "
-            f"{' and '.join(codistillation.MIXING_LOSSES)} at temperature 1. Use "
-            "those, or another WEIGHT_SCHEDULE."
-        )
+    is_mixed = {
+        "loss": distillation.loss in codistillation.MIXING_LOSSES,
+        "temperature": distillation.temperature == 1.0,
+        "final_temperature": distillation.final_temperature in (None, 1.0),
+        "gate": distillation.gate == "none",
+    }
+    for field, mixes in is_mixed.items():
+        if not mixes:
+            raise errors.UsageError(
+                f"WEIGHT_SCHEDULE = 'auto' with Distillation.{field} = "
+                f"{getattr(distillation, field)!r} cannot work: it measures how labels "
+                "and predictions should be mixed, and that is what the loss does only "
+                f"with {' or '.join(codistillation.MIXING_LOSSES)}, at temperature 1.0 "
+                "and at every position. Use those, or another WEIGHT_SCHEDULE."
+            )
 
 
 def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:
     """Returns what `--dry_run` prints: sizes, lengths and an estimate of memory."""
     count = weights.num_weights(inputs.model, inputs.data.manifest.vocab_size)
-    copies = 2 + job.optimizer.num_slots  # Weights, gradient, slots.
+    # Weights, gradient, slots, means.
+    copies = 2 + job.optimizer.num_slots + bool(job.training.average_decay)
     teachers = job.policy.num_teachers
     epoch = inputs.windows.windows_per_epoch
     return {
@@ -297,7 +318,7 @@ def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, obj
         "workers_per_student": workers_per_student,
         "weights": count,
         "vocab_size": inputs.data.manifest.vocab_size,
-        "partition_tokens": inputs.num_tokens,
+        "partition_tokens": inputs.text.num_tokens,
         "tokens_per_step": job.tokens_per_step,
         "steps_per_epoch": epoch,
         "epochs": round(job.training.num_train_steps / epoch, 3),

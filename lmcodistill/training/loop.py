@@ -11,12 +11,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lmcodistill import errors
+from lmcodistill.model import gradient_angle
 from lmcodistill.storage import faults, publication
 from lmcodistill.training import divergence
 from lmcodistill.training import step as step_lib
 from lmcodistill.training import student as student_lib
 from lmcodistill.training.hooks import checkpoint as checkpoint_lib
 from lmcodistill.training.hooks import evaluate as evaluate_lib
+from lmcodistill.training.hooks import gradients as gradients_lib
 from lmcodistill.training.hooks import reload as reload_lib
 
 # Steps between an update and the look at its totals: by then they have long
@@ -56,6 +58,7 @@ class Chief:
         publish: Before the update of a step, and once after the last.
         settle: Before a checkpoint: waits for exports that must not be missing.
         report: After an update, with the step that it reached and its totals.
+        angle: Before the update of a step, with the angle of the two gradients.
         score: After an evaluation, with its step and its result.
         beat: After everything else, with the step that was reached.
     """
@@ -64,6 +67,7 @@ class Chief:
     publish: Callable[[int], None] = _nothing
     settle: Callable[[], None] = _nothing
     report: Callable[[int, step_lib.Totals], None] = _nothing
+    angle: Callable[[int, gradient_angle.GradientAngle], None] = _nothing
     score: Callable[[int, evaluate_lib.Score], None] = _nothing
     beat: Callable[..., None] = _nothing
 
@@ -77,6 +81,7 @@ class Loop:
         student: What is trained.
         chief: What the chief does besides.
         reload: Swaps teachers.
+        gradients: Compares the gradients of the two terms.
         evaluate: Scores the held-out text.
         checkpoint: Saves.
         guard: Judges the updates.
@@ -88,6 +93,7 @@ class Loop:
     student: student_lib.Student
     chief: Chief
     reload: reload_lib.Reload
+    gradients: gradients_lib.Gradients
     evaluate: evaluate_lib.Evaluate
     checkpoint: checkpoint_lib.Checkpoint
     guard: divergence.Guard
@@ -112,6 +118,7 @@ class Loop:
             except reload_lib.WaitStopped:
                 self.checkpoint(step, is_last=True)
                 return Ending(Outcome.STOPPED, step)
+            self.gradients(step)
             control = step_lib.Control(self.asked_to_stop(), self.reload.announce())
             reached = step + 1
             totals, agreed = self.student.update(step, control)
@@ -126,10 +133,11 @@ class Loop:
             if outcome is not None:
                 return Ending(outcome, reached)
             self.chief.beat(reached)
-        self.on_step(self.last)
-        self.chief.publish(self.last)
-        self.chief.beat(self.last, force=True)
-        return Ending(Outcome.DONE, self.last)
+        end = max(first, self.last)  # An earlier start may have gone further.
+        self.on_step(end)
+        self.chief.publish(end)
+        self.chief.beat(end, force=True)
+        return Ending(Outcome.DONE, end)
 
     def _settle(self, updates: Updates, lag: int, reached: int) -> Outcome | None:
         """Acts on all but the last `lag` updates; returns how training ends, if so."""

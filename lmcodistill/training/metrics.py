@@ -13,7 +13,7 @@ from lmcodistill.storage import files
 
 log = logging.getLogger("lmcodistill")
 # Of a report: each has `schema`, `kind` (`train`: means over the steps since the
-# last, or `validation`) and `step`.
+# last, `validation`, or `gradients`: before the update of the step) and `step`.
 SCHEMA = 1
 
 
@@ -22,9 +22,13 @@ class MetricsWriter:
 
     def __init__(self, path: pathlib.Path, events: pathlib.Path, restored_step: int):
         """Opens both files; drops JSON lines of steps that will be made again."""
-        lines = files.read_json_lines(path)
-        kept = [json.dumps(x) + "\n" for x in lines if x["step"] <= restored_step]
-        files.write_text(path, "".join(kept))
+        lines = [
+            json.dumps(x) + "\n"
+            for x in files.read_json_lines(path)
+            # The update of the restored step is made again.
+            if x["step"] < restored_step + (x["kind"] != "gradients")
+        ]
+        files.write_text(path, "".join(lines))
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115, see close
         self._unwritten = b""
         self._events = tf.summary.create_file_writer(str(events))
@@ -47,8 +51,9 @@ class MetricsWriter:
                 if isinstance(value, int | float):
                     tf.summary.scalar(f"{kind}/{name}", value)
             for teacher in values.get("teachers", ()):
-                name = f"{kind}/staleness_steps_of_student_{teacher['peer']}"
-                tf.summary.scalar(name, teacher["staleness_steps"])
+                for name in teacher.keys() - {"peer", "step"}:
+                    of_peer = f"{kind}/{name}_of_student_{teacher['peer']}"
+                    tf.summary.scalar(of_peer, teacher[name])
             self._events.flush()
 
     def _append(self, line: bytes) -> None:

@@ -1,9 +1,8 @@
 """One optimizer update of one student, on all its replicas.
 
-The arithmetic is the model room's; here it is put together inside the strategy:
-every replica computes the gradient of its streams, the group sums, every replica
-makes the same update. All that changes from step to step comes in as tensors,
-so one trace serves the run (one more whenever the set of teachers changes
+Every replica computes the gradient of its streams (`replica_gradients`), the group
+sums, every replica makes the same update. All that changes from step to step comes in
+as tensors, so one trace serves the run (one more whenever the set of teachers changes
 shape).
 
 An update whose sums are not finite is skipped: weights, slots and carried states
@@ -11,42 +10,24 @@ stay as they are. The sums are the group's, so all replicas skip alike.
 """
 
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from lmcodistill.codistill import teachers as teachers_lib
-from lmcodistill.model import contract, objective, optimizers, scoring
-from lmcodistill.settings import codistillation, training
-from lmcodistill.training import cluster
+from lmcodistill.model import (
+    contract,
+    gradient_angle,
+    optimizers,
+    scoring,
+)
+from lmcodistill.settings import training
+from lmcodistill.training import cluster, replica_gradients
+from lmcodistill.training.replica_gradients import BatchInputs, Models, States
 
-Models = tuple[contract.Model, ...]
-States = tuple[contract.State, ...]  # The student's, and its teachers'.
 Compiled = Any  # What `tf.function` returns; TensorFlow has no public type for it.
-
-
-class BatchInputs(NamedTuple):
-    """What one replica's update reads, besides the states.
-
-    Attributes:
-        tokens: [B / R, T] int32.
-        targets: [T * B / R] int32, time-major: the token after each.
-        is_start: [B / R, T] bool.
-        learning_rate: Scalar float32.
-        distillation_weight: Scalar float32.
-        number: Scalar float32, the update's number, 1 for the first.
-        dropout_seed: [2] int32.
-    """
-
-    tokens: Any
-    targets: Any
-    is_start: Any
-    learning_rate: Any
-    distillation_weight: Any
-    number: Any
-    dropout_seed: Any
 
 
 class GuideInputs(NamedTuple):
@@ -88,6 +69,8 @@ class Totals(NamedTuple):
         soft_loss: As `objective.Sums`.
         teacher_label_loss: As `objective.Sums`.
         agreement: As `objective.Sums`.
+        open: As `objective.Sums`.
+        taught: 1.0 where there were soft targets, else 0.0.
         gradient_norm: Before clipping.
         skipped: 1.0 where one of the others is not finite, else 0.0.
     """
@@ -96,6 +79,8 @@ class Totals(NamedTuple):
     soft_loss: tf.Tensor
     teacher_label_loss: tf.Tensor
     agreement: tf.Tensor
+    open: tf.Tensor
+    taught: tf.Tensor
     gradient_norm: tf.Tensor
     skipped: tf.Tensor
 
@@ -105,29 +90,29 @@ class Updater:
 
     Attributes:
         model: The student.
+        mean: The mean of its weights over the updates, as a model; None: there is none.
         slots: Per slot name, per weight name, a variable.
+        tracing_seconds: Of all calls so far that traced or compiled first, what they
+            then computed included.
     """
 
     def __init__(
         self,
         group: cluster.Group,
-        model: contract.Model,
+        gradients: replica_gradients.ReplicaGradients,
         optimizer: training.Optimizer,
         *,
-        use_xla: bool,
-        tokens_per_step: int,
-        distillation: codistillation.Distillation,
-        fixed_targets: np.ndarray | None,
+        mean: contract.Model | None = None,
+        average_decay: float = 0.0,
     ):
         """Makes the slots; call inside the strategy's scope, like the model.
 
-        `tokens_per_step` is B * T; `fixed_targets`, [V] float32, is what label
-        smoothing has in place of teachers.
+        `mean` follows the weights by `average_decay`.
         """
-        self.model, self._group, self._optimizer = model, group, optimizer
+        self.model = model = gradients.model
+        self._group, self._gradients, self._optimizer = group, gradients, optimizer
+        self.mean, self._average_decay = mean, average_decay
         self._rule = optimizers.rule(optimizer)
-        self._use_xla, self._tokens_per_step = use_xla, tokens_per_step
-        self._distillation, self._fixed_targets = distillation, fixed_targets
         self.slots = {
             slot: {
                 name: tf.Variable(
@@ -138,10 +123,12 @@ class Updater:
             for slot, value in self._rule.slots.items()
         }
         self._compiled: list[Compiled] = []
+        self.tracing_seconds = 0.0
         # By the models: a swap changes their weights, and no graph.
         self._update_of = functools.cache(self._compile_update)
         self._read_of = functools.cache(self._compile_read)
         self._measure_of = functools.cache(self._compile_measure)
+        self._angle_of = functools.cache(self._compile_angle)
 
     def __call__(
         self,
@@ -200,6 +187,20 @@ class Updater:
         """
         return self._measure_of(tuple(teachers))(inputs, states)
 
+    def angle(
+        self,
+        inputs: BatchInputs,
+        state: contract.State,
+        teachers: Sequence[teachers_lib.Teacher],
+    ) -> gradient_angle.GradientAngle:
+        """Returns how the group's gradients of phi and psi lie. Collective.
+
+        They are those of an update, dropout included. Nothing changes; arguments as
+        `measure`, and no teacher where the soft targets are fixed.
+        """
+        angle = self._angle_of(tuple(t.model for t in teachers))
+        return angle(inputs, (state, *(t.state for t in teachers)))
+
     def _first(self, values: Any) -> Any:
         """Returns the first local replica's; of sums, all replicas have the same."""
         local = self._group.strategy.experimental_local_results
@@ -207,7 +208,7 @@ class Updater:
 
     def _compile(
         self, replica: Callable[..., Any], finish: Callable[[Any], Any] = lambda x: x
-    ) -> Compiled:
+    ) -> Callable[..., Any]:
         """Returns what runs a function on every replica, and another on the results."""
 
         def on_replicas(*args: Any) -> Any:
@@ -215,13 +216,22 @@ class Updater:
 
         compiled = tf.function(on_replicas, autograph=False)
         self._compiled.append(compiled)
-        return compiled
 
-    def _compile_read(self, models: Models) -> Compiled:
+        def call(*args: Any) -> Any:
+            traces = compiled.experimental_get_tracing_count()
+            began = time.monotonic()
+            results = compiled(*args)
+            if compiled.experimental_get_tracing_count() > traces:
+                self.tracing_seconds += time.monotonic() - began
+            return results
+
+        return call
+
+    def _compile_read(self, models: Models) -> Callable[..., Any]:
         [model] = models
         return self._compile(lambda x, state: model(x.tokens, x.is_start, state)[1])
 
-    def _compile_measure(self, teachers: Models) -> Compiled:
+    def _compile_measure(self, teachers: Models) -> Callable[..., Any]:
         def replica(inputs: GuideInputs, states: States) -> tuple[tf.Tensor, States]:
             heads, new_states = [], []
             for model, state in zip((self.model, *teachers), states, strict=True):
@@ -241,19 +251,27 @@ class Updater:
 
         return self._compile(replica, finish)
 
-    def _compile_update(self, teachers: Models, distil: bool) -> Compiled:
-        gradients_of: Callable[..., Any]
-        gradients_of = functools.partial(self._gradients, teachers, distil)
-        if self._use_xla:
-            gradients_of = tf.function(gradients_of, jit_compile=True, autograph=False)
+    def _compile_angle(self, teachers: Models) -> Callable[..., Any]:
+        terms = self._gradients.of_terms(teachers)
+
+        def replica(*args: Any) -> gradient_angle.GradientAngle:
+            gradients = self._group.reduce(terms(*args))
+            count = len(self.model.weights)
+            return gradient_angle.between(gradients[:count], gradients[count:])
+
+        return self._compile(replica, self._first)
+
+    def _compile_update(self, teachers: Models, distil: bool) -> Callable[..., Any]:
+        gradients_of = self._gradients.of_update(teachers, distil)
         return self._compile(
-            functools.partial(self._replica, gradients_of),
+            functools.partial(self._replica, gradients_of, distil),
             lambda results: (*self._first(results[:2]), results[2]),
         )
 
     def _replica(
         self,
         gradients_of: Callable[[BatchInputs, States], tuple[Any, ...]],
+        distil: bool,
         inputs: BatchInputs,
         control: Control,
         states: States,
@@ -273,50 +291,9 @@ class Updater:
         states = tf.cond(is_finite, lambda: new_states, lambda: states)
         skipped = 1.0 - tf.cast(is_finite, tf.float32)
         *sums, stop, teachers_ready = tf.unstack(report)
-        totals = Totals._make([*sums, norm, skipped])
+        taught = tf.constant(float(distil))
+        totals = Totals._make([*sums, taught, norm, skipped])
         return totals, Control(stop, teachers_ready), states
-
-    def _gradients(
-        self, teachers: Models, distil: bool, inputs: BatchInputs, states: States
-    ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, ...], States]:
-        """Returns one replica's gradients, its sums and the new states."""
-        state, *their_states = states
-        soft = None
-        if distil:
-            soft, their_states = self._soft_targets(teachers, inputs, their_states)
-        model = self.model
-        with tf.GradientTape() as tape:
-            hidden, state = model(
-                inputs.tokens, inputs.is_start, state, inputs.dropout_seed
-            )
-            total, sums = objective.training_objective(
-                model.output_head(hidden),
-                inputs.targets,
-                tf.ones(inputs.targets.shape, model.dtype),
-                soft,
-                tf.cast(inputs.distillation_weight, model.dtype),
-            )
-            loss = total / self._tokens_per_step
-        gradients = [
-            tf.convert_to_tensor(g)  # The embedding's is sparse; the update is not.
-            for g in tape.gradient(loss, list(model.weights.values()))
-        ]
-        return gradients, tuple(sums), (state, *their_states)
-
-    def _soft_targets(
-        self, teachers: Models, inputs: BatchInputs, states: Sequence[contract.State]
-    ) -> tuple[objective.SoftTargets, list[contract.State]]:
-        """Runs the teachers over the window; returns the targets, their states."""
-        heads, new_states = [], []
-        for teacher, state in zip(teachers, states, strict=True):
-            hidden, new_state = teacher(inputs.tokens, inputs.is_start, state)
-            heads.append(teacher.output_head(hidden))
-            new_states.append(new_state)
-        fixed = None
-        if self._fixed_targets is not None:
-            fixed = tf.constant(self._fixed_targets, self.model.dtype)
-        loss, temperature = self._distillation.loss, self._distillation.temperature
-        return objective.SoftTargets(heads, fixed, loss, temperature), new_states
 
     def _apply(
         self,
@@ -325,14 +302,22 @@ class Updater:
         is_finite: tf.Tensor,
         inputs: BatchInputs,
     ) -> None:
-        """Changes weights and slots in place, where `is_finite` holds."""
+        """Changes weights, slots and means in place, where `is_finite` holds."""
         rate = tf.cast(inputs.learning_rate, self.model.dtype)
 
-        def change(weight: Any, gradient: Any, slots: list[Any], *scalars: Any) -> None:
+        def change(
+            weight: Any,
+            gradient: Any,
+            slots: list[Any],
+            means: list[Any],
+            *scalars: Any,
+        ) -> None:
             scale, is_finite, rate, number = scalars
 
             def update() -> None:
                 self._rule.update(weight, gradient * scale, slots, rate, number)
+                for mean in means:
+                    optimizers.move_mean(mean, weight, self._average_decay, number)
 
             tf.cond(is_finite, update, lambda: None)
 
@@ -341,8 +326,9 @@ class Updater:
                 self.model.weights.items(), gradients, strict=True
             ):
                 slots = [slots[name] for slots in self.slots.values()]
+                means = [self.mean.weights[name]] if self.mean else []
                 strategy.extended.update(
-                    weight, change, (gradient, slots, *scalars), group=False
+                    weight, change, (gradient, slots, means, *scalars), group=False
                 )
 
         tf.distribute.get_replica_context().merge_call(

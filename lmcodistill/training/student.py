@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from lmcodistill.codistill import fixed_targets, teacher_dtype, teachers
 from lmcodistill.exports import reader
-from lmcodistill.model import contract, registry, states, weights
+from lmcodistill.model import contract, gradient_angle, registry, states, weights
 from lmcodistill.storage import faults, tensors
-from lmcodistill.training import cluster, step
+from lmcodistill.training import cluster, replica_gradients, step
 from lmcodistill.training import guide as guide_lib
 from lmcodistill.training import job as job_lib
 
@@ -28,6 +28,8 @@ class Student:
 
     Attributes:
         model: Its language model.
+        published: What is evaluated and exported: `model`, or a model whose weights
+            are the means of its weights over the updates.
         teachers: Its teachers.
         distillation_weight: Of the last update.
         rollbacks: How often it went back to a checkpoint because it diverged.
@@ -43,22 +45,25 @@ class Student:
         manifest = inputs.data.manifest
         # Two students must not start alike, unless their weights are averaged.
         seed = job.training.seed + (0 if job.training.shared_start else job.student)
+        sizes = inputs.model, manifest.vocab_size
+        initial = weights.initial(*sizes, seed)
+        decay = job.training.average_decay
         with group.strategy.scope():
-            self.model = registry.build(
-                inputs.model,
-                manifest.vocab_size,
-                weights.initial(inputs.model, manifest.vocab_size, seed),
-            )
-            self._updater = step.Updater(
-                group,
+            self.model = registry.build(*sizes, initial)
+            mean = registry.build(*sizes, initial) if decay else None
+            gradients = replica_gradients.ReplicaGradients(
                 self.model,
-                job.optimizer,
+                job.distillation,
+                is_mix=job.weight.mix,
+                fixed_targets=self._distribution(),
+                tokens_per_step=job.tokens_per_step,
                 use_xla=job.training.xla == "on"
                 or (job.training.xla == "auto" and group.has_gpu),
-                tokens_per_step=job.tokens_per_step,
-                distillation=job.distillation,
-                fixed_targets=self._distribution(),
             )
+            self._updater = step.Updater(
+                group, gradients, job.optimizer, mean=mean, average_decay=decay
+            )
+        self.published = mean or self.model
         self._state = self._zero_state(self.model)
         self.rollbacks = 0
         self.distillation_weight = 0.0
@@ -83,9 +88,7 @@ class Student:
         Returns:
             The group's totals, and what all of its replicas had to tell.
         """
-        targets = self._job.distillation.targets
-        has_targets = self.teachers.active or targets in fixed_targets.DISTRIBUTIONS
-        is_taught = bool(has_targets) and number >= self._job.weight.burn_in_steps
+        is_taught = self._is_taught(number)
         weight = self._weight_at(number) if is_taught else 0.0
         # A measured weight is 0.0 at times; the teachers read on meanwhile.
         distil = is_taught and (weight > 0.0 or self._guide is not None)
@@ -102,6 +105,24 @@ class Student:
             distil,
         )
         return totals, agreed
+
+    def _is_taught(self, number: int) -> bool:
+        """Returns whether there are soft targets for the update of step `number`."""
+        targets = self._job.distillation.targets
+        has_targets = self.teachers.active or targets in fixed_targets.DISTRIBUTIONS
+        return bool(has_targets) and number >= self._job.weight.burn_in_steps
+
+    def gradient_angle(self, number: int) -> gradient_angle.GradientAngle | None:
+        """Returns the angle of the two terms' gradients before an update. Collective.
+
+        None without soft targets.
+        """
+        if not self._is_taught(number):
+            return None
+        angle = self._updater.angle(
+            self._inputs_at(number), self._state, self.teachers.active
+        )
+        return gradient_angle.GradientAngle(*map(float, angle))
 
     def _weight_at(self, number: int) -> float:
         """Returns the distillation weight of an update. Collective."""
@@ -139,20 +160,29 @@ class Student:
         """How many times the update was traced."""
         return self._updater.num_traces
 
+    @property
+    def tracing_seconds(self) -> float:
+        """Time that went into tracing and compiling so far; see `step.Updater`."""
+        return self._updater.tracing_seconds
+
     def _inputs_at(self, number: int, rate: float = 0.0, weight: float = 0.0) -> Any:
         """Returns what the update of step `number` reads, per replica."""
         seed = self._job.training.seed + self._job.student
+        temperature = self._job.distillation.temperature_at(
+            number, self._job.weight.burn_in_steps
+        )
 
-        def of_replica(replica: int) -> step.BatchInputs:
+        def of_replica(replica: int) -> replica_gradients.BatchInputs:
             window = self._inputs.windows.at(number, replica * self._share, self._share)
             # Room for the layers' offsets between two runs' seeds.
             seeds = [seed * 1_000, number * self._group.num_replicas + replica]
-            return step.BatchInputs(
+            return replica_gradients.BatchInputs(
                 tf.constant(window.inputs),
                 tf.constant(window.flat_targets),
                 tf.constant(window.is_start),
                 tf.constant(rate, tf.float32),
                 tf.constant(weight, tf.float32),
+                tf.constant(temperature, tf.float32),
                 tf.constant(number + 1, tf.float32),
                 tf.constant(seeds, tf.int32),
             )
@@ -177,23 +207,21 @@ class Student:
         make = fixed_targets.DISTRIBUTIONS.get(self._job.distillation.targets)
         if make is None:
             return None
-        data = self._inputs.data
-        partition = 0 if self._job.batches.same_data else self._job.student
-        tokens = data.tokens_of(data.train_split(partition))
+        text = self._inputs.text
         return make(
-            data.manifest.vocab_size,
-            lambda count: tokens.read(0, min(count, tokens.num_tokens)),
+            self._inputs.data.manifest.vocab_size,
+            lambda count: text.read(0, min(count, text.num_tokens)),
         )
 
     def digest(self) -> str:
-        """Returns a digest of this worker's copy of the weights.
+        """Returns a digest of this worker's copy of what is exported.
 
         Workers of one group must agree on it bit for bit, and so must two runs
         with a scheduled exchange.
         """
         content = hashlib.sha256()
-        for name in sorted(self.model.weights):
-            content.update(self.model.weights[name].numpy().tobytes())
+        for name in sorted(self.published.weights):
+            content.update(self.published.weights[name].numpy().tobytes())
         return content.hexdigest()
 
     def _variables(self) -> dict[str, tf.Variable]:
@@ -201,6 +229,8 @@ class Student:
         named = {f"model/{n}": v for n, v in self.model.weights.items()}
         for slot, variables in self._updater.slots.items():
             named |= {f"optimizer/{slot}/{n}": v for n, v in variables.items()}
+        if self._updater.mean:
+            named |= {f"mean/{n}": v for n, v in self._updater.mean.weights.items()}
         return named
 
     def values(self) -> dict[str, tf.Tensor | np.ndarray]:

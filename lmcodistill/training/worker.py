@@ -23,7 +23,14 @@ from lmcodistill.training import checkpoints, cluster, divergence, metrics
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import loop as loop_lib
 from lmcodistill.training import student as student_lib
-from lmcodistill.training.hooks import checkpoint, evaluate, publish, reload, report
+from lmcodistill.training.hooks import (
+    checkpoint,
+    evaluate,
+    gradients,
+    publish,
+    reload,
+    report,
+)
 from lmcodistill.training.hooks.every import Every
 
 log = logging.getLogger("lmcodistill")
@@ -72,7 +79,7 @@ class Worker:
     def _train_from(self, first: int) -> loop_lib.Ending:
         """Makes the updates from step `first` on."""
         job, group, student = self._job, self.group, self.student
-        last = job.training.num_train_steps
+        last = job.training.last_step
         loader = reload.Loader(job, self._inputs)
         exchange = reload.Reload(
             job.policy, group, student, loader, self._asked_to_stop
@@ -94,10 +101,15 @@ class Worker:
                 student=student,
                 chief=chief,
                 reload=exchange,
+                gradients=gradients.Gradients(
+                    student,
+                    Every(job.distillation.measure_gradients_every_steps, last),
+                    chief.angle,
+                ),
                 evaluate=evaluate.Evaluate(
                     job,
                     self._inputs,
-                    student.model,
+                    student,
                     group,
                     on_window=self._watch.goes_on,
                     on_score=score,
@@ -116,26 +128,35 @@ class Worker:
             return
         assert self._lease is not None  # The chief has one.
         job, owner = self._job, self._lease.ownership(self._job.key)
-        last = job.training.num_train_steps
+        last = job.training.last_step
         writer = metrics.MetricsWriter(job.layout.metrics, job.layout.events, first)
         with contextlib.closing(writer):
             export = publish.Publish(job, self._inputs, self.student, owner)
+            write_report = report.Report(
+                self.student,
+                writer,
+                Every(job.training.report_every_steps, last),
+                first,
+                tokens_per_step=job.tokens_per_step,
+                exchange=lambda: {
+                    "refused_exports": exchange.refusals,
+                    "exports_in_full": export.num_in_full,
+                },
+            )
+
+            def score(step: int, result: evaluate.Score) -> None:
+                result.write(step, writer)
+                write_report.note_validation(result.seconds)
+
             yield loop_lib.Chief(
                 owner=owner,
                 publish=export,
                 settle=export.settle,
-                report=report.Report(
-                    self.student,
-                    writer,
-                    Every(job.training.report_every_steps, last),
-                    first,
-                    tokens_per_step=job.tokens_per_step,
-                    exchange=lambda: {
-                        "refused_exports": exchange.refusals,
-                        "exports_in_full": export.num_in_full,
-                    },
+                report=write_report,
+                angle=lambda step, angle: writer.write(
+                    "gradients", step, angle._asdict()
                 ),
-                score=lambda step, score: score.write(step, writer),
+                score=score,
                 beat=progress_file.Heartbeat(job.layout.progress, last, first).beat,
             )
             export.close()  # Not after an error: it may be storage that hangs.

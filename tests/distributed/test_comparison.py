@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import time
 
 import pytest
@@ -16,11 +17,12 @@ def compare(finish, data_dir, tmp_path_factory):
     """Returns what `compare --json` prints; called again, it goes on."""
     folder = tmp_path_factory.mktemp("comparison")
 
-    def run():
+    def run(*more):
         out = finish(
             *("compare", "--json", "--data_dir", data_dir, "--output_dir", folder),
-            *("--seeds", 1, "--at_once", 2, "--arms", "two_phase,codistilled,ensemble"),
-            *tiny_run.bindings(WEIGHT_SCHEDULE="auto"),
+            *("--seeds", 1, "--at_once", 2),
+            *("--arms", "two_phase,codistilled,ensemble,ema,chain"),
+            *(*tiny_run.bindings(WEIGHT_SCHEDULE="auto"), *more),
         )
         return folder, json.loads(out)
 
@@ -39,7 +41,9 @@ def test_every_arm_is_scored_and_the_baseline_is_first(compared):
         "baseline",
         "ensemble",
         "codistilled",
+        "ema",
         "two_phase",
+        "chain",
     ]
     # Near ln(400) = 5.99 after a few updates.
     assert all(4.0 < arm["cross_entropy"] < 6.1 for arm in found["arms"])
@@ -50,11 +54,37 @@ def test_student_0_begins_as_the_baseline(compared):
 
     first = [
         json.loads(path.read_text().splitlines()[0])["cross_entropy"]
-        for arm in ("baseline", "independent", "codistilled")
+        for arm in ("baseline", "codistilled")
         for path in folder.glob(f"runs/{arm}/seed-0/run/students/0/metrics.jsonl")
     ]
 
-    assert first == [first[0]] * 3
+    assert first == [first[0]] * 2
+
+
+def test_mean_of_the_weights_is_evaluated_and_changes_no_update(compared):
+    folder, _ = compared
+
+    plain, mean = (folder / f"runs/{arm}/seed-0/run" for arm in ("baseline", "ema"))
+
+    for kind, is_same in (("train", True), ("validation", False)):
+        losses = [
+            [report["cross_entropy"] for report in tiny_run.reports_of(run, 0, kind)]
+            for run in (plain, mean)
+        ]
+        assert (losses[0] == losses[1]) is is_same
+
+
+def test_a_generation_costs_what_all_before_it_did(compared):
+    folder, found = compared
+
+    spent = [
+        json.loads((folder / f"runs/{arm}/seed-0/outcome.json").read_text())
+        for arm in ("pooled", "chain_1", "chain")
+    ]
+
+    (chain,) = (arm for arm in found["arms"] if arm["name"] == "chain")
+    total = sum(outcome["cpu_seconds"] for outcome in spent)
+    assert chain["cpu_seconds"] == pytest.approx(total)
 
 
 def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
@@ -65,7 +95,9 @@ def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
 
     assert "http" not in page.replace("http://www.w3.org", "")
     assert found["verdicts"][0] in page
-    assert {row["arm"] for row in rows} == {"baseline", "codistilled", "two_phase"}
+    assert {row["arm"] for row in rows} == {
+        *("baseline", "codistilled", "ema", "two_phase", "chain")
+    }
     assert (folder / "step-0.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -79,17 +111,34 @@ def test_what_has_ended_is_not_made_again(compared, compare):
     assert time.monotonic() - began < 30.0
 
 
-def test_churn_of_retrains_is_measured(compared, finish, data_dir):
-    folder, _ = compared
-    students = [
-        folder / f"runs/{arm}/seed-0/run/students/{student}"
-        for arm, student in (("baseline", 0), ("independent", 0), ("independent", 1))
+def test_any_arm_can_be_the_reference(compared, compare):
+    _, before = compared
+
+    _, after = compare("--reference", "codistilled")
+
+    assert after["reference"] == after["arms"][0]["name"] == "codistilled"
+    differences = [
+        arm["difference"]["mean"]
+        for found, name in ((before, "codistilled"), (after, "baseline"))
+        for arm in found["arms"]
+        if arm["name"] == name
     ]
+    assert differences[0] == -differences[1] != 0.0
+
+
+def test_churn_of_retrains_is_measured(compared, finish, data_dir, tmp_path):
+    folder, _ = compared
+    first, other = (
+        folder / f"runs/{arm}/seed-0/run/students/0"
+        for arm in ("baseline", "independent")
+    )
+    shutil.copytree(first, tmp_path / "again")
 
     out = finish(
         *("churn", "--json", "--data_dir", data_dir),
-        *("--group", f"same={students[0]},{students[1]}"),
-        *("--group", f"other={students[0]},{students[2]}"),
+        *("--group", f"same={first},{tmp_path / 'again'}"),
+        *("--group", f"other={first},{other}"),
+        *("--group", f"all={first},{tmp_path / 'again'},{other}"),
     )
 
     found = json.loads(out)["groups"]
@@ -97,9 +146,43 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir):
         found[name]["churn"]["all tokens"]["total_variation"]["mean"]
         for name in ("same", "other")
     )
-    # The first two read one text from one start: the very same model.
     assert same == 0.0
+    # They read one text in one order; their first weights are not the same.
     assert other > 0.0
+    every = found["all"]["churn"]["all tokens"]["total_variation"]
+    # Pairs without one model each: 0, other, other.
+    assert every["mean"] == pytest.approx(2 / 3 * other)
+    assert every["retrains_high"] - every["mean"] == pytest.approx(
+        4.302653 * other * (2 / 3 * 2 / 3) ** 0.5
+    )
+
+
+def test_evaluate_scores_the_parts_of_a_text_as_the_whole(compared, finish, data_dir):
+    folder, _ = compared
+    student = folder / "runs/baseline/seed-0/run/students/0"
+
+    def score(*flags):
+        out = finish(
+            *("evaluate", "--json", "--data_dir", data_dir, "--lanes", 1),
+            *("--export", student, *flags),
+        )
+        (result,) = json.loads(out)["results"]
+        return result
+
+    first, rest, whole = (
+        score("--tokens", 2_000),
+        score("--first_token", 2_000),
+        score(),
+    )
+
+    parts = [(r["tokens"], r["tokens"] * r["cross_entropy"]) for r in (first, rest)]
+    tokens, nats = map(sum, zip(*parts, strict=True))
+    assert first["tokens"] == 2_000
+    assert tokens == whole["tokens"]
+    # The rest begins without the state that the whole has there.
+    assert nats == pytest.approx(tokens * whole["cross_entropy"], abs=1.0)
+    assert first["bits_per_byte"] is None
+    assert whole["bits_per_byte"] > 0.0
 
 
 def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(

@@ -81,7 +81,7 @@ def test_a_student_without_a_partition_is_refused(start, data_dir, tmp_path):
     )
 
     assert code == 3
-    assert "has 2 training partition(s); student 2 needs one of its own" in err
+    assert "has 2 training partition(s), and number 2, counted from 0" in err
 
 
 def test_going_on_with_another_vocabulary_is_refused(start, other_data_dir, finished):

@@ -41,10 +41,14 @@ def undisturbed(finish, data_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def in_two_parts(finish, data_dir, tmp_path_factory):
-    """Six steps, an end, and the same command to twelve."""
+    """Six steps, an end, and the same command to twelve, with all instruments."""
     folder = tmp_path_factory.mktemp("two_parts")
     finish(*arguments(data_dir, folder, 6))
-    finish(*arguments(data_dir, folder, 12))
+    instruments = {
+        "EVALUATE_TEACHERS": True,
+        "Distillation.measure_gradients_every_steps": 4,
+    }
+    finish(*arguments(data_dir, folder, 12, **instruments))
     return folder
 
 
@@ -77,6 +81,38 @@ def test_measured_weight_taught_somebody(undisturbed):
     ]
 
     assert max(weights) > 0.0
+
+
+def test_run_that_was_stopped_at_a_step_goes_on_as_one(
+    finish, data_dir, undisturbed, tmp_path
+):
+    # Step 5 is on none of the periods, and the exchange is scheduled.
+    command = arguments(data_dir, tmp_path, 12)
+    finish(*command, "--gin.Training.stop_at_step=5")
+
+    for kind in ("train", "validation"):
+        assert tiny_run.reports_of(tmp_path, 0, kind)[-1]["step"] == 5
+    assert tiny_run.result_of(tmp_path, 0)["outcome"] == "done"
+    finish(*command)
+    for student in (0, 1):
+        assert tiny_run.weights_of(tmp_path, student) == tiny_run.weights_of(
+            undisturbed, student
+        )
+
+
+def test_instruments_tell_what_they_measured(in_two_parts):
+    for student in (0, 1):
+        angles = tiny_run.reports_of(in_two_parts, student, "gradients")
+        scores = tiny_run.reports_of(in_two_parts, student, "validation")
+
+        assert [angle["step"] for angle in angles] == [8]
+        for angle in angles:
+            assert -1.0 <= angle["cosine"] <= 1.0
+            assert min(angle["label_norm"], angle["soft_norm"]) > 0.0
+        assert ["teachers" in score for score in scores] == [False, True, True]
+        assert scores[-1]["teachers"][0]["peer"] == 1 - student
+        # Two models of one strength: their mean is better than either.
+        assert scores[-1]["ensemble_cross_entropy"] < scores[-1]["cross_entropy"]
 
 
 def test_another_number_of_workers_goes_on_from_the_same_streams(

@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "reset": {"Exchange.state_on_swap": "reset"},
     "recompute": {"Exchange.state_on_swap": "recompute"},
     "dropout": {"DROPOUT": 0.5},
+    "mean": {"AVERAGE_DECAY": 0.9},
     "bfloat16": {"COMPUTE_DTYPE": "bfloat16"},
     "xla": {"Training.xla": "on"},
     # Rates at which two updates show in the loss of any text.

@@ -1,4 +1,9 @@
-"""Means over the updates since the last report, for `metrics.jsonl` and the log."""
+"""Means over the updates since the last report, for `metrics.jsonl` and the log.
+
+What is reported of teachers is the mean over the updates that had soft targets. The
+time is training's: what validation and tracing took is reported apart, and all three
+add up to the clock.
+"""
 
 import logging
 import time
@@ -30,7 +35,12 @@ class Report:
         self._student, self._writer, self._every = student, writer, every
         self._tokens_per_step, self._exchange = tokens_per_step, exchange
         self._totals: list[step.Totals] = []
-        self._since = (first_step, time.monotonic())
+        self._since = (first_step, time.monotonic(), student.tracing_seconds)
+        self._validation_seconds = 0.0
+
+    def note_validation(self, seconds: float) -> None:
+        """Takes the time that an evaluation took."""
+        self._validation_seconds += seconds
 
     def __call__(self, reached: int, totals: step.Totals) -> None:
         """Takes the totals of the update that reached a step."""
@@ -38,11 +48,14 @@ class Report:
         if not self._every.is_due(reached):
             return
         rows = np.asarray([[float(x) for x in t] for t in self._totals], np.float64)
-        counted = rows[rows[:, step.Totals._fields.index("skipped")] == 0.0]
-        means = self._means(counted)
+        columns = step.Totals(*rows.T)
+        counted = rows[columns.skipped == 0.0]
+        taught = rows[(columns.skipped == 0.0) & (columns.taught == 1.0)]
+        means = self._means(counted, taught)
         values = {
             **self._pace(reached),
             **means,
+            "taught_updates": len(taught),
             "skipped_updates": len(rows) - len(counted),
             "learning_rate": self._student.learning_rate_at(reached - 1),
             "distillation_weight": self._student.distillation_weight,
@@ -69,25 +82,38 @@ class Report:
         )
 
     def _pace(self, reached: int) -> dict[str, float]:
-        first, began = self._since
-        self._since = (reached, time.monotonic())
-        seconds = max(time.monotonic() - began, 1e-9)
+        first, began, traced = self._since
+        now, validation = time.monotonic(), self._validation_seconds
+        self._since = (reached, now, self._student.tracing_seconds)
+        self._validation_seconds = 0.0
+        tracing = self._student.tracing_seconds - traced
+        seconds = max(now - began - validation - tracing, 1e-9)
         tokens = (reached - first) * self._tokens_per_step
         return {
             "tokens": reached * self._tokens_per_step,
             "seconds": round(seconds, 3),
             "tokens_per_second": round(tokens / seconds, 1),
+            "validation_seconds": round(validation, 3),
+            "tracing_seconds": round(tracing, 3),
         }
 
-    def _means(self, rows: np.ndarray) -> dict[str, float | None]:
-        """Returns means per token; None where every update was skipped."""
-        means = step.Totals(*(rows.mean(0) if len(rows) else [None] * rows.shape[1]))
+    def _means(
+        self, counted: np.ndarray, taught: np.ndarray
+    ) -> dict[str, float | None]:
+        """Returns means per token; None where there is no update to average."""
+        of_all, of_taught = _mean(counted), _mean(taught)
         sums = {
-            "cross_entropy": means.label_loss,
-            "distillation_loss": means.soft_loss,
-            "teacher_cross_entropy": means.teacher_label_loss,
-            "agreement": means.agreement,
+            "cross_entropy": of_all.label_loss,
+            "distillation_loss": of_taught.soft_loss,
+            "teacher_cross_entropy": of_taught.teacher_label_loss,
+            "agreement": of_taught.agreement,
+            "open_share": of_taught.open,
         }
         per_token = 1.0 / self._tokens_per_step
         per_tokens = {n: None if x is None else x * per_token for n, x in sums.items()}
-        return per_tokens | {"gradient_norm": means.gradient_norm}
+        return per_tokens | {"gradient_norm": of_all.gradient_norm}
+
+
+def _mean(rows: np.ndarray) -> step.Totals:
+    """Returns the mean of each column of [updates, totals]; None without updates."""
+    return step.Totals(*(rows.mean(0) if len(rows) else [None] * rows.shape[1]))

@@ -50,6 +50,18 @@ def test_defaults_are_those_of_the_dataclasses():
     assert settings.get(model.ModelFamily).name == "lstm"
 
 
+def test_weight_may_fall_until_the_end_of_the_run(write):
+    path = write(
+        "WEIGHT_SCHEDULE = 'linear'\nWEIGHT_FALL_END_STEP = %NUM_TRAIN_STEPS\n"
+        "MIX_TERMS = True\n"
+    )
+
+    weight = load([path]).get(schedules.DistillationWeight)
+
+    assert [weight.at(step) for step in (0, 5, 10)] == [1.0, 0.5, 0.0]
+    assert weight.mix
+
+
 def test_filled_settings_are_of_the_very_class():
     assert type(load().get(training.Batches)) is training.Batches
 

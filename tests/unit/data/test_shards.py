@@ -80,6 +80,15 @@ def test_partitions_and_held_out_splits_are_found_by_number_and_name(folder):
     assert data.vocabulary.fingerprint == data.manifest.vocabulary
 
 
+def test_splits_are_read_as_one_stream_in_the_order_given(folder):
+    data = shards.ShardSet(folder)
+
+    joined = data.tokens_of(data.train_split(1), data.train_split(0))
+
+    assert joined.num_tokens == 9
+    assert joined.read(0, 9).tolist() == [9, 2, 3, 4, 5, 6, 7, 8, 2]
+
+
 def test_manifest_comes_back(folder):
     manifest = shards.ShardSet(folder).manifest
 
@@ -171,7 +180,7 @@ def test_missing_partition_says_which_knobs_help(folder):
 
     with pytest.raises(
         errors.DataError,
-        match=r"2 training partition\(s\); student 2 needs .*NUM_PARTITIONS=3.*SAME_DA",
+        match=r"2 training partition\(s\), and number 2, .*NUM_PARTITIONS=3.*ITIONS=2",
     ):
         data.train_split(2)
 

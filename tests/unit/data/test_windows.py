@@ -13,15 +13,18 @@ END = 99
 # of 10 tokens hold three windows of 3 each: (10 - 1) // 3.
 TWENTY = np.arange(20)
 TWENTY[[4, 12, 19]] = END
+# Draws position 14 of 20: BLAKE2b's 8 bytes of "20", little end first, modulo 20.
+AT_14 = 20
 
 
-def training(tokens=TWENTY, streams=2, window=3, reset_at_documents=True):
+def training(tokens=TWENTY, streams=2, window=3, reset_at_documents=True, order_seed=0):
     return windows.TrainingWindows(
         shards.SplitTokens([np.asarray(tokens, "<u2")]),
         global_batch_size=streams,
         window=window,
         end_id=END,
         reset_at_documents=reset_at_documents,
+        order_seed=order_seed,
     )
 
 
@@ -74,9 +77,10 @@ def test_epochs_repeat_and_start_with_zero_state():
         np.testing.assert_array_equal(again.is_start, first.is_start)
 
 
+@pytest.mark.parametrize("order_seed", [0, AT_14])
 @pytest.mark.parametrize("step", [0, 1, 5])
-def test_replicas_together_read_what_one_would(step):
-    found = training(streams=4, window=2)
+def test_replicas_together_read_what_one_would(step, order_seed):
+    found = training(streams=4, window=2, order_seed=order_seed)
 
     whole = found.at(step, 0, 4)
     halves = [found.at(step, first, 2) for first in (0, 2)]
@@ -85,6 +89,51 @@ def test_replicas_together_read_what_one_would(step):
         np.testing.assert_array_equal(
             getattr(whole, name), np.concatenate([getattr(h, name) for h in halves])
         )
+
+
+def test_text_of_another_order_begins_elsewhere_and_goes_on_at_its_begin():
+    found = training(order_seed=AT_14)
+
+    first, second, third = (found.at(step, 0, 2) for step in range(3))
+
+    assert first.inputs.tolist() == [[14, 15, 16], [END, 5, 6]]
+    assert second.inputs.tolist() == [[17, 18, END], [7, 8, 9]]
+    assert second.targets.tolist() == [[18, END, 0], [8, 9, 10]]
+    assert third.inputs.tolist() == [[0, 1, 2], [10, 11, END]]
+    assert third.targets.tolist() == [[1, 2, 3], [11, END, 13]]
+
+
+@pytest.mark.parametrize("window", [2, 4])
+def test_state_is_zero_where_the_text_begins_again(window):
+    # Without resets at documents, and within a window as well as at its edge.
+    found = training(window=window, reset_at_documents=False, order_seed=AT_14)
+
+    steps = range(found.windows_per_epoch)
+    starts = np.concatenate([found.at(step, 0, 2).is_start for step in steps], 1)
+
+    # Token 0 is the seventh of stream 0.
+    assert np.argwhere(starts).tolist() == [[0, 0], [0, 6], [1, 0]]
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_every_order_reads_every_token_once_an_epoch(seed):
+    # Streams of 10 tokens, three windows of 3: the last of each is a target only.
+    found = training(np.arange(20), order_seed=seed)
+
+    read = [found.at(step, 0, 2) for step in range(3)]
+
+    for values in ([w.inputs for w in read], [w.targets for w in read]):
+        assert len(np.unique(values)) == 18
+    np.testing.assert_array_equal(found.at(3, 0, 2).inputs, read[0].inputs)
+
+
+def test_orders_of_two_seeds_share_no_batch():
+    text = np.arange(10_000)
+    by_seed = [training(text, 4, 8, order_seed=seed) for seed in (0, 1, 2, 1_000)]
+
+    seen = {w.at(step, 0, 4).inputs.tobytes() for w in by_seed for step in range(300)}
+
+    assert len(seen) == 4 * 300
 
 
 def test_windows_of_a_stream_follow_each_other_without_a_gap():
@@ -170,6 +219,38 @@ def test_first_tokens_alone_are_scored_where_fewer_are_asked_for(
     found = evaluation(num_tokens, streams, window, max_tokens=wanted)
 
     assert sorted(target for _, target in scored(found, streams)) == list(range(wanted))
+
+
+@pytest.mark.parametrize(("num_tokens", "streams", "window"), SIZES)
+def test_two_parts_of_a_held_out_text_are_the_whole_text(num_tokens, streams, window):
+    middle = num_tokens // 2
+
+    parts = []
+    if middle:
+        parts += scored(evaluation(num_tokens, streams, window, max_tokens=middle), 8)
+    rest = evaluation(num_tokens, streams, window, first_token=middle)
+    parts += scored(rest, 8)
+
+    # The first of the rest is predicted from the token before it as well.
+    expected = [(END if p == 0 else p - 1, p) for p in range(num_tokens)]
+    assert sorted(parts, key=lambda pair: pair[1]) == expected
+    assert rest.num_tokens == num_tokens - middle
+
+
+def test_a_part_beyond_the_end_of_a_held_out_text_is_refused():
+    with pytest.raises(errors.DataError, match="5 tokens.*EVALUATION_FIRST_TOKEN"):
+        evaluation(5, 2, 2, first_token=5)
+
+
+def test_documents_of_a_part_are_counted_from_its_beginning():
+    tokens = shards.SplitTokens([np.array([5, END, 6, 7, END, 8], "<u2")])
+    options = {"streams": 2, "window": 4, "end_id": END, "reset_at_documents": True}
+
+    found = windows.EvaluationWindows(tokens, first_token=1, **options)
+
+    documents, places = found.documents()
+    assert documents.tolist() == [0, 1, 1, 1, 2]
+    assert places.tolist() == [0, 0, 1, 2, 0]
 
 
 def test_evaluation_windows_by_hand():

@@ -33,6 +33,10 @@ def test_every_psi_that_can_be_chosen_is_there():
     assert set(codistillation.LOSSES) == losses.SOFT_LOSSES.keys()
 
 
+def test_every_gate_that_can_be_chosen_is_there():
+    assert set(codistillation.GATES) == {"none", *losses.GATES}
+
+
 @pytest.mark.parametrize("name", schedules.DECAYS)
 def test_every_schedule_gives_a_rate_at_every_step(name):
     rate = schedules.LearningRate(

@@ -69,6 +69,13 @@ def naive_objective(student, targets, weights, soft, distillation_weight):
             tf.square(logits - tf.add_n(theirs) / len(theirs)), -1
         ),
     }[soft.loss]()
+    if soft.gate != "none":
+        mean = tf.add_n([tf.nn.softmax(z) for z in theirs]) / len(theirs)
+        is_open = {
+            "right": tf.argmax(mean, -1, tf.int32) == targets,
+            "sure": tf.reduce_max(mean, -1) >= soft.gate_confidence,
+        }[soft.gate]
+        psi = tf.where(is_open, psi, tf.zeros_like(psi))
     return total + distillation_weight * tf.reduce_sum(weights * psi)
 
 
@@ -91,23 +98,28 @@ TARGETS = tf.constant([0, 4, 2, 2, 1, 3, 0])
 WEIGHTS = tf.constant([1.0, 0.0, 2.0, 0.5, 1.0, 1.0, 0.0], tf.float64)
 
 
-def soft_targets(num_teachers, loss, temperature=1.0):
+def soft_targets(num_teachers, loss, temperature=1.0, gate="none"):
     """Two teachers are of different width; none is label smoothing."""
     teachers = [a_head(2, 11), a_head(4, 12)][:num_teachers]
     fixed = None if teachers else tf.constant([0.4, 0.3, 0.1, 0.1, 0.1], tf.float64)
-    return objective.SoftTargets(teachers, fixed, loss, temperature)
+    return objective.SoftTargets(teachers, fixed, loss, temperature, gate, 0.6)
 
 
 CASES = [None]
 CASES += [soft_targets(0, loss) for loss in OF_PROBABILITIES]
 CASES += [soft_targets(k, loss) for k in (1, 2) for loss in SOFT_LOSSES]
 CASES += [soft_targets(2, "cross_entropy", 2.0), soft_targets(0, "reverse_kl", 0.5)]
+CASES += [soft_targets(2, loss, 1.0, g) for loss in SOFT_LOSSES for g in losses.GATES]
+CASES += [soft_targets(1, "kl", 3.0, gate) for gate in losses.GATES]
+CASES += [soft_targets(2, "kl", tf.constant(3.0, tf.float64))]
 
 
 def name_of(case):
     if case is None:
         return "labels alone"
-    return f"{len(case.teachers)} teachers-{case.loss}-{case.temperature}"
+    kind = "tensor-" if tf.is_tensor(case.temperature) else ""
+    at = f"{kind}{float(case.temperature)}"
+    return f"{len(case.teachers)} teachers-{case.loss}-{at}-{case.gate}"
 
 
 @pytest.mark.parametrize("soft", CASES, ids=name_of)
@@ -187,6 +199,39 @@ def test_parts_of_the_objective_match_hand_calculation():
         sums.teacher_label_loss, 2 * np.log(8 / 3) + np.log(4.0), rtol=1e-12
     )
     np.testing.assert_array_equal(sums.agreement, 2.0)
+    np.testing.assert_array_equal(sums.open, 3.0)  # Without a gate, everywhere.
+
+
+@pytest.mark.parametrize(
+    ("gate", "confidence", "is_open"),
+    [
+        # The teachers say [3/4, 1/4], [1/4, 3/4], [3/5, 2/5]; the labels are 0, 0, 0.
+        ("right", 0.0, [1.0, 0.0, 1.0]),
+        ("sure", 0.7, [1.0, 1.0, 0.0]),
+        ("sure", 0.0, [1.0, 1.0, 1.0]),
+        ("sure", 1.0, [0.0, 0.0, 0.0]),
+    ],
+)
+def test_psi_counts_where_the_gate_is_open_alone(gate, confidence, is_open):
+    teacher = by_logits(np.log([[3.0, 1.0], [1.0, 3.0], [3.0, 2.0]]))
+    student = by_logits(np.zeros([3, 2]))
+    soft = objective.SoftTargets(
+        [teacher], None, "cross_entropy", 1.0, gate, confidence
+    )
+    weights = tf.constant([1.0, 2.0, 4.0], tf.float64)
+
+    total, sums = objective.training_objective(
+        student, tf.constant([0, 0, 0]), weights, soft, 1.0
+    )
+
+    # A student that says [1/2, 1/2] has phi = psi = ln 2 everywhere.
+    open_weight = np.dot(weights, is_open)
+    assert float(sums.open) == open_weight
+    np.testing.assert_allclose(sums.soft_loss, open_weight * np.log(2), rtol=1e-12)
+    np.testing.assert_allclose(total, (7.0 + open_weight) * np.log(2), rtol=1e-12)
+    # What the teachers know is asked at every position.
+    expected = np.log(4 / 3) + 2 * np.log(4.0) + 4 * np.log(5 / 3)
+    np.testing.assert_allclose(sums.teacher_label_loss, expected, rtol=1e-12)
 
 
 def test_temperature_leaves_phi_of_student_and_teacher_alone():

@@ -52,6 +52,25 @@ def test_sgd_matches_hand_calculation():
     assert [w[0] for w in actual] == pytest.approx([0.99, 0.96, 0.985])
 
 
+def test_mean_of_weights_matches_hand_calculation():
+    mean = tf.Variable([1.0], dtype=tf.float64)
+    found = []
+
+    for number, weight in enumerate([2.0, 4.0, 4.0], start=1):
+        optimizers.move_mean(
+            mean,
+            tf.Variable([weight], dtype=tf.float64),
+            0.2,
+            tf.constant(number, tf.float32),
+        )
+        found.append(mean.numpy()[0])
+
+    # Decays of 1 / 10, 2 / 11, and 0.2, which is below 3 / 12.
+    assert found[0] == pytest.approx(0.1 * 1.0 + 0.9 * 2.0)
+    assert found[1] == pytest.approx(2 / 11 * found[0] + 9 / 11 * 4.0)
+    assert found[2] == pytest.approx(0.2 * found[1] + 0.8 * 4.0)
+
+
 def test_momentum_matches_hand_calculation():
     actual = updated(settings.Optimizer(name="sgd", momentum=0.5))
 

@@ -83,3 +83,9 @@ def test_the_update_moves_weights_gradient_and_slots(
     parts = step_time.parts(work._replace(optimizer=optimizer), machine, network, 1)
 
     assert parts.optimizer == pytest.approx(passes)
+
+
+def test_a_mean_of_the_weights_is_read_and_written_too(work, machine, network):
+    parts = step_time.parts(work._replace(is_averaged=True), machine, network, 1)
+
+    assert parts.optimizer == pytest.approx(8 + 2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmcodistill.settings import schedules
+from lmcodistill.settings import codistillation, schedules
 
 
 def rates(settings, steps):
@@ -72,3 +72,51 @@ def test_weight_ramps_from_zero_after_burn_in():
         2.0,
         2.0,
     ]
+
+
+def test_weight_falls_linearly_from_the_end_of_burn_in_and_stays_at_its_final_value():
+    settings = schedules.DistillationWeight(
+        burn_in_steps=2, weight=2.0, schedule="linear", fall_end_step=6, final=1.0
+    )
+
+    assert [settings.at(step) for step in range(8)] == [
+        *(0.0, 0.0),
+        *(2.0, 1.75, 1.5, 1.25, 1.0, 1.0),
+    ]
+
+
+def test_weight_falls_along_half_a_cosine_from_its_own_start():
+    settings = schedules.DistillationWeight(
+        weight=2.0, schedule="cosine", fall_start_step=4, fall_end_step=8
+    )
+
+    # A quarter of the way: 2 * (1 + cos 45 degrees) / 2.
+    values = [settings.at(step) for step in (0, 4, 5, 6, 8, 9)]
+    assert values == pytest.approx([2.0, 2.0, 1 + 0.5**0.5, 1.0, 0.0, 0.0])
+
+
+def test_weight_that_rises_stays_and_falls_is_a_trapezoid():
+    settings = schedules.DistillationWeight(
+        burn_in_steps=1,
+        weight=2.0,
+        ramp_steps=2,
+        schedule="linear",
+        fall_start_step=4,
+        fall_end_step=8,
+    )
+
+    assert [settings.at(step) for step in range(10)] == [
+        *(0.0, 0.0, 1.0, 2.0, 2.0),
+        *(1.5, 1.0, 0.5, 0.0, 0.0),
+    ]
+
+
+def test_temperature_moves_from_the_end_of_burn_in_and_stays():
+    cooling = codistillation.Distillation(
+        temperature=4.0, final_temperature=1.0, temperature_end_step=5
+    )
+    constant = codistillation.Distillation(temperature=4.0)
+
+    temperatures = [cooling.temperature_at(step, 2) for step in range(8)]
+    assert temperatures == [4.0, 4.0, 4.0, 3.0, 2.0, 1.0, 1.0, 1.0]
+    assert {constant.temperature_at(step, 2) for step in range(8)} == {4.0}

@@ -300,12 +300,19 @@ def test_guide_that_is_too_short_for_a_window_is_refused(an_auto_job):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"loss": "logit_mse"}, {"loss": "reverse_kl"}, {"temperature": 2.0}],
+    [
+        {"loss": "logit_mse"},
+        {"loss": "reverse_kl"},
+        {"temperature": 2.0},
+        {"final_temperature": 2.0, "temperature_end_step": 100},
+        {"gate": "right"},
+    ],
 )
 def test_losses_that_mix_nothing_are_refused(changes, an_auto_job):
     job = an_auto_job(distillation=codistillation.Distillation(**changes))
 
-    with pytest.raises(errors.UsageError, match="WEIGHT_SCHEDULE = 'auto' with"):
+    (field, *_) = changes
+    with pytest.raises(errors.UsageError, match=rf"'auto' with Distillation\.{field}"):
         job_lib.check_peers(job)
 
 

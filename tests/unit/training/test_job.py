@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.settings import codistillation, schedules, training
+from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.storage import publication
 from lmcodistill.training import checkpoints
 from lmcodistill.training import job as job_lib
@@ -61,6 +61,54 @@ def test_model_takes_the_vocabulary_size_of_the_data_and_no_other(a_job):
 
 
 @pytest.mark.parametrize(
+    ("batches", "student", "partitions"),
+    [
+        ({}, 1, [1]),
+        ({"same_data": True}, 1, [0]),
+        ({"pooled_partitions": 1}, 1, [0]),
+        ({"pooled_partitions": 2}, 0, [0, 1]),
+        ({"pooled_partitions": 2}, 1, [0, 1]),
+    ],
+)
+def test_student_reads_its_own_text_or_one_that_all_read(
+    a_job, batches, student, partitions
+):
+    settings = training.Batches(global_batch_size=2, window=5, **batches)
+
+    inputs = job_lib.open_inputs(a_job(batches=settings, student=student))
+
+    parts = [inputs.data.tokens_of(inputs.data.train_split(p)) for p in partitions]
+    expected = np.concatenate([p.read(0, p.num_tokens) for p in parts])
+    found = inputs.text.read(0, inputs.text.num_tokens)
+    np.testing.assert_array_equal(found, expected)
+    second_stream = inputs.windows.at(0, 1, 1).inputs[0]
+    np.testing.assert_array_equal(second_stream, expected[len(expected) // 2 :][:5])
+
+
+@pytest.mark.parametrize(
+    ("batches", "seeds"),
+    [
+        ({}, (0, 0)),
+        ({"order_seed": 3}, (3, 3)),
+        ({"own_order": True}, (0, 1)),
+        ({"order_seed": 3, "own_order": True}, (3, 4)),
+    ],
+)
+def test_students_read_one_text_in_one_order_or_each_in_its_own(a_job, batches, seeds):
+    size = {"global_batch_size": 2, "window": 5, "pooled_partitions": 2}
+    jobs = [
+        a_job(batches=training.Batches(**size, **batches), student=student)
+        for student in (0, 1)
+    ]
+
+    for job, seed in zip(jobs, seeds, strict=True):
+        plain = training.Batches(**size, order_seed=seed)
+        expected = job_lib.open_inputs(a_job(batches=plain)).windows.at(7, 0, 2)
+        found = job_lib.open_inputs(job).windows.at(7, 0, 2)
+        assert found.inputs.tolist() == expected.inputs.tolist()
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"student": 2}, "--student=2 does not exist"),
@@ -81,6 +129,17 @@ def test_automatic_weight_without_a_teacher_is_refused(a_job):
 
     with pytest.raises(errors.UsageError, match="WEIGHT_SCHEDULE"):
         job_lib.check_peers(job)
+
+
+def test_temperature_that_is_to_move_during_burn_in_is_refused(a_job):
+    cooling = codistillation.Distillation(
+        temperature=4.0, final_temperature=1.0, temperature_end_step=2
+    )
+    later = dataclasses.replace(cooling, temperature_end_step=3)
+
+    job_lib.check_peers(a_job(distillation=later))  # Burn-in is 2 steps.
+    with pytest.raises(errors.UsageError, match="temperature_end_step = 2"):
+        job_lib.check_peers(a_job(distillation=cooling))
 
 
 def averaging(**changes):
@@ -113,6 +172,20 @@ def test_summary_counts_the_teachers(a_job, changes, teachers):
     assert summary["teachers"] == teachers
 
 
+def test_summary_counts_the_memory_of_means(a_job):
+    def mb(decay):
+        job = a_job(
+            model=model.LanguageModel(hidden_size=512),
+            training=training.Training(num_train_steps=1, average_decay=decay),
+            num_students=1,
+            distillation=codistillation.Distillation(targets="none"),
+        )
+        return job_lib.summary(job, job_lib.open_inputs(job), 1)["state_mb_per_process"]
+
+    # Weights and gradient; plain descent has no slots.
+    assert mb(0.9) == pytest.approx(mb(0.0) * 3 / 2, rel=0.01)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -120,6 +193,11 @@ def test_summary_counts_the_teachers(a_job, changes, teachers):
         {"exchange": averaging(mode="scheduled", delay_steps=50)},
         {"exchange": averaging(mode="freshest")},
         {"distillation": codistillation.Distillation(targets="peers")},
+        {
+            "training": training.Training(
+                num_train_steps=1, shared_start=True, average_decay=0.9
+            )
+        },
     ],
 )
 def test_weights_that_have_no_common_start_or_step_are_not_averaged(a_job, changes):
@@ -130,5 +208,5 @@ def test_weights_that_have_no_common_start_or_step_are_not_averaged(a_job, chang
     }
 
     job_lib.check_peers(dataclasses.replace(a_job(), **fitting))
-    with pytest.raises(errors.UsageError, match="of one start at one step"):
+    with pytest.raises(errors.UsageError, match="of one start at one step|of means"):
         job_lib.check_peers(dataclasses.replace(a_job(), **(fitting | changes)))

@@ -42,6 +42,7 @@ class Fakes:
             student=types.SimpleNamespace(update=self.update),
             chief=loop_lib.Chief(publish=self.note("publish"), beat=self.beat),
             reload=self,
+            gradients=self.note("gradients"),
             evaluate=self.note("evaluate"),
             checkpoint=Checkpoint(self),
             guard=divergence.Guard(settings, 0),
@@ -103,6 +104,7 @@ def test_a_step_is_publish_update_evaluate_save_beat():
     assert fakes.run() == (DONE, 1)
     assert fakes.calls == [
         ("publish", 0),
+        ("gradients", 0),
         ("update", 0),
         ("evaluate", 1),
         ("save!", 1),
@@ -125,6 +127,13 @@ def test_finished_run_publishes_its_last_export_again_and_trains_nothing():
 
     assert fakes.run(first=6) == (DONE, 6)
     assert fakes.calls == [("publish", 6), ("beat!", 6)]
+
+
+def test_run_that_went_further_than_asked_for_stays_where_it_is():
+    fakes = Fakes()
+
+    assert fakes.run(first=8) == (DONE, 8)
+    assert fakes.calls == [("publish", 8), ("beat!", 8)]
 
 
 def test_request_to_stop_is_seen_by_all_two_updates_later_and_saved():

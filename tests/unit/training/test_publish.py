@@ -1,9 +1,11 @@
 """Exports between updates, where storage does not do what it should."""
 
+import numpy as np
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.settings import codistillation
+from lmcodistill.exports import reader, writer
+from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import faults, publication
 from lmcodistill.training import job as job_lib
 from lmcodistill.training.hooks import publish as publish_lib
@@ -38,6 +40,24 @@ def test_export_that_storage_refuses_is_skipped(
 
     exports = publication.committed(job.layout.exports, "export")
     assert [snapshot.step for snapshot in exports] == [4]
+
+
+def test_mean_of_the_weights_is_what_is_published(a_job, make_student, publish_of):
+    job = a_job(training=training.Training(num_train_steps=10, average_decay=0.9))
+    student = make_student(job)
+    publish = publish_of(job, student)
+    for number in (0, 1):
+        student.update(number)
+
+    publish(2)
+    publish._publisher.wait()
+
+    (snapshot,) = publication.committed(job.layout.exports, "export")
+    found = reader.read(snapshot)
+    raw, mean = (writer.weights_of(m) for m in (student.model, student.published))
+    for name, value in found.weights.items():
+        np.testing.assert_array_equal(value, mean[name])
+        assert not np.array_equal(value, raw[name])
 
 
 def test_last_export_that_storage_refuses_is_an_error(

@@ -1,6 +1,7 @@
 """What is reported of updates, and what happens where it cannot be written."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ from lmcodistill.training.hooks import report
 from lmcodistill.training.hooks.every import Every
 
 
-def totals(label_loss, skipped=0.0):
-    given = {name: tf.constant(0.0) for name in step.Totals._fields}
-    given |= {"label_loss": tf.constant(label_loss), "skipped": tf.constant(skipped)}
-    return step.Totals(**given)
+def totals(label_loss, skipped=0.0, **more):
+    given = dict.fromkeys(step.Totals._fields, 0.0)
+    given |= {"label_loss": label_loss, "skipped": skipped, **more}
+    return step.Totals(**{name: tf.constant(x) for name, x in given.items()})
 
 
 @pytest.fixture
@@ -55,6 +56,73 @@ def test_skipped_updates_are_counted_and_not_averaged(reports_of):
 
     assert [r["skipped_updates"] for r in reports] == [1, 2]
     assert [r["cross_entropy"] for r in reports] == [pytest.approx(1.0), None]
+
+
+def test_what_teachers_say_is_averaged_over_the_updates_that_had_some(reports_of):
+    taught = {"taught": 1.0, "soft_loss": 20.0, "agreement": 5.0, "open": 4.0}
+    spoilt = {"taught": 1.0, "soft_loss": np.nan}
+
+    first, second, third = reports_of(
+        totals(10.0),
+        totals(10.0, **taught, teacher_label_loss=30.0),
+        *(totals(10.0), totals(10.0)),
+        *(totals(np.nan, 1.0, **spoilt), totals(10.0, **taught)),
+    )
+
+    names = ("distillation_loss", "teacher_cross_entropy", "agreement", "open_share")
+    assert [first[n] for n in names] == pytest.approx([2.0, 3.0, 0.5, 0.4])
+    assert [second[n] for n in names] == [None] * 4
+    assert third["distillation_loss"] == pytest.approx(2.0)
+    assert [r["taught_updates"] for r in (first, second, third)] == [1, 0, 1]
+
+
+def test_time_of_training_is_without_validation_and_tracing(
+    a_job, make_student, tmp_path
+):
+    job, path = a_job(), tmp_path / "metrics.jsonl"
+    student = make_student(job)
+    writer = metrics.MetricsWriter(path, tmp_path / "events", 0)
+    began = time.monotonic()
+    write = report.Report(
+        *(student, writer, Every(2, 10), 0),
+        tokens_per_step=10,
+        exchange=dict,
+    )
+
+    for number in range(4):
+        write(number + 1, student.update(number)[0])
+        if number == 1:
+            time.sleep(0.2)  # Stands for an evaluation.
+            write.note_validation(0.2)
+    clock = time.monotonic() - began
+    writer.close()
+
+    first, second = map(json.loads, path.read_text().splitlines())
+    names = ("seconds", "validation_seconds", "tracing_seconds")
+    assert (first["validation_seconds"], second["validation_seconds"]) == (0.0, 0.2)
+    assert first["tracing_seconds"] == pytest.approx(student.tracing_seconds, abs=1e-3)
+    assert second["tracing_seconds"] == 0.0
+    # An update of 24 weights takes no tenth of what tracing it does.
+    assert first["seconds"] < first["tracing_seconds"]
+    assert second["seconds"] < 0.2
+    total = sum(r[n] for r in (first, second) for n in names)
+    assert total == pytest.approx(clock, abs=0.05)
+    assert second["tokens_per_second"] == pytest.approx(20 / second["seconds"], rel=0.1)
+
+
+def test_gradients_of_the_restored_step_are_measured_again(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [
+        {"kind": kind, "step": step}
+        for step in (2, 4, 6)
+        for kind in ("gradients", "train", "validation")
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    metrics.MetricsWriter(path, tmp_path / "events", 4).close()
+
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert kept == [*lines[:3], *lines[4:6]]
 
 
 def test_full_disk_delays_metrics_and_loses_none(tmp_path):

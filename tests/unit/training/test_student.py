@@ -124,6 +124,132 @@ def test_update_is_gradient_descent_on_the_objective(targets, a_job, make_studen
         )
 
 
+@pytest.mark.parametrize("targets", ["peers", "uniform"])
+def test_terms_that_are_a_mix_sum_to_one(targets, a_job, make_student):
+    mix = schedules.DistillationWeight(weight=3.0, mix=True)
+    job = a_job(weight=mix, distillation=codistillation.Distillation(targets=targets))
+    window = job_lib.open_inputs(job).windows.at(0, 0, 2)
+    soft = np.full([10, VOCAB_SIZE], 1 / VOCAB_SIZE)
+    if targets == "peers":
+        soft = probs_of_teacher(
+            tf.constant(window.inputs), tf.constant(window.is_start)
+        )
+    psi, gradients = naive_gradients(job, soft, weight=3.0)
+    student = make_student(job)
+    if targets == "peers":
+        student.teachers.swap([an_export(job)], step=0)
+    before = weights_of(student)
+
+    totals = update(student, 0)
+
+    # A quarter of phi, three quarters of psi; what is reported is each of them whole.
+    assert float(totals.soft_loss) == pytest.approx(psi, rel=1e-6)
+    for name, after in weights_of(student).items():
+        np.testing.assert_allclose(
+            after, before[name] - 0.5 * gradients[name] / 4.0, rtol=1e-6, atol=1e-9
+        )
+
+
+def test_temperature_that_moves_is_at_each_step_as_if_it_were_constant(
+    a_job, make_student
+):
+    cooling = codistillation.Distillation(
+        temperature=3.0, final_temperature=1.0, temperature_end_step=2
+    )
+    job = a_job(weight=NO_BURN_IN, distillation=cooling, learning_rate=tiny_rate())
+    student = make_student(job)
+    student.teachers.swap([an_export(job)], step=0)
+    traces = []
+
+    for number, temperature in enumerate([3.0, 2.0, 1.0, 1.0]):
+        constant = codistillation.Distillation(temperature=temperature)
+        other = make_student(dataclasses.replace(job, distillation=constant))
+        other.teachers.swap([an_export(job)], step=0)
+        for earlier in range(number):
+            update(other, earlier)
+        expected, found = update(other, number), update(student, number)
+        assert float(found.soft_loss) == pytest.approx(
+            float(expected.soft_loss), rel=1e-6
+        )
+        assert float(found.gradient_norm) == pytest.approx(
+            float(expected.gradient_norm), rel=1e-6
+        )
+        traces.append(student.num_traces)
+
+    assert set(traces) == {1}
+
+
+def test_gate_closes_positions_of_the_update(a_job, make_student):
+    found = {}
+    for gate in ("none", "right", "sure"):
+        job = a_job(
+            weight=NO_BURN_IN,
+            distillation=codistillation.Distillation(gate=gate, gate_confidence=0.99),
+        )
+        student = make_student(job)
+        student.teachers.swap([an_export(job)], step=0)
+        found[gate] = update(student, 0)
+
+    # A teacher that has learnt nothing is sure of nothing, and right by chance.
+    assert float(found["none"].open) == 10.0
+    assert float(found["none"].taught) == 1.0
+    assert 0.0 <= float(found["right"].open) < 10.0
+    assert (float(found["sure"].open), float(found["sure"].soft_loss)) == (0.0, 0.0)
+    for name in ("label_loss", "teacher_label_loss"):
+        assert len({float(getattr(totals, name)) for totals in found.values()}) == 1
+
+
+@pytest.mark.parametrize("targets", ["peers", "uniform"])
+def test_angle_is_that_of_the_two_terms_gradients_and_changes_nothing(
+    targets, a_job, make_student
+):
+    config = model.LanguageModel(
+        embedding_size=3,
+        num_layers=1,
+        hidden_size=4,
+        dropout=0.5,
+        compute_dtype="float64",
+    )
+    job = a_job(
+        weight=NO_BURN_IN,
+        model=config,
+        distillation=codistillation.Distillation(targets=targets),
+    )
+    student = make_student(job)
+    by_weight = []
+    for weight in (0.0, 1.0):
+        # The gradient of phi, and of phi + psi, as updates at rate 0.5 show them.
+        changed = dataclasses.replace(job.weight, weight=weight)
+        one = make_student(dataclasses.replace(job, weight=changed))
+        before = weights_of(one)
+        if targets == "peers":
+            one.teachers.swap([an_export(job)], step=0)
+        update(one, 0)
+        moved = [before[n] - w for n, w in weights_of(one).items()]
+        by_weight.append(np.concatenate([m.ravel() for m in moved]) / 0.5)
+    phi, psi = by_weight[0], by_weight[1] - by_weight[0]
+    if targets == "peers":
+        assert student.gradient_angle(0) is None
+        student.teachers.swap([an_export(job)], step=0)
+    bits = bits_of(student)
+
+    angle = student.gradient_angle(0)
+
+    lengths = [np.linalg.norm(x) for x in (phi, psi)]
+    expected = [phi @ psi / np.prod(lengths), *lengths]
+    assert list(angle) == pytest.approx(expected, rel=1e-6)
+    assert bits_of(student) == bits
+
+
+def test_angle_is_not_measured_during_burn_in(a_job, make_student):
+    job = a_job()  # Burn-in of 2 steps.
+    student = make_student(job)
+    student.teachers.swap([an_export(job)], step=0)
+
+    assert student.gradient_angle(1) is None
+    assert student.gradient_angle(2) is not None
+
+
 def partition_of(job):
     data = job_lib.open_inputs(job).data
     tokens = data.tokens_of(data.train_split(job.student))
@@ -148,12 +274,15 @@ def test_teachers_count_from_the_last_step_of_burn_in_on(a_job, make_student):
     taught, alone = make_student(job), make_student(job)
     taught.teachers.swap([an_export(job)], step=0)
 
-    soft_losses, same = [], []
+    soft_losses, taught_updates, same = [], [], []
     for number in range(3):
-        soft_losses.append(float(update(taught, number).soft_loss))
+        totals = update(taught, number)
+        soft_losses.append(float(totals.soft_loss))
+        taught_updates.append(float(totals.taught))
         update(alone, number)
         same.append(equal(weights_of(taught), weights_of(alone)))
 
+    assert taught_updates == [0.0, 0.0, 1.0]
     assert soft_losses[:2] == [0.0, 0.0]
     assert soft_losses[2] > 0.0
     assert same == [True, True, False]
@@ -241,12 +370,18 @@ def test_tensors_of_a_checkpoint_have_the_names_that_they_always_had(
     }
 
 
+def averaging(decay):
+    return training.Training(num_train_steps=10, average_decay=decay)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.2])
 def test_restored_student_goes_on_as_if_nothing_had_happened(
-    a_job, make_student, owner, tmp_path
+    a_job, make_student, owner, tmp_path, decay
 ):
     job = a_job(
         optimizer=training.Optimizer(name="adam"),
         weight=schedules.DistillationWeight(burn_in_steps=1),
+        training=averaging(decay),
     )
     student = make_student(job)
     student.teachers.swap([an_export(job)], step=0)
@@ -265,6 +400,7 @@ def test_restored_student_goes_on_as_if_nothing_had_happened(
         expected, actual = update(student, number), update(restored, number)
         assert [float(x) for x in actual] == [float(x) for x in expected]
         assert equal(weights_of(restored), weights_of(student))
+        assert restored.digest() == student.digest()
     (teacher,) = restored.teachers.active
     assert (teacher.peer, teacher.step) == (1, 0)
     assert restored.rollbacks == 1
@@ -294,6 +430,32 @@ def test_teacher_multiplies_in_the_type_asked_for_also_when_restored(
         )
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     assert float(update(restored, 0).teacher_label_loss) == losses[0]
+
+
+def test_mean_of_the_weights_follows_them_and_changes_no_update(a_job, make_student):
+    plain, student = (make_student(a_job(training=averaging(d))) for d in (0.0, 0.2))
+    assert plain.published is plain.model
+    expected = weights_of(plain)
+
+    for number, decay in enumerate((1 / 10, 2 / 11, 0.2)):
+        update(plain, number)
+        update(student, number)
+        for name, weight in weights_of(plain).items():
+            expected[name] = decay * expected[name] + (1.0 - decay) * weight
+
+    assert equal(weights_of(student), weights_of(plain))
+    for name, mean in student.published.weights.items():
+        np.testing.assert_allclose(mean.numpy(), expected[name], rtol=1e-6, atol=1e-9)
+
+
+def test_checkpoint_without_means_is_refused_where_they_are_asked_for(
+    a_job, make_student
+):
+    student = make_student(a_job())
+    found, manifest = student.values(), student.manifest()
+
+    with pytest.raises(errors.SnapshotError, match="lacks tensors .*mean/"):
+        make_student(a_job(training=averaging(0.9))).restore(found, manifest, "here")
 
 
 def test_checkpoint_of_another_optimizer_is_refused(a_job, make_student):
@@ -339,7 +501,11 @@ def poison(student):
 def test_update_that_is_not_finite_leaves_everything_bit_for_bit(
     a_job, make_student, optimizer
 ):
-    job = a_job(weight=NO_BURN_IN, optimizer=training.Optimizer(name=optimizer))
+    job = a_job(
+        weight=NO_BURN_IN,
+        optimizer=training.Optimizer(name=optimizer),
+        training=averaging(0.9),
+    )
     student = make_student(job)
     student.teachers.swap([an_export(job)], step=0)
     first = update(student, 0)
