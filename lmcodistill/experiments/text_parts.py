@@ -34,7 +34,8 @@ def halves(
 ) -> tuple[TextPart, TextPart]:
     """Returns the first half of a text, to tune on, and the second, to judge by.
 
-    The second begins with the first document after the middle, if there is one.
+    The second begins with the document that begins nearest to the middle, if one does
+    within a quarter of the text.
 
     Args:
         tokens: The validation text.
@@ -53,10 +54,13 @@ def halves(
             f"of it from token {first_token:,} on. Give prep more documents, raise "
             "VALIDATION_FRACTION, or lower EVALUATION_FIRST_TOKEN."
         )
-    begins = middle + 1 + np.flatnonzero(tokens.read(middle, last - middle) == end_id)
-    begins = begins[begins < last]
-    second = int(begins[0]) if len(begins) else middle
+    begins = np.flatnonzero(tokens.read(first_token, last - first_token) == end_id)
+    begins += first_token + 1
+    quarter = (last - first_token) // 4
+    near = begins[np.abs(begins - middle) <= quarter]
+    second = int(min(near, key=lambda begin: abs(begin - middle), default=middle))
     size = second - first_token
-    return TextPart(first_token, min(max_tokens or size, size)), TextPart(
-        second, max_tokens
+    return (
+        TextPart(first_token, min(max_tokens or size, size)),
+        TextPart(second, max_tokens),
     )

@@ -12,6 +12,7 @@ from lmcodistill import errors
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import grids, halving, runs, schedule, text_parts, tried
 from lmcodistill.experiments import trials as trials_lib
+from lmcodistill.storage import layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +76,20 @@ class Tuner:
     def trial(
         self, task: TuningTask, point: grids.Point, rung: int = 0
     ) -> trials_lib.TrialRun:
-        """Returns the trial of a point up to a rung, by the rung's number."""
-        teacher = self._best.get(task.arm.taught_by)
+        """Returns the trial of a point up to a rung, by the rung's number.
+
+        Before an arm's teachers are tuned it is good for a look at its settings only.
+        """
+        name, teachers = task.arm.taught_by, None
+        if name:
+            teachers = layout.RunLayout(self._settings.root / "tuning" / name / "best")
+        if name in self._best:
+            teachers = self._best[name].run
         before, step = (0, *task.rungs)[rung : rung + 2]
         return trials_lib.TrialRun(
             *(self._settings, task.arm, point, (before, step)),
             part=self._part,
-            teachers=teacher.run if teacher else None,
+            teachers=teachers,
         )
 
     def tune(self, todo: Sequence[TuningTask], later: float) -> list[tried.Tuned]:

@@ -15,12 +15,19 @@ def halves(*tokens, first_token=0, max_tokens=0):
     return text_parts.halves(text, END, first_token, max_tokens)
 
 
-def test_second_half_begins_with_the_first_document_after_the_middle():
-    first, second = halves(5, 5, 5, END, 6, 6, 6, END, 7, 7, END)
+def test_second_half_begins_with_the_document_nearest_to_the_middle():
+    first, second = halves(5, 5, 5, END, 6, 6, 6, 6, 6, END, 7, 7, END)
 
-    # The middle is 5, in the second document; the third begins at 8.
-    assert first == (0, 8)
-    assert second == (8, 0)
+    # The middle is 6; documents begin at 4 and at 10.
+    assert first == (0, 4)
+    assert second == (4, 0)
+
+
+def test_documents_far_from_the_middle_make_no_halves():
+    first, second = halves(5, END, 6, 6, 6, 6, 6, 6, 6, 6, 6, END)
+
+    assert first == (0, 6)
+    assert second == (6, 0)
 
 
 @pytest.mark.parametrize("last", [5, END])
@@ -38,8 +45,9 @@ def test_what_a_user_leaves_out_is_in_neither_half():
 def test_fewer_tokens_between_updates_are_kept():
     first, second = halves(5, END, 6, END, 7, END, 8, END, max_tokens=2)
 
-    assert (first.tokens, second.tokens) == (2, 2)
-    assert halves(5, END, 6, END, max_tokens=9)[0].tokens == 2
+    assert (first, second) == ((0, 2), (4, 2))
+    # The first half is no longer than it is.
+    assert halves(5, END, 6, END, max_tokens=9)[0] == (0, 2)
 
 
 def test_a_text_without_two_halves_is_refused():
