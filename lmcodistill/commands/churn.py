@@ -5,7 +5,8 @@ does not. Churn is that change: per held-out token, the absolute difference of t
 true token's probability, total variation, KL both ways, and whether the most
 likely token is another. Give the retrains of one way to train as a group; several
 groups are compared with the first one on the same text. A+B is the ensemble of A
-and B. Intervals are 95 %, by drawing documents.
+and B. Intervals are 95 %: over other texts, by drawing documents, and, of three
+models or more, over other retrains, by leaving them out one by one.
 
 Examples:
   lmcodistill churn --data_dir DATA OLD_RUN/students/0 NEW_RUN/students/0
@@ -165,7 +166,6 @@ def _compare(
 def _print_tables(summary: dict[str, Any]) -> None:
     from lmcodistill.experiments import churn
 
-    cell = "{mean:.4f} [{low:.4f}, {high:.4f}]".format_map
     first, *others = summary
     whole = rich.table.Table("group", *churn.MEASURES, title=churn.ALL)
     ratios = rich.table.Table(
@@ -173,12 +173,20 @@ def _print_tables(summary: dict[str, Any]) -> None:
     )
     kinds = rich.table.Table("absolute, by kind of token", *summary)
     for name, group in summary.items():
-        whole.add_row(name, *map(cell, group["churn"][churn.ALL].values()))
+        whole.add_row(name, *map(_cell, group["churn"][churn.ALL].values()))
     for name in others:
-        ratios.add_row(name, *map(cell, summary[name]["times_the_first"].values()))
+        ratios.add_row(name, *map(_cell, summary[name]["times_the_first"].values()))
     for kind in summary[first]["churn"]:
         absolute = [group["churn"][kind]["absolute"] for group in summary.values()]
-        kinds.add_row(kind, *map(cell, absolute))
+        kinds.add_row(kind, *map(_cell, absolute))
     console = rich.console.Console()
     for table in (whole, *([ratios] if others else []), kinds):
         console.print(table)
+    console.print("[over other texts]; (over other retrains)", markup=False)
+
+
+def _cell(estimate: dict[str, float | None]) -> str:
+    text = "{mean:.4f} [{low:.4f}, {high:.4f}]".format_map(estimate)
+    if estimate["retrains_low"] is None:
+        return text
+    return text + " ({retrains_low:.4f}, {retrains_high:.4f})".format_map(estimate)

@@ -5,13 +5,17 @@ Arms begin with the same weights and read their text in the same order, seed by 
 so that their differences are compared in pairs; the next seed has other weights and
 another order. Each run is a `lmcodistill train` of its
 own under --output_dir; runs that have ended are not made again, and one that was
-stopped goes on. The report says "no difference" where there is none.
+stopped goes on. The report corrects for the number of arms, says "no difference
+that matters" where the seeds show that there is none, and "not shown" where they
+show nothing. --reference compares any arm with any other.
 
 Examples:
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --arms codistilled,double_batch,ensemble --seeds 3
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --delays 0,50,500 --seeds 3 --at_once 4
+  lmcodistill compare --gin_file runs/quickstart --data_dir DATA --output_dir OUT \
+    --arms codistilled,codistilled_same_data --reference codistilled_same_data
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --variant 'gentle=codistilled DISTILLATION_WEIGHT=0.3'
 """
@@ -20,6 +24,7 @@ import json
 import pathlib
 import signal
 import types
+from collections.abc import Sequence
 
 import rich.console
 import rich.table
@@ -30,7 +35,7 @@ from lmcodistill.commands import command_flags
 from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import page, results, runs, schedule
+from lmcodistill.experiments import page, results, runs, schedule, verdicts
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import files
 from lmcodistill.training import job
@@ -66,6 +71,11 @@ def define_flags(define: command_flags.Definer) -> None:
         "reload_periods",
         [],
         "Also codistillation with an exchange every so many steps.",
+    )
+    define.string(
+        "reference",
+        arms_lib.BASELINE,
+        "The arm that all others are compared with, seed by seed.",
     )
     define.strings("variant", [], "Also an arm of your own: 'NAME=ARM KNOB=VALUE ...'.")
     define.integer(
@@ -116,20 +126,22 @@ def run(flag_values: flags.FlagValues) -> None:
     ]
     # A mistake in the last arm, or in the last seed, must not cost the hours of
     # those before.
-    batches = {
-        run.arm.name: job.load(flag_values.gin_file, run.bindings).get(training.Batches)
+    tokens_per_step = {
+        run.arm.name: _tokens_per_step(flag_values.gin_file, run.bindings)
         for run in needed[-len(trained) :]
     }
     made = schedule.make_all(needed, flag_values.at_once)
-    tokens_per_step = {
-        name: one.global_batch_size * one.window for name, one in batches.items()
-    }
-    arm_results = results.collect(chosen, made, tokens_per_step)
-    sentences = [results.conclusion(result) for result in arm_results[1:]]
+    trials = results.read(chosen, made, tokens_per_step)
+    arm_results = results.compare(trials, flag_values.reference)
+    sentences = [verdicts.conclusion(result) for result in arm_results[1:]]
     commands = [text for outcome in made.values() for text in outcome.commands]
     page.write(settings.root, arm_results, commands, sentences, loaded.text)
     summary = {
-        "arms": [result.to_json() for result in arm_results],
+        "reference": flag_values.reference,
+        "arms": [
+            {**result.to_json(), "verdict": verdicts.finding(result).value}
+            for result in arm_results
+        ],
         "commands": commands,
         "verdicts": sentences,
     }
@@ -138,15 +150,23 @@ def run(flag_values: flags.FlagValues) -> None:
         print(json.dumps(summary))
         return
     console = rich.console.Console()
-    # A name that is cut off could be another arm's.
-    table = rich.table.Table(
-        *(rich.table.Column(h, overflow="fold") for h in results.HEAD)
-    )
-    for result in arm_results:
-        table.add_row(*result.row)
-    console.print(table)
+    for head, row in (
+        (verdicts.QUALITY, verdicts.quality_row),
+        (verdicts.COST, verdicts.cost_row),
+    ):
+        # A name that is cut off could be another arm's.
+        table = rich.table.Table(*(rich.table.Column(h, overflow="fold") for h in head))
+        for result in arm_results:
+            table.add_row(*row(result))
+        console.print(table)
     for line in (*sentences, f"Wrote {settings.root / 'report.html'}"):
         console.print(line, markup=False, highlight=False)
+
+
+def _tokens_per_step(gin_files: Sequence[str], bindings: Sequence[str]) -> int:
+    """Returns the positions of a run's global batch."""
+    batches = job.load(gin_files, bindings).get(training.Batches)
+    return batches.global_batch_size * batches.window
 
 
 def _stop(signum: int, frame: types.FrameType | None) -> None:
@@ -184,7 +204,7 @@ def _arms(
         arm = arms_lib.variant(text, known)
         known[arm.name] = arm
         names.append(arm.name)
-    return known, arms_lib.chosen(names, known)
+    return known, arms_lib.chosen([*names, flag_values.reference], known)
 
 
 def _numbers(flag_values: flags.FlagValues, name: str) -> list[int]:

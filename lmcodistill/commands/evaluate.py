@@ -1,9 +1,9 @@
 r"""Report the held-out cross entropy of exports.
 
-Every token of the split is scored once. With several exports each is scored,
-and then their ensemble: the mean of their probabilities. Perplexity per word
-and bits per byte do not depend on the vocabulary; cross entropy and perplexity
-per token do.
+Every token of the split, or of a part of it, is scored once. With several exports
+each is scored, and then their ensemble: the mean of their probabilities.
+Perplexity per word and bits per byte do not depend on the vocabulary; cross
+entropy and perplexity per token do. Of a part nobody knows the words and bytes.
 
 Examples:
   lmcodistill evaluate --data_dir DATA --export RUN/students/0
@@ -47,6 +47,8 @@ def define_flags(define: command_flags.Definer) -> None:
         "lanes", 32, "Rows that the text is read in; each starts without context.", 1
     )
     define.integer("window", 32, "Tokens of a row read at once.", 1)
+    define.integer("first_token", 0, "Where the text that is scored begins.", 0)
+    define.integer("tokens", 0, "Tokens of it to score; 0: all from there on.", 0)
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
@@ -75,6 +77,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
         window=flag_values.window,
         end_id=of_data.end_id,
         reset_at_documents=evaluation.reset_at_documents(exports),
+        first_token=flag_values.first_token,
+        max_tokens=flag_values.tokens or None,
     )
     groups = [[export] for export in exports] + ([exports] if len(exports) > 1 else [])
     results = [_score(scored, split, group) for group in groups]
@@ -96,6 +100,9 @@ def _score(
     progress = progress_lines.ProgressLines(name, scored.num_windows, "windows")
     evaluator = evaluation.Evaluator([export.build() for export in exports])
     [nats], tokens = evaluator.totals(scored, 0, scored.streams, progress)
+    is_whole = tokens == split.tokens
+    per_word = math.exp(min(nats / max(split.words, 1), 700.0))
+    bits_per_byte = nats / math.log(2.0) / max(split.bytes, 1)
     return {
         "name": name,
         "exports": [export.source for export in exports],
@@ -103,8 +110,8 @@ def _score(
         "tokens": tokens,
         "cross_entropy": nats / tokens,
         "perplexity_per_token": math.exp(nats / tokens),
-        "perplexity_per_word": math.exp(min(nats / max(split.words, 1), 700.0)),
-        "bits_per_byte": nats / math.log(2.0) / max(split.bytes, 1),
+        "perplexity_per_word": per_word if is_whole else None,
+        "bits_per_byte": bits_per_byte if is_whole else None,
     }
 
 
@@ -120,8 +127,12 @@ def _print_table(results: list[dict[str, Any]]) -> None:
             result["name"],
             f"{result['cross_entropy']:.4f}",
             f"{result['perplexity_per_token']:.2f}",
-            f"{result['perplexity_per_word']:.2f}",
-            f"{result['bits_per_byte']:.4f}",
+            _number(result["perplexity_per_word"], ".2f"),
+            _number(result["bits_per_byte"], ".4f"),
             f"{result['tokens']:,}",
         )
     rich.console.Console().print(table)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"

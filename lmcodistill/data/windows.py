@@ -124,9 +124,9 @@ class TrainingWindows:
 class EvaluationWindows:
     """Every token of a held-out split, scored exactly once.
 
-    The first token is predicted from `</s>`, as the first of every document is.
-    A stream's first token is predicted from the token before it but with zero
-    state, so more streams cost a little context.
+    The first token of the split is predicted from `</s>`, as the first of every
+    document is. A stream's first token is predicted from the token before it but with
+    zero state, so more streams cost a little context.
 
     Attributes:
         num_tokens: Tokens scored by all windows together.
@@ -142,19 +142,30 @@ class EvaluationWindows:
         window: int,
         end_id: int,
         reset_at_documents: bool,
+        first_token: int = 0,
         max_tokens: int | None = None,
     ) -> None:
-        """Lays `streams` streams over `tokens`, or over its first `max_tokens`.
+        """Lays `streams` streams over `tokens`, or over a part of it.
+
+        The part begins with `first_token` and has `max_tokens`, or what there is.
 
         Raises:
-            DataError: the split is empty.
+            DataError: the split is empty, or ends before the part begins.
         """
-        self.num_tokens = min(tokens.num_tokens, max_tokens or tokens.num_tokens)
-        if not self.num_tokens:
+        if not tokens.num_tokens:
             raise errors.DataError(
                 "The held-out split has no tokens, so nothing can be evaluated. Give "
                 "prep more documents or raise VALIDATION_FRACTION."
             )
+        if first_token >= tokens.num_tokens:
+            raise errors.DataError(
+                f"The held-out split has {tokens.num_tokens:,} tokens, so it has no "
+                f"token {first_token:,} to begin with (EVALUATION_FIRST_TOKEN, or "
+                "--first_token). Give a smaller number."
+            )
+        rest = tokens.num_tokens - first_token
+        self.num_tokens = min(rest, max_tokens or rest)
+        self._first_token = first_token
         self._tokens, self._window, self._end_id = tokens, window, end_id
         self._document_mark = end_id if reset_at_documents else None
         self.streams = min(streams, self.num_tokens)
@@ -181,13 +192,37 @@ class EvaluationWindows:
             length = min(self._window, end - start)
             if length <= 0:
                 continue
-            targets[row, :length] = self._tokens.read(start, length)
+            place = self._first_token + start
+            targets[row, :length] = self._tokens.read(place, length)
             inputs[row, 1:length] = targets[row, : length - 1]
-            if start > 0:
-                inputs[row, 0] = self._tokens.read(start - 1, 1)[0]
+            if place > 0:
+                inputs[row, 0] = self._tokens.read(place - 1, 1)[0]
             weights[row, :length] = 1.0
         is_start = _starts(inputs, index == 0, self._document_mark)
         return Window(inputs, targets, is_start, weights)
+
+    def places(self, index: int) -> np.ndarray:
+        """Returns where the targets of window `index` stand among the tokens scored.
+
+        Returns:
+            [streams, T] int64; where weights are 0.0 it means nothing.
+        """
+        offsets = index * self._window + np.arange(self._window)
+        return np.arange(self.streams)[:, None] * self._stream_length + offsets
+
+    def documents(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the document of every token scored, and the token's place in it.
+
+        Documents are whole wherever streams cut them.
+
+        Returns:
+            [tokens] int64 each, counted from 0 in the order of the text.
+        """
+        tokens = self._tokens.read(self._first_token, self.num_tokens)
+        begins = np.append(True, tokens[:-1] == self._end_id)
+        documents = begins.cumsum() - 1
+        places = np.arange(self.num_tokens) - np.flatnonzero(begins)[documents]
+        return documents, places
 
 
 def _drawn(order_seed: int, num_tokens: int) -> int:

@@ -56,10 +56,7 @@ class Comparer:
         occurrences: np.ndarray,
         on_window: Callable[[int], None] = lambda index: None,
     ) -> churn.ChurnSums:
-        """Returns the mean over all pairs, by document and kind of token.
-
-        What a stream begins with is counted as a document of its own, although the
-        first words of it may be in the stream before.
+        """Returns the differences of every pair, by document and kind of token.
 
         Args:
             windows: The held-out text.
@@ -68,30 +65,21 @@ class Comparer:
         """
         streams = windows.streams
         states = tuple(m.initial_state(streams) for m in self._members)
-        # The documents of a stream so far, and how far it is in the latest.
-        documents = np.full(streams, -1)
-        positions = np.zeros(streams, np.int64)
-        columns: list[tuple[np.ndarray, ...]] = []
+        documents, positions = windows.documents()
+        sums = churn.ChurnSums.zeros(self._pairs, int(documents[-1]) + 1)
         for index in range(windows.num_windows):
             window = windows.at(index, 0, streams)
             differences, states = self._compare(
                 window.inputs, window.flat_targets, window.is_start, states
             )
             # [T, B], as the differences are ordered.
-            starts, counted = window.is_start.T, window.weights.T > 0.0
-            times = np.arange(len(starts))[:, None]
-            last_start = np.maximum.accumulate(
-                np.where(starts, times, -1 - positions), axis=0
+            counted = window.weights.T.reshape(-1) > 0.0
+            places = windows.places(index).T.reshape(-1)[counted]
+            sums.add(
+                documents[places],
+                positions[places],
+                occurrences[window.flat_targets[counted]],
+                differences.numpy()[:, counted],
             )
-            document, position = documents + starts.cumsum(axis=0), times - last_start
-            # One number for each document of each stream.
-            number = document * streams + np.arange(streams)
-            measured = differences.numpy().mean(0).reshape(*starts.shape, -1)
-            occurred = occurrences[window.targets.T]
-            columns.append(
-                tuple(c[counted] for c in (number, position, occurred, measured))
-            )
-            documents, positions = document[-1], position[-1]
             on_window(index + 1)
-        numbers, *others = map(np.concatenate, zip(*columns, strict=True))
-        return churn.sums_of(np.unique(numbers, return_inverse=True)[1], *others)
+        return sums

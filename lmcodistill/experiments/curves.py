@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Point(NamedTuple):
-    """A validation report.
+    """A validation report, or what lies between two.
 
     Attributes:
         step: Updates made.
@@ -21,8 +21,8 @@ class Point(NamedTuple):
         cross_entropy: Nats per token.
     """
 
-    step: int
-    tokens: int
+    step: float
+    tokens: float
     seconds: float
     device_seconds: float
     cross_entropy: float
@@ -57,6 +57,38 @@ def curve(
                 )
             )
     return sorted(points)
+
+
+def smoothed(points: Sequence[Point], width: int) -> list[Point]:
+    """Returns the means of every `width` consecutive reports, of steps as of nats.
+
+    Because steps are averaged as well, a straight stretch of the curve stays where it
+    was, also at its end; fewer reports than `width` become one.
+    """
+    width = max(1, min(width, len(points)))
+    windows = (points[i : i + width] for i in range(len(points) - width + 1))
+    return [Point(*map(statistics.fmean, zip(*w, strict=True))) for w in windows if w]
+
+
+def best(points: Sequence[Point]) -> Point:
+    """Returns the point of the lowest cross entropy; of equals, the earliest."""
+    return min(points, key=lambda p: (p.cross_entropy, p.step))
+
+
+def first_at(points: Sequence[Point], cross_entropy: float) -> Point:
+    """Returns where a curve first comes down to a cross entropy that it reaches.
+
+    Between two reports the curve is taken for straight.
+    """
+    for before, point in zip([None, *points], points, strict=False):
+        if point.cross_entropy > cross_entropy:
+            continue
+        if before is None:
+            return point
+        fall = before.cross_entropy - point.cross_entropy
+        share = (before.cross_entropy - cross_entropy) / fall
+        return Point(*(a + share * (b - a) for a, b in zip(before, point, strict=True)))
+    raise ValueError(f"The curve stays above {cross_entropy}.")
 
 
 def band(curves: Sequence[Sequence[Point]], x: str) -> list[tuple[float, ...]]:

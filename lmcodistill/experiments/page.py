@@ -8,9 +8,8 @@ import platform
 from collections.abc import Iterable, Sequence
 
 import lmcodistill
-from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import curves as curves_lib
-from lmcodistill.experiments import results
+from lmcodistill.experiments import results, verdicts
 from lmcodistill.report import charts, pages
 from lmcodistill.storage import files
 
@@ -24,15 +23,27 @@ _AXES = (
     ("device_seconds", "the same, times the processes of the run"),
 )
 _Y_LABEL = "validation, nats per token"
-_EXPLANATION = (
-    "Cross entropy of the last export over all held-out text; mean of {} "
-    "seed(s). Of several students that train together, student 0 is shown: it "
-    "begins with the baseline's weights and reads the baseline's text. "
-    "Differences are taken seed by seed; the interval is Student's, at 95 %. "
-    "Steps are those to the baseline's best, and how many times fewer that is. "
-    "Where teachers were trained before, their steps and CPU seconds count. "
-    "Curves leave out the first quarter, in which all arms fall alike; curves.csv "
-    "has it."
+_QUALITY = (
+    "Cross entropy of the last export over the held-out text; mean of {} seed(s). Of "
+    "several students that train together, student 0 is shown: it begins with the "
+    "baseline's weights and reads the baseline's text. Differences from {} are taken "
+    "seed by seed; the interval is Student's, at 95 %; p is that of a paired t test, "
+    "corrected for {} arm(s) by Holm's method. Better or worse: p is at most 0.05. No "
+    "difference that matters: the whole interval is within {} nats. Not shown: "
+    "neither. The last column is the share of an ensemble's gain that the single model "
+    "keeps, with Fieller's interval."
+)
+_COST = (
+    "What it took to be as good as {} ever was in the same seed, and how many seeds "
+    "were; means and 95 % intervals over seeds. How many times fewer is taken at the "
+    "worse of the two arms' bests, which both reached. Curves are smoothed over a "
+    "tenth of the reports and read between reports. Where teachers were trained "
+    "before, what they took counts. Under a learning rate that decays until the end, "
+    "fewer steps do not mean that one may stop there."
+)
+_CURVES = (
+    "Curves leave out the first quarter, in which all arms fall alike; curves.csv has "
+    "it. The dashed line is {}."
 )
 
 
@@ -47,13 +58,15 @@ def write(
 
     Args:
         folder: Of the comparison.
-        arm_results: The baseline first.
+        arm_results: The reference first.
         commands: Of all runs, for people to run again.
         sentences: The conclusions.
         config_text: The user's whole configuration.
     """
     drawn = list(_charts(arm_results))
-    rows = [result.row for result in arm_results]
+    quality = [verdicts.quality_row(result) for result in arm_results]
+    cost = [verdicts.cost_row(result) for result in arm_results]
+    reference, *_ = arm_results
     trials = [
         (result.arm.name, seed, trial)
         for result in arm_results
@@ -61,9 +74,21 @@ def write(
     ]
     parts = [
         *(pages.paragraph(s, "" if i else "lead") for i, s in enumerate(sentences)),
-        pages.table(results.HEAD, rows),
-        pages.paragraph(_EXPLANATION.format(len(arm_results[0].trials)), "quiet"),
+        pages.table(verdicts.QUALITY, quality),
+        pages.paragraph(
+            _QUALITY.format(
+                len(reference.trials),
+                reference.arm.name,
+                reference.num_compared,
+                verdicts.NEGLIGIBLE,
+            ),
+            "quiet",
+        ),
+        pages.heading("What it took"),
+        pages.table(verdicts.COST, cost),
+        pages.paragraph(_COST.format(reference.arm.name), "quiet"),
         pages.heading("Curves"),
+        pages.paragraph(_CURVES.format(reference.arm.name), "quiet"),
         *(charts.line_chart(series, **labels) for _, series, labels in drawn),
         pages.heading("The arms"),
         pages.table(
@@ -74,7 +99,7 @@ def write(
                     arm.description,
                     " ".join(f"{k}={v}" for k, v in arm.bindings),
                 )
-                for arm, *_ in arm_results
+                for arm in (result.arm for result in arm_results)
             ],
         ),
         pages.heading("Every run"),
@@ -96,11 +121,13 @@ def write(
         pages.preformatted(config_text),
         pages.paragraph(_versions(), "quiet"),
     ]
-    title = "Ways to train, compared with one group on the labels alone"
+    title = f"Ways to train, compared with: {reference.arm.description}"
     points = [(name, seed, *p) for name, seed, trial in trials for p in trial.points]
     head = ("arm", "seed", *curves_lib.Point._fields)
     files.write_text(folder / "report.html", pages.page(title, parts))
-    files.write_text(folder / "arms.csv", _csv([results.HEAD, *rows]))
+    head_of_arms = (*verdicts.QUALITY, *verdicts.COST[1:])
+    rows = [(*a, *b[1:]) for a, b in zip(quality, cost, strict=True)]
+    files.write_text(folder / "arms.csv", _csv([head_of_arms, *rows]))
     files.write_text(folder / "curves.csv", _csv([head, *points]))
     for name, series, labels in drawn:
         files.write_bytes(folder / f"{name}.png", charts.line_png(series, **labels))
@@ -109,20 +136,23 @@ def write(
 def _charts(
     arm_results: Sequence[results.ArmResult],
 ) -> Iterable[tuple[str, list[charts.Series], dict[str, str]]]:
-    """Yields name, lines and labels of every chart."""
+    """Yields name, lines and labels of every chart; the reference is in each."""
     curves = {
         result.arm.name: [trial.points for trial in result.trials]
         for result in arm_results
         if not result.arm.is_ensemble
     }
-    others = [name for name in curves if name != arms_lib.BASELINE]
+    dashed = [
+        r.arm.name for r in arm_results if r.is_reference and r.arm.name in curves
+    ]
+    others = [name for name in curves if name not in dashed]
     size = charts.MAX_SERIES - 1
     groups = [others[i : i + size] for i in range(0, len(others), size)] or [[]]
     for field, label in _AXES:
         for number, group in enumerate(groups):
             series = [
-                _series(name, curves[name], field)
-                for name in (arms_lib.BASELINE, *group)
+                _series(name, curves[name], field, name in dashed)
+                for name in (*dashed, *group)
             ]
             labels = {
                 "title": f"Validation by {label.split(',')[0]}",
@@ -133,13 +163,16 @@ def _charts(
 
 
 def _series(
-    name: str, curves: Sequence[Sequence[curves_lib.Point]], field: str
+    name: str,
+    curves: Sequence[Sequence[curves_lib.Point]],
+    field: str,
+    is_dashed: bool,
 ) -> charts.Series:
     rows = curves_lib.without_first_quarter(curves_lib.band(curves, field))
     return charts.Series(
         name,
         [(row[0], row[1]) for row in rows],
-        dashed=name == arms_lib.BASELINE,
+        dashed=is_dashed,
         band=[(row[0], row[2], row[3]) for row in rows] if len(curves) > 1 else (),
     )
 

@@ -1,66 +1,43 @@
-"""What a comparison measured: every trial, and every arm against the baseline.
+"""What a comparison measured: every trial, and every arm against the reference.
 
-And what the numbers say, in sentences that follow from them either way.
+Pure arithmetic, but for `read`. What the numbers say in words is in `verdicts`.
 """
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import curves, runs
+from lmcodistill.experiments import curves, intervals, runs
 from lmcodistill.storage import files
 
-HEAD = ("arm", "nats/token", "difference", "95 % interval", "steps", "fewer", "CPU s")
-_UNITS = 4  # Decimals of nats per token.
-# Nats per token; smaller differences matter to no one, whatever the interval.
-NEGLIGIBLE = 0.005
-# Student's t, two-sided 95 %, by degrees of freedom from 1 on; beyond, normal.
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
+# Ensembles whose gain a single model may keep a share of; the first that is there.
+_ENSEMBLES = ("pooled_ensemble", "ensemble")
+# A curve is smoothed over this share of the reference's reports.
+_SMOOTHED_SHARE = 0.1
 
 
-class Interval(NamedTuple):
-    """A mean with its 95 % interval.
+class Spent(NamedTuple):
+    """What training took.
 
     Attributes:
-        mean: Of the values.
-        low: Lower end; minus infinity where one value says nothing of the spread.
-        high: Upper end.
-        num_values: How many there were.
+        steps: Updates, one after the other: of students side by side, of one.
+        tokens: Read by one student, and by one teacher of each generation before it.
+        device_seconds: Of all processes.
     """
 
-    mean: float
-    low: float
-    high: float
-    num_values: int
+    steps: float = 0.0
+    tokens: float = 0.0
+    device_seconds: float = 0.0
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0.0 or self.high < 0.0
-
-
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Returns the mean of `values` and Student's interval around it.
-
-    For differences between two arms, give the differences seed by seed: both
-    arms' student 0 begins with the same weights and reads the same batches, so
-    much of the spread between seeds cancels.
-    """
-    if not values:
-        raise ValueError("No value.")
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return Interval(mean, -math.inf, math.inf, 1)
-    freedom = len(values) - 1
-    quantile = _T[freedom - 1] if freedom <= len(_T) else 1.96
-    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half, len(values))
+    def and_then(self, point: curves.Point) -> "Spent":
+        """Returns what it took with what came next, until a point of a curve."""
+        return Spent(
+            self.steps + point.step,
+            self.tokens + point.tokens,
+            self.device_seconds + point.device_seconds,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,77 +48,78 @@ class Trial:
         cross_entropy: Of the last export over the held-out text, nats per token.
         points: Student 0's validation curve; empty for an ensemble.
         wall_seconds: Of training.
-        cpu_seconds: Of all processes of the run.
-        prior_steps: Steps that its teachers took before.
-        prior_cpu_seconds: What those cost.
+        cpu_seconds: Of all processes of the run, and of those that trained its
+            teachers before.
+        prior: What its teachers took before.
     """
 
     cross_entropy: float
     points: list[curves.Point]
     wall_seconds: float
     cpu_seconds: float
-    prior_steps: int = 0
-    prior_cpu_seconds: float = 0.0
+    prior: Spent = Spent()
+
+
+class ToTarget(NamedTuple):
+    """What it took to be as good as the reference ever was; its teachers' included.
+
+    Attributes:
+        num_reached: Seeds that came down to it; if not all, the next three are None.
+        steps: Mean over seeds.
+        tokens: The same.
+        device_seconds: The same.
+        fewer_steps: The reference's steps over the arm's, to what both reached.
+        fewer_device_seconds: The same of device seconds.
+    """
+
+    num_reached: int
+    steps: intervals.Interval | None
+    tokens: intervals.Interval | None
+    device_seconds: intervals.Interval | None
+    fewer_steps: intervals.Interval
+    fewer_device_seconds: intervals.Interval
 
 
 class ArmResult(NamedTuple):
-    """An arm against the baseline.
+    """An arm against the reference.
 
     Attributes:
         arm: The arm.
+        reference: Name of the arm that it is compared with.
         trials: By seed.
         cross_entropy: Mean over seeds, nats per token.
-        difference: From the baseline, seed by seed, nats per token.
-        steps_to_target: Mean step at which it was as good as the baseline ever
-            was, teachers' steps included; None where some seed never was.
-        step_ratio: The baseline's steps to its best over this arm's, mean.
-        device_ratio: The same of device seconds.
+        difference: From the reference, seed by seed, nats per token.
+        p: That the difference is chance, Student's.
+        p_holm: The same for all arms of the report together; `intervals.holm`.
+        num_compared: How many arms these are.
+        to_target: What it took to the reference's best; None without a curve.
+        share_kept: Of what an ensemble gains on the reference, how much this single
+            model does; None where that says nothing.
         cpu_seconds: Mean, teachers' included.
     """
 
     arm: arms_lib.Arm
+    reference: str
     trials: Sequence[Trial]
     cross_entropy: float
-    difference: Interval
-    steps_to_target: float | None
-    step_ratio: float | None
-    device_ratio: float | None
+    difference: intervals.Interval
+    p: float
+    p_holm: float
+    num_compared: int
+    to_target: ToTarget | None
+    share_kept: intervals.Interval | None
     cpu_seconds: float
 
     @property
-    def row(self) -> tuple[str, ...]:
-        """The arm's line of the table under `HEAD`."""
-        difference, interval = self.difference, "-"
-        is_baseline = self.arm.name == arms_lib.BASELINE
-        if difference.num_values > 1 and not is_baseline:
-            # Spaces that no line is broken at.
-            interval = (
-                f"{difference.low:+.{_UNITS}f}\u00a0to\u00a0"
-                f"{difference.high:+.{_UNITS}f}"
-            )
-        return (
-            self.arm.name,
-            f"{self.cross_entropy:.{_UNITS}f}",
-            "-" if is_baseline else f"{difference.mean:+.{_UNITS}f}",
-            interval,
-            "-" if self.steps_to_target is None else f"{self.steps_to_target:,.0f}",
-            "-" if self.step_ratio is None else f"{self.step_ratio:.2f}",
-            f"{self.cpu_seconds:,.0f}",
-        )
+    def is_reference(self) -> bool:
+        return self.arm.name == self.reference
 
     def to_json(self) -> dict[str, Any]:
-        values = self._asdict()
-        del values["arm"]
         return {
             "name": self.arm.name,
             "what": self.arm.description,
             "settings": dict(self.arm.bindings),
-            **values,
-            # JSON has no word for what is not finite.
-            "difference": {
-                name: None if math.isinf(value) else value
-                for name, value in self.difference._asdict().items()
-            },
+            **_json(self, "arm", "trials"),
             "trials": [
                 {
                     "cross_entropy": trial.cross_entropy,
@@ -154,122 +132,177 @@ class ArmResult(NamedTuple):
         }
 
 
-def collect(
+def read(
     chosen: Sequence[arms_lib.Arm],
     made: Mapping[runs.ArmRun, runs.RunOutcome],
     tokens_per_step: Mapping[str, int],
-) -> list[ArmResult]:
-    """Reads what the runs reported, and compares every arm with the baseline.
+) -> dict[arms_lib.Arm, list[Trial]]:
+    """Reads what the runs reported.
 
     Args:
-        chosen: The arms of the report, the baseline first.
+        chosen: The arms of the report.
         made: Outcomes of all runs that these arms need.
         tokens_per_step: Positions of the global batch of each arm's run.
+
+    Returns:
+        The trials of each arm, by seed.
     """
     by_key = {(run.arm.name, run.seed): (run, made[run]) for run in made}
     seeds = sorted({run.seed for run in made})
 
-    def trial(arm: arms_lib.Arm, seed: int) -> Trial:
-        run, outcome = by_key[arm.run, seed]
-        costs = outcome.wall_seconds, outcome.cpu_seconds
-        if arm.is_ensemble:
-            assert outcome.ensemble is not None
-            return Trial(outcome.ensemble["cross_entropy"], [], *costs)
-        points = curves.curve(
+    def curve(name: str, seed: int) -> list[curves.Point]:
+        run, _ = by_key[name, seed]
+        return curves.curve(
             files.read_json_lines(run.student(0).metrics),
-            tokens_per_step=tokens_per_step[arm.run],
+            tokens_per_step=tokens_per_step[name],
             processes=run.processes,
         )
-        cross_entropy = outcome.students[0]["cross_entropy"]
-        return Trial(cross_entropy, points, *costs, *before(arm, seed))
 
-    def before(arm: arms_lib.Arm, seed: int) -> tuple[int, float]:
-        """Returns steps and CPU seconds of its teachers, and of theirs."""
+    def prior(arm: arms_lib.Arm, seed: int) -> tuple[Spent, float]:
+        """Returns what an arm's teachers took, and theirs, and their CPU seconds."""
         if not arm.taught_by:
-            return 0, 0.0
-        run, teacher = by_key[arm.taught_by, seed]
-        steps, cpu_seconds = before(run.arm, seed)
-        steps += max(teacher.students[0]["steps"])
-        return steps, cpu_seconds + teacher.cpu_seconds
+            return Spent(), 0.0
+        run, outcome = by_key[arm.taught_by, seed]
+        spent, cpu_seconds = prior(run.arm, seed)
+        for point in curve(arm.taught_by, seed)[-1:]:
+            spent = spent.and_then(point)
+        return spent, cpu_seconds + outcome.cpu_seconds
 
-    trials = [[trial(arm, seed) for seed in seeds] for arm in chosen]
-    return [
-        compare(arm, own_trials, trials[0])
-        for arm, own_trials in zip(chosen, trials, strict=True)
-    ]
+    def trial(arm: arms_lib.Arm, seed: int) -> Trial:
+        run, outcome = by_key[arm.run, seed]
+        spent, cpu_seconds = prior(run.arm, seed)
+        scored = outcome.ensemble if arm.is_ensemble else outcome.students[0]
+        assert scored is not None
+        return Trial(
+            scored["cross_entropy"],
+            [] if arm.is_ensemble else curve(arm.run, seed),
+            outcome.wall_seconds,
+            outcome.cpu_seconds + cpu_seconds,
+            spent,
+        )
+
+    return {arm: [trial(arm, seed) for seed in seeds] for arm in chosen}
 
 
 def compare(
-    arm: arms_lib.Arm, trials: Sequence[Trial], baseline: Sequence[Trial]
-) -> ArmResult:
-    """Compares an arm with the baseline, seed by seed.
+    trials: Mapping[arms_lib.Arm, Sequence[Trial]], reference: str
+) -> list[ArmResult]:
+    """Compares every arm with the reference, seed by seed.
 
     Args:
-        arm: The arm.
-        trials: By seed.
-        baseline: By the same seeds.
+        trials: Of each arm by the same seeds.
+        reference: The name of one of the arms.
+
+    Returns:
+        The reference first, the others in their order.
     """
-    pairs = list(zip(trials, baseline, strict=True))
-    steps, step_ratios, device_ratios = [], [], []
-    for trial, plain in pairs:
+    by_name = {arm.name: own for arm, own in trials.items()}
+    plain = by_name[reference]
+    ensemble = next((by_name[name] for name in _ENSEMBLES if name in by_name), None)
+    differences = {
+        arm: [t.cross_entropy - r.cross_entropy for t, r in _pairs(own, plain)]
+        for arm, own in trials.items()
+    }
+    p_values = {
+        arm: intervals.p_value(values)
+        for arm, values in differences.items()
+        if arm.name != reference
+    }
+    together = intervals.holm(p_values)
+    results = [
+        ArmResult(
+            arm,
+            reference,
+            own,
+            statistics.fmean(t.cross_entropy for t in own),
+            intervals.mean_interval(differences[arm]),
+            p_values.get(arm, 1.0),
+            together.get(arm, 1.0),
+            len(p_values),
+            to_target(own, plain),
+            None
+            if ensemble is None or arm.is_ensemble or arm.name == reference
+            else share_kept(own, plain, ensemble),
+            statistics.fmean(t.cpu_seconds for t in own),
+        )
+        for arm, own in trials.items()
+    ]
+    return sorted(results, key=lambda result: not result.is_reference)
+
+
+def to_target(trials: Sequence[Trial], reference: Sequence[Trial]) -> ToTarget | None:
+    """Returns what it took to come down to the reference's best, over seeds.
+
+    Each seed has its own target, the lowest point of the reference's curve of that
+    seed: what a seed does to both arms cancels, and no seed of the reference is asked
+    for more than it reached itself, as it would be for a mean over seeds. Where the arm
+    stays above it, the two are compared at the arm's own best instead. So every seed
+    counts, and arms that are equal come out equal: if only the seeds that came down
+    counted, luck would make them 1 to 10 % faster (simulated). All curves are smoothed
+    by means over a tenth of the reference's reports, which halves the spread.
+    """
+    num_reached = 0
+    passages = []
+    for trial, plain in _pairs(trials, reference):
         if not (trial.points and plain.points):
-            continue
-        best = min(plain.points, key=lambda p: (p.cross_entropy, p.step))
-        as_good = (p for p in trial.points if p.cross_entropy <= best.cross_entropy)
-        if (reached := next(as_good, None)) is None:
-            continue
-        steps.append(reached.step + trial.prior_steps)
-        step_ratios.append(best.step / steps[-1])
-        device_ratios.append(best.device_seconds / max(reached.device_seconds, 1e-9))
-    always = len(steps) == len(trials)
-    return ArmResult(
-        arm,
-        trials,
-        statistics.fmean(t.cross_entropy for t in trials),
-        mean_interval([t.cross_entropy - b.cross_entropy for t, b in pairs]),
-        statistics.fmean(steps) if always else None,
-        statistics.fmean(step_ratios) if always else None,
-        # What the teachers' training cost is in no report of the student's.
-        statistics.fmean(device_ratios) if always and not arm.taught_by else None,
-        statistics.fmean(t.cpu_seconds + t.prior_cpu_seconds for t in trials),
-    )
-
-
-def conclusion(result: ArmResult) -> str:
-    """Returns one sentence on an arm against the baseline."""
-    difference = result.difference
-    name = result.arm.description[:1].upper() + result.arm.description[1:]
-    if difference.num_values == 1:
-        return (
-            f"{name}: {difference.mean:+.4f} nats per token from the baseline with one "
-            "seed, which says nothing of chance; give more --seeds."
+            return None
+        width = round(_SMOOTHED_SHARE * len(plain.points))
+        own = curves.smoothed(trial.points, width)
+        other = curves.smoothed(plain.points, width)
+        bests = [curves.best(points).cross_entropy for points in (own, other)]
+        num_reached += bests[0] <= bests[1]
+        passages.append(
+            (
+                trial.prior.and_then(curves.first_at(own, max(bests))),
+                plain.prior.and_then(curves.first_at(other, max(bests))),
+            )
         )
-    spread = (
-        f"{difference.mean:+.4f} nats per token, 95 % interval {difference.low:+.4f} "
-        f"to {difference.high:+.4f} over {difference.num_values} seeds"
-    )
-    if not difference.excludes_zero:
-        return f"{name}: no difference that these seeds can show ({spread})."
-    if abs(difference.mean) < NEGLIGIBLE:
-        return (
-            f"{name}: no difference that matters ({spread}; less than {NEGLIGIBLE} "
-            "counts as none)."
+
+    def mean(name: str) -> intervals.Interval | None:
+        if num_reached < len(trials):
+            return None
+        return intervals.mean_interval([getattr(own, name) for own, _ in passages])
+
+    def fewer(name: str) -> intervals.Interval:
+        return intervals.geometric_interval(
+            [getattr(b, name) / max(getattr(a, name), 1e-9) for a, b in passages]
         )
-    word = "better" if difference.mean < 0 else "worse"
-    return f"{name}: {word} than the baseline ({spread}){_speed(result)}"
 
-
-def _speed(result: ArmResult) -> str:
-    if result.arm.is_ensemble:
-        return "; it needs every one of the models to answer."
-    if result.steps_to_target is None:
-        return "; not every seed came down to the baseline's best."
-    if result.step_ratio is None or result.step_ratio <= 1.0:
-        return "."
-    text = (
-        f"; as good as the baseline's best after {result.steps_to_target:,.0f} steps, "
-        f"{result.step_ratio:.2f} times fewer"
+    return ToTarget(
+        num_reached,
+        *(mean("steps"), mean("tokens"), mean("device_seconds")),
+        *(fewer("steps"), fewer("device_seconds")),
     )
-    if result.device_ratio is not None:
-        text += f", for {1.0 / result.device_ratio:.2f} times the device seconds"
-    return f"{text}."
+
+
+def share_kept(
+    trials: Sequence[Trial], reference: Sequence[Trial], ensemble: Sequence[Trial]
+) -> intervals.Interval | None:
+    """Returns how much of an ensemble's gain on the reference an arm has.
+
+    A ratio of means, `intervals.ratio_interval`. None where the ensemble gains nothing.
+    """
+
+    def gains(of: Sequence[Trial]) -> list[float]:
+        return [r.cross_entropy - t.cross_entropy for t, r in _pairs(of, reference)]
+
+    whole = gains(ensemble)
+    if statistics.fmean(whole) <= 0.0:
+        return None
+    return intervals.ratio_interval(gains(trials), whole)
+
+
+def _pairs(
+    trials: Sequence[Trial], reference: Sequence[Trial]
+) -> list[tuple[Trial, Trial]]:
+    return list(zip(trials, reference, strict=True))
+
+
+def _json(value: Any, *without: str) -> Any:
+    """Returns named tuples as JSON objects, intervals without infinities."""
+    if isinstance(value, intervals.Interval):
+        return value.to_json()
+    if hasattr(value, "_asdict"):
+        fields = value._asdict().items()
+        return {name: _json(v) for name, v in fields if name not in without}
+    return value

@@ -100,7 +100,11 @@ class Training(checks.Checked):
     """The length of a run and its periods, in steps.
 
     Attributes:
-        num_train_steps: Optimizer updates in total.
+        num_train_steps: Optimizer updates in total. Schedules that end with training
+            follow it.
+        stop_at_step: Step at which this start ends, as if it were the last: it is
+            reported, evaluated, saved and published. A later start goes on from there,
+            as the same run. 0: none before `num_train_steps`.
         seed: Seed of the initial weights and of dropout; student i adds i.
         shared_start: Whether all students begin with student 0's weights.
         average_decay: Of the exponential mean of the weights over the updates, which
@@ -117,7 +121,8 @@ class Training(checks.Checked):
         max_failed_saves: Checkpoints in a row that storage may refuse before the
             run ends.
         evaluate_every_steps: Period of the validation cross entropy; 0: never.
-        evaluation_tokens: Validation tokens scored each time; 0: all.
+        evaluation_first_token: Where the validation text that is scored begins.
+        evaluation_tokens: Validation tokens scored each time; 0: all from there on.
         evaluate_teachers: Whether the teachers are scored on the same tokens, how far
             the student's predictions are from theirs, and the mean of all of them.
             That costs about two evaluations more per teacher.
@@ -129,6 +134,7 @@ class Training(checks.Checked):
     """
 
     num_train_steps: int = checks.positive(dataclasses.MISSING, may_change=True)
+    stop_at_step: int = checks.not_negative(0, may_change=True)
     # TensorFlow's stateless seeds are 32 bits; each student takes a thousand.
     seed: int = checks.limited(0, lambda seed: 0 <= seed < 1_000_000, "0 to 999,999")
     shared_start: bool = False
@@ -142,6 +148,7 @@ class Training(checks.Checked):
     keep_best_checkpoints: int = checks.not_negative(1, may_change=True)
     max_failed_saves: int = checks.not_negative(10, may_change=True)
     evaluate_every_steps: int = checks.not_negative(1_000, may_change=True)
+    evaluation_first_token: int = checks.not_negative(0, may_change=True)
     evaluation_tokens: int = checks.not_negative(0, may_change=True)
     evaluate_teachers: bool = dataclasses.field(
         default=False, metadata={"may_change": True}
@@ -152,3 +159,8 @@ class Training(checks.Checked):
     rollback_rate_factor: float = checks.limited(
         0.5, lambda factor: 0.0 < factor <= 1.0, "above 0 and at most 1"
     )
+
+    @property
+    def last_step(self) -> int:
+        """The step at which this start ends."""
+        return min(self.stop_at_step or self.num_train_steps, self.num_train_steps)

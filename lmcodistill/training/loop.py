@@ -133,10 +133,11 @@ class Loop:
             if outcome is not None:
                 return Ending(outcome, reached)
             self.chief.beat(reached)
-        self.on_step(self.last)
-        self.chief.publish(self.last)
-        self.chief.beat(self.last, force=True)
-        return Ending(Outcome.DONE, self.last)
+        end = max(first, self.last)  # An earlier start may have gone further.
+        self.on_step(end)
+        self.chief.publish(end)
+        self.chief.beat(end, force=True)
+        return Ending(Outcome.DONE, end)
 
     def _settle(self, updates: Updates, lag: int, reached: int) -> Outcome | None:
         """Acts on all but the last `lag` updates; returns how training ends, if so."""

@@ -79,7 +79,7 @@ class Worker:
     def _train_from(self, first: int) -> loop_lib.Ending:
         """Makes the updates from step `first` on."""
         job, group, student = self._job, self.group, self.student
-        last = job.training.num_train_steps
+        last = job.training.last_step
         loader = reload.Loader(job, self._inputs)
         exchange = reload.Reload(
             job.policy, group, student, loader, self._asked_to_stop
@@ -128,7 +128,7 @@ class Worker:
             return
         assert self._lease is not None  # The chief has one.
         job, owner = self._job, self._lease.ownership(self._job.key)
-        last = job.training.num_train_steps
+        last = job.training.last_step
         writer = metrics.MetricsWriter(job.layout.metrics, job.layout.events, first)
         with contextlib.closing(writer):
             export = publish.Publish(job, self._inputs, self.student, owner)

@@ -17,12 +17,12 @@ def compare(finish, data_dir, tmp_path_factory):
     """Returns what `compare --json` prints; called again, it goes on."""
     folder = tmp_path_factory.mktemp("comparison")
 
-    def run():
+    def run(*more):
         out = finish(
             *("compare", "--json", "--data_dir", data_dir, "--output_dir", folder),
             *("--seeds", 1, "--at_once", 2),
             *("--arms", "two_phase,codistilled,ensemble,ema,chain"),
-            *tiny_run.bindings(WEIGHT_SCHEDULE="auto"),
+            *(*tiny_run.bindings(WEIGHT_SCHEDULE="auto"), *more),
         )
         return folder, json.loads(out)
 
@@ -111,6 +111,21 @@ def test_what_has_ended_is_not_made_again(compared, compare):
     assert time.monotonic() - began < 30.0
 
 
+def test_any_arm_can_be_the_reference(compared, compare):
+    _, before = compared
+
+    _, after = compare("--reference", "codistilled")
+
+    assert after["reference"] == after["arms"][0]["name"] == "codistilled"
+    differences = [
+        arm["difference"]["mean"]
+        for found, name in ((before, "codistilled"), (after, "baseline"))
+        for arm in found["arms"]
+        if arm["name"] == name
+    ]
+    assert differences[0] == -differences[1] != 0.0
+
+
 def test_churn_of_retrains_is_measured(compared, finish, data_dir, tmp_path):
     folder, _ = compared
     first, other = (
@@ -123,6 +138,7 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir, tmp_path):
         *("churn", "--json", "--data_dir", data_dir),
         *("--group", f"same={first},{tmp_path / 'again'}"),
         *("--group", f"other={first},{other}"),
+        *("--group", f"all={first},{tmp_path / 'again'},{other}"),
     )
 
     found = json.loads(out)["groups"]
@@ -133,6 +149,40 @@ def test_churn_of_retrains_is_measured(compared, finish, data_dir, tmp_path):
     assert same == 0.0
     # They read one text in one order; their first weights are not the same.
     assert other > 0.0
+    every = found["all"]["churn"]["all tokens"]["total_variation"]
+    # Pairs without one model each: 0, other, other.
+    assert every["mean"] == pytest.approx(2 / 3 * other)
+    assert every["retrains_high"] - every["mean"] == pytest.approx(
+        4.302653 * other * (2 / 3 * 2 / 3) ** 0.5
+    )
+
+
+def test_evaluate_scores_the_parts_of_a_text_as_the_whole(compared, finish, data_dir):
+    folder, _ = compared
+    student = folder / "runs/baseline/seed-0/run/students/0"
+
+    def score(*flags):
+        out = finish(
+            *("evaluate", "--json", "--data_dir", data_dir, "--lanes", 1),
+            *("--export", student, *flags),
+        )
+        (result,) = json.loads(out)["results"]
+        return result
+
+    first, rest, whole = (
+        score("--tokens", 2_000),
+        score("--first_token", 2_000),
+        score(),
+    )
+
+    parts = [(r["tokens"], r["tokens"] * r["cross_entropy"]) for r in (first, rest)]
+    tokens, nats = map(sum, zip(*parts, strict=True))
+    assert first["tokens"] == 2_000
+    assert tokens == whole["tokens"]
+    # The rest begins without the state that the whole has there.
+    assert nats == pytest.approx(tokens * whole["cross_entropy"], abs=1.0)
+    assert first["bits_per_byte"] is None
+    assert whole["bits_per_byte"] > 0.0
 
 
 def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(

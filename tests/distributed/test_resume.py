@@ -58,6 +58,23 @@ def test_reports_are_those_of_one_run(undisturbed, in_two_parts):
         ]
 
 
+def test_run_that_was_stopped_at_a_step_goes_on_as_one(
+    finish, data_dir, undisturbed, tmp_path
+):
+    # Step 5 is on none of the periods, and the exchange is scheduled.
+    arguments = tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=12)
+    finish(*arguments, "--gin.Training.stop_at_step=5")
+
+    for kind in ("train", "validation"):
+        assert tiny_run.reports_of(tmp_path, 0, kind)[-1]["step"] == 5
+    assert tiny_run.result_of(tmp_path, 0)["outcome"] == "done"
+    finish(*arguments)
+    for student in (0, 1):
+        assert tiny_run.weights_of(tmp_path, student) == tiny_run.weights_of(
+            undisturbed, student
+        )
+
+
 def test_instruments_tell_what_they_measured(in_two_parts):
     for student in (0, 1):
         angles = tiny_run.reports_of(in_two_parts, student, "gradients")

@@ -51,7 +51,7 @@ class Checkpoint:
         self._settings, self._folder = settings, folder
         self._group, self._student = group, student
         self._key, self._owner, self._settle = key, owner, settle
-        self._every = Every(settings.checkpoint_every_steps, settings.num_train_steps)
+        self._every = Every(settings.checkpoint_every_steps, settings.last_step)
         self._failures, self._retry_step = 0, 0
         # The step of the last try, and when it ended.
         self._tried: tuple[int, float] | None = None

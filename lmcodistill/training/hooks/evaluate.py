@@ -87,15 +87,14 @@ class Evaluate:
         `on_window` is called with the number of windows done, and on every worker
         `on_score` with the step and the score.
         """
-        self._every = Every(
-            job.training.evaluate_every_steps, job.training.num_train_steps
-        )
+        self._every = Every(job.training.evaluate_every_steps, job.training.last_step)
         self._windows = windows_lib.EvaluationWindows(
             inputs.data.tokens_of(inputs.data.held_out_split("validation")),
             streams=job.training.evaluation_lanes,
             window=job.batches.window,
             end_id=inputs.data.manifest.end_id,
             reset_at_documents=job.batches.reset_at_documents,
+            first_token=job.training.evaluation_first_token,
             max_tokens=job.training.evaluation_tokens or None,
         )
         self._group, self._student = group, student

@@ -30,9 +30,7 @@ class Publish:
         """Makes what all exports have in common."""
         self._student, self._folder = student, job.layout.exports
         self._owner, self._keep_seconds = owner, job.exchange.keep_export_seconds
-        self._every = Every(
-            job.exchange.publish_every_steps, job.training.num_train_steps
-        )
+        self._every = Every(job.exchange.publish_every_steps, job.training.last_step)
         self._terms = job.policy.publishing(job.training.checkpoint_every_steps)
         # Until when exports stay for peers that may still be reading them.
         self._young: dict[publication.Snapshot, float] = {}

@@ -221,6 +221,38 @@ def test_first_tokens_alone_are_scored_where_fewer_are_asked_for(
     assert sorted(target for _, target in scored(found, streams)) == list(range(wanted))
 
 
+@pytest.mark.parametrize(("num_tokens", "streams", "window"), SIZES)
+def test_two_parts_of_a_held_out_text_are_the_whole_text(num_tokens, streams, window):
+    middle = num_tokens // 2
+
+    parts = []
+    if middle:
+        parts += scored(evaluation(num_tokens, streams, window, max_tokens=middle), 8)
+    rest = evaluation(num_tokens, streams, window, first_token=middle)
+    parts += scored(rest, 8)
+
+    # The first of the rest is predicted from the token before it as well.
+    expected = [(END if p == 0 else p - 1, p) for p in range(num_tokens)]
+    assert sorted(parts, key=lambda pair: pair[1]) == expected
+    assert rest.num_tokens == num_tokens - middle
+
+
+def test_a_part_beyond_the_end_of_a_held_out_text_is_refused():
+    with pytest.raises(errors.DataError, match="5 tokens.*EVALUATION_FIRST_TOKEN"):
+        evaluation(5, 2, 2, first_token=5)
+
+
+def test_documents_of_a_part_are_counted_from_its_beginning():
+    tokens = shards.SplitTokens([np.array([5, END, 6, 7, END, 8], "<u2")])
+    options = {"streams": 2, "window": 4, "end_id": END, "reset_at_documents": True}
+
+    found = windows.EvaluationWindows(tokens, first_token=1, **options)
+
+    documents, places = found.documents()
+    assert documents.tolist() == [0, 1, 1, 1, 2]
+    assert places.tolist() == [0, 0, 1, 2, 0]
+
+
 def test_evaluation_windows_by_hand():
     # 5 tokens in 2 streams of 3, windows of 2: the second stream lacks one token.
     found = evaluation(5, 2, 2)

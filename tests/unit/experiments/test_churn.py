@@ -1,5 +1,7 @@
 """Churn: sums by document and kind, intervals, and the reading of a text."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,13 +25,13 @@ def model_of(seed):
     )
 
 
-def text_in(streams):
+def text_in(streams, reset=True):
     return windows.EvaluationWindows(
         shards.SplitTokens([TEXT]),
         streams=streams,
         window=4,
         end_id=END_ID,
-        reset_at_documents=True,
+        reset_at_documents=reset,
     )
 
 
@@ -52,13 +54,28 @@ def test_pairs_are_compared_token_by_token_and_added_by_document():
 
     p = [probs_of(m) for m in models]
     pairs = [(0, 1), (0, 2), (1, 2)]
-    expected = np.mean([np.abs(p[a] - p[b]).sum(1) / 2 for a, b in pairs], axis=0)
+    expected = [np.abs(p[a] - p[b]).sum(1) / 2 for a, b in pairs]
     assert sums.counts[:, 0].tolist() == [4.0, 7.0]
+    assert sums.pairs == pairs
     np.testing.assert_allclose(
-        sums.sums[:, 0, churn.MEASURES.index("total_variation")],
-        [expected[:4].sum(), expected[4:].sum()],
+        sums.sums[:, :, 0, churn.MEASURES.index("total_variation")],
+        [[e[:4].sum(), e[4:].sum()] for e in expected],
         rtol=1e-4,
     )
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3, 5])
+@pytest.mark.parametrize("reset", [True, False])
+def test_documents_are_whole_wherever_streams_cut_them(streams, reset):
+    models = [model_of(0), model_of(1)]
+    text = text_in(streams, reset)
+
+    documents, places = text.documents()
+    sums = comparer.Comparer([[m] for m in models]).sums(text, OCCURRENCES)
+
+    assert documents.tolist() == [0] * 4 + [1] * 7
+    assert places.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6]
+    assert sums.counts[:, 0].tolist() == [4.0, 7.0]
 
 
 def test_a_model_does_not_differ_from_itself_and_an_ensemble_of_it():
@@ -90,15 +107,22 @@ def test_every_token_is_in_one_kind_of_each_sort():
     assert sums.counts[:, 6:].sum() == len(TEXT)
 
 
-def sums_of(*values):
-    """Returns documents of ten tokens each, with these mean differences."""
-    differences = np.repeat(values, 10)
-    return churn.sums_of(
-        np.arange(len(differences)) // 10,
-        np.arange(len(differences)) % 10,
-        np.zeros(len(differences)),
-        np.tile(differences[:, None], len(churn.MEASURES)),
+def sums_of(*values, pairs=((0, 1),)):
+    """Returns documents of ten tokens with these differences: [documents] or of pairs.
+
+    Given [pairs] for each document, every pair has its own.
+    """
+    by_pair = np.asarray(values, float).reshape(len(values), -1).T
+    differences = np.repeat(np.broadcast_to(by_pair, (len(pairs), len(values))), 10, 1)
+    sums = churn.ChurnSums.zeros(pairs, len(values))
+    tokens = np.arange(10 * len(values))
+    sums.add(
+        tokens // 10,
+        tokens % 10,
+        np.zeros(len(tokens)),
+        np.tile(differences[:, :, None], len(churn.MEASURES)),
     )
+    return sums
 
 
 def test_interval_holds_the_mean_and_what_documents_differ_by():
@@ -122,7 +146,54 @@ def test_ratio_is_taken_on_the_same_documents():
 
     found = churn.ratios(sums_of(*(0.65 * values)), sums_of(*values))
 
-    assert found["absolute"] == pytest.approx((0.65, 0.65, 0.65))
+    assert found["absolute"][:3] == pytest.approx((0.65, 0.65, 0.65))
+    assert found["absolute"].retrains_low is None
+
+
+THREE = ((0, 1), (0, 2), (1, 2))
+
+
+def test_interval_over_retrains_leaves_out_model_after_model():
+    # Pairs without model 0, 1, 2: 0.5, 0.3, 0.1. Variance 2/3 * 0.08, t of 2 degrees.
+    found = churn.estimates(sums_of([0.1, 0.3, 0.5], [0.1, 0.3, 0.5], pairs=THREE))
+
+    estimate = found[churn.ALL]["absolute"]
+    half = 4.302653 * (2 / 3 * 0.08) ** 0.5
+    assert estimate.mean == pytest.approx(0.3)
+    assert estimate.retrains_low == pytest.approx(0.3 - half)
+    assert estimate.retrains_high == pytest.approx(0.3 + half)
+
+
+def test_two_models_say_nothing_of_other_retrains():
+    found = churn.estimates(sums_of(0.1, 0.3))
+
+    assert found[churn.ALL]["absolute"].retrains_high is None
+
+
+def test_ratio_has_the_relative_spread_of_both_groups():
+    sums = sums_of([0.19, 0.2, 0.21], pairs=THREE)
+    same = sums_of([0.4, 0.4, 0.4], pairs=THREE)
+
+    found = churn.ratios(sums, same)["absolute"]
+
+    relative = (2 / 3 * 2e-4) ** 0.5 / 0.2
+    assert found.mean == pytest.approx(0.5)
+    assert found.retrains_high == pytest.approx(0.5 * np.exp(4.302653 * relative))
+    assert found.retrains_low * found.retrains_high == pytest.approx(0.25)
+
+
+def test_interval_over_retrains_holds_the_mean_19_times_of_20():
+    # Models differ by how far each is from the others, and pairs by themselves.
+    rng = np.random.default_rng(0)
+    models, pairs = 5, tuple(itertools.combinations(range(5), 2))
+
+    def holds():
+        far = 0.3 + rng.normal(0.0, 0.03, size=models)
+        values = [(far[a] + far[b]) / 2 + rng.normal(0.0, 0.01) for a, b in pairs]
+        spread = sums_of(values, pairs=pairs).spread()[0, 0]
+        return abs(np.mean(values) - 0.3) < 2.776445 * spread
+
+    assert 0.92 < np.mean([holds() for _ in range(1_000)]) < 0.99
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,13 @@ def test_finished_run_publishes_its_last_export_again_and_trains_nothing():
     assert fakes.calls == [("publish", 6), ("beat!", 6)]
 
 
+def test_run_that_went_further_than_asked_for_stays_where_it_is():
+    fakes = Fakes()
+
+    assert fakes.run(first=8) == (DONE, 8)
+    assert fakes.calls == [("publish", 8), ("beat!", 8)]
+
+
 def test_request_to_stop_is_seen_by_all_two_updates_later_and_saved():
     fakes = Fakes(num_train_steps=100, checkpoint_every_steps=100, stops=[4])
 
