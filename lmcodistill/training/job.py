@@ -264,16 +264,8 @@ def check_peers(job: Job) -> None:
             "what students exchange is either the weights or their mean over the "
             "updates, and a mean of means would set training back. Leave one out."
         )
-    distillation, burn_in = job.distillation, job.weight.burn_in_steps
-    end, cools = distillation.temperature_end_step, distillation.final_temperature
-    if job.weight.is_measured and (distillation.gate != "none" or cools is not None):
-        raise errors.UsageError(
-            f"WEIGHT_SCHEDULE = 'auto' with Distillation.gate = {distillation.gate!r} "
-            f"and final_temperature = {cools} cannot work: the weight is measured over "
-            "all tokens at temperature 1. Leave both out, or use another "
-            "WEIGHT_SCHEDULE."
-        )
-    if cools is not None and end <= burn_in:
+    end, burn_in = job.distillation.temperature_end_step, job.weight.burn_in_steps
+    if job.distillation.final_temperature is not None and end <= burn_in:
         raise errors.UsageError(
             f"Distillation.temperature_end_step = {end}, but the temperature moves "
             f"from the end of burn-in on, and BURN_IN_STEPS is {burn_in}. Give a "

@@ -142,20 +142,6 @@ def test_temperature_that_is_to_move_during_burn_in_is_refused(a_job):
         job_lib.check_peers(a_job(distillation=cooling))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"gate": "right"}, {"final_temperature": 2.0, "temperature_end_step": 9}],
-)
-def test_automatic_weight_of_a_term_that_is_not_everywhere_alike_is_refused(
-    a_job, changes
-):
-    measured = schedules.DistillationWeight(schedule="auto")
-    distillation = codistillation.Distillation(**changes)
-
-    with pytest.raises(errors.UsageError, match="over all tokens at temperature 1"):
-        job_lib.check_peers(a_job(weight=measured, distillation=distillation))
-
-
 def averaging(**changes):
     return codistillation.Exchange(average_weights=True, **changes)
 
