@@ -185,7 +185,7 @@ def page(
             pages.table(HEAD, rows(outcome)),
             pages.paragraph(
                 "Cross entropy over the held-out documents. All three read one text, "
-                "student 1 in another order. Dropout is what is best for each: 0.2 for "
+                "student 1 in another order. Dropout is what is best for each: 0.3 for "
                 "the plain one, 0.1 beside a peer.",
                 "quiet",
             ),
