@@ -18,7 +18,7 @@ from data_prep import lock
 from lmcodistill.storage import files
 
 # A commit file lists the languages and reasons of a file, or the shards of a split.
-_SPLIT_NAME = re.compile(r"train-\d+-of-\d+|validation|test|documents")
+_SPLIT_NAME = re.compile(r"train-\d+-of-\d+|validation|test|guide|documents")
 _MAX_COMMIT_BYTES = 64 << 20
 
 

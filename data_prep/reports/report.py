@@ -13,6 +13,10 @@ from lmcodistill.data import vocabulary
 FORMAT_VERSION = 2
 _TOP_HOSTS = 100
 _NAMED_FILES = 5
+NO_GUIDE = (
+    "no document fell to the guide, the text that WEIGHT_SCHEDULE = 'auto' measures "
+    "the teachers on; raise GUIDE_FRACTION to train with it"
+)
 
 
 def build(

@@ -217,16 +217,19 @@ class _Pipeline:
         ]
 
     def _tokenize(self, splits: partition.Splits) -> Counts:
-        """Returns documents, tokens, words and bytes of every split."""
+        """Returns documents, tokens, words and bytes of every split there is."""
         tasks = [
             tokenize_part.TokenizeTask(*placed, splits.names, self._plan.vocabulary)
             for placed in self._placed(splits)
         ]
         self._stages.run("tokenize", tokenize_part.tokenize, tasks)
         counts = tokenize_part.count(self._folder, self._parts, splits.names)
-        for split, of_split in counts.items():
-            if not of_split["documents"]:
+        empty = [split for split in counts if not counts[split]["documents"]]
+        for split in empty:
+            if split != partition.GUIDE:
                 raise errors.DataError(report.empty_split(split, counts))
+            del counts[split]  # A small text can be trained on without.
+            self._display.say(f"warning: {report.NO_GUIDE}")
         return counts
 
     def _shuffle(
@@ -243,7 +246,7 @@ class _Pipeline:
                 shards=shuffle.read_shards(buckets[split]),
                 **{name: counts[split][name] for name in counted},
             )
-            for split in splits.names
+            for split in buckets
         }
 
     def _inputs(self) -> tuple[shards.InputFile, ...]:

@@ -4,6 +4,9 @@ Web and book text: a hash of the document's id decides, so that partitions are
 disjoint by construction, growing the corpus moves no document, and no random
 number generator can change between versions. Pre-tokenized text: its place in
 the file decides.
+
+The guide is dealt from what would be training text, so that without it nothing
+else changes place.
 """
 
 import dataclasses
@@ -20,7 +23,9 @@ from lmcodistill.settings import prep
 from lmcodistill.storage import layout
 
 KEY_END = 1 << 64
-VALIDATION, TEST = "validation", "test"
+VALIDATION, TEST, GUIDE = "validation", "test", "guide"
+# Runs of consecutive documents that the guide of a text in order is made of.
+_GUIDE_RUNS = 16
 
 
 class Place(NamedTuple):
@@ -59,17 +64,21 @@ class ByHash:
         seed: Of the hash.
         validation_fraction: Share of the documents held out.
         num_partitions: Disjoint slices of the others.
+        guide_fraction: Share of the documents that are the guide's.
     """
 
     seed: int
     validation_fraction: float
     num_partitions: int
+    guide_fraction: float
 
     def place(self, document_id: str, number: int) -> Place:
         """Returns where a document goes; its number in the file is unused."""
         drawn = draw(document_id, self.seed)
         if drawn.validation < self.validation_fraction:
             return Place(VALIDATION, drawn.key)
+        if drawn.validation < self.validation_fraction + self.guide_fraction:
+            return Place(GUIDE, drawn.key)
         partition = drawn.partition % self.num_partitions
         return Place(train_names(self.num_partitions)[partition], drawn.key)
 
@@ -82,34 +91,50 @@ class ByHash:
 class ByOrder:
     """Keeps documents in the order and the split that they come in.
 
+    The guide is the end of each of a few equal stretches of the training text: of
+    every part of it, and yet of neighbours, for a state that is carried.
+
     Attributes:
         split: `train`, `validation` or `test`.
         first: Number of this part's first document in its file.
         num_documents: Documents of the whole file.
         num_partitions: Consecutive slices of the training text.
+        guide_fraction: Share of the training documents that are the guide's.
     """
 
     split: str
     first: int
     num_documents: int
     num_partitions: int
+    guide_fraction: float
 
     def place(self, document_id: str, number: int) -> Place:
         """Returns where the document with this number in its part goes."""
         key = self.first + number
         if self.split != "train":
             return Place(self.split, key)
+        if self._is_guide(key):
+            return Place(GUIDE, key)
         partition = key * self.num_partitions // self.num_documents
         return Place(train_names(self.num_partitions)[partition], key)
 
     def key_range(self, split: str) -> tuple[int, int]:
         """Returns the lowest key of a split, and one above the highest."""
-        if self.split != "train":
+        if split in (VALIDATION, TEST, GUIDE):
             return 0, self.num_documents
         partition = train_names(self.num_partitions).index(split)
         low = -(-partition * self.num_documents // self.num_partitions)
         high = -(-(partition + 1) * self.num_documents // self.num_partitions)
         return low, high
+
+    def _is_guide(self, key: int) -> bool:
+        total = round(self.guide_fraction * self.num_documents)
+        if not total:
+            return False
+        runs = min(_GUIDE_RUNS, total)
+        run = key * runs // self.num_documents
+        end = -(-(run + 1) * self.num_documents // runs)
+        return key >= end - ((run + 1) * total // runs - run * total // runs)
 
 
 Rule = ByHash | ByOrder
@@ -129,9 +154,15 @@ class Splits:
         settings: prep.Prep,
     ):
         self._sources, self._parts, self._settings = sources, parts, settings
-        has_test = any(source.split == TEST for source in sources)
-        train = train_names(settings.num_partitions)
-        self.names = (*train, VALIDATION, *((TEST,) if has_test else ()))
+        optional = {
+            TEST: any(source.split == TEST for source in sources),
+            GUIDE: settings.guide_fraction > 0.0,
+        }
+        self.names = (
+            *train_names(settings.num_partitions),
+            VALIDATION,
+            *(name for name, is_there in optional.items() if is_there),
+        )
 
     def place(self, part: work.Part) -> Rule:
         """Returns how the documents of a part find their places."""
@@ -139,7 +170,10 @@ class Splits:
         split = self._sources[part.file].split
         if split is None:
             return ByHash(
-                settings.seed, settings.validation_fraction, settings.num_partitions
+                settings.seed,
+                settings.validation_fraction,
+                settings.num_partitions,
+                settings.guide_fraction,
             )
         parts = [other for other in self._parts if other.file == part.file]
         return ByOrder(
@@ -147,11 +181,12 @@ class Splits:
             first=sum(other.documents for other in parts[: part.index]),
             num_documents=sum(other.documents for other in parts),
             num_partitions=settings.num_partitions,
+            guide_fraction=settings.guide_fraction,
         )
 
     def shard_ranges(self, split: str, tokens: int) -> list[tuple[int, int]]:
         """Returns the range of places of each shard of a split, in order."""
-        name = "train" if split.startswith("train-") else split
+        name = split if split in (VALIDATION, TEST) else "train"
         part = next(
             part
             for part in self._parts

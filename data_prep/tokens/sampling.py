@@ -1,4 +1,6 @@
-"""Stage 3: what the vocabulary is trained on: training documents, never others.
+"""Stage 3: what the vocabulary is trained on: never what results are judged on.
+
+The guide's documents are among it, so that the vocabulary is the same with one.
 
 Sentence-piece vocabularies see a sample of documents, chosen by hash; word
 vocabularies see the counts of all words.

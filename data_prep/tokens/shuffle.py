@@ -27,7 +27,7 @@ def buckets(
     splits: partition.Splits,
     counts: Mapping[str, Mapping[str, int]],
 ) -> dict[str, list[exchange.Bucket]]:
-    """Returns a bucket for every shard of every split, in order of place."""
+    """Returns a bucket for every shard of the splits counted, in order of place."""
     folder = work.WorkFolder(root)
     return {
         split: [
@@ -42,6 +42,7 @@ def buckets(
             )
         ]
         for number, split in enumerate(splits.names)
+        if split in counts
     }
 
 

@@ -43,6 +43,7 @@ class Teacher:
     Attributes:
         model: The model; its weights are a peer's.
         state: Its carried state, per replica and stream.
+        guide_state: That of the guide's streams; None before it has read there.
         peer: The student whose weights it holds; what follows is as in those.
         step: In updates.
         generation: The first order of a peer's versions, before the step.
@@ -54,6 +55,7 @@ class Teacher:
         """Makes a teacher without a state, of a model that has its weights."""
         self.model = model
         self.state: Any = None
+        self.guide_state: Any = None
         self.note(version)
 
     def note(self, version: PeerWeights | reader.Export) -> None:
@@ -108,13 +110,15 @@ class TeacherPool:
             slot, has_state = self._fill(free, update, expected)
             if not (has_state and self._carry_state):
                 slot.state = self._new_state(slot.model, step)
+                slot.guide_state = None
 
     def restore(self, saved: Sequence[PeerWeights]) -> None:
         """Makes a checkpoint's teachers the active ones; their states come next."""
         free, expected = list(self._slots), {version.student for version in saved}
         self.active = []
         for version in saved:
-            self._fill(free, version, expected)
+            slot, _ = self._fill(free, version, expected)
+            slot.guide_state = None
 
     def of_peer(self, peer: int) -> Teacher | None:
         """Returns the active teacher that came from `peer`."""

@@ -99,7 +99,7 @@ def _score(
     name = exports[0].label if len(exports) == 1 else f"ensemble of {len(exports)}"
     progress = progress_lines.ProgressLines(name, scored.num_windows, "windows")
     evaluator = evaluation.Evaluator([export.build() for export in exports])
-    nats, tokens = evaluator.total(scored, 0, scored.streams, progress)
+    [nats], tokens = evaluator.totals(scored, 0, scored.streams, progress)
     is_whole = tokens == split.tokens
     per_word = math.exp(min(nats / max(split.words, 1), 700.0))
     bits_per_byte = nats / math.log(2.0) / max(split.bytes, 1)

@@ -1,6 +1,7 @@
-"""Held-out cross entropy of one model or of an ensemble."""
+"""Held-out cross entropy of one model or of an ensemble, and how models differ."""
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +9,26 @@ import tensorflow as tf
 from lmcodistill import errors
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.exports import manifest
-from lmcodistill.model import contract, scoring
+from lmcodistill.model import contract, output_head, scoring
+
+# From the output heads of the models and the targets [N] to values [N], to be summed.
+Measure = Callable[[Sequence[output_head.OutputHead], tf.Tensor], Sequence[tf.Tensor]]
+
+
+class TeacherMeasures(NamedTuple):
+    """What is measured of a student and one of its teachers; a value per position.
+
+    Attributes:
+        cross_entropy: Of the teacher, nats.
+        absolute: As `scoring.Disagreement`, between the two; so are the rest.
+        total_variation: Half the sum of absolute differences over all tokens.
+        flip: 1.0 where the most likely token is another.
+    """
+
+    cross_entropy: Any
+    absolute: Any
+    total_variation: Any
+    flip: Any
 
 
 def reset_at_documents(exports: Collection[manifest.Description]) -> bool:
@@ -27,38 +47,67 @@ def reset_at_documents(exports: Collection[manifest.Description]) -> bool:
     return True in by_reset
 
 
+def cross_entropy(
+    heads: Sequence[output_head.OutputHead], targets: tf.Tensor
+) -> list[tf.Tensor]:
+    """Returns the cross entropy of the models' mean: a `Measure`."""
+    return [scoring.label_losses(heads, targets)]
+
+
+def against_teachers(
+    heads: Sequence[output_head.OutputHead], targets: tf.Tensor
+) -> list[tf.Tensor]:
+    """Returns the cross entropy of the mean of a student and its teachers: a `Measure`.
+
+    Behind it stand the fields of `TeacherMeasures`, teacher by teacher.
+    """
+    student, *teachers = heads
+    values = cross_entropy(heads, targets)
+    for teacher in teachers:
+        differences = scoring.disagreement([student], [teacher], targets)
+        values += TeacherMeasures(
+            scoring.label_losses([teacher], targets),
+            differences.absolute,
+            differences.total_variation,
+            differences.flip,
+        )
+    return values
+
+
 class Evaluator:
     """Scores the streams of held-out windows on this process's first device.
 
     The compiled function is kept: the models' weights may change between calls.
     """
 
-    def __init__(self, models: Sequence[contract.Model]):
-        """Takes one model, or several whose probabilities are averaged."""
-        self._models = models
-        self._losses = tf.function(self._window_losses, autograph=False)
+    def __init__(
+        self, models: Sequence[contract.Model], measure: Measure = cross_entropy
+    ):
+        """Takes the models, one or several, and what is measured of them."""
+        self._models, self._measure = models, measure
+        self._values = tf.function(self._window_values, autograph=False)
 
-    def _window_losses(
+    def _window_values(
         self,
         tokens: tf.Tensor,
         targets: tf.Tensor,
         is_start: tf.Tensor,
         states: tuple[contract.State, ...],
-    ) -> tuple[tf.Tensor, tuple[contract.State, ...]]:
+    ) -> tuple[Sequence[tf.Tensor], tuple[contract.State, ...]]:
         heads, new_states = [], []
         for model, state in zip(self._models, states, strict=True):
             hidden, state = model(tokens, is_start, state)
             heads.append(model.output_head(hidden))
             new_states.append(state)
-        return scoring.label_losses(heads, targets), tuple(new_states)
+        return self._measure(heads, targets), tuple(new_states)
 
-    def total(
+    def totals(
         self,
         windows: windows_lib.EvaluationWindows,
         first_stream: int,
         num_streams: int,
         on_window: Callable[[int], None] = lambda index: None,
-    ) -> tuple[float, int]:
+    ) -> tuple[np.ndarray, int]:
         """Scores every token of some streams once.
 
         Args:
@@ -68,18 +117,21 @@ class Evaluator:
             on_window: Told how many windows are done.
 
         Returns:
-            Nats in total, and the number of tokens.
+            [values] float64, the sum of each that is measured, and how many tokens.
         """
         states = tuple(m.initial_state(num_streams) for m in self._models)
-        nats, tokens = 0.0, 0
+        totals, tokens = np.zeros([]), 0
         for index in range(windows.num_windows):
             window = windows.at(index, first_stream, num_streams)
-            losses, states = self._losses(
+            values, states = self._values(
                 window.inputs, window.flat_targets, window.is_start, states
             )
-            by_stream = losses.numpy().reshape(window.targets.shape[::-1]).T
-            scored = by_stream.astype(np.float64) * window.weights
-            nats += float(scored.sum())
+            sums = []
+            for value in values:
+                by_stream = value.numpy().reshape(window.targets.shape[::-1]).T
+                scored = by_stream.astype(np.float64) * window.weights
+                sums.append(float(scored.sum()))
+            totals = totals + np.asarray(sums)
             tokens += int(window.weights.sum())
             on_window(index + 1)
-        return nats, tokens
+        return totals, tokens

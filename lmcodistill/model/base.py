@@ -9,6 +9,17 @@ from lmcodistill.model import contract
 from lmcodistill.settings import model as settings
 
 
+def _is_sent_to_workers() -> bool:
+    """Returns whether new variables go from the chief to other workers of a group.
+
+    TensorFlow's broadcast has no bfloat16.
+    """
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    if resolver is None:
+        return False
+    return len(resolver.cluster_spec().as_dict().get("worker", ())) > 1
+
+
 class BaseModel(tf.Module):
     """The variables of a `contract.Model`; families add the arithmetic.
 
@@ -32,11 +43,11 @@ class BaseModel(tf.Module):
         self.is_trained = trainable
         self.compute_dtype = tf.as_dtype(config.compute_dtype)
         self.dtype = tf.as_dtype(config.weight_dtype)
-        variables = {}
+        variables, is_sent = {}, _is_sent_to_workers()
         for name, _, _, summed_axis in specs:
             # What nothing updates may as well be kept in the type that it is multiplied
             # in: a teacher's matrices are cast once per swap and not in every step.
-            is_cast_once = summed_axis is not None and not trainable
+            is_cast_once = summed_axis is not None and not trainable and not is_sent
             value = tf.cast(
                 weights[name], self.compute_dtype if is_cast_once else self.dtype
             )

@@ -29,16 +29,20 @@ class Disagreement(NamedTuple):
 
 
 class Confirmation(NamedTuple):
-    """How far labels confirm one prediction against another; one per position.
+    """How far labels confirm teachers against their student; one per position.
 
     Attributes:
-        confirmed: (y - p) . (q - p), p the first prediction, q the second, y the
-            label, each a vector over all tokens.
+        confirmed: (y - p) . (q - p), p the student's prediction, q the teachers'
+            mean, y the label, each a vector over all tokens.
         disagreement: |q - p|^2.
+        student_loss: The student's cross entropy, nats.
+        teacher_loss: The mean of the teachers' own, nats: not that of their mean.
     """
 
     confirmed: tf.Tensor
     disagreement: tf.Tensor
+    student_loss: tf.Tensor
+    teacher_loss: tf.Tensor
 
 
 def token_losses(
@@ -148,9 +152,18 @@ def confirmation(
         difference = output_head.mean_probs(logits[1:]) - p
         at_label = tf.gather(difference, labels, batch_dims=1)
         confirmed = at_label - tf.reduce_sum(p * difference, -1)
-        return confirmed, tf.reduce_sum(tf.square(difference), -1)
+        student_loss, *losses = (
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels, z) for z in logits
+        )
+        return (
+            confirmed,
+            tf.reduce_sum(tf.square(difference), -1),
+            student_loss,
+            tf.add_n(losses) / len(losses),
+        )
 
-    return Confirmation(*_over_chunks([student, *teachers], targets, compare, 2))
+    count = len(Confirmation._fields)
+    return Confirmation(*_over_chunks([student, *teachers], targets, compare, count))
 
 
 def _log_mean_probs(logits: Sequence[tf.Tensor]) -> tf.Tensor:

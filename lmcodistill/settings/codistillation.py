@@ -9,6 +9,8 @@ TEACHER_TARGETS = ("peers", "offline")
 FIXED_TARGETS = ("uniform", "unigram")
 TARGETS = ("none", *TEACHER_TARGETS, *FIXED_TARGETS)
 LOSSES = ("cross_entropy", "kl", "reverse_kl", "logit_mse")
+# Whose gradient is that of the labels' cross entropy, with the targets for labels.
+MIXING_LOSSES = ("cross_entropy", "kl")
 GATES = ("none", "right", "sure")
 MODES = ("freshest", "scheduled")
 TOPOLOGIES = ("all", "ring", "rotate")

@@ -22,6 +22,10 @@ class Prep(checks.Checked):
         num_partitions: Disjoint slices of the training text, one per student.
         validation_fraction: Share of the documents held out, by hash of the
             document id. Pre-tokenized text brings its own held-out files.
+        guide_fraction: Share of the documents dealt to the guide instead of to
+            the students, likewise: what `WEIGHT_SCHEDULE = 'auto'` is measured on.
+            It fits one number, so half as much as is held out will do; of
+            pre-tokenized text, it is stretches of the training text. 0.0: none.
         seed: Seed of the hash that shuffles documents and deals them out.
         shard_tokens: Tokens that a shard file holds, about.
         keep_documents: Whether the kept documents are written beside the
@@ -49,6 +53,9 @@ class Prep(checks.Checked):
         "a number between 0 and 1; training needs held-out text",
         later=True,
     )
+    guide_fraction: float = checks.limited(
+        0.005, lambda share: 0.0 <= share < 1.0, "0, or a number below 1", later=True
+    )
     seed: int = dataclasses.field(default=0, metadata=_LATER)
     shard_tokens: int = checks.positive(1 << 24, later=True)
     keep_documents: bool = dataclasses.field(default=False, metadata=_LATER)
@@ -60,6 +67,14 @@ class Prep(checks.Checked):
     jsonl_text_field: str = "text"
     jsonl_url_field: str = "url"
     max_record_bytes: int = checks.positive(8 << 20)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(
+            "guide_fraction",
+            self.validation_fraction + self.guide_fraction < 1.0,
+            "less than what validation_fraction leaves",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,9 +104,10 @@ class DistillationWeight(checks.Checked):
             1.0. 0.0 turns it off without changing anything else in the run.
         ramp_steps: Steps over which the weight grows linearly from 0.0 once
             burn-in ends; 0 switches it on at once, as the paper does.
-        schedule: `constant`; `linear` and `cosine`: down to `final`; or `auto`: as
-            much of `weight` as the teachers know that the student does not
-            (`codistill/auto_weight.py`); for teachers only, not for label smoothing.
+        schedule: `constant`; `linear` and `cosine`: down to `final`; or `auto`: by
+            how good the teachers are on the data's guide, at most `weight`
+            (`codistill/auto_weight.py`). It needs teachers, a loss of probabilities
+            (`cross_entropy` or `kl`), temperature 1.0 and no gate.
         fall_start_step: Last step of the whole weight, for `linear` and `cosine`; 0:
             the end of burn-in.
         fall_end_step: Step at which these reach `final`, where they stay; a gin file
@@ -118,9 +119,11 @@ class DistillationWeight(checks.Checked):
             only the ratio matters, where w changes slowly against the memory of
             `beta2` and nothing is clipped. SGD's updates become smaller, and so do
             Adagrad's, against its `initial_accumulator`; clipping acts later.
-        auto_every_steps: For `auto`: steps between two measurements, each of
-            which costs about two thirds of a step.
+        auto_every_steps: For `auto`: steps between two measurements.
         auto_memory: For `auto`: share of the sums that stays at a measurement.
+        auto_lanes: For `auto`: streams that the guide is read in, a window of each
+            at a measurement. With one teacher that costs half of an update of as
+            many streams: forward passes only.
     """
 
     burn_in_steps: int = checks.not_negative(0)
@@ -135,6 +138,7 @@ class DistillationWeight(checks.Checked):
     auto_memory: float = checks.limited(
         0.9, lambda x: 0.0 <= x < 1.0, "a share, below 1.0"
     )
+    auto_lanes: int = checks.positive(16)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -123,6 +123,9 @@ class Training(checks.Checked):
         evaluate_every_steps: Period of the validation cross entropy; 0: never.
         evaluation_first_token: Where the validation text that is scored begins.
         evaluation_tokens: Validation tokens scored each time; 0: all from there on.
+        evaluate_teachers: Whether the teachers are scored on the same tokens, how far
+            the student's predictions are from theirs, and the mean of all of them.
+            That costs about two evaluations more per teacher.
         evaluation_lanes: Streams that the validation text is read in.
         max_skipped_updates: Updates in a row that may be skipped because they are
             not finite; one more, and training goes back to a checkpoint.
@@ -147,6 +150,9 @@ class Training(checks.Checked):
     evaluate_every_steps: int = checks.not_negative(1_000, may_change=True)
     evaluation_first_token: int = checks.not_negative(0, may_change=True)
     evaluation_tokens: int = checks.not_negative(0, may_change=True)
+    evaluate_teachers: bool = dataclasses.field(
+        default=False, metadata={"may_change": True}
+    )
     evaluation_lanes: int = checks.positive(32, may_change=True)
     max_skipped_updates: int = checks.not_negative(10, may_change=True)
     max_rollbacks: int = checks.not_negative(2, may_change=True)

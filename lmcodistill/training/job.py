@@ -13,7 +13,8 @@ from typing import Any
 from lmcodistill import errors
 from lmcodistill.codistill import fixed_targets, policies
 from lmcodistill.config import loading
-from lmcodistill.data import shards, windows
+from lmcodistill.data import shards
+from lmcodistill.data import windows as windows_lib
 from lmcodistill.exports import lookup
 from lmcodistill.model import registry, weights
 from lmcodistill.settings import classes, codistillation, model, schedules, training
@@ -101,6 +102,12 @@ class Job:
         )
 
     @property
+    def is_guided(self) -> bool:
+        """Whether the distillation weight is measured, on the guide."""
+        teaches = self.distillation.targets in codistillation.TEACHER_TARGETS
+        return self.weight.is_measured and teaches
+
+    @property
     def tokens_per_step(self) -> int:
         """Positions of the global batch, `B * T`."""
         return self.batches.global_batch_size * self.batches.window
@@ -115,12 +122,14 @@ class Inputs:
         windows: The student's training windows.
         model: The model's settings with the vocabulary's size filled in.
         text: The text that the student learns from.
+        guide: The guide's windows, for a job that is guided.
     """
 
     data: shards.ShardSet
-    windows: windows.TrainingWindows
+    windows: windows_lib.TrainingWindows
     model: model.ModelConfig
     text: shards.SplitTokens
+    guide: windows_lib.TrainingWindows | None
 
 
 def open_inputs(job: Job) -> Inputs:
@@ -128,7 +137,8 @@ def open_inputs(job: Job) -> Inputs:
 
     Raises:
         DataError: the data folder, its partitions or their length does not fit.
-        UsageError: the model's vocabulary size is another than the data's.
+        UsageError: the model's vocabulary size is another than the data's, or the
+            weight is measured and there is no guide for it.
         SnapshotError: an offline teacher is not there.
     """
     data = shards.ShardSet(job.data_dir)
@@ -140,7 +150,7 @@ def open_inputs(job: Job) -> Inputs:
     text = data.tokens_of(*map(data.train_split, partitions))
     return Inputs(
         data,
-        windows.TrainingWindows(
+        windows_lib.TrainingWindows(
             text,
             global_batch_size=job.batches.global_batch_size,
             window=job.batches.window,
@@ -150,6 +160,30 @@ def open_inputs(job: Job) -> Inputs:
         ),
         config,
         text,
+        _guide(job, data) if job.is_guided else None,
+    )
+
+
+def _guide(job: Job, data: shards.ShardSet) -> windows_lib.TrainingWindows:
+    """Returns the windows of the guide; raises as `open_inputs`."""
+    split = data.manifest.held_out.get("guide")
+    streams, window = job.weight.auto_lanes, job.batches.window
+    least = streams * (window + 1)
+    if split is None or split.tokens < least:
+        found = "has none" if split is None else f"has one of {split.tokens:,} tokens"
+        raise errors.UsageError(
+            "WEIGHT_SCHEDULE = 'auto' measures the teachers on the guide, a split "
+            f"that no student learns from, and {job.data_dir} {found}; "
+            f"{streams} streams of {window} tokens need at least {least:,}, and 5,000 "
+            "are better. Run `lmcodistill prep` again with a higher GUIDE_FRACTION, "
+            "or choose another WEIGHT_SCHEDULE."
+        )
+    return windows_lib.TrainingWindows(
+        data.tokens_of(split),
+        global_batch_size=streams,
+        window=window,
+        end_id=data.manifest.end_id,
+        reset_at_documents=job.batches.reset_at_documents,
     )
 
 
@@ -237,12 +271,38 @@ def check_peers(job: Job) -> None:
             f"from the end of burn-in on, and BURN_IN_STEPS is {burn_in}. Give a "
             "later step, or leave Distillation.final_temperature out."
         )
-    has_no_teachers = job.distillation.targets in fixed_targets.DISTRIBUTIONS
-    if job.weight.is_measured and (averages or has_no_teachers):
+    if job.weight.is_measured:
+        _check_measured(job, source)
+
+
+def _check_measured(job: Job, source: str) -> None:
+    """Refuses to measure a weight where the formula means nothing.
+
+    Raises:
+        UsageError: the weight mixes no predictions; `source` is who teaches.
+    """
+    distillation = job.distillation
+    has_no_teachers = distillation.targets in fixed_targets.DISTRIBUTIONS
+    if job.exchange.average_weights or has_no_teachers:
         raise errors.UsageError(
             f"WEIGHT_SCHEDULE = 'auto' compares teachers with the student, and "
             f"{source} has none. Use 'constant', or teachers."
         )
+    is_mixed = {
+        "loss": distillation.loss in codistillation.MIXING_LOSSES,
+        "temperature": distillation.temperature == 1.0,
+        "final_temperature": distillation.final_temperature in (None, 1.0),
+        "gate": distillation.gate == "none",
+    }
+    for field, mixes in is_mixed.items():
+        if not mixes:
+            raise errors.UsageError(
+                f"WEIGHT_SCHEDULE = 'auto' with Distillation.{field} = "
+                f"{getattr(distillation, field)!r} cannot work: it measures how labels "
+                "and predictions should be mixed, and that is what the loss does only "
+                f"with {' or '.join(codistillation.MIXING_LOSSES)}, at temperature 1.0 "
+                "and at every position. Use those, or another WEIGHT_SCHEDULE."
+            )
 
 
 def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:

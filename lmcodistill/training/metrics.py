@@ -51,8 +51,9 @@ class MetricsWriter:
                 if isinstance(value, int | float):
                     tf.summary.scalar(f"{kind}/{name}", value)
             for teacher in values.get("teachers", ()):
-                name = f"{kind}/staleness_steps_of_student_{teacher['peer']}"
-                tf.summary.scalar(name, teacher["staleness_steps"])
+                for name in teacher.keys() - {"peer", "step"}:
+                    of_peer = f"{kind}/{name}_of_student_{teacher['peer']}"
+                    tf.summary.scalar(of_peer, teacher[name])
             self._events.flush()
 
     def _append(self, line: bytes) -> None:

@@ -30,6 +30,22 @@ from lmcodistill.training.replica_gradients import BatchInputs, Models, States
 Compiled = Any  # What `tf.function` returns; TensorFlow has no public type for it.
 
 
+class GuideInputs(NamedTuple):
+    """What one replica reads of the guide, in its share of the streams.
+
+    Attributes:
+        tokens: [rows, T] int32.
+        targets: [T * rows] int32, time-major: the token after each.
+        is_start: [rows, T] bool.
+        counts: [T * rows] bool: whether a target counts, or on another replica.
+    """
+
+    tokens: Any
+    targets: Any
+    is_start: Any
+    counts: Any
+
+
 class Control(NamedTuple):
     """What workers tell each other beside a batch; it changes no update.
 
@@ -154,22 +170,22 @@ class Updater:
         return self._read_of((model,))(inputs, state)
 
     def measure(
-        self,
-        inputs: BatchInputs,
-        state: contract.State,
-        teachers: Sequence[teachers_lib.Teacher],
-    ) -> scoring.Confirmation:
+        self, inputs: GuideInputs, states: States, teachers: Sequence[contract.Model]
+    ) -> tuple[scoring.Confirmation, States]:
         """Returns what labels say of student and teachers, summed. Collective.
 
-        Nothing changes, carried states included; there is no dropout.
+        No weight changes, and there is no dropout.
 
         Args:
-            inputs: Per replica: a batch that is not learnt from yet.
-            state: The student's carried state, per replica.
+            inputs: Per replica.
+            states: The student's and the teachers', per replica.
             teachers: At least one.
+
+        Returns:
+            The group's sums; and the new states per replica, which are the old ones
+            where a sum is not finite.
         """
-        measure = self._measure_of(tuple(t.model for t in teachers))
-        return measure(inputs, (state, *(t.state for t in teachers)))
+        return self._measure_of(tuple(teachers))(inputs, states)
 
     def angle(
         self,
@@ -216,16 +232,24 @@ class Updater:
         return self._compile(lambda x, state: model(x.tokens, x.is_start, state)[1])
 
     def _compile_measure(self, teachers: Models) -> Callable[..., Any]:
-        def replica(inputs: BatchInputs, states: States) -> scoring.Confirmation:
-            heads = [
-                model.output_head(model(inputs.tokens, inputs.is_start, state)[0])
-                for model, state in zip((self.model, *teachers), states, strict=True)
-            ]
+        def replica(inputs: GuideInputs, states: States) -> tuple[tf.Tensor, States]:
+            heads, new_states = [], []
+            for model, state in zip((self.model, *teachers), states, strict=True):
+                hidden, new_state = model(inputs.tokens, inputs.is_start, state)
+                heads.append(model.output_head(hidden))
+                new_states.append(new_state)
             values = scoring.confirmation(heads[0], heads[1:], inputs.targets)
-            sums = self._group.reduce([tf.reduce_sum(x) for x in values])
-            return scoring.Confirmation(*sums)
+            counted = [tf.where(inputs.counts, x, tf.zeros_like(x)) for x in values]
+            # In one collective, as an update's.
+            [sums] = self._group.reduce([tf.reduce_sum(tf.stack(counted), 1)])
+            is_finite = tf.reduce_all(tf.math.is_finite(sums))
+            return sums, tf.cond(is_finite, lambda: tuple(new_states), lambda: states)
 
-        return self._compile(replica, self._first)
+        def finish(results: tuple[Any, States]) -> tuple[scoring.Confirmation, States]:
+            sums, states = results
+            return scoring.Confirmation(*tf.unstack(self._first(sums))), states
+
+        return self._compile(replica, finish)
 
     def _compile_angle(self, teachers: Models) -> Callable[..., Any]:
         terms = self._gradients.of_terms(teachers)

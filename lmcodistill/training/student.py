@@ -12,16 +12,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lmcodistill.codistill import (
-    auto_weight,
-    fixed_targets,
-    teacher_dtype,
-    teachers,
-)
+from lmcodistill.codistill import fixed_targets, teacher_dtype, teachers
 from lmcodistill.exports import reader
 from lmcodistill.model import contract, gradient_angle, registry, states, weights
 from lmcodistill.storage import faults, tensors
 from lmcodistill.training import cluster, replica_gradients, step
+from lmcodistill.training import guide as guide_lib
 from lmcodistill.training import job as job_lib
 
 NO_CONTROL = step.Control()
@@ -71,7 +67,9 @@ class Student:
         self._state = self._zero_state(self.model)
         self.rollbacks = 0
         self.distillation_weight = 0.0
-        self._auto_weight = auto_weight.AutoWeight(job.weight.auto_memory)
+        self._guide = None
+        if inputs.guide is not None:
+            self._guide = guide_lib.Guide(job, inputs, group, self._updater)
         is_native = teacher_dtype.is_native_here()
         self.teachers = teachers.TeacherPool(
             carry_state=job.exchange.state_on_swap == "carry",
@@ -93,7 +91,7 @@ class Student:
         is_taught = self._is_taught(number)
         weight = self._weight_at(number) if is_taught else 0.0
         # A measured weight is 0.0 at times; the teachers read on meanwhile.
-        distil = is_taught and (weight > 0.0 or self._job.weight.is_measured)
+        distil = is_taught and (weight > 0.0 or self._guide is not None)
         self.distillation_weight = weight
         rate = self.learning_rate_at(number)
         if faults.point("update.rate"):
@@ -129,15 +127,9 @@ class Student:
     def _weight_at(self, number: int) -> float:
         """Returns the distillation weight of an update. Collective."""
         limit = self._job.weight.at(number)
-        if not self._job.weight.is_measured:
+        if self._guide is None:
             return limit
-        is_first = not self._auto_weight.disagreement
-        if is_first or number % self._job.weight.auto_every_steps == 0:
-            sums = self._updater.measure(
-                self._inputs_at(number), self._state, self.teachers.active
-            )
-            self._auto_weight.observe(*map(float, sums))
-        return self._auto_weight.at_most(limit)
+        return self._guide.weight_at(number, limit, self.teachers.active)
 
     def learning_rate_at(self, number: int) -> float:
         """Returns the rate for the update that moves step `number` on."""
@@ -157,6 +149,11 @@ class Student:
         for name, variable in self.model.weights.items():
             values = [by_student[student][name] for student in sorted(by_student)]
             variable.assign(np.mean(values, axis=0, dtype=np.float64))
+
+    @property
+    def guide_report(self) -> dict[str, float | None]:
+        """What is reported of the guide; nothing where nothing is measured."""
+        return {} if self._guide is None else self._guide.report
 
     @property
     def num_traces(self) -> int:
@@ -247,6 +244,8 @@ class Student:
             theirs = teacher.model.weights.items()
             variables |= {f"teacher_{k}/model/{n}": v for n, v in theirs}
             streams |= self._state_values(f"teacher_{k}/state", teacher.state)
+        if self._guide is not None:
+            streams |= self._guide.values(self.teachers.active)
         return {n: tf.convert_to_tensor(v) for n, v in variables.items()} | streams
 
     def _state_values(self, prefix: str, state: Any) -> dict[str, np.ndarray]:
@@ -260,10 +259,7 @@ class Student:
             "vocabulary": self._inputs.data.manifest.vocabulary,
             "global_batch_size": self._streams,
             "rollbacks": self.rollbacks,
-            "auto_weight": [
-                self._auto_weight.confirmed,
-                self._auto_weight.disagreement,
-            ],
+            "guide": None if self._guide is None else self._guide.manifest(),
             "teachers": [
                 {
                     "peer": t.peer,
@@ -286,7 +282,8 @@ class Student:
         Raises:
             SnapshotError: the tensors are not this student's.
         """
-        student = {n: v for n, v in values.items() if not n.startswith("teacher_")}
+        others = ("teacher_", guide_lib.PREFIX)
+        student = {n: v for n, v in values.items() if not n.startswith(others)}
         variables = self._variables()
         state = states.by_path(self.model.initial_state(self._streams))
         expected = variables | {f"state/{n}": x for n, x in state.items()}
@@ -296,9 +293,6 @@ class Student:
             variable.assign(values[name])
         self._state = self._restored_state("state", self.model, values)
         self.rollbacks = max(self.rollbacks, manifest["rollbacks"])
-        self._auto_weight = auto_weight.AutoWeight(
-            self._job.weight.auto_memory, *manifest["auto_weight"]
-        )
         saved = [
             self._saved_teacher(k, described, values, source)
             for k, described in enumerate(manifest["teachers"])
@@ -307,6 +301,9 @@ class Student:
         for k, teacher in enumerate(self.teachers.active):
             prefix = f"teacher_{k}/state"
             teacher.state = self._restored_state(prefix, teacher.model, values)
+        if self._guide is not None:
+            guide = manifest.get("guide")  # Earlier versions had none.
+            self._guide.restore(values, guide, self.teachers.active, source)
 
     def _saved_teacher(
         self,

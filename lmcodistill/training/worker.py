@@ -109,7 +109,7 @@ class Worker:
                 evaluate=evaluate.Evaluate(
                     job,
                     self._inputs,
-                    student.published,
+                    student,
                     group,
                     on_window=self._watch.goes_on,
                     on_score=score,

@@ -15,7 +15,12 @@ def run_dir(finish, data_dir, tmp_path_factory):
     """A finished run, exports scheduled with a delay of two steps."""
     folder = tmp_path_factory.mktemp("two_by_two")
     finish(
-        *tiny_run.train_arguments(data_dir, folder, DELAY_STEPS=2),
+        *tiny_run.train_arguments(
+            *(data_dir, folder),
+            DELAY_STEPS=2,
+            # As where the device multiplies it itself.
+            Distillation__teacher_compute_dtype="bfloat16",
+        ),
         *("--workers_per_student", 2),
     )
     return folder

@@ -13,27 +13,47 @@ from lmcodistill import errors
 from tests.support import tiny_run
 
 pytestmark = pytest.mark.distributed
+# What is measured and carried on the guide is part of what goes on: three streams,
+# so that two workers cannot share them evenly.
+AUTO = {
+    "WEIGHT_SCHEDULE": "auto",
+    "DistillationWeight__auto_every_steps": 2,
+    "DistillationWeight__auto_lanes": 3,
+    # Teachers so near to their students that they are given a weight.
+    "LEARNING_RATE": 0.003,
+    "DELAY_STEPS": 2,
+}
+GUIDE_VALUES = ("auto_share", "guide_cross_entropy", "guide_teacher_cross_entropy")
+
+
+def arguments(data_dir, folder, num_train_steps, **changes):
+    changes = {**AUTO, "NUM_TRAIN_STEPS": num_train_steps, **changes}
+    return tiny_run.train_arguments(data_dir, folder, **changes)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(finish, data_dir, tmp_path_factory):
     """Twelve steps without an interruption."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    finish(*tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=12))
+    finish(*arguments(data_dir, folder, 12))
     return folder
 
 
 @pytest.fixture(scope="module")
 def in_two_parts(finish, data_dir, tmp_path_factory):
-    """Four steps, an end, and the same command to twelve."""
+    """Six steps, an end, and the same command to twelve, with all instruments."""
     folder = tmp_path_factory.mktemp("two_parts")
-    finish(*tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=4))
-    finish(*tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=12))
+    finish(*arguments(data_dir, folder, 6))
+    instruments = {
+        "EVALUATE_TEACHERS": True,
+        "Distillation.measure_gradients_every_steps": 4,
+    }
+    finish(*arguments(data_dir, folder, 12, **instruments))
     return folder
 
 
 @pytest.mark.parametrize("student", [0, 1])
-def test_four_steps_and_eight_more_equal_twelve(
+def test_six_steps_and_six_more_equal_twelve(
     finish, data_dir, undisturbed, in_two_parts, student
 ):
     assert tiny_run.weights_of(in_two_parts, student) == tiny_run.weights_of(
@@ -47,39 +67,72 @@ def test_reports_are_those_of_one_run(undisturbed, in_two_parts):
         resumed = tiny_run.reports_of(in_two_parts, student, "train")
 
         assert [r["step"] for r in resumed] == [r["step"] for r in once]
-        assert [r["cross_entropy"] for r in resumed] == [
-            r["cross_entropy"] for r in once
-        ]
+        for value in ("cross_entropy", "distillation_weight", *GUIDE_VALUES):
+            assert [r[value] for r in resumed] == [r[value] for r in once]
+        # Measured before the stop, at step 6, and after it.
+        assert all(r["auto_share"] is not None for r in once[2:])
+
+
+def test_measured_weight_taught_somebody(undisturbed):
+    weights = [
+        report["distillation_weight"]
+        for student in (0, 1)
+        for report in tiny_run.reports_of(undisturbed, student, "train")
+    ]
+
+    assert max(weights) > 0.0
 
 
 def test_run_that_was_stopped_at_a_step_goes_on_as_one(
     finish, data_dir, undisturbed, tmp_path
 ):
     # Step 5 is on none of the periods, and the exchange is scheduled.
-    arguments = tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=12)
-    finish(*arguments, "--gin.Training.stop_at_step=5")
+    command = arguments(data_dir, tmp_path, 12)
+    finish(*command, "--gin.Training.stop_at_step=5")
 
     for kind in ("train", "validation"):
         assert tiny_run.reports_of(tmp_path, 0, kind)[-1]["step"] == 5
     assert tiny_run.result_of(tmp_path, 0)["outcome"] == "done"
-    finish(*arguments)
+    finish(*command)
     for student in (0, 1):
         assert tiny_run.weights_of(tmp_path, student) == tiny_run.weights_of(
             undisturbed, student
         )
 
 
-def test_another_number_of_workers_goes_on_from_the_same_streams(
-    finish, data_dir, in_two_parts
-):
-    finish(
-        *tiny_run.train_arguments(data_dir, in_two_parts, NUM_TRAIN_STEPS=14),
-        *("--workers_per_student", 2),
-    )
+def test_instruments_tell_what_they_measured(in_two_parts):
+    for student in (0, 1):
+        angles = tiny_run.reports_of(in_two_parts, student, "gradients")
+        scores = tiny_run.reports_of(in_two_parts, student, "validation")
 
-    last = tiny_run.reports_of(in_two_parts, 0, "train")[-1]
-    assert last["step"] == 14
+        assert [angle["step"] for angle in angles] == [8]
+        for angle in angles:
+            assert -1.0 <= angle["cosine"] <= 1.0
+            assert min(angle["label_norm"], angle["soft_norm"]) > 0.0
+        told = [score["step"] for score in scores if "teachers" in score]
+        assert told == [8, 12]  # Not before the instruments were on.
+        (teacher,) = scores[-1]["teachers"]
+        assert teacher["peer"] == 1 - student
+        # The logarithm of a mean is above the mean of the logarithms.
+        both = (scores[-1]["cross_entropy"] + teacher["cross_entropy"]) / 2
+        assert scores[-1]["ensemble_cross_entropy"] < both
+
+
+def test_another_number_of_workers_goes_on_from_the_same_streams(
+    finish, data_dir, undisturbed, in_two_parts
+):
+    finish(*arguments(data_dir, undisturbed, 14))
+    finish(*arguments(data_dir, in_two_parts, 14), *("--workers_per_student", 2))
+
+    one, two = (
+        tiny_run.reports_of(folder, 0, "train")[-1]
+        for folder in (undisturbed, in_two_parts)
+    )
+    assert one["step"] == two["step"] == 14
     assert "event=restored" in tiny_run.log_of(in_two_parts, 0, 1)
+    # Two workers share three streams of the guide: the sums are those of one.
+    for value in GUIDE_VALUES:
+        assert two[value] == pytest.approx(one[value], rel=1e-4)
 
 
 def test_ctrl_c_saves_stops_and_leaves_no_orphan(start, data_dir, tmp_path):
@@ -138,11 +191,7 @@ def test_without_restarts_a_killed_worker_ends_the_run_and_is_named(
 def test_another_configuration_is_refused_with_the_difference(
     start, data_dir, undisturbed
 ):
-    process = start(
-        *tiny_run.train_arguments(
-            data_dir, undisturbed, NUM_TRAIN_STEPS=12, BURN_IN_STEPS=3
-        )
-    )
+    process = start(*arguments(data_dir, undisturbed, 14, BURN_IN_STEPS=3))
 
     _, err = process.communicate(timeout=60)
 
@@ -174,7 +223,7 @@ def test_a_taken_port_is_named(start, data_dir, tmp_path):
 
 def test_output_is_one_json_object(undisturbed, data_dir, start):
     process: subprocess.Popen = start(
-        *tiny_run.train_arguments(data_dir, undisturbed, NUM_TRAIN_STEPS=12),
+        *arguments(data_dir, undisturbed, 14),
         "--json",
         "--dry_run",
     )

@@ -20,7 +20,7 @@ from data_prep.reading import inputs
 from data_prep.run import pipeline
 from data_prep.run import plan as plan_lib
 from lmcodistill import errors
-from lmcodistill.data import shards
+from lmcodistill.data import shards, verification
 from lmcodistill.settings import filtering, prep
 from tests.support import crawl
 
@@ -33,6 +33,7 @@ FLAGS = (
     "--gin.VOCAB_TYPE='bpe'",
     "--gin.VOCAB_SIZE=330",
     "--gin.VALIDATION_FRACTION=0.2",
+    "--gin.GUIDE_FRACTION=0.1",
     "--gin.NUM_PARTITIONS=2",
     "--gin.SHARD_TOKENS=2000",
 )
@@ -61,6 +62,7 @@ def settings(**changes):
             **{
                 "num_partitions": 2,
                 "validation_fraction": 0.2,
+                "guide_fraction": 0.0,
                 "shard_tokens": 2_000,
                 "keep_documents": True,
                 **changes,
@@ -141,6 +143,54 @@ def test_manifest_counts_words_and_bytes_of_the_text(crawl_folder, tmp_path):
         for shard in split.shards:
             content = (tmp_path / "data" / split.name / shard.file).read_bytes()
             assert hashlib.sha256(content).hexdigest() == shard.sha256
+
+
+def shards_of(folder, split):
+    return {
+        name: digest
+        for name, digest in digests(folder).items()
+        if name.startswith(split)
+    }
+
+
+def test_guide_takes_documents_from_training_and_changes_nothing_else(
+    crawl_folder, tmp_path
+):
+    sources = inputs.find([str(crawl_folder)])
+    alone, guided = tmp_path / "alone", tmp_path / "guided"
+    run_pipeline(sources, alone, settings())
+    run_pipeline(sources, guided, settings(guide_fraction=0.1))
+
+    before, after = (texts_of(shards.ShardSet(folder)) for folder in (alone, guided))
+    guide = after.pop("guide")
+    assert 1 < len(guide) < 15  # 6 expected, of 60.
+    assert after == {
+        split: [text for text in texts if text not in guide]
+        for split, texts in before.items()
+    }
+    assert len(guide) == 60 - sum(map(len, after.values()))
+    for same in ("vocabulary", "validation/"):
+        assert shards_of(guided, same) == shards_of(alone, same)
+    manifest = shards.ShardSet(guided).manifest
+    found = verification.verify(guided, manifest)
+    assert (found.faults, found.unproven) == ((), ())
+
+
+def test_guide_that_no_document_falls_to_is_left_out_and_said(
+    crawl_folder, tmp_path, lmcodistill
+):
+    result = lmcodistill(
+        "prep",
+        f"--input={crawl_folder}",
+        f"--output_dir={tmp_path / 'data'}",
+        *FLAGS,
+        "--gin.GUIDE_FRACTION=1e-9",
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "no document fell to the guide" in result.stderr
+    assert set(shards.ShardSet(tmp_path / "data").manifest.held_out) == {"validation"}
+    assert not (tmp_path / "data" / "guide").exists()
 
 
 def test_every_drop_has_a_reason_and_the_counts_add_up(crawl_folder, tmp_path):
@@ -335,12 +385,39 @@ def test_pretokenized_text_keeps_its_order_and_its_splits(tmp_path, lmcodistill)
     assert [piece.removeprefix("\u2581") for piece in data.vocabulary.pieces] == [
         "<unk>", "</s>", "a", "b", "<unk>", "c",
     ]  # fmt: skip
+    assert "guide" not in data.manifest.held_out  # A hundredth of three lines.
     first, second = (data.tokens_of(split) for split in data.manifest.train)
     assert first.read(0, first.num_tokens).tolist() == [2, 3, 1, 1]
     assert second.read(0, second.num_tokens).tolist() == [4, 5, 1, 3, 2, 1]
     validation = data.tokens_of(data.held_out_split("validation"))
     assert validation.read(0, 4).tolist() == [2, 0, 0, 1]
     assert "2 token(s) outside the vocabulary" in result.stderr
+
+
+def test_guide_of_pretokenized_text_is_lines_of_its_training_text(
+    tmp_path, lmcodistill
+):
+    lines = [f"line {i}\n" for i in range(20)]
+    (tmp_path / "train").write_text("".join(lines))
+    (tmp_path / "valid").write_text("line 3\n")
+
+    result = lmcodistill(
+        "prep",
+        "--gin_file=prep/ptb.gin",
+        "--gin.GUIDE_FRACTION=0.1",
+        f"--train_text={tmp_path / 'train'}",
+        f"--validation_text={tmp_path / 'valid'}",
+        f"--output_dir={tmp_path / 'data'}",
+    )
+
+    assert result.returncode == 0, result.stderr
+    data = shards.ShardSet(tmp_path / "data")
+    words = texts_of(data)
+    assert words["guide"] == ["line 9", "line 19"]
+    assert words["train-00000-of-00001"] == [
+        f"line {i}" for i in range(20) if i not in (9, 19)
+    ]
+    assert data.manifest.vocab_size == 2 + 21  # The guide's words are among them.
 
 
 @needs_shared

@@ -22,6 +22,7 @@ FLAGS = (
     "--gin.VOCAB_TYPE='bpe'",
     "--gin.VOCAB_SIZE=330",
     "--gin.VALIDATION_FRACTION=0.2",
+    "--gin.GUIDE_FRACTION=0.1",
     "--gin.NUM_PARTITIONS=2",
     "--gin.SHARD_TOKENS=5000",
     "--gin.KEEP_DOCUMENTS=True",

@@ -42,6 +42,7 @@ def write(
     validation: Sequence[ArrayLike],
     model: bytes = b"",
     vocab_size: int = VOCAB_SIZE,
+    guide: Sequence[ArrayLike] = (),
 ) -> pathlib.Path:
     """Writes a data folder and returns it.
 
@@ -51,6 +52,7 @@ def write(
         validation: Of each shard, the tokens.
         model: The vocabulary; else that of 12 words.
         vocab_size: How many pieces it has.
+        guide: Of each shard, the tokens; none makes no guide.
     """
     model = model or vocabulary_model()
     dtype = shards.token_dtype(vocab_size)
@@ -58,12 +60,13 @@ def write(
     splits = [
         _write_split(root, n, p, dtype) for n, p in zip(names, train, strict=True)
     ]
+    held_out = {"validation": validation} | ({"guide": guide} if guide else {})
     manifest = shards.Manifest(
         vocabulary=hashlib.sha256(model).hexdigest(),
         vocab_size=vocab_size,
         end_id=END,
         train=tuple(splits),
-        held_out={"validation": _write_split(root, "validation", validation, dtype)},
+        held_out={n: _write_split(root, n, x, dtype) for n, x in held_out.items()},
     )
     files.write_text(root / "manifest.json", files.to_json(manifest.to_json()))
     (root / "vocabulary.model").write_bytes(model)

@@ -1,20 +1,17 @@
 """Writes the English text that every Python carries as a genuine WET file.
 
-The documentation topics of `help()` and the docstrings of the standard library,
-one record per topic and per module, as Common Crawl would have fetched them. No
-module is imported but the one that holds the topics: docstrings are read from
-the source. The same Python always gives the same bytes; another version has
-other documentation, so its corpus is another.
+The documentation topics of `help()`, which are the language reference: one record
+per topic, as Common Crawl would have fetched it. The same Python always gives the
+same bytes; another version has another text. It is small, so that a model reads it
+many times in minutes: that is where a second model on the same text pays.
 
 Example:
   python -m tools.quickstart.corpus --output corpus.warc.wet.gz
 """
 
 import argparse
-import ast
 import pathlib
 import platform
-import sysconfig
 from collections.abc import Iterator
 from pydoc_data import topics
 from typing import NamedTuple
@@ -23,13 +20,6 @@ from lmcodistill.storage import files
 from tests.support import wet_writer
 
 SITE = "https://docs.python.org/3/"
-# A module whose docstrings say less is no document.
-_MIN_CHARACTERS = 300
-# Third parties' modules, and tests, whose docstrings are notes between developers.
-_LEFT_OUT = frozenset(
-    {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
-)
-_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Page(NamedTuple):
@@ -54,24 +44,14 @@ def main() -> None:
     flags.output.parent.mkdir(parents=True, exist_ok=True)
     documents = list(pages())
     files.write_bytes(flags.output, wet_file(documents, flags.output.name))
-    size = sum(len(page.text.encode(errors="replace")) for page in documents)
+    size = sum(len(page.text.encode()) for page in documents)
     print(f"{flags.output}: {len(documents):,} documents, {size:,} bytes of text")
 
 
 def pages() -> Iterator[Page]:
-    """Yields the topics, then the modules, each in the order of their names."""
+    """Yields the topics in the order of their names."""
     for name, text in sorted(topics.topics.items()):
         yield Page(f"{SITE}reference/{name}.html", as_fetched(text))
-    library = pathlib.Path(sysconfig.get_path("stdlib"))
-    for path in sorted(library.rglob("*.py")):
-        parts = path.relative_to(library).with_suffix("").parts
-        # A virtual environment or a distribution may keep more beside the library.
-        if _LEFT_OUT & set(parts) or "pydoc_data" in parts:
-            continue
-        name = ".".join(parts).removesuffix(".__init__")
-        text = as_fetched(docstrings(name, path.read_bytes()))
-        if len(text) >= _MIN_CHARACTERS:
-            yield Page(f"{SITE}library/{name}.html", text)
 
 
 def as_fetched(text: str) -> str:
@@ -80,34 +60,12 @@ def as_fetched(text: str) -> str:
     return "\n".join(x for x in lines if not x or any(map(str.isalnum, x)))
 
 
-def docstrings(name: str, source: bytes) -> str:
-    """Returns what a module says of itself, of its classes and its functions."""
-    try:
-        module = ast.parse(source)
-    except (SyntaxError, ValueError):  # A template with the ending of a module.
-        return ""
-    return "\n\n".join(_docstrings(name, module))
-
-
-def _docstrings(name: str, node: _Documented) -> Iterator[str]:
-    if text := ast.get_docstring(node):
-        yield f"{name}\n\n{text}" if isinstance(node, ast.Module) else f"{name}: {text}"
-    for child in node.body:
-        if isinstance(child, _Documented):
-            inner = isinstance(node, ast.Module)
-            yield from _docstrings(
-                child.name if inner else f"{name}.{child.name}", child
-            )
-
-
 def wet_file(documents: list[Page], name: str) -> bytes:
     """Returns the bytes of a WET file: one gzip member per record."""
     version = platform.python_version()
     about = f"software: tools.quickstart.corpus\r\npython: {version}\r\n"
     records = [
-        # A docstring may hold half of a surrogate pair.
-        wet_writer.text_record(page.url, page.text.encode(errors="replace"))
-        for page in documents
+        wet_writer.text_record(page.url, page.text.encode()) for page in documents
     ]
     return b"".join([wet_writer.info_record(name, about), *records])
 

@@ -45,6 +45,7 @@ _FLAGS = (
     "--gin.VOCAB_TYPE='bpe'",
     "--gin.VOCAB_SIZE=400",
     "--gin.VALIDATION_FRACTION=0.1",
+    "--gin.GUIDE_FRACTION=0.1",
     "--gin.NUM_PARTITIONS=2",
     "--gin.SHARD_TOKENS=5000",
     "--gin.KEEP_DOCUMENTS=True",

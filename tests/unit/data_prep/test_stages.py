@@ -99,7 +99,7 @@ def test_every_unknown_word_is_a_token_of_its_own(tmp_path):
         part=part,
         root=tmp_path,
         survivors=survivors.Survivors(tmp_path, False, False),
-        place=partition.ByOrder("test", 0, 2, 1),
+        place=partition.ByOrder("test", 0, 2, 1, 0.0),
         splits=("test",),
         settings=prep.PrepVocabulary(type="word"),
     )

@@ -63,6 +63,7 @@ def test_settings_that_a_resumed_run_may_change_are_fields_that_reading_lacks():
     assert {name for name in later if name.startswith("Prep.")} == {
         "Prep.num_partitions",
         "Prep.validation_fraction",
+        "Prep.guide_fraction",
         "Prep.seed",
         "Prep.shard_tokens",
         "Prep.keep_documents",

@@ -34,8 +34,8 @@ def held_out(streams, window, reset_at_documents=True):
     )
 
 
-def probs_at_once(model, is_start):
-    """Returns the probability of every token, the text read as one window."""
+def all_probs_at_once(model, is_start):
+    """Returns [N, V] predictions, the text read as one window."""
     inputs = np.concatenate([[END], TEXT[:-1]]).astype(np.int32)
     hidden, _ = model(
         tf.constant(inputs[None]),
@@ -44,7 +44,12 @@ def probs_at_once(model, is_start):
     )
     head = model.output_head(hidden)
     logits = head.hidden @ tf.transpose(head.kernel) + head.bias
-    return tf.nn.softmax(logits).numpy()[np.arange(len(TEXT)), TEXT]
+    return tf.nn.softmax(logits).numpy()
+
+
+def probs_at_once(model, is_start):
+    """Returns the probability of every token."""
+    return all_probs_at_once(model, is_start)[np.arange(len(TEXT)), TEXT]
 
 
 def starts(reset_at_documents):
@@ -56,7 +61,7 @@ def starts(reset_at_documents):
 def test_windows_of_one_stream_score_what_one_reading_does(reset_at_documents):
     model = a_model(0)
 
-    nats, tokens = evaluation.Evaluator([model]).total(
+    [nats], tokens = evaluation.Evaluator([model]).totals(
         held_out(1, 4, reset_at_documents), 0, 1
     )
 
@@ -68,27 +73,53 @@ def test_windows_of_one_stream_score_what_one_reading_does(reset_at_documents):
 def test_ensemble_is_the_mean_of_probabilities():
     models = [a_model(0), a_model(1)]
 
-    nats, _ = evaluation.Evaluator(models).total(held_out(1, 4), 0, 1)
+    [nats], _ = evaluation.Evaluator(models).totals(held_out(1, 4), 0, 1)
 
     probs = np.mean([probs_at_once(m, starts(True)) for m in models], 0)
     assert nats == pytest.approx(-np.log(probs).sum(), rel=1e-12)
+
+
+def test_student_is_measured_against_each_teacher_on_the_same_tokens():
+    student, *teachers = models = [a_model(seed) for seed in range(3)]
+
+    sums, tokens = evaluation.Evaluator(models, evaluation.against_teachers).totals(
+        held_out(1, 4), 0, 1
+    )
+
+    at_once = [probs_at_once(m, starts(True)) for m in models]
+    of_mean, *of_teachers = np.asarray(sums) / tokens
+    assert of_mean == pytest.approx(-np.log(np.mean(at_once, 0)).mean(), rel=1e-12)
+    for teacher, probs, found in zip(
+        teachers, at_once[1:], np.reshape(of_teachers, [2, 4]), strict=True
+    ):
+        measures = evaluation.TeacherMeasures(*found)
+        p, q = (all_probs_at_once(m, starts(True)) for m in (student, teacher))
+        flips = p.argmax(-1) != q.argmax(-1)
+        assert measures.cross_entropy == pytest.approx(-np.log(probs).mean(), rel=1e-12)
+        assert measures.absolute == pytest.approx(
+            np.abs(at_once[0] - probs).mean(), rel=1e-9
+        )
+        assert measures.total_variation == pytest.approx(
+            np.abs(p - q).sum(-1).mean() / 2, rel=1e-9
+        )
+        assert measures.flip == flips.mean()
 
 
 def test_shares_of_workers_add_up_to_the_whole():
     # 3 streams for 2 workers of 2: the last stream is empty.
     evaluator, text = evaluation.Evaluator([a_model(0)]), held_out(3, 2)
 
-    whole = evaluator.total(text, 0, 3)
-    shares = [evaluator.total(text, first, 2) for first in (0, 2)]
+    whole = evaluator.totals(text, 0, 3)
+    shares = [evaluator.totals(text, first, 2) for first in (0, 2)]
 
     assert sum(tokens for _, tokens in shares) == whole[1] == len(TEXT)
-    assert sum(nats for nats, _ in shares) == pytest.approx(whole[0], rel=1e-12)
+    assert sum(nats for [nats], _ in shares) == pytest.approx(*whole[0], rel=1e-12)
 
 
 def test_progress_is_told_window_by_window():
     told = []
 
-    evaluation.Evaluator([a_model(0)]).total(held_out(1, 4), 0, 1, told.append)
+    evaluation.Evaluator([a_model(0)]).totals(held_out(1, 4), 0, 1, told.append)
 
     assert told == [1, 2, 3]
 

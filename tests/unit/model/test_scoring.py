@@ -119,6 +119,10 @@ def test_confirmation_matches_hand_calculation():
     # (1/4, -1/4) . (q - p), and (-3/4, 3/4) . (q - p).
     np.testing.assert_allclose(found.confirmed, [-0.25, 0.75], atol=1e-12)
     np.testing.assert_allclose(found.disagreement, [0.5, 0.5], atol=1e-12)
+    # -ln of 3/4 and of 1/4.
+    log_4 = np.log(4.0)
+    np.testing.assert_allclose(found.student_loss, [log_4 - log_3, log_4])
+    np.testing.assert_allclose(found.teacher_loss, [log_4, log_4 - log_3])
 
 
 def test_confirmation_is_of_the_teachers_mean(many_chunks):
@@ -131,3 +135,7 @@ def test_confirmation_is_of_the_teachers_mean(many_chunks):
     labels = np.eye(VOCAB_SIZE)[np.asarray(TARGETS)]
     np.testing.assert_allclose(found.confirmed, ((labels - p) * difference).sum(1))
     np.testing.assert_allclose(found.disagreement, (difference**2).sum(1))
+    # Their losses are their own: a peer's is what a student is compared with.
+    rows = np.arange(NUM_POSITIONS)
+    own = [-np.log(q[rows, TARGETS]) for q in theirs]
+    np.testing.assert_allclose(found.teacher_loss, (own[0] + own[1]) / 2)

@@ -10,6 +10,7 @@ from lmcodistill.settings import (
     codistillation,
     model,
     planning,
+    prep,
     schedules,
     training,
 )
@@ -63,6 +64,12 @@ REFUSED = [
     (training.Training, {"num_train_steps": 1, "keep_checkpoints": 0}, "keep_che"),
     (training.Training, {"num_train_steps": 1, "evaluate_every_steps": -1}, "eval"),
     (training.Training, {"num_train_steps": 1, "average_decay": 1.0}, "average"),
+    (prep.Prep, {"guide_fraction": -0.1}, "guide_fraction"),
+    (
+        prep.Prep,
+        {"validation_fraction": 0.6, "guide_fraction": 0.4},
+        "guide_fraction",
+    ),
     (planning.Machine, {"matrix_rate": -1.0}, "matrix_rate"),
     (planning.Machine, {"teacher_speedup": 0.0}, "teacher_speedup"),
     (planning.Network, {"latency_seconds": -1.0}, "latency_seconds"),
@@ -155,6 +162,7 @@ def test_only_lengths_periods_and_patience_may_change_in_a_run():
         "Training.evaluation_first_token",
         "Training.evaluation_tokens",
         "Training.evaluation_lanes",
+        "Training.evaluate_teachers",
         "Distillation.measure_gradients_every_steps",
         "Exchange.deadline_seconds",
         "Exchange.read_deadline_seconds",

@@ -16,15 +16,18 @@ from tests.support import small_data
 # 8 streams' worth of text for two students, with ends of documents on the way.
 TOKENS = np.random.default_rng(0).integers(3, small_data.VOCAB_SIZE, 120)
 TOKENS[[7, 31, 64, 99, 119]] = small_data.END
+GUIDE = np.random.default_rng(1).integers(3, small_data.VOCAB_SIZE, 40)
+GUIDE[[4, 26, 39]] = small_data.END
 
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> pathlib.Path:
-    """Two partitions of 60 tokens and a held-out split of 40, of 12 pieces."""
+    """Two partitions of 60 tokens, 40 held out and a guide of 40, of 12 pieces."""
     return small_data.write(
         tmp_path_factory.mktemp("data"),
         [[TOKENS[:60]], [TOKENS[60:]]],
         [TOKENS[40:80]],
+        guide=[GUIDE],
     )
 
 

@@ -110,6 +110,21 @@ def test_time_of_training_is_without_validation_and_tracing(
     assert second["tokens_per_second"] == pytest.approx(20 / second["seconds"], rel=0.1)
 
 
+def test_gradients_of_the_restored_step_are_measured_again(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [
+        {"kind": kind, "step": step}
+        for step in (2, 4, 6)
+        for kind in ("gradients", "train", "validation")
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    metrics.MetricsWriter(path, tmp_path / "events", 4).close()
+
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert kept == [*lines[:3], *lines[4:6]]
+
+
 def test_full_disk_delays_metrics_and_loses_none(tmp_path):
     path = tmp_path / "metrics.jsonl"
     writer = metrics.MetricsWriter(path, tmp_path / "events", 0)
