@@ -7,7 +7,10 @@ another order. Each run is a `lmcodistill train` of its
 own under --output_dir; runs that have ended are not made again, and one that was
 stopped goes on. The report corrects for the number of arms, says "no difference
 that matters" where the seeds show that there is none, and "not shown" where they
-show nothing. --reference compares any arm with any other.
+show nothing. --reference compares any arm with any other. With --tune every arm is
+tuned first, at the same cost, on a seed and a half of the validation text that the
+comparison does not use. recommended.gin is the best single model at equal device
+seconds.
 
 Examples:
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
@@ -15,13 +18,19 @@ Examples:
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --delays 0,50,500 --seeds 3 --at_once 4
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA --output_dir OUT \
+    --arms pooled,pooled_ensemble,codistilled --reference pooled \
+    --tune 'LEARNING_RATE=4e-3,8e-3,16e-3;DROPOUT=0.0,0.2' \
+    --tune_arm 'codistilled:DISTILLATION_WEIGHT=0.5,1.0,2.0'
+  lmcodistill compare --gin_file runs/quickstart --data_dir DATA --output_dir OUT \
     --arms codistilled,codistilled_same_data --reference codistilled_same_data
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --variant 'gentle=codistilled DISTILLATION_WEIGHT=0.3'
 """
 
+import dataclasses
 import json
 import pathlib
+import shlex
 import signal
 import types
 from collections.abc import Sequence
@@ -31,11 +40,23 @@ import rich.table
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import command_flags
+from lmcodistill.commands import command_flags, tuning_flags
 from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import page, results, runs, schedule, verdicts
+from lmcodistill.experiments import (
+    page,
+    recommendation,
+    recommended_file,
+    results,
+    runs,
+    schedule,
+    text_parts,
+    tried,
+    tuning,
+    verdicts,
+)
+from lmcodistill.experiments import trials as trials_lib
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import files
 from lmcodistill.training import job
@@ -77,6 +98,7 @@ def define_flags(define: command_flags.Definer) -> None:
         arms_lib.BASELINE,
         "The arm that all others are compared with, seed by seed.",
     )
+    tuning_flags.define(define)
     define.strings("variant", [], "Also an arm of your own: 'NAME=ARM KNOB=VALUE ...'.")
     define.integer(
         "seeds",
@@ -119,54 +141,151 @@ def run(flag_values: flags.FlagValues) -> None:
     known, chosen = _arms(flag_values, loaded)
     settings = _settings(flag_values, loaded)
     trained = arms_lib.needed_runs(chosen, known)
-    needed = [
-        runs.ArmRun(settings, arm, seed)
-        for seed in range(flag_values.seeds)
-        for arm in trained
-    ]
     # A mistake in the last arm, or in the last seed, must not cost the hours of
     # those before.
-    tokens_per_step = {
-        run.arm.name: _tokens_per_step(flag_values.gin_file, run.bindings)
-        for run in needed[-len(trained) :]
+    steps = {
+        arm.name: _config(settings, arm, flag_values.seeds - 1)
+        .get(training.Training)
+        .num_train_steps
+        for arm in trained
     }
-    made = schedule.make_all(needed, flag_values.at_once)
+    tasks, budget = tuning_flags.tasks(flag_values, trained, known, steps)
+    tuned: list[tried.Tuned] = []
+    if tasks:
+        tuned, settings = _tune(flag_values, loaded, settings, tasks)
+        known |= {one.arm.name: one.best_arm for one in tuned}
+        chosen, trained = ([known[arm.name] for arm in x] for x in (chosen, trained))
+    made = schedule.make_all(
+        [
+            runs.ArmRun(settings, arm, seed, steps[arm.name])
+            for seed in range(flag_values.seeds)
+            for arm in trained
+        ],
+        flag_values.at_once,
+    )
+    tokens_per_step = {
+        arm.name: _tokens_of_step(_config(settings, arm, 0)) for arm in trained
+    }
     trials = results.read(chosen, made, tokens_per_step)
     arm_results = results.compare(trials, flag_values.reference)
-    sentences = [verdicts.conclusion(result) for result in arm_results[1:]]
-    commands = [text for outcome in made.values() for text in outcome.commands]
-    page.write(settings.root, arm_results, commands, sentences, loaded.text)
-    summary = {
-        "reference": flag_values.reference,
-        "arms": [
-            {**result.to_json(), "verdict": verdicts.finding(result).value}
-            for result in arm_results
-        ],
-        "commands": commands,
-        "verdicts": sentences,
-    }
+    report = page.ComparisonReport(
+        arm_results,
+        [verdicts.conclusion(result) for result in arm_results[1:]],
+        _recommend(flag_values, settings, arm_results),
+        tuned,
+        tried.sentences(tuned, budget) if tuned else [],
+        [text for outcome in made.values() for text in outcome.commands],
+        loaded.text,
+    )
+    page.write(settings.root, report)
+    summary = report.to_json()
     files.write_text(settings.root / "results.json", files.to_json(summary))
     if flag_values.json:
         print(json.dumps(summary))
         return
+    _print(report, settings.root / "report.html")
+
+
+def _config(
+    settings: runs.ComparisonSettings, arm: arms_lib.Arm, seed: int
+) -> loading.Config:
+    """Returns the configuration of a run; refuses what cannot work."""
+    return job.load(settings.gin_files, runs.ArmRun(settings, arm, seed).bindings)
+
+
+def _tokens_of_step(config: loading.Config) -> int:
+    """Returns the positions of a run's global batch."""
+    batches = config.get(training.Batches)
+    return batches.global_batch_size * batches.window
+
+
+def _tune(
+    flag_values: flags.FlagValues,
+    loaded: loading.Config,
+    settings: runs.ComparisonSettings,
+    tasks: Sequence[tuning.TuningTask],
+) -> tuple[list[tried.Tuned], runs.ComparisonSettings]:
+    """Returns what was best of each arm, and the settings of the scored runs."""
+    if flag_values.seeds > trials_lib.SEED:
+        raise errors.UsageError(
+            f"--tune tunes on repetition {trials_lib.SEED}, which --seeds="
+            f"{flag_values.seeds} would score. Give at most {trials_lib.SEED}."
+        )
+    periods = loaded.get(training.Training)
+    if not periods.evaluate_every_steps:
+        raise errors.UsageError(
+            "--tune goes by validation reports, and EVALUATE_EVERY_STEPS = 0 makes "
+            "none. Give a period."
+        )
+    data = shards.ShardSet(settings.data_dir)
+    first, second = text_parts.halves(
+        data.tokens_of(data.held_out_split("validation")),
+        data.manifest.end_id,
+        periods.evaluation_first_token,
+        periods.evaluation_tokens,
+    )
+    tuner = tuning.Tuner(settings, first, flag_values.at_once)
+    for task in tasks:
+        for point in task.points:
+            job.load(settings.gin_files, tuner.trial(task, point).bindings)
+    later = sum(
+        runs.ArmRun(settings, task.arm, 0, task.rungs[-1]).work for task in tasks
+    )
+    tuned = tuner.tune(tasks, flag_values.seeds * later)
+    folders = {one.arm.name: one.folder for one in tuned}
+    return tuned, dataclasses.replace(settings, part=second, folders=folders)
+
+
+def _recommend(
+    flag_values: flags.FlagValues,
+    settings: runs.ComparisonSettings,
+    arm_results: Sequence[results.ArmResult],
+) -> dict[str, recommendation.Choice]:
+    """Writes what is recommended; returns the choices by the files' names."""
+    found = {
+        recommended_file.AT_EQUAL_DEVICE_SECONDS: (
+            recommendation.at_equal_device_seconds(arm_results, flag_values.students)
+        ),
+        recommended_file.AT_EQUAL_INFERENCE_COST: (
+            recommendation.at_equal_inference_cost(arm_results)
+        ),
+    }
+    choices = {name: choice for name, choice in found.items() if choice}
+    for name, choice in choices.items():
+        path = settings.root / name
+        command = [
+            f"lmcodistill train --gin_file {shlex.quote(str(path))} \\",
+            f"  --students {choice.arm.students} "
+            f"--workers_per_student {settings.workers_per_student} \\",
+            f"  --data_dir {shlex.quote(str(settings.data_dir))} --run_dir RUN",
+        ]
+        recipe = runs.ArmRun(settings, choice.arm, 0).recipe
+        files.write_text(
+            path,
+            recommended_file.text_of(choice, settings.gin_files, recipe, command),
+        )
+    return choices
+
+
+def _print(report: page.ComparisonReport, path: pathlib.Path) -> None:
     console = rich.console.Console()
-    for head, row in (
-        (verdicts.QUALITY, verdicts.quality_row),
-        (verdicts.COST, verdicts.cost_row),
-    ):
+    tables: list[tuple[Sequence[str], Sequence[Sequence[str]]]] = [
+        (head, [row(result) for result in report.arm_results])
+        for head, row in (
+            (verdicts.QUALITY, verdicts.quality_row),
+            (verdicts.COST, verdicts.cost_row),
+        )
+    ]
+    if report.tuned:
+        tables.insert(0, (tried.HEAD, tried.rows(report.tuned)))
+    for head, rows in tables:
         # A name that is cut off could be another arm's.
         table = rich.table.Table(*(rich.table.Column(h, overflow="fold") for h in head))
-        for result in arm_results:
-            table.add_row(*row(result))
+        for row in rows:
+            table.add_row(*row)
         console.print(table)
-    for line in (*sentences, f"Wrote {settings.root / 'report.html'}"):
+    for line in (*report.all_sentences, f"Wrote {path}"):
         console.print(line, markup=False, highlight=False)
-
-
-def _tokens_per_step(gin_files: Sequence[str], bindings: Sequence[str]) -> int:
-    """Returns the positions of a run's global batch."""
-    batches = job.load(gin_files, bindings).get(training.Batches)
-    return batches.global_batch_size * batches.window
 
 
 def _stop(signum: int, frame: types.FrameType | None) -> None:

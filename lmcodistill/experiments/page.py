@@ -5,11 +5,12 @@ import importlib.metadata
 import io
 import pathlib
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import lmcodistill
 from lmcodistill.experiments import curves as curves_lib
-from lmcodistill.experiments import results, verdicts
+from lmcodistill.experiments import recommendation, results, tried, verdicts
 from lmcodistill.report import charts, pages
 from lmcodistill.storage import files
 
@@ -47,22 +48,68 @@ _CURVES = (
 )
 
 
-def write(
-    folder: pathlib.Path,
-    arm_results: Sequence[results.ArmResult],
-    commands: Sequence[str],
-    sentences: Sequence[str],
-    config_text: str,
-) -> None:
-    """Writes `report.html`, `curves.csv`, `arms.csv` and a PNG of every chart.
+class ComparisonReport(NamedTuple):
+    """What a comparison found.
 
-    Args:
-        folder: Of the comparison.
+    Attributes:
         arm_results: The reference first.
+        sentences: A conclusion on each of the others.
+        recommended: The best single models, by the names of their gin files.
+        tuned: What was tried of each arm; empty where nothing was.
+        tuning_notes: What to know about that.
         commands: Of all runs, for people to run again.
-        sentences: The conclusions.
         config_text: The user's whole configuration.
     """
+
+    arm_results: Sequence[results.ArmResult]
+    sentences: Sequence[str]
+    recommended: Mapping[str, recommendation.Choice]
+    tuned: Sequence[tried.Tuned]
+    tuning_notes: Sequence[str]
+    commands: Sequence[str]
+    config_text: str
+
+    @property
+    def advice(self) -> list[str]:
+        """What is recommended, in sentences."""
+        return [
+            f"The best single model {choice.question}: {choice.reason} See {name}."
+            for name, choice in self.recommended.items()
+        ]
+
+    @property
+    def all_sentences(self) -> list[str]:
+        return [*self.tuning_notes, *self.sentences, *self.advice]
+
+    def to_json(self) -> dict[str, Any]:
+        reference, *_ = self.arm_results
+        return {
+            "reference": reference.arm.name,
+            "arms": [
+                {**result.to_json(), "verdict": verdicts.finding(result).value}
+                for result in self.arm_results
+            ],
+            "verdicts": self.sentences,
+            "recommended": {
+                name: {
+                    "arm": choice.arm.name,
+                    "cross_entropy": choice.cross_entropy,
+                    "difference": choice.difference and choice.difference.to_json(),
+                    "p_holm": choice.p_holm,
+                    "stop_at_step": choice.stop_at_step,
+                    "budget_device_seconds": choice.budget,
+                }
+                for name, choice in self.recommended.items()
+            },
+            "tuning": [tuned.to_json() for tuned in self.tuned],
+            "tuning_notes": self.tuning_notes,
+            "commands": self.commands,
+        }
+
+
+def write(folder: pathlib.Path, report: ComparisonReport) -> None:
+    """Writes `report.html`, `curves.csv`, `arms.csv` and a PNG of every chart."""
+    arm_results = report.arm_results
     drawn = list(_charts(arm_results))
     quality = [verdicts.quality_row(result) for result in arm_results]
     cost = [verdicts.cost_row(result) for result in arm_results]
@@ -73,7 +120,7 @@ def write(
         for seed, trial in enumerate(result.trials)
     ]
     parts = [
-        *(pages.paragraph(s, "" if i else "lead") for i, s in enumerate(sentences)),
+        *_opening(report),
         pages.table(verdicts.QUALITY, quality),
         pages.paragraph(
             _QUALITY.format(
@@ -87,38 +134,14 @@ def write(
         pages.heading("What it took"),
         pages.table(verdicts.COST, cost),
         pages.paragraph(_COST.format(reference.arm.name), "quiet"),
+        *_tuning(report),
         pages.heading("Curves"),
         pages.paragraph(_CURVES.format(reference.arm.name), "quiet"),
         *(charts.line_chart(series, **labels) for _, series, labels in drawn),
-        pages.heading("The arms"),
-        pages.table(
-            ("arm", "what", "settings"),
-            [
-                (
-                    arm.name,
-                    arm.description,
-                    " ".join(f"{k}={v}" for k, v in arm.bindings),
-                )
-                for arm in (result.arm for result in arm_results)
-            ],
-        ),
-        pages.heading("Every run"),
-        pages.table(
-            ("arm", "seed", "nats/token", "seconds", "CPU seconds"),
-            [
-                (
-                    name,
-                    str(seed),
-                    f"{trial.cross_entropy:.4f}",
-                    f"{trial.wall_seconds:,.0f}",
-                    f"{trial.cpu_seconds:,.0f}",
-                )
-                for name, seed, trial in trials
-            ],
-        ),
+        *_runs(arm_results),
         pages.heading("Again"),
-        pages.preformatted("\n\n".join(commands)),
-        pages.preformatted(config_text),
+        pages.preformatted("\n\n".join(report.commands)),
+        pages.preformatted(report.config_text),
         pages.paragraph(_versions(), "quiet"),
     ]
     title = f"Ways to train, compared with: {reference.arm.description}"
@@ -131,6 +154,57 @@ def write(
     files.write_text(folder / "curves.csv", _csv([head, *points]))
     for name, series, labels in drawn:
         files.write_bytes(folder / f"{name}.png", charts.line_png(series, **labels))
+
+
+def _opening(report: ComparisonReport) -> list[str]:
+    """Returns what to read first."""
+    return [
+        *(
+            pages.paragraph(sentence, "" if i else "lead")
+            for i, sentence in enumerate(report.sentences)
+        ),
+        *map(pages.paragraph, report.advice),
+    ]
+
+
+def _tuning(report: ComparisonReport) -> list[str]:
+    """Returns what was tried of each arm."""
+    if not report.tuned:
+        return []
+    return [
+        pages.heading("Tuning"),
+        *map(pages.paragraph, report.tuning_notes),
+        pages.table(tried.HEAD, tried.rows(report.tuned)),
+    ]
+
+
+def _runs(arm_results: Sequence[results.ArmResult]) -> list[str]:
+    """Returns what the arms are, and what each run of theirs came to."""
+    return [
+        pages.heading("The arms"),
+        pages.table(
+            ("arm", "what", "settings"),
+            [
+                (arm.name, arm.description, tried.settings(arm.bindings))
+                for arm in (result.arm for result in arm_results)
+            ],
+        ),
+        pages.heading("Every run"),
+        pages.table(
+            ("arm", "seed", "nats/token", "seconds", "CPU seconds"),
+            [
+                (
+                    result.arm.name,
+                    str(seed),
+                    f"{trial.cross_entropy:.4f}",
+                    f"{trial.wall_seconds:,.0f}",
+                    f"{trial.cpu_seconds:,.0f}",
+                )
+                for result in arm_results
+                for seed, trial in enumerate(result.trials)
+            ],
+        ),
+    ]
 
 
 def _charts(

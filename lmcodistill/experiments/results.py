@@ -134,7 +134,7 @@ class ArmResult(NamedTuple):
 
 def read(
     chosen: Sequence[arms_lib.Arm],
-    made: Mapping[runs.ArmRun, runs.RunOutcome],
+    made: Mapping[runs.TrainRun[runs.RunOutcome], runs.RunOutcome],
     tokens_per_step: Mapping[str, int],
 ) -> dict[arms_lib.Arm, list[Trial]]:
     """Reads what the runs reported.
@@ -246,7 +246,7 @@ def to_target(trials: Sequence[Trial], reference: Sequence[Trial]) -> ToTarget |
     for trial, plain in _pairs(trials, reference):
         if not (trial.points and plain.points):
             return None
-        width = round(_SMOOTHED_SHARE * len(plain.points))
+        width = smoothing(plain.points)
         own = curves.smoothed(trial.points, width)
         other = curves.smoothed(plain.points, width)
         bests = [curves.best(points).cross_entropy for points in (own, other)]
@@ -273,6 +273,11 @@ def to_target(trials: Sequence[Trial], reference: Sequence[Trial]) -> ToTarget |
         *(mean("steps"), mean("tokens"), mean("device_seconds")),
         *(fewer("steps"), fewer("device_seconds")),
     )
+
+
+def smoothing(reference: Sequence[curves.Point]) -> int:
+    """Returns over how many reports curves are smoothed: a tenth of the reference's."""
+    return round(_SMOOTHED_SHARE * len(reference))
 
 
 def share_kept(

@@ -6,25 +6,22 @@ from its checkpoints. Where a run was begun with other settings, nothing is
 mixed: the user is told.
 """
 
-import contextlib
+import abc
 import dataclasses
 import json
-import os
 import pathlib
 import shlex
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from lmcodistill import errors
 from lmcodistill.experiments import arms as arms_lib
+from lmcodistill.experiments import processes, text_parts
 from lmcodistill.storage import files, layout, progress_file
-from lmcodistill.supervision import lifeline
+
+_Outcome = TypeVar("_Outcome")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +38,9 @@ class ComparisonSettings:
         window: Tokens of a stream read at once.
         seed: Of the weights of the first repetition, as given.
         order_seed: Of its order of text, as given.
+        part: What of the validation text scores the arms; None: all of it.
+        folders: A folder within an arm's, by its name, where settings of it were
+            chosen by a tuning.
     """
 
     root: pathlib.Path
@@ -52,9 +52,148 @@ class ComparisonSettings:
     window: int
     seed: int = 0
     order_seed: int = 0
+    part: text_parts.TextPart | None = None
+    folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def run_of(self, arm: str, seed: int) -> layout.RunLayout:
-        return layout.RunLayout(self.root / "runs" / arm / f"seed-{seed}" / "run")
+        folder = self.root / "runs" / arm / self.folders.get(arm, "")
+        return layout.RunLayout(folder / f"seed-{seed}" / "run")
+
+
+class TrainRun(abc.ABC, Generic[_Outcome]):
+    """A `lmcodistill train` that is made once.
+
+    Attributes:
+        arm: Whose run it is.
+        seed: Which repetition, from 0.
+        name: What people call it.
+        processes: How many it has while it trains.
+        folder: Where it is.
+        work: Updates to make, times processes: for how long it takes.
+    """
+
+    def __init__(
+        self,
+        settings: ComparisonSettings,
+        arm: arms_lib.Arm,
+        seed: int,
+        run: layout.RunLayout,
+        *,
+        name: str,
+        steps: int,
+        teachers: layout.RunLayout | None,
+        more: arms_lib.Bindings = (),
+    ) -> None:
+        self._settings, self.arm, self.seed = settings, arm, seed
+        self.name, self.folder = name, run.root.parent
+        self.processes = arm.students * settings.workers_per_student
+        self.work = float(steps * self.processes)
+        self._run, self._teachers, self._more = run, teachers, more
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells it from the others; `after` of those that need it."""
+        return self.arm.name, str(self.seed)
+
+    @property
+    def after(self) -> tuple[str, ...] | None:
+        """The `key` of the run that must have ended before it begins."""
+        return None
+
+    @property
+    def progress(self) -> float:
+        """How much of the training is done, 0.0 to 1.0, by student 0's heartbeat."""
+        beat = progress_file.read(self.student(0).progress)
+        return beat["step"] / beat["num_train_steps"] if beat else 0.0
+
+    def student(self, number: int) -> layout.StudentLayout:
+        return self._run.student(number)
+
+    @abc.abstractmethod
+    def outcome(self) -> _Outcome | None:
+        """Returns what the run left, or None if it has not ended.
+
+        Raises:
+            UsageError: it was made with other commands.
+        """
+
+    @abc.abstractmethod
+    def make(self, cores: Collection[int]) -> _Outcome:
+        """Makes it; goes on where an earlier attempt stopped.
+
+        Args:
+            cores: That the processes may run on.
+
+        Raises:
+            LmcodistillError: it failed; its own message is in the log that this
+                one names.
+        """
+
+    @property
+    def recipe(self) -> list[str]:
+        """`NAME=VALUE` of what makes its way to train, beside the gin files."""
+        settings, arm = self._settings, self.arm
+        bindings = [*settings.bindings, *(f"{k}={v}" for k, v in arm.bindings)]
+        if self._teachers is not None:
+            students = map(self._teachers.student, range(arm.num_teachers))
+            paths = tuple(str(student.root) for student in students)
+            bindings.append(f"Distillation.offline_exports={paths!r}")
+        return bindings
+
+    @property
+    def bindings(self) -> list[str]:
+        """`NAME=VALUE` of every setting beside the gin files."""
+        settings, shift = self._settings, arms_lib.SEED_STRIDE * self.seed
+        return [
+            *self.recipe,
+            f"Training.seed={settings.seed + shift + self.arm.seed_offset}",
+            f"Batches.order_seed={settings.order_seed + shift}",
+            *(f"{name}={value}" for name, value in self._more),
+        ]
+
+    @property
+    def _train_command(self) -> list[str]:
+        settings = self._settings
+        return [
+            *("lmcodistill", "train", "--students", str(self.arm.students)),
+            *("--workers_per_student", str(settings.workers_per_student)),
+            *("--data_dir", str(settings.data_dir), "--run_dir", str(self._run.root)),
+            *(f"--gin_file={path}" for path in settings.gin_files),
+            *(f"--gin.{binding}" for binding in self.bindings),
+        ]
+
+    def _train(self, cores: Collection[int]) -> tuple[int, float, float]:
+        """Trains; returns the exit code, and wall and CPU seconds of all attempts."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        spent = self.folder / "spent.json"
+        wall, cpu = files.read_json(spent)["seconds"] if spent.exists() else (0.0, 0.0)
+        began = time.monotonic()
+        code, cpu_seconds, _ = processes.call(
+            self._train_command, self.folder / "train.log", cores
+        )
+        wall, cpu = wall + time.monotonic() - began, cpu + cpu_seconds
+        files.write_text(spent, files.to_json({"seconds": [wall, cpu]}))
+        return code, round(wall, 2), round(cpu, 2)
+
+    def _check_commands(self, then: Sequence[str], now: Sequence[str]) -> None:
+        if then != now:
+            raise errors.UsageError(
+                f"{self.folder} holds a run of other settings or data. Remove that "
+                "folder to make the run anew, or give another --output_dir."
+            )
+
+    def _check(self, code: int, command: list[str], log: str) -> None:
+        if code == 0:
+            return
+        if code in (errors.StoppedError.exit_code, -signal.SIGTERM, -signal.SIGINT):
+            raise errors.StoppedError(
+                f"{self.name} was stopped; the same command goes on from there."
+            )
+        lines = (self.folder / log).read_text(errors="replace").strip().splitlines()
+        raise _KINDS.get(code, errors.LmcodistillError)(
+            f"{self.name} ended with code {code}: {lines[-1] if lines else ''} "
+            f"(`{shlex.join(command)}`; its log is {self.folder / log})"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,78 +215,49 @@ class RunOutcome:
     ensemble: dict[str, Any] | None
 
 
-class ArmRun:
-    """One run: an arm with one seed.
-
-    Attributes:
-        arm: Whose run it is.
-        seed: Which repetition, from 0.
-        name: What people call it.
-        processes: How many it has while it trains.
-        folder: Where it is.
-    """
+class ArmRun(TrainRun[RunOutcome]):
+    """An arm with one seed, trained to its end and scored."""
 
     def __init__(
-        self, settings: ComparisonSettings, arm: arms_lib.Arm, seed: int
+        self,
+        settings: ComparisonSettings,
+        arm: arms_lib.Arm,
+        seed: int,
+        steps: int = 1,
     ) -> None:
-        self._settings, self.arm, self.seed = settings, arm, seed
-        self.name = f"{arm.name}, seed {seed}"
-        self.processes = arm.students * settings.workers_per_student
-        self._run = settings.run_of(arm.name, seed)
-        self.folder = self._run.root.parent
-
-    def student(self, number: int) -> layout.StudentLayout:
-        return self._run.student(number)
+        """Takes the steps of the whole run, to tell how long it takes."""
+        teachers = settings.run_of(arm.taught_by, seed) if arm.taught_by else None
+        super().__init__(
+            *(settings, arm, seed, settings.run_of(arm.name, seed)),
+            name=f"{arm.name}, seed {seed}",
+            steps=steps,
+            teachers=teachers,
+            more=settings.part.bindings if settings.part else (),
+        )
 
     @property
-    def progress(self) -> float:
-        """How much of the training is done, 0.0 to 1.0, by student 0's heartbeat."""
-        beat = progress_file.read(self.student(0).progress)
-        return beat["step"] / beat["num_train_steps"] if beat else 0.0
+    def after(self) -> tuple[str, ...] | None:
+        return (self.arm.taught_by, str(self.seed)) if self.arm.taught_by else None
 
     def outcome(self) -> RunOutcome | None:
-        """Returns what the run left, or None if it has not ended.
-
-        Raises:
-            UsageError: it was made with other commands.
-        """
         path = self.folder / "outcome.json"
         if not path.exists():
             return None
         outcome = RunOutcome(**files.read_json(path))
-        if outcome.commands != [shlex.join(c) for c in self._commands()]:
-            raise errors.UsageError(
-                f"{self.folder} holds a run of other settings or data. Remove that "
-                "folder to make the run anew, or give another --output_dir."
-            )
+        self._check_commands(outcome.commands, [shlex.join(c) for c in self._commands])
         return outcome
 
     def make(self, cores: Collection[int]) -> RunOutcome:
-        """Trains and scores; goes on where an earlier attempt stopped.
-
-        Args:
-            cores: That the processes may run on.
-
-        Raises:
-            LmcodistillError: training or scoring failed; its own message is in
-                the log that this one names.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        train, evaluate = self._commands()
-        spent = self.folder / "spent.json"
-        wall, cpu = files.read_json(spent)["seconds"] if spent.exists() else (0.0, 0.0)
-        began = time.monotonic()
-        code, cpu_seconds, _ = call(train, self.folder / "train.log", cores)
-        wall, cpu = wall + time.monotonic() - began, cpu + cpu_seconds
-        files.write_text(spent, files.to_json({"seconds": [wall, cpu]}))
+        train, evaluate = self._commands
+        code, wall, cpu = self._train(cores)
         self._check(code, train, "train.log")
-        code, _, output = call(evaluate, self.folder / "evaluate.log", cores)
+        code, _, output = processes.call(evaluate, self.folder / "evaluate.log", cores)
         self._check(code, evaluate, "evaluate.log")
         results = json.loads(output)["results"]
         outcome = RunOutcome(
             commands=[shlex.join(train), shlex.join(evaluate)],
-            wall_seconds=round(wall, 2),
-            cpu_seconds=round(cpu, 2),
+            wall_seconds=wall,
+            cpu_seconds=cpu,
             students=results[: self.arm.students],
             ensemble=results[-1] if self.arm.students > 1 else None,
         )
@@ -156,50 +266,17 @@ class ArmRun:
         return outcome
 
     @property
-    def bindings(self) -> list[str]:
-        """`NAME=VALUE` of every setting beside the gin files."""
-        settings, arm = self._settings, self.arm
-        bindings = [*settings.bindings, *(f"{k}={v}" for k, v in arm.bindings)]
-        shift = arms_lib.SEED_STRIDE * self.seed
-        bindings += [
-            f"Training.seed={settings.seed + shift + arm.seed_offset}",
-            f"Batches.order_seed={settings.order_seed + shift}",
-        ]
-        if arm.taught_by:
-            teachers = settings.run_of(arm.taught_by, self.seed)
-            paths = [str(teachers.student(i).root) for i in range(arm.num_teachers)]
-            bindings.append(f"Distillation.offline_exports={tuple(paths)!r}")
-        return bindings
-
     def _commands(self) -> tuple[list[str], list[str]]:
         settings, arm = self._settings, self.arm
-        data_dir = ("--data_dir", str(settings.data_dir))
-        train = [
-            *("lmcodistill", "train", "--students", str(arm.students)),
-            *("--workers_per_student", str(settings.workers_per_student)),
-            *(*data_dir, "--run_dir", str(self._run.root)),
-            *(f"--gin_file={path}" for path in settings.gin_files),
-            *(f"--gin.{binding}" for binding in self.bindings),
-        ]
         evaluate = [
-            *("lmcodistill", "evaluate", *data_dir, "--json"),
-            *("--lanes", str(settings.streams), "--window", str(settings.window)),
+            *("lmcodistill", "evaluate", "--data_dir", str(settings.data_dir)),
+            *("--json", "--lanes", str(settings.streams)),
+            *("--window", str(settings.window)),
             *(f"--export={self.student(i).root}" for i in range(arm.students)),
         ]
-        return train, evaluate
-
-    def _check(self, code: int, command: list[str], log: str) -> None:
-        if code == 0:
-            return
-        if code in (errors.StoppedError.exit_code, -signal.SIGTERM, -signal.SIGINT):
-            raise errors.StoppedError(
-                f"{self.name} was stopped; the same command goes on from there."
-            )
-        lines = (self.folder / log).read_text(errors="replace").strip().splitlines()
-        raise _KINDS.get(code, errors.LmcodistillError)(
-            f"{self.name} ended with code {code}: {lines[-1] if lines else ''} "
-            f"(`{shlex.join(command)}`; its log is {self.folder / log})"
-        )
+        if settings.part:
+            evaluate.append(f"--first_token={settings.part.first_token}")
+        return self._train_command, evaluate
 
 
 _KINDS = {
@@ -211,54 +288,3 @@ _KINDS = {
         errors.DivergedError,
     )
 }
-# Python that takes its place on some cores and becomes another command. Affinity
-# belongs to a thread: set here, it would outlast the run in a pool's thread.
-_ON_CORES = (
-    "import os, sys; os.sched_setaffinity(0, map(int, sys.argv[1].split(','))); "
-    "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
-)
-_running: set[int] = set()
-
-
-def call(
-    command: Sequence[str], log: pathlib.Path, cores: Collection[int]
-) -> tuple[int, float, str]:
-    """Runs a module of Python on some cores, in a process of its own.
-
-    Args:
-        command: The module's name, and its arguments.
-        log: What its standard error is appended to.
-        cores: That it, and all that it starts, may run on.
-
-    Returns:
-        Its exit code, its CPU seconds and its standard output.
-    """
-    on_cores = [sys.executable, "-c", _ON_CORES, ",".join(map(str, sorted(cores)))]
-    # Our end is open as long as we live; training stops when it closes.
-    our_end, child_end = socket.socketpair()
-    with our_end, open(log, "ab") as stderr, tempfile.TemporaryFile() as stdout:
-        with child_end:
-            process = subprocess.Popen(
-                # As a module: the same program, wherever this one was found.
-                [*on_cores, "-m", *command],
-                stdin=child_end.fileno(),
-                stdout=stdout,
-                stderr=stderr,
-                env={**os.environ, lifeline.VARIABLE: "1"},
-            )
-        _running.add(process.pid)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        finally:
-            _running.discard(process.pid)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        stdout.seek(0)
-        output = stdout.read().decode(errors="replace")
-    return process.returncode, usage.ru_utime + usage.ru_stime, output
-
-
-def stop_all() -> None:
-    """Asks every run in progress to save and stop."""
-    for pid in list(_running):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)

@@ -9,32 +9,41 @@ import os
 import sys
 import time
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
+from lmcodistill.experiments import processes
 from lmcodistill.experiments import runs as runs_lib
+
+_Outcome = TypeVar("_Outcome")
 
 _POLL_SECONDS = 1.0
 _SHOW_EVERY_SECONDS = 30.0
 
 
 def make_all(
-    runs: Sequence[runs_lib.ArmRun], at_once: int
-) -> dict[runs_lib.ArmRun, runs_lib.RunOutcome]:
+    runs: Sequence[runs_lib.TrainRun[_Outcome]],
+    at_once: int,
+    what: str = "",
+    later: float = 0.0,
+) -> dict[runs_lib.TrainRun[_Outcome], _Outcome]:
     """Makes every run that has not ended; returns the outcomes of all.
 
     Args:
         runs: In order; a run's teachers come before it.
         at_once: How many processes run side by side, all runs' together; at least
             as many as the largest run has.
+        what: They are, for people.
+        later: The work of what comes after them, to tell how long all will take.
 
     Raises:
         LmcodistillError: one failed; the others were asked to save and stop.
     """
     outcomes = {run: outcome for run in runs if (outcome := run.outcome())}
     waiting = [run for run in runs if run not in outcomes]
-    display = _Display(waiting, len(runs))
+    display = _Display(waiting, len(runs), what, later)
     free = core_sets(max(at_once, *(run.processes for run in runs)))
-    running: dict[concurrent.futures.Future[runs_lib.RunOutcome], runs_lib.ArmRun] = {}
-    taken: dict[runs_lib.ArmRun, list[set[int]]] = {}
+    running: dict[concurrent.futures.Future[_Outcome], runs_lib.TrainRun[_Outcome]] = {}
+    taken: dict[runs_lib.TrainRun[_Outcome], list[set[int]]] = {}
     with concurrent.futures.ThreadPoolExecutor(len(free)) as pool:
         try:
             while waiting or running:
@@ -52,17 +61,17 @@ def make_all(
                 display.show(len(outcomes))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            runs_lib.stop_all()
+            processes.stop_all()
             raise
     # By the order given, not by which run was the quickest.
     return {run: outcomes[run] for run in runs}
 
 
 def startable(
-    waiting: Sequence[runs_lib.ArmRun],
-    running: Collection[runs_lib.ArmRun],
+    waiting: Sequence[runs_lib.TrainRun[_Outcome]],
+    running: Collection[runs_lib.TrainRun[_Outcome]],
     num_free: int,
-) -> runs_lib.ArmRun | None:
+) -> runs_lib.TrainRun[_Outcome] | None:
     """Returns the first run that can start now, or None.
 
     Args:
@@ -70,10 +79,9 @@ def startable(
         running: Under way.
         num_free: How many more processes there is room for.
     """
-    unfinished = {(run.arm.name, run.seed) for run in (*waiting, *running)}
+    unfinished = {run.key for run in (*waiting, *running)}
     for run in waiting:
-        teachers_are_done = (run.arm.taught_by, run.seed) not in unfinished
-        if teachers_are_done and run.processes <= num_free:
+        if run.after not in unfinished and run.processes <= num_free:
             return run
     return None
 
@@ -91,22 +99,34 @@ def core_sets(count: int) -> list[set[int]]:
 class _Display:
     """Says on standard error how far the comparison is."""
 
-    def __init__(self, todo: Sequence[runs_lib.ArmRun], total: int) -> None:
-        self._todo, self._total = list(todo), total
-        self._before = sum(run.progress for run in todo)
+    def __init__(
+        self,
+        todo: Sequence[runs_lib.TrainRun[_Outcome]],
+        total: int,
+        what: str,
+        later: float,
+    ) -> None:
+        self._todo, self._total, self._later = list(todo), total, later
+        self._what = f"{what}: " if what else ""
+        self._before = sum(run.progress * run.work for run in todo)
         self._began = self._last_shown = time.monotonic()
-        print(f"{len(todo)} of {total} runs to make", file=sys.stderr, flush=True)
+        if todo:
+            text = f"{self._what}{len(todo)} of {total} runs to make"
+            print(text, file=sys.stderr, flush=True)
 
     def show(self, ended: int) -> None:
         now = time.monotonic()
         if now - self._last_shown < _SHOW_EVERY_SECONDS and ended < self._total:
             return
         self._last_shown = now
-        progress = {run.name: run.progress for run in self._todo}
-        gained = sum(progress.values()) - self._before
-        text = f"{ended} of {self._total} runs"
-        if gained > 0.0:
-            left = len(progress) - sum(progress.values())
-            text += f", ETA {(now - self._began) / gained * left / 60:.0f} min"
-        under_way = [f"{n}: {p:.0%}" for n, p in progress.items() if 0.0 < p < 1.0]
-        print(f"{text}; {', '.join(under_way)}", file=sys.stderr, flush=True)
+        progress = {run: run.progress for run in self._todo}
+        done = sum(share * run.work for run, share in progress.items())
+        text = f"{self._what}{ended} of {self._total} runs"
+        if (gained := done - self._before) > 0.0:
+            minutes = (now - self._began) / gained / 60.0
+            left = sum(run.work for run in self._todo) - done
+            text += f", ETA {minutes * left:.0f} min"
+            if self._later:
+                text += f", of all {minutes * (left + self._later):.0f} min"
+        under_way = [f"{r.name}: {p:.0%}" for r, p in progress.items() if 0.0 < p < 1.0]
+        print("; ".join([text, ", ".join(under_way)]), file=sys.stderr, flush=True)

@@ -100,7 +100,7 @@ def test_installed_program_resolves_includes_among_its_own_files(installed, tmp_
         "from lmcodistill.settings import classes\n"
         "c = loading.load(['runs/quickstart'], [], tuple(classes.TRAIN.values()), "
         "'defaults/train.gin')\n"
-        "print(c.origins['LanguageModel.hidden_size'].split(':')[0])"
+        "print(c.origins['LanguageModel.num_layers'].split(':')[0])"
     )
 
     found = run(sys.executable, "-c", program, cwd=tmp_path, PYTHONPATH=str(installed))

@@ -3,6 +3,7 @@
 import pytest
 
 from lmcodistill.commands import compare
+from lmcodistill.training import job
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,6 @@ from lmcodistill.commands import compare
     ],
 )
 def test_tokens_of_a_step_follow_what_a_variant_sets(settings, expected):
-    found = compare._tokens_per_step(["runs/experiment_ptb"], settings)
+    config = job.load(["runs/experiment_ptb"], settings)
 
-    assert found == expected
+    assert compare._tokens_of_step(config) == expected

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lmcodistill.experiments import arms, runs
+from lmcodistill.experiments import arms, processes, runs
 from lmcodistill.settings import training
 from lmcodistill.training import job
 
@@ -66,7 +66,7 @@ def test_runs_side_by_side_keep_to_their_cores_and_leave_ours_alone(tmp_path, mo
 
     def start(number):
         log = tmp_path / f"{number}.log"
-        code, seconds, output = runs.call([module], log, cores[number % 2])
+        code, seconds, output = processes.call([module], log, cores[number % 2])
         assert (code, log.read_text()) == (0, "")
         assert seconds > 0.0
         printed[number] = output.split()[0]
