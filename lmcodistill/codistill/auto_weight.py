@@ -15,8 +15,9 @@ docs/guide/algorithm.md has the derivation, its two conditions and what they lea
 
 A student that falls behind confirms its teachers, whatever made it fall behind, if
 need be their lessons. So the weight is not raised while it does. It falls behind while
-its cross entropy is above the mean of its teachers' own, by no less than it ever was;
-both are running means over the memory of the share.
+its cross entropy is above the mean of its teachers' own, and by more than it once was;
+both are running means over the memory of the share. At the first measurement it was
+taught nothing yet: who is behind then is not so because of lessons.
 
 Differs from the paper: there the weight is 1.0 throughout. Pure arithmetic.
 """
@@ -62,7 +63,7 @@ class AutoWeight:
         tokens: Running sum; 0.0 before the first measurement.
         least_lead: The smallest lead of the teachers so far, nats per token; None
             before the first measurement.
-        falls_behind: Whether the teachers lead, and by no less than ever before.
+        falls_behind: Whether the teachers lead, and by more than once before.
         weight: That of the last update with teachers.
     """
 
@@ -81,7 +82,7 @@ class AutoWeight:
         for name, value in measured._asdict().items():
             setattr(self, name, self.memory * getattr(self, name) + value)
         least = self.lead if self.least_lead is None else self.least_lead
-        self.falls_behind = self.lead > 0.0 and self.lead >= least
+        self.falls_behind = self.lead > max(0.0, least)
         self.least_lead = min(least, self.lead)
 
     @property
