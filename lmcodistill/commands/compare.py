@@ -96,7 +96,7 @@ def define_flags(define: command_flags.Definer) -> None:
     define.string(
         "reference",
         arms_lib.BASELINE,
-        "The arm that all others are compared with, seed by seed.",
+        "The arm that all others are compared with, seed by seed; trained with them.",
     )
     tuning_flags.define(define)
     define.strings("variant", [], "Also an arm of your own: 'NAME=ARM KNOB=VALUE ...'.")
@@ -323,7 +323,7 @@ def _arms(
         arm = arms_lib.variant(text, known)
         known[arm.name] = arm
         names.append(arm.name)
-    return known, arms_lib.chosen([*names, flag_values.reference], known)
+    return known, arms_lib.chosen(names, flag_values.reference, known)
 
 
 def _numbers(flag_values: flags.FlagValues, name: str) -> list[int]:

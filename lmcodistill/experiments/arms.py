@@ -354,18 +354,26 @@ def variant(text: str, known: Mapping[str, Arm]) -> Arm:
     )
 
 
-def chosen(names: Sequence[str], known: Mapping[str, Arm]) -> list[Arm]:
-    """Returns the arms of these names in the order of `known`, the baseline always.
+def chosen(
+    names: Sequence[str], reference: str, known: Mapping[str, Arm]
+) -> list[Arm]:
+    """Returns the arms of these names and the reference, in the order of `known`.
+
+    Beside an ensemble as the reference stands the baseline: what is recommended is
+    one model, and needs one to be better than.
 
     Raises:
         UsageError: there is no such arm.
     """
-    for name in names:
+    for name in (*names, reference):
         if name not in known:
             raise errors.UsageError(
                 f"there is no arm {name!r}. The arms: {', '.join(known)}."
             )
-    return [arm for name, arm in known.items() if name in {BASELINE, *names}]
+    wanted = {*names, reference}
+    if known[reference].is_ensemble:
+        wanted.add(BASELINE)
+    return [arm for name, arm in known.items() if name in wanted]
 
 
 def needed_runs(arms: Sequence[Arm], known: Mapping[str, Arm]) -> list[Arm]:

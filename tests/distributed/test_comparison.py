@@ -114,7 +114,7 @@ def test_what_has_ended_is_not_made_again(compared, compare):
 def test_any_arm_can_be_the_reference(compared, compare):
     _, before = compared
 
-    _, after = compare("--reference", "codistilled")
+    _, after = compare("--reference", "codistilled", "--arms", "baseline")
 
     assert after["reference"] == after["arms"][0]["name"] == "codistilled"
     differences = [

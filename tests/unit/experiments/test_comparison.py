@@ -12,7 +12,7 @@ KNOWN = arms.standard(BASE)
 
 
 def test_a_student_is_trained_after_its_teachers():
-    chosen = arms.chosen(["two_phase"], KNOWN)
+    chosen = arms.chosen(["two_phase"], "baseline", KNOWN)
 
     runs = [arm.name for arm in arms.needed_runs(chosen, KNOWN)]
 
@@ -20,7 +20,7 @@ def test_a_student_is_trained_after_its_teachers():
 
 
 def test_an_ensemble_shares_the_run_of_its_members():
-    chosen = arms.chosen(["ensemble", "independent"], KNOWN)
+    chosen = arms.chosen(["ensemble", "independent"], "baseline", KNOWN)
 
     runs = [arm.name for arm in arms.needed_runs(chosen, KNOWN)]
 
@@ -28,11 +28,25 @@ def test_an_ensemble_shares_the_run_of_its_members():
 
 
 def test_a_generation_is_trained_after_all_before_it():
-    chosen = arms.chosen(["chain"], KNOWN)
+    chosen = arms.chosen(["chain"], "pooled", KNOWN)
 
     runs = [arm.name for arm in arms.needed_runs(chosen, KNOWN)]
 
-    assert runs == ["baseline", "pooled", "chain_1", "chain"]
+    assert runs == ["pooled", "chain_1", "chain"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "names"),
+    [
+        ("pooled", ["ema", "pooled"]),
+        ("baseline", ["baseline", "ema"]),
+        ("pooled_ensemble", ["baseline", "ema", "pooled_ensemble"]),
+    ],
+)
+def test_the_baseline_is_trained_where_something_is_compared_with_it(reference, names):
+    chosen = arms.chosen(["ema"], reference, KNOWN)
+
+    assert sorted(arm.name for arm in chosen) == names
 
 
 def test_chain_is_as_long_as_asked_for():
@@ -110,4 +124,4 @@ def test_a_variant_that_is_none_is_refused(text):
 
 def test_a_name_that_is_no_arm_is_refused_with_those_that_are():
     with pytest.raises(errors.UsageError, match="codistilled_same_data"):
-        arms.chosen(["codistiled"], KNOWN)
+        arms.chosen(["codistiled"], "baseline", KNOWN)
