@@ -21,6 +21,7 @@ NO_GUIDE = (
 
 def build(
     extracted: Sequence[extract.Extracted],
+    left_out: Mapping[str, int],
     duplicates: Sequence[Mapping[str, int]],
     counts: Mapping[str, Mapping[str, int]],
     pieces: vocabulary.Vocabulary,
@@ -31,6 +32,7 @@ def build(
 
     Args:
         extracted: What became of each input file.
+        left_out: What was met beside them and is not read, by why.
         duplicates: Copies in each, dropped after that, per reason.
         counts: Documents, tokens, words and bytes of each split.
         pieces: The vocabulary.
@@ -53,6 +55,7 @@ def build(
             "damaged_files": sum(line["damaged"] > 0 for line in lines),
             "truncated_files": sum(line["truncated"] for line in lines),
             "ignored_files": sum(bool(line["note"]) for line in lines),
+            "left_out": dict(left_out),
             "languages": _by_count(total.languages),
             "masked": _by_count(total.masked),
             "languages_found": _by_count(shape.languages),

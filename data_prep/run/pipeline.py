@@ -104,7 +104,13 @@ class _Pipeline:
         counts = self._tokenize(splits)
         written = self._shuffle(splits, counts)
         summary = report.build(
-            self._extracted, duplicates, counts, pieces, sampled, identity["settings"]
+            self._extracted,
+            self._plan.left_out,
+            duplicates,
+            counts,
+            pieces,
+            sampled,
+            identity["settings"],
         )
         train = [name for name in written if name.startswith("train-")]
         manifest = shards.Manifest(

@@ -6,6 +6,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import lmcodistill
@@ -37,6 +38,8 @@ class Plan:
         paragraphs: How the list of paragraphs counts, with its digest.
         kind: What documents are, and which are kept: a name in `extract.KINDS`.
         paragraph_list: The list, for the kind `paragraph_list`.
+        left_out: What was met beside the sources and is not read: see
+            `inputs.Found`. It decides nothing.
     """
 
     sources: tuple[inputs.Input, ...]
@@ -49,6 +52,7 @@ class Plan:
     paragraphs: paragraph_settings.ParagraphList = paragraph_settings.ParagraphList()
     kind: str = "documents"
     paragraph_list: pathlib.Path | None = None
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def compared(self) -> deduplication_settings.Deduplication:

@@ -122,10 +122,11 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         downloaded = crawls.fetch(request, display) if request else []
-        kind, sources = _sources(flag_values, [*arguments, *map(str, downloaded)])
-        # Executors of Spark start in folders of their own: every path is absolute.
+        kind, found = _sources(flag_values, [*arguments, *map(str, downloaded)])
+        for note in found.notes():
+            display.say(f"warning: {note}")
         plan = plan_lib.Plan(
-            sources=tuple(x._replace(path=x.path.absolute()) for x in sources),
+            sources=found.files,
             prep=loaded.get(prep.Prep),
             vocabulary=loaded.get(prep.PrepVocabulary),
             rules=filtering.Rules(
@@ -137,6 +138,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
             paragraph_list=pathlib.Path(flag_values.paragraph_ids).absolute()
             if kind == "paragraph_list"
             else None,
+            left_out=found.left_out,
         )
         with choice.make(
             flag_values.engine,
@@ -161,7 +163,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
 
 def _sources(
     flag_values: flags.FlagValues, arguments: list[str]
-) -> tuple[str, list[inputs.Input]]:
+) -> tuple[str, inputs.Found]:
     """Returns the kind of the run, see `Plan`, and its input files."""
     patterns = [*flag_values.input, *arguments]
     texts = (
@@ -180,7 +182,7 @@ def _sources(
             "files. Give those as --input, or leave --paragraph_ids out."
         )
     if any(texts):
-        return "pretokenized", inputs.pretokenized(*texts)
+        return "pretokenized", inputs.Found(inputs.pretokenized(*texts), {})
     if not patterns:
         raise errors.UsageError(
             "there is nothing to read. Give --input FILES, --crawl NAME to download "

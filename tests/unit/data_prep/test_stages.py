@@ -29,21 +29,6 @@ def test_document_comes_back_from_its_line():
     assert documents.Document.from_json(line) == document
 
 
-def test_names_are_the_shortest_that_are_unique(tmp_path):
-    for name in ("a/x.txt", "b/x.txt", "b/y.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("text")
-
-    found = inputs.find([str(tmp_path / "*"), str(tmp_path / "b/y.txt")])
-
-    assert [source.name for source in found] == ["a/x.txt", "b/x.txt", "y.txt"]
-
-
-def test_pattern_without_a_file_is_refused():
-    with pytest.raises(errors.UsageError, match="'nowhere/.*' matches no file"):
-        inputs.find(["nowhere/*.wet.gz"])
-
-
 def test_names_of_files_cannot_steer_a_terminal():
     assert errors.printable("a\x1b[2J\nb\u202e", kept="") == "a\\x1b[2J\\nb\\u202e"
 
