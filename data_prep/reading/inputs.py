@@ -119,7 +119,9 @@ def _files_of(
     pattern: str, left_out: Mapping[str, set[pathlib.Path]]
 ) -> set[pathlib.Path]:
     # A file or a folder that is named may look like a pattern, or be hidden.
-    matches = [pattern] if os.path.exists(pattern) else glob.glob(pattern, recursive=True)
+    matches = (
+        [pattern] if os.path.exists(pattern) else glob.glob(pattern, recursive=True)
+    )
     files: set[pathlib.Path] = set()
     for path in (pathlib.Path(match).absolute() for match in matches):
         mode = folders.mode_of(path)

@@ -8,7 +8,6 @@ import pytest
 from data_prep import counts as counts_lib
 from data_prep import documents, progress, work
 from data_prep.duplicates import survivors
-from data_prep.reading import inputs
 from data_prep.tokens import partition, tokenize_part, vocabulary_training
 from lmcodistill import errors
 from lmcodistill.settings import prep
