@@ -28,7 +28,8 @@ REQUIRES = [
     # before 2024.12 nothing could be created exclusively.
     "fsspec>=2024.12",
     "universal-pathlib>=0.3,<0.4",
-    # data_prep: WARC, HTML, language.
+    # data_prep: WARC, HTML, language, zstd as Python 3.14 has it.
+    "backports.zstd>=1.0,<2; python_version < '3.14'",
     "fastwarc>=0.16,<3",
     "resiliparse>=0.16,<3",
     "fasttext-predict>=0.9.2.4,<0.10",
@@ -42,6 +43,7 @@ REQUIRES = [
 EXTRAS = {
     "s3": ["s3fs>=2024.12"],
     "gcs": ["gcsfs>=2024.12"],
+    "parquet": ["pyarrow>=17"],
     # 4.1 is the first that deals rows to partitions by number. Needs Java 17.
     "spark": ["pyspark[sql]>=4.1,<5", "pandas<3"],
     "dev": [
@@ -50,6 +52,7 @@ EXTRAS = {
         "pytest>=8.3",
         "pytest-xdist>=3.6",
         "pandas<3",
+        "pyarrow>=17",
         "pyspark[sql]>=4.1,<5",
         "ruff>=0.11",
         "setuptools>=77",

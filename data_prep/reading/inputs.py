@@ -144,7 +144,7 @@ def _identity(path: pathlib.Path) -> object:
 
 
 def _rank(path: pathlib.Path) -> tuple[bool, bool, pathlib.Path]:
-    """Orders the ways to one file: the kind shows in an ending, the place in no link."""
+    """Orders ways to one file: an ending tells its kind, no link its place."""
     return not path.suffix, str(path) != os.path.realpath(path), path
 
 

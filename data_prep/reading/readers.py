@@ -15,7 +15,15 @@ from typing import Any
 
 from data_prep import counts as counts_lib
 from data_prep import documents, progress
-from data_prep.reading import archives, compressed, page_process
+from data_prep.reading import (
+    archive_bytes,
+    archives,
+    compressed,
+    file_kinds,
+    json_values,
+    page_process,
+    parquet_rows,
+)
 from lmcodistill import errors
 from lmcodistill.settings import prep
 
@@ -68,9 +76,9 @@ def _text_of(line: bytes) -> str:
 
 def read_documents(source: Source) -> Iterator[documents.Document]:
     """Yields the documents of a file, cleaned."""
-    kind = kind_of(source.path)
-    if kind in _NOTES:
-        source.counts.note = _NOTES[kind]
+    kind = file_kinds.kind_of(source.path)
+    if kind in NOTES:
+        source.counts.note = NOTES[kind]
         source.advance(source.path.stat().st_size)
         return
     yield from READERS[kind](source)
@@ -88,49 +96,18 @@ def read_pretokenized(source: Source) -> Iterator[documents.Document]:
         yield source.document(str(number), text)
 
 
-_NOTES = {
+# Why nothing is read of a file, by its kind.
+NOTES = {
     "empty": "is empty",
     "arc": "is an ARC file, the old format; convert it with `warcio recompress`",
-    "zstd": "is compressed with zstd, which is not read; recompress it with gzip",
     "nested": "is compressed twice; unpack it once",
-    "packed_archive": "is an archive in bzip2 or xz; recompress it with gzip",
-    "binary": "is neither text, JSON Lines, WARC nor WET; it was ignored",
+    "packed_archive": "is an archive in bzip2, xz or zstd; recompress it with gzip",
+    "packed_parquet": "is a Parquet file that was compressed as a whole; unpack it",
+    "zip": "is an archive of files; unpack it and give what is in it",
+    "tar": "is an archive of files; unpack it and give what is in it",
+    "document": "is a PDF, PostScript or RTF document; convert it to text",
+    "binary": "is neither text, JSON, Parquet, WARC nor WET; it was ignored",
 }
-
-
-def kind_of(path: pathlib.Path) -> str:
-    """Returns `warc`, `jsonl` or `text`, or why it is none: see the notes.
-
-    The content decides between archives and text, because crawl files come with
-    many endings; the name decides between text and JSON Lines.
-    """
-    with open(path, "rb") as file:
-        magic = file.read(compressed.MAGIC_BYTES)
-    if not magic:
-        return "empty"
-    if magic.startswith(compressed.ZSTD_MAGIC):
-        return "zstd"
-    head = b""
-    with compressed.open_bytes(path) as stream:
-        try:
-            head = stream.read(1024)
-        except compressed.DAMAGE:
-            # Let the reader of archives find what is left of a damaged one.
-            if ".warc" in path.name:
-                return "warc"
-    is_packed = compressed.is_compressed(magic)
-    if head.startswith(b"WARC/") and is_packed and magic[:1] != b"\x1f":
-        return "packed_archive"
-    if is_packed and compressed.is_compressed(head):
-        return "nested"
-    if head.startswith(b"WARC/") or ".warc" in path.name:
-        return "warc"
-    if head.startswith(b"filedesc:"):
-        return "arc"
-    if b"\0" in head:
-        return "binary"
-    suffixes = {".jsonl", ".ndjson", ".json"}
-    return "jsonl" if suffixes & set(path.suffixes) else "text"
 
 
 def read_lines(
@@ -143,21 +120,36 @@ def read_lines(
 
     A line over `max_bytes` is dropped and counted.
     """
+    is_dropped = False
+    pieces = _pieces(path, counts, advance, lambda file: file.readline(max_bytes + 1))
+    for piece in pieces:
+        is_end = piece.endswith(b"\n")
+        if is_dropped:
+            is_dropped = not is_end
+        elif len(piece) > max_bytes and not is_end:
+            is_dropped = True
+            counts.drop("record_too_large")
+        else:
+            yield piece.rstrip(b"\r\n")
+
+
+def _pieces(
+    path: pathlib.Path,
+    counts: counts_lib.Counts,
+    advance: progress.Advance,
+    read: Callable[[io.BufferedReader], bytes],
+) -> Iterator[bytes]:
+    """Yields what `read` returns of a file, decompressed, up to its end or damage."""
     advanced, unseen = 0, 0
     with compressed.Reader(path) as raw, io.BufferedReader(raw) as stream:
         try:
-            while line := stream.readline(max_bytes + 1):
-                unseen += len(line)
+            while piece := read(stream):
+                unseen += len(piece)
                 if unseen > _ADVANCE_BYTES:
                     position, unseen = raw.position(), 0
                     advance(position - advanced)
                     advanced = position
-                if len(line) > max_bytes and not line.endswith(b"\n"):
-                    while line and not line.endswith(b"\n"):
-                        line = stream.readline(1 << 20)
-                    counts.drop("record_too_large")
-                    continue
-                yield line.rstrip(b"\r\n")
+                yield piece
         except EOFError:
             counts.truncated = True
         except compressed.DAMAGE:
@@ -219,22 +211,68 @@ def _first_language(headers: dict[str, str]) -> str:
 
 
 def _json_lines(source: Source) -> Iterator[documents.Document]:
-    settings = source.settings
     for number, line in enumerate(source.lines()):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            source.counts.drop("bad_json")
-            continue
-        text = value.get(settings.jsonl_text_field) if isinstance(value, dict) else None
-        if not isinstance(text, str):
-            source.counts.drop("no_text_field")
-            continue
-        url = value.get(settings.jsonl_url_field)
-        url = errors.printable(url, kept="") if isinstance(url, str) else ""
-        yield source.document(str(number), text, url=url)
+        if line.strip():
+            yield from _json_document(source, number, line)
+
+
+def _json_file(source: Source) -> Iterator[documents.Document]:
+    """Yields the documents of an array, or of objects of several lines."""
+    counts, max_bytes = source.counts, source.settings.max_record_bytes
+    blocks = _pieces(
+        source.path, counts, source.advance, lambda file: file.read1(_ADVANCE_BYTES)
+    )
+    try:
+        for number, value in enumerate(json_values.split(blocks, max_bytes)):
+            if value is None:
+                counts.drop("record_too_large")
+            else:
+                yield from _json_document(source, number, value)
+    except EOFError:
+        counts.truncated = not counts.damaged
+
+
+def _json_document(
+    source: Source, number: int, encoded: bytes
+) -> Iterator[documents.Document]:
+    """Yields the document of a JSON value, or counts why there is none."""
+    try:
+        value = json.loads(encoded)
+    except (ValueError, RecursionError):
+        source.counts.drop("bad_json")
+        return
+    fields = value if isinstance(value, dict) else {}
+    yield from _document_of_fields(
+        source,
+        number,
+        fields.get(source.settings.jsonl_text_field),
+        fields.get(source.settings.jsonl_url_field),
+    )
+
+
+def _document_of_fields(
+    source: Source, number: int, text: object, url: object
+) -> Iterator[documents.Document]:
+    if not isinstance(text, str):
+        source.counts.drop("no_text_field")
+        return
+    url = errors.printable(url, kept="") if isinstance(url, str) else ""
+    yield source.document(str(number), text, url=url)
+
+
+def _parquet(source: Source) -> Iterator[documents.Document]:
+    settings, counts = source.settings, source.counts
+    columns = (settings.jsonl_text_field, settings.jsonl_url_field)
+    rows = parquet_rows.read_rows(source.path, columns, source.advance)
+    try:
+        for number, (text, url) in enumerate(rows):
+            is_text = isinstance(text, str)
+            if is_text and len(text.encode()) > settings.max_record_bytes:
+                counts.drop("record_too_large")
+            else:
+                yield from _document_of_fields(source, number, text, url)
+    except archive_bytes.DamageError:
+        counts.damaged += 1
 
 
 def _plain_text(source: Source) -> Iterator[documents.Document]:
@@ -294,6 +332,8 @@ def _whole_file(source: Source) -> Iterator[str]:
 READERS: dict[str, Callable[[Source], Iterator[documents.Document]]] = {
     "warc": _archive,
     "jsonl": _json_lines,
+    "json": _json_file,
+    "parquet": _parquet,
     "text": _plain_text,
 }
 # What `Prep.text_documents` and `Prep.pretokenized_documents` name.

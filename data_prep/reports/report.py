@@ -128,6 +128,12 @@ def nothing_kept(extracted: Sequence[extract.Extracted]) -> str:
             "pages, JSON Lines or plain text."
         )
     reasons = ", ".join(f"{n} {k}" for k, n in _by_count(total.dropped).items())
+    if total.dropped.keys() <= {"no_text_field", "bad_json"}:
+        return (
+            f"All {total.read:,} documents were dropped: {reasons}. Set "
+            "--gin.Prep.jsonl_text_field to the name of the field that holds the text, "
+            "or give other input."
+        )
     return (
         f"All {total.read:,} documents were dropped: {reasons}. Give other input, or "
         "relax the rules: LANGUAGE = '' keeps every language, QUALITY_RULES = 'none' "

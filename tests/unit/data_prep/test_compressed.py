@@ -1,15 +1,25 @@
 import bz2
+import functools
 import gzip
 import lzma
 
 import pytest
+from backports import zstd
 
 from data_prep import counts as counts_lib
 from data_prep.reading import archive_bytes, compressed, readers
 from lmcodistill.settings import prep
 
 TEXT = b"\n".join(b"line %d" % i for i in range(50_000))
-COMPRESS = (gzip.compress, bz2.compress, lzma.compress)
+COMPRESS = (
+    gzip.compress,
+    bz2.compress,
+    lzma.compress,
+    # With a sum, as the program writes it; the library leaves it out.
+    functools.partial(
+        zstd.compress, options={zstd.CompressionParameter.checksum_flag: 1}
+    ),
+)
 
 
 def read(tmp_path, content):
@@ -68,6 +78,22 @@ def test_xz_that_asks_for_a_gigabyte_of_memory_is_damage(tmp_path):
 
     with pytest.raises(archive_bytes.DamageError, match="[Mm]emory"):
         read(tmp_path, lzma.compress(b"text", filters=filters))
+
+
+def test_zstd_that_asks_for_a_gigabyte_of_memory_is_damage(tmp_path):
+    options = {zstd.CompressionParameter.window_log: 30}
+    packed = zstd.ZstdCompressor(options=options)
+    # A frame without a content size keeps the window that was asked for.
+    content = packed.compress(b"text" * 999) + packed.flush()
+
+    with pytest.raises(archive_bytes.DamageError, match="[Mm]emory"):
+        read(tmp_path, content)
+
+
+def test_frame_that_zstd_skips_may_come_first(tmp_path):
+    skipped = b"\x50\x2a\x4d\x18\x04\0\0\0none"
+
+    assert read(tmp_path, skipped + zstd.compress(TEXT)) == TEXT
 
 
 @pytest.mark.parametrize("inner", COMPRESS)

@@ -30,9 +30,9 @@ def test_every_name_has_an_implementation_and_every_implementation_a_name(names,
 
 
 def test_kinds_of_files_have_a_reader_or_a_note():
-    assert not readers.READERS.keys() & readers._NOTES.keys()
+    assert not readers.READERS.keys() & readers.NOTES.keys()
     with pytest.raises(KeyError):
-        readers.READERS["parquet"]
+        readers.READERS["unheard-of"]
 
 
 def test_kind_that_nobody_reads_raises(tmp_path):
