@@ -30,11 +30,12 @@ _EMAIL = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _IPV4 = re.compile(
-    r"(?<![\w.])(?<![A-Za-z]/)(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d|-(?:alpha|beta|rc|dev))",
+    r"(?<![\w.])(?<![A-Za-z]/)(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d|-(?:alpha|beta|rc|dev))"
+    r"(?!,\d{1,2}(?![\d.]))",  # tricyclo[3.3.1.13,7]decane
     re.ASCII,
 )
 _IPV6 = re.compile(
-    r"(?:(?<![\w:.])|(?<=[vVpP]6:)|(?<=[iI][pP]:)|(?<=addr:)|(?<=address:)|(?<=host:))"
+    r"(?=[0-9A-Fa-f:])(?:(?<![\w:.])|(?<=[vVpP]6:)|(?<=[iI][pP]:)|(?<=addr:)|(?<=address:)|(?<=host:))"
     r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}"
     r"(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3}|(?<=:\d)(?:\.\d{1,3}){3}"
     r"|(?<=:\d\d)(?:\.\d{1,3}){3}|(?<=:\d\d\d)(?:\.\d{1,3}){3})?"
@@ -59,7 +60,7 @@ _AFTER = (
     r"|[ ](?:EUR|USD|GBP|euros?|dollars|points|percent)\b)"
 )
 _INTERNATIONAL = re.compile(
-    rf"{_BEFORE}(?:\(\+\d{{1,3}}\)|\+\d|00[1-9]\d{{0,2}}(?=[ \u00a0.()/-]))"
+    rf"{_BEFORE}(?:\(\+\d{{1,3}}\)|\+\d|(?<!/)00[1-9]\d{{0,2}}(?=[ \u00a0.()/-]))"
     rf"(?:{_GAP}\d){{3,24}}{_EXTENSION}{_AFTER}"
 )
 _NORTH_AMERICAN = re.compile(
