@@ -25,6 +25,7 @@ from data_prep.reading import (
     parquet_rows,
 )
 from lmcodistill import errors
+from lmcodistill.data import text_forms
 from lmcodistill.settings import prep
 
 _ADVANCE_BYTES = 64 << 10
@@ -56,7 +57,7 @@ class Source:
         """Returns a document, cleaned; `name` tells it from others of the file."""
         return documents.Document(
             id=documents.make_id(self.name, name),
-            text=documents.clean(text),
+            text=text_forms.clean(text),
             source=self.name,
             **fields,
         )

@@ -225,7 +225,7 @@ class _Pipeline:
     def _tokenize(self, splits: partition.Splits) -> Counts:
         """Returns documents, tokens, words and bytes of every split there is."""
         tasks = [
-            tokenize_part.TokenizeTask(*placed, splits.names, self._plan.vocabulary)
+            tokenize_part.TokenizeTask(*placed, splits.names)
             for placed in self._placed(splits)
         ]
         self._stages.run("tokenize", tokenize_part.tokenize, tasks)

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from lmcodistill.data import text_forms
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.model import contract, scoring
 
@@ -19,7 +20,7 @@ def continuations(
     temperature: float,
     seed: int,
 ) -> list[str]:
-    """Returns texts that begin with `prompt`.
+    """Returns texts that begin with `prompt`, cleaned as training text is.
 
     Args:
         model: What predicts.
@@ -36,14 +37,16 @@ def continuations(
         autograph=False,
         reduce_retracing=True,
     )
-    begin = [vocabulary.end_id, *vocabulary.encode(prompt)]
-    tokens = np.tile(np.asarray(begin, np.int32), (num_samples, 1))
+    prompt = text_forms.clean(prompt)
+    begin = vocabulary.encode_prompt(prompt)
+    read = np.asarray([vocabulary.end_id, *begin], np.int32)
+    tokens = np.tile(read, (num_samples, 1))
     # Only `</s>` at the very beginning starts from zero; a text that has ended
     # is not read on.
     is_start = np.zeros(tokens.shape, bool)
     is_start[:, 0] = True
     state = model.initial_state(num_samples)
-    chosen: list[list[int]] = [list(begin[1:]) for _ in range(num_samples)]
+    chosen: list[list[int]] = [[] for _ in range(num_samples)]
     ended = np.zeros(num_samples, bool)
     for _ in range(num_tokens):
         logits, state = next_logits(tokens, is_start, state)
@@ -60,4 +63,4 @@ def continuations(
             break
         tokens = drawn[:, None].astype(np.int32)
         is_start = np.zeros(tokens.shape, bool)
-    return [vocabulary.decode(ids) for ids in chosen]
+    return [prompt + vocabulary.continuation(begin, ids) for ids in chosen]

@@ -10,13 +10,13 @@ from data_prep import documents, progress, work
 from data_prep.duplicates import survivors
 from data_prep.tokens import partition, tokenize_part, vocabulary_training
 from lmcodistill import errors
-from lmcodistill.settings import prep
+from lmcodistill.data import text_forms
 
 
 def test_clean_text_survives_what_json_and_terminals_bring():
-    assert (
-        documents.clean("a\r\nb\rc \u2581 \ud800!") == "a\nb\nc _ \ufffd\ufffd\ufffd!"
-    )
+    cleaned = text_forms.clean("a\r\nb\rc \u2581 \ud800! n\0ul")
+
+    assert cleaned == "a\nb\nc _ \ufffd\ufffd\ufffd! nul"
 
 
 def test_document_comes_back_from_its_line():
@@ -85,7 +85,6 @@ def test_every_unknown_word_is_a_token_of_its_own(tmp_path):
         survivors=survivors.Survivors(tmp_path, False, False),
         place=partition.ByOrder("test", 0, 2, 1, 0.0),
         splits=("test",),
-        settings=prep.PrepVocabulary(type="word"),
     )
 
     tokenize_part.tokenize(task, lambda _: None)
