@@ -1,8 +1,8 @@
 r"""How text reads to a tokenizer: cleaned, as it is, word by word, or marked.
 
-Every change is a `Substitution` in what Python's `re` and RE2, TensorFlow's, have in common,
-with `\z` for the end of the text: prep, `generate` and the graph of a served model
-apply the same ones. Characters stand in the patterns as they are.
+Every change is a `Substitution` in what Python's `re` and RE2, TensorFlow's, have in
+common, with `\z` for the end of the text: prep, `generate` and the graph of a served
+model apply the same ones. Characters stand in the patterns as they are.
 """
 
 import functools
