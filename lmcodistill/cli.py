@@ -22,6 +22,7 @@ from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags
 
 COMMANDS = {
+    "quickstart": "Run the whole program on a small real text, in minutes.",
     "prep": "Turn Common Crawl text into token shards, one partition per student.",
     "inspect": "Show what a data folder holds, and prove that it is whole.",
     "train": "Train students that teach each other, here or as one worker of many.",
