@@ -95,7 +95,7 @@ def _machine() -> str:
 
 def _run(
     steps: stages.Stages, folder: pathlib.Path, overrides: list[str]
-) -> tuple[results.Outcome, str, dict[str, Any]]:
+) -> tuple[results.Measured, str, dict[str, Any]]:
     """Runs all stages; returns what was measured, a sample, `prep`'s report."""
     program = (sys.executable, "-m", "lmcodistill")
     corpus = str(folder / "corpus.warc.wet.gz")
@@ -137,7 +137,7 @@ def _run(
         *("--prompt", _PROMPT, "--tokens", "80", "--temperature", "0.7"),
     )
     costs = {done.name: done.cost for done in steps.done}
-    outcome = results.Outcome(
+    outcome = results.Measured(
         two=json.loads(scored)["results"],
         plain=json.loads(scored_plain)["results"][0],
         two_cost=costs["train_two_students"],

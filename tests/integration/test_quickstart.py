@@ -99,7 +99,7 @@ def outcome_of(student, plain):
             for i, value in enumerate(values)
         ]
 
-    return results.Outcome(
+    return results.Measured(
         two=[scored(student), scored(student), scored(student)],
         plain=scored(plain),
         two_cost=results.Cost(20.0, 40.0),
