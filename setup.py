@@ -97,5 +97,6 @@ setuptools.setup(
         "lmcodistill.configs": ["**/*.gin"],
         "": ["*.md", "py.typed"],
     },
+    data_files=[("share/man/man1", ["docs/lmcodistill.1"])],
     entry_points={"console_scripts": ["lmcodistill = lmcodistill.cli:main"]},
 )
