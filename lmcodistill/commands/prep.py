@@ -1,9 +1,10 @@
 r"""Turn text into token shards: disjoint training partitions and a held-out split.
 
 Reads WET and WARC files, JSON (lines or arrays), Parquet and plain text (gzip,
-bzip2, xz and zstd as they are), keeps the documents that pass the rules, each once, trains a vocabulary,
-and writes shards, manifest.json, report.json and report.html. A run that was
-stopped or killed goes on where it was when the same command is given again.
+bzip2, xz and zstd as they are), keeps the documents that pass the rules, each
+once, trains a vocabulary, and writes shards, manifest.json, report.json and
+report.html. A run that was stopped or killed goes on where it was when the same
+command is given again.
 
 Crawls of Common Crawl are downloaded by name, politely: see --crawl. Downloads
 are kept, and those that broke off go on where they were.
