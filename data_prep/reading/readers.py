@@ -15,14 +15,20 @@ from typing import Any
 
 from data_prep import counts as counts_lib
 from data_prep import documents, progress
-from data_prep.reading import archives, compressed, page_process
+from data_prep.reading import (
+    archives,
+    compressed,
+    html_pages,
+    http_messages,
+    page_process,
+)
 from lmcodistill import errors
 from lmcodistill.settings import prep
 
 _ADVANCE_BYTES = 64 << 10
 _LANGUAGE_TAG = re.compile("[a-z]{2,3}")
 _TITLE = re.compile(r"= [^=].* =$")
-_READ_KINDS = frozenset({"response", "conversion", "warcinfo"})
+_READ_KINDS = frozenset({"response", "resource", "conversion", "warcinfo"})
 _IS_PART_OF = re.compile(rb"^isPartOf:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -184,14 +190,7 @@ def _archive(source: Source) -> Iterator[documents.Document]:
                 counts.crawl = errors.printable(crawl, kept="")[:80]
             continue
         url = headers.get("warc-target-uri", "").strip("<> ")
-        if kind == "conversion":
-            text, reason = record.body.decode("utf-8", "replace"), None
-        else:
-            text, reason = page_process.extract_text(
-                record.body,
-                main_content=settings.html_main_content,
-                max_bytes=settings.max_record_bytes,
-            )
+        text, reason = _page_of(record, url, settings)
         if reason is not None:
             counts.drop(reason)
             continue
@@ -210,6 +209,35 @@ def _archive(source: Source) -> Iterator[documents.Document]:
                 "is a WAT file (metadata of pages, no text) and was ignored; give "
                 "the WET or WARC file of the same crawl"
             )
+
+
+def _page_of(
+    record: archives.Record, url: str, settings: prep.Prep
+) -> html_pages.PageText:
+    """Returns the text of a record that may hold a page, or why it has none."""
+    headers, kind = record.headers, record.headers["warc-type"].lower()
+    if "warc-segment-number" in headers:
+        return html_pages.PageText("", "segmented")
+    if kind == "resource" and url.startswith("metadata:"):
+        # Arguments and logs, as wget keeps them.
+        return html_pages.PageText("", "crawler_log")
+    content_type = headers.get("warc-identified-payload-type", "")
+    if kind != "response":
+        content_type = headers.get("content-type", "") or content_type
+    if kind == "conversion":
+        content_type = content_type or html_pages.PLAIN_TYPE
+    media_type = http_messages.media_type([content_type])
+    if kind != "response" and media_type.name == html_pages.PLAIN_TYPE:
+        is_utf_8 = media_type.charset.lower() in ("", "utf-8", "utf8")
+        if is_utf_8 and (text := html_pages.plain_utf_8(record.body)) is not None:
+            return html_pages.PageText(text, None)
+    return page_process.extract_text(
+        record.body,
+        content_type,
+        is_http=kind == "response",
+        main_content=settings.html_main_content,
+        max_bytes=settings.max_record_bytes,
+    )
 
 
 def _first_language(headers: dict[str, str]) -> str:
