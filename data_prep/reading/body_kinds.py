@@ -36,9 +36,7 @@ _HTML = re.compile(
 _XML = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\f\r ]*<\?xml", re.IGNORECASE)
 _XHTML = re.compile(rb"<(?:!doctype\s+)?html[\s>]", re.IGNORECASE)
 # What no text has: white space and escape, which old Japanese pages use, are not here.
-_CONTROLS = bytes(
-    [*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20), 0x7F]
-)
+_CONTROLS = bytes([*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20), 0x7F])
 _JUDGED = 64 << 10
 # Of a text: so many characters in a hundred may be controls, or have been no text in
 # the encoding that was declared.

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 
 import brotli
-import zstandard
+from backports import zstd
 
 from data_prep.reading import body_kinds
 
@@ -19,7 +19,7 @@ _MAX_CODINGS = 5
 _GZIP = b"\x1f\x8b\x08"
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 # Zstandard lets a stream ask for any window; browsers give 8 MB.
-_MAX_ZSTD_WINDOW = 8 << 20
+_ZSTD_OPTIONS = {zstd.DecompressionParameter.window_log_max: 23}
 _PIECE = 256 << 10
 
 
@@ -76,9 +76,13 @@ def _without_mark(body: bytes, left: set[str], max_bytes: int) -> bytes | None:
         return None
     for decode in _UNMARKED.values():
         decoded = decode(body, max_bytes)
-        if decoded and not body_kinds.looks_coded(decoded):
+        if decoded and (_is_marked(decoded) or not body_kinds.looks_coded(decoded)):
             return decoded
     return None
+
+
+def _is_marked(body: bytes) -> bool:
+    return body.startswith(_GZIP) or bool(_ZSTD.match(body))
 
 
 def _must(
@@ -151,15 +155,22 @@ def _unbrotli(body: bytes, max_bytes: int) -> bytes | None:
 
 
 def _unzstd(body: bytes, max_bytes: int) -> bytes | None:
-    inner = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
-    try:
-        with inner.stream_reader(body, read_across_frames=True) as reader:
-            output = reader.read(max_bytes + 1)
-    except zstandard.ZstdError:
-        return None
-    if len(output) > max_bytes:
-        raise TooLargeError
-    return output
+    """Undoes zstd, of one frame or several."""
+    pieces, left = [], max_bytes
+    while _ZSTD.match(body):
+        inner = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+        try:
+            piece = inner.decompress(body, left + 1)
+        except zstd.ZstdError:
+            return None
+        left -= len(piece)
+        if left < 0:
+            raise TooLargeError
+        if not inner.eof:
+            return None
+        body = inner.unused_data
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 _ALIASES = {"x-gzip": "gzip", "zlib": "deflate", "x-deflate": "deflate", "brotli": "br"}

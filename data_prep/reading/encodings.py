@@ -64,8 +64,9 @@ _LATIN = frozenset(
 _TELLING_BYTES = 4
 _BEYOND_ASCII = bytes(range(128, 256))
 _DETECTED_FROM = 256 << 10
-# A text with fewer bad bytes than one in so many characters is UTF-8 all the same.
-_UTF_8_PER_ERROR = 10
+# UTF-8 has so many characters beyond ASCII for each bad byte; in other encodings, of
+# three characters one at most happens to be UTF-8.
+_UTF_8_PER_ERROR = 2
 
 
 class Encoding(NamedTuple):
@@ -98,7 +99,7 @@ def find(content: bytes, label: str = "", *, is_html: bool) -> Encoding:
         return marked
     if name := browser_codecs.lookup(label):
         return Encoding(name)
-    if content.isascii() and not _ESCAPES.search(content):
+    if content.isascii() and not has_escapes(content):
         if is_html and b"\0" in content[:8]:
             return Encoding(_of_xml(content) or UTF_8)
         return Encoding(UTF_8, is_declared=False)
@@ -120,9 +121,14 @@ def of_mark(content: bytes) -> Encoding | None:
     return None
 
 
+def has_escapes(content: bytes) -> bool:
+    """Returns whether ASCII may be ISO-2022-JP, which switches by escapes."""
+    return bool(_ESCAPES.search(content))
+
+
 def detect(content: bytes) -> str:
     """Returns the name of the encoding that bytes look like."""
-    if not _ESCAPES.search(content) and _is_utf_8(content):
+    if not has_escapes(content) and _is_utf_8(content):
         return UTF_8
     detector = resiliparse_encoding.EncodingDetector()
     detector.update(content[:_DETECTED_FROM])

@@ -18,7 +18,7 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _TYPE = re.compile(rf"""[\s"']*({_TOKEN}/{_TOKEN})(?=[\s"';,(]|$)""")
 _VALUES = re.compile(r'(?:[^",]|"[^"]*"?)+')
 _CHARSET = re.compile(
-    r"""[;\s]charset\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;,"']+))""", re.IGNORECASE
+    r"""[;\s]charset=\s*(?:"([^"]*)"|'([^']*)'|([^\s;,"']+))""", re.IGNORECASE
 )
 # What servers say that do not know.
 _UNKNOWN = frozenset({"unknown/unknown", "application/unknown", "*/*"})

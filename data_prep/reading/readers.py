@@ -6,7 +6,6 @@ archives, also behind it) are yielded.
 """
 
 import dataclasses
-import io
 import json
 import pathlib
 import re
@@ -21,11 +20,11 @@ from data_prep.reading import (
     html_pages,
     http_messages,
     page_process,
+    text_lines,
 )
 from lmcodistill import errors
 from lmcodistill.settings import prep
 
-_ADVANCE_BYTES = 64 << 10
 _LANGUAGE_TAG = re.compile("[a-z]{2,3}")
 _TITLE = re.compile(r"= [^=].* =$")
 _READ_KINDS = frozenset({"response", "resource", "conversion", "warcinfo"})
@@ -60,16 +59,12 @@ class Source:
         )
 
     def lines(self) -> Iterator[bytes]:
-        return read_lines(
+        return text_lines.read(
             self.path, self.settings.max_record_bytes, self.counts, self.advance
         )
 
     def text_lines(self) -> Iterator[str]:
-        return map(_text_of, self.lines())
-
-
-def _text_of(line: bytes) -> str:
-    return line.decode("utf-8", "replace").removeprefix("\ufeff")
+        return text_lines.decode(self.lines(), self.counts)
 
 
 def read_documents(source: Source) -> Iterator[documents.Document]:
@@ -133,42 +128,10 @@ def kind_of(path: pathlib.Path) -> str:
         return "warc"
     if head.startswith(b"filedesc:"):
         return "arc"
-    if b"\0" in head:
+    if b"\0" in head and not text_lines.wide_encoding(head):
         return "binary"
     suffixes = {".jsonl", ".ndjson", ".json"}
     return "jsonl" if suffixes & set(path.suffixes) else "text"
-
-
-def read_lines(
-    path: pathlib.Path,
-    max_bytes: int,
-    counts: counts_lib.Counts,
-    advance: progress.Advance,
-) -> Iterator[bytes]:
-    """Yields the lines of a file without their ends, up to any damage.
-
-    A line over `max_bytes` is dropped and counted.
-    """
-    advanced, unseen = 0, 0
-    with compressed.Reader(path) as raw, io.BufferedReader(raw) as stream:
-        try:
-            while line := stream.readline(max_bytes + 1):
-                unseen += len(line)
-                if unseen > _ADVANCE_BYTES:
-                    position, unseen = raw.position(), 0
-                    advance(position - advanced)
-                    advanced = position
-                if len(line) > max_bytes and not line.endswith(b"\n"):
-                    while line and not line.endswith(b"\n"):
-                        line = stream.readline(1 << 20)
-                    counts.drop("record_too_large")
-                    continue
-                yield line.rstrip(b"\r\n")
-        except EOFError:
-            counts.truncated = True
-        except compressed.DAMAGE:
-            counts.damaged += 1
-    advance(max(0, path.stat().st_size - advanced))
 
 
 def _archive(source: Source) -> Iterator[documents.Document]:
@@ -248,7 +211,7 @@ def _first_language(headers: dict[str, str]) -> str:
 
 def _json_lines(source: Source) -> Iterator[documents.Document]:
     settings = source.settings
-    for number, line in enumerate(source.lines()):
+    for number, line in enumerate(source.text_lines()):
         if not line.strip():
             continue
         try:
