@@ -37,11 +37,13 @@ _XML = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\f\r ]*<\?xml", re.IGNORECASE)
 _XHTML = re.compile(rb"<(?:!doctype\s+)?html[\s>]", re.IGNORECASE)
 # What no text has: white space and escape, which old Japanese pages use, are not here.
 _CONTROLS = bytes([*range(9), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20), 0x7F])
-_JUDGED = 64 << 10
+_JUDGED = 16 << 10
+_CODED = 4 << 10
 # Of a text: so many characters in a hundred may be controls, or have been no text in
 # the encoding that was declared.
 _MAX_CONTROLS = 5
 _MAX_REPLACED = 25
+_REPLACED = "\ufffd".encode()
 
 
 def has_magic(body: bytes) -> bool:
@@ -66,17 +68,36 @@ def of_bytes(body: bytes) -> Kind:
 
 def looks_coded(body: bytes) -> bool:
     """Returns whether a body without a mark of its own is no text as it stands."""
-    return not body.startswith((b"\xff\xfe", b"\xfe\xff")) and _has_controls(
-        body[:_JUDGED], min(len(body), _JUDGED)
-    )
+    head = body[:_CODED]
+    if not _has_controls(head, len(head)):
+        return False
+    # UTF-16 has a zero beside each letter.
+    halves = head[::2], head[1::2]
+    zeros = [2 * half.count(0) > len(half) for half in halves]
+    if zeros[0] == zeros[1]:
+        return True
+    narrow = halves[zeros[0]]
+    return _has_controls(narrow, len(narrow))
 
 
 def reason_against(text: str) -> str | None:
     """Returns why decoded bytes are no text after all, or None."""
     judged = text[:_JUDGED]
-    if _has_controls(judged.encode("utf-8", "replace"), len(judged)):
+    return reason_against_utf_8(judged.encode("utf-8", "replace"), len(judged))
+
+
+def reason_against_utf_8(content: bytes, characters: int = 0) -> str | None:
+    """Returns why UTF-8 is no text after all, or None.
+
+    Args:
+        content: The bytes.
+        characters: How many characters they are; by default that of bytes.
+    """
+    judged = content if characters else content[:_JUDGED]
+    characters = characters or len(judged)
+    if _has_controls(judged, characters):
         return "binary"
-    if 100 * judged.count("\ufffd") > _MAX_REPLACED * len(judged):
+    if 100 * judged.count(_REPLACED) > _MAX_REPLACED * characters:
         return "wrong_encoding"
     return None
 

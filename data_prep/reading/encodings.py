@@ -21,6 +21,7 @@ _MARKS = (
     (b"\xfe\xff", "utf-16be"),
     (b"\xff\xfe", "utf-16le"),
 )
+_MARK_BYTES = tuple(mark for mark, _ in _MARKS)
 # Browsers look for a <meta> at least so far, and as long as the head goes on.
 _ALWAYS_SCANNED = 1024
 _SCANNED = 64 << 10
@@ -58,8 +59,17 @@ _DETECTED = {
 }
 # Encodings of Latin letters, which few bytes cannot tell apart.
 _LATIN = frozenset(
-    "iso-8859-2 iso-8859-4 iso-8859-13 iso-8859-15 windows-1250 windows-1254 "
-    "windows-1257 windows-1258 macintosh".split()
+    [
+        "iso-8859-2",
+        "iso-8859-4",
+        "iso-8859-13",
+        "iso-8859-15",
+        "windows-1250",
+        "windows-1254",
+        "windows-1257",
+        "windows-1258",
+        "macintosh",
+    ]
 )
 _TELLING_BYTES = 4
 _BEYOND_ASCII = bytes(range(128, 256))
@@ -110,7 +120,7 @@ def find(content: bytes, label: str = "", *, is_html: bool) -> Encoding:
 
 def has_mark(content: bytes) -> bool:
     """Returns whether a text begins with a byte order mark."""
-    return content.startswith(tuple(mark for mark, _ in _MARKS))
+    return content.startswith(_MARK_BYTES)
 
 
 def of_mark(content: bytes) -> Encoding | None:

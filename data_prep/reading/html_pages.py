@@ -10,8 +10,13 @@ from typing import NamedTuple
 
 from resiliparse.extract import html2text
 
-from data_prep.reading import body_kinds, browser_codecs, content_codings, encodings
-from data_prep.reading import http_messages
+from data_prep.reading import (
+    body_kinds,
+    browser_codecs,
+    content_codings,
+    encodings,
+    http_messages,
+)
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 PLAIN_TYPE = "text/plain"
@@ -88,7 +93,7 @@ def plain_utf_8(body: bytes) -> str | None:
         text = body.decode()
     except UnicodeDecodeError:
         return None
-    if "\x1b" in text or body_kinds.reason_against(text):
+    if b"\x1b" in body or body_kinds.reason_against_utf_8(body):
         return None
     return text
 

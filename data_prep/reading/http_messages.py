@@ -120,8 +120,9 @@ def _is_end(pieces: list[bytes], rest: bytes) -> bool:
 
 def _fields(header: bytes) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
-    for line in _FOLD.sub(b" ", header).split(b"\n")[1:]:
-        name, colon, value = line.decode("utf-8", "replace").partition(":")
+    text = _FOLD.sub(b" ", header).decode("utf-8", "replace")
+    for line in text.split("\n")[1:]:
+        name, colon, value = line.partition(":")
         if colon:
             fields.setdefault(name.strip().lower(), []).append(value.strip())
     return fields

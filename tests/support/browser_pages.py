@@ -200,8 +200,8 @@ def _who_decides() -> list[Row]:
         "charset": "<meta charset={}>",
         "quoted": '<meta charset="{}" />',
         "single quotes": "<META CHARSET = '{}'>",
-        "http-equiv": '<meta http-equiv=Content-Type content="text/html; charset={}">',
-        "content first": '<meta content="text/html;charset={}" http-equiv="content-type">',
+        "http-equiv": '<meta http-equiv=Content-Type content="x; charset={}">',
+        "content first": '<meta content="x;charset={}" http-equiv="content-type">',
         "no http-equiv": '<meta name=x content="text/html; charset={}">',
         "in a comment": "<!-- <meta charset={}> -->",
         "after a comment": "<!-- > --><meta charset={}>",
@@ -225,11 +225,11 @@ def _who_decides() -> list[Row]:
     ):
         head = f"<meta charset={label}>".encode()
         found.append(_row(f"meta {label}", _TYPE, head + content))
-    meta = "<meta charset=koi8-r>".encode()
+    meta = b"<meta charset=koi8-r>"
     cp1251 = f"{_TYPE}; charset=windows-1251"
     found.append(_row("header over meta", cp1251, meta + body))
     found.append(_row("wrong header, meta", f"{_TYPE}; charset=cp9", meta + body))
-    xml = '<?xml version="1.0" encoding="windows-1251"?>'.encode()
+    xml = b'<?xml version="1.0" encoding="windows-1251"?>'
     found.append(_row("xml declaration", _TYPE, xml + b"<html>" + body))
     return found
 

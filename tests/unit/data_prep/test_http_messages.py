@@ -37,7 +37,8 @@ def test_header_is_read_whatever_its_lines_end_in(head):
 
 def test_folded_line_belongs_to_the_field_before_it():
     response = http_messages.parse(
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/html;\r\n  charset=utf-8\r\n\tx=y\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\n"
+        b"Content-Type: text/html;\r\n  charset=utf-8\r\n\tx=y\r\n\r\n"
     )
 
     assert response is not None
