@@ -29,10 +29,9 @@ REQUIRES = [
     # before 2024.12 nothing could be created exclusively.
     "fsspec>=2024.12",
     "universal-pathlib>=0.3,<0.4",
-    # data_prep: WARC, HTML, language.
-    "fastwarc>=0.16,<3",
+    # data_prep: HTML, language.
     "resiliparse>=0.16,<3",
-    # What browsers know of encodings and content codings.
+    # data_prep: what browsers know of encodings and content codings.
     "webencodings>=0.6,<1",
     "brotli>=1.2,<2",
     "backports.zstd>=1.0,<2",

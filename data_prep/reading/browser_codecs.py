@@ -7,6 +7,7 @@ of one and two bytes were compared with Chromium 150 (2026-11). What is left are
 """
 
 import codecs
+from typing import Any
 
 import webencodings
 
@@ -29,7 +30,7 @@ _LEADS = {
 # Bytes between those that are no first bytes.
 _NO_LEADS = {"cp932": range(0xA0, 0xE0), "euc_jp": range(0x90, 0xA1)}
 _JIS = str.maketrans("\u301c\u2016\u2212¢£¬", "\uff5e\u2225\uff0d\uffe0\uffe1\uffe2")
-_TRANSLATIONS = {
+_TRANSLATIONS: dict[str, dict[int, Any]] = {
     "koi8-u": str.maketrans("\u255d\u256c", "\u045e\u040e"),
     "cp932": str.maketrans(dict.fromkeys("\uf8f0\uf8f1\uf8f2\uf8f3", "\ufffd")),
     "euc_jp": _JIS,

@@ -19,7 +19,7 @@ _MAX_CODINGS = 5
 _GZIP = b"\x1f\x8b\x08"
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 # Zstandard lets a stream ask for any window; browsers give 8 MB.
-_ZSTD_OPTIONS = {zstd.DecompressionParameter.window_log_max: 23}
+_ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 _PIECE = 256 << 10
 
 
@@ -96,12 +96,13 @@ def _must(
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes | None:
     """Undoes gzip, of one member or several; what follows the last is left out."""
-    pieces = []
+    pieces, left = [], max_bytes
     while body.startswith(_GZIP):
-        inflated = _inflate(body, 31, max_bytes - sum(map(len, pieces)))
+        inflated = _inflate(body, 31, left)
         if inflated is None:
             return None
         piece, body = inflated
+        left -= len(piece)
         pieces.append(piece)
     return b"".join(pieces)
 

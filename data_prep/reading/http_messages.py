@@ -93,7 +93,8 @@ def without_chunks(body: bytes, *, is_declared: bool) -> bytes | None:
     Returns:
         None if it begins with chunks and breaks off inside one.
     """
-    pieces, start = [], 0
+    pieces: list[bytes] = []
+    start = 0
     while match := _CHUNK.match(body, start):
         size = int(match[1], 16)
         stop = match.end() + size

@@ -47,10 +47,10 @@ def read(
     UTF-8.
     """
     advanced, unseen = 0, 0
-    with compressed.Reader(path) as raw, io.BufferedReader(raw) as stream:
+    with compressed.Reader(path) as raw, io.BufferedReader(raw) as whole:
         try:
-            if codec := wide_encoding(stream.peek(4)[:4]):
-                stream = io.BufferedReader(_Recoded(stream, codec))
+            codec = wide_encoding(whole.peek(4)[:4])
+            stream: Any = io.BufferedReader(_Recoded(whole, codec)) if codec else whole
             while line := stream.readline(max_bytes + 1):
                 unseen += len(line)
                 if unseen > _ADVANCE_BYTES:
@@ -127,7 +127,7 @@ def _utf_8(line: bytes) -> str | None:
 class _Recoded(io.RawIOBase):
     """A stream in another encoding, as UTF-8."""
 
-    def __init__(self, stream: io.BufferedReader, codec: str):
+    def __init__(self, stream: io.BufferedIOBase, codec: str):
         super().__init__()
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder(codec)("replace")
