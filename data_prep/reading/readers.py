@@ -6,7 +6,6 @@ archives, also behind it) are yielded.
 """
 
 import dataclasses
-import io
 import json
 import pathlib
 import re
@@ -18,20 +17,21 @@ from data_prep import documents, progress
 from data_prep.reading import (
     archive_bytes,
     archives,
-    compressed,
     file_kinds,
+    html_pages,
+    http_messages,
     json_values,
     page_process,
     parquet_rows,
+    text_lines,
 )
 from lmcodistill import errors
 from lmcodistill.data import text_forms
 from lmcodistill.settings import prep
 
-_ADVANCE_BYTES = 64 << 10
 _LANGUAGE_TAG = re.compile("[a-z]{2,3}")
 _TITLE = re.compile(r"= [^=].* =$")
-_READ_KINDS = frozenset({"response", "conversion", "warcinfo"})
+_READ_KINDS = frozenset({"response", "resource", "conversion", "warcinfo"})
 _IS_PART_OF = re.compile(rb"^isPartOf:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -63,16 +63,12 @@ class Source:
         )
 
     def lines(self) -> Iterator[bytes]:
-        return read_lines(
+        return text_lines.read(
             self.path, self.settings.max_record_bytes, self.counts, self.advance
         )
 
     def text_lines(self) -> Iterator[str]:
-        return map(_text_of, self.lines())
-
-
-def _text_of(line: bytes) -> str:
-    return line.decode("utf-8", "replace").removeprefix("\ufeff")
+        return text_lines.decode(self.lines(), self.counts)
 
 
 def read_documents(source: Source) -> Iterator[documents.Document]:
@@ -111,53 +107,6 @@ NOTES = {
 }
 
 
-def read_lines(
-    path: pathlib.Path,
-    max_bytes: int,
-    counts: counts_lib.Counts,
-    advance: progress.Advance,
-) -> Iterator[bytes]:
-    """Yields the lines of a file without their ends, up to any damage.
-
-    A line over `max_bytes` is dropped and counted.
-    """
-    is_dropped = False
-    pieces = _pieces(path, counts, advance, lambda file: file.readline(max_bytes + 1))
-    for piece in pieces:
-        is_end = piece.endswith(b"\n")
-        if is_dropped:
-            is_dropped = not is_end
-        elif len(piece) > max_bytes and not is_end:
-            is_dropped = True
-            counts.drop("record_too_large")
-        else:
-            yield piece.rstrip(b"\r\n")
-
-
-def _pieces(
-    path: pathlib.Path,
-    counts: counts_lib.Counts,
-    advance: progress.Advance,
-    read: Callable[[io.BufferedReader], bytes],
-) -> Iterator[bytes]:
-    """Yields what `read` returns of a file, decompressed, up to its end or damage."""
-    advanced, unseen = 0, 0
-    with compressed.Reader(path) as raw, io.BufferedReader(raw) as stream:
-        try:
-            while piece := read(stream):
-                unseen += len(piece)
-                if unseen > _ADVANCE_BYTES:
-                    position, unseen = raw.position(), 0
-                    advance(position - advanced)
-                    advanced = position
-                yield piece
-        except EOFError:
-            counts.truncated = True
-        except compressed.DAMAGE:
-            counts.damaged += 1
-    advance(max(0, path.stat().st_size - advanced))
-
-
 def _archive(source: Source) -> Iterator[documents.Document]:
     counts, settings = source.counts, source.settings
     if source.path.stat().st_size == 0:
@@ -177,14 +126,7 @@ def _archive(source: Source) -> Iterator[documents.Document]:
                 counts.crawl = errors.printable(crawl, kept="")[:80]
             continue
         url = headers.get("warc-target-uri", "").strip("<> ")
-        if kind == "conversion":
-            text, reason = record.body.decode("utf-8", "replace"), None
-        else:
-            text, reason = page_process.extract_text(
-                record.body,
-                main_content=settings.html_main_content,
-                max_bytes=settings.max_record_bytes,
-            )
+        text, reason = _page_of(record, url, settings)
         if reason is not None:
             counts.drop(reason)
             continue
@@ -205,6 +147,35 @@ def _archive(source: Source) -> Iterator[documents.Document]:
             )
 
 
+def _page_of(
+    record: archives.Record, url: str, settings: prep.Prep
+) -> html_pages.PageText:
+    """Returns the text of a record that may hold a page, or why it has none."""
+    headers, kind = record.headers, record.headers["warc-type"].lower()
+    if "warc-segment-number" in headers:
+        return html_pages.PageText("", "segmented")
+    if kind == "resource" and url.startswith("metadata:"):
+        # Arguments and logs, as wget keeps them.
+        return html_pages.PageText("", "crawler_log")
+    content_type = headers.get("warc-identified-payload-type", "")
+    if kind != "response":
+        content_type = headers.get("content-type", "") or content_type
+    if kind == "conversion":
+        content_type = content_type or html_pages.PLAIN_TYPE
+    media_type = http_messages.media_type([content_type])
+    if kind != "response" and media_type.name == html_pages.PLAIN_TYPE:
+        is_utf_8 = media_type.charset.lower() in ("", "utf-8", "utf8")
+        if is_utf_8 and (text := html_pages.plain_utf_8(record.body)) is not None:
+            return html_pages.PageText(text, None)
+    return page_process.extract_text(
+        record.body,
+        content_type,
+        is_http=kind == "response",
+        main_content=settings.html_main_content,
+        max_bytes=settings.max_record_bytes,
+    )
+
+
 def _first_language(headers: dict[str, str]) -> str:
     tags = headers.get("warc-identified-content-language", "")
     first = tags.split(",")[0].strip().lower()
@@ -212,29 +183,33 @@ def _first_language(headers: dict[str, str]) -> str:
 
 
 def _json_lines(source: Source) -> Iterator[documents.Document]:
-    for number, line in enumerate(source.lines()):
+    for number, line in enumerate(source.text_lines()):
         if line.strip():
             yield from _json_document(source, number, line)
 
 
 def _json_file(source: Source) -> Iterator[documents.Document]:
     """Yields the documents of an array, or of objects of several lines."""
+    values = text_lines.decode(_json_values(source), source.counts)
+    for number, value in enumerate(values):
+        yield from _json_document(source, number, value)
+
+
+def _json_values(source: Source) -> Iterator[bytes]:
     counts, max_bytes = source.counts, source.settings.max_record_bytes
-    blocks = _pieces(
-        source.path, counts, source.advance, lambda file: file.read1(_ADVANCE_BYTES)
-    )
+    chunks = text_lines.chunks(source.path, counts, source.advance)
     try:
-        for number, value in enumerate(json_values.split(blocks, max_bytes)):
+        for value in json_values.split(chunks, max_bytes):
             if value is None:
                 counts.drop("record_too_large")
             else:
-                yield from _json_document(source, number, value)
+                yield value
     except EOFError:
         counts.truncated = not counts.damaged
 
 
 def _json_document(
-    source: Source, number: int, encoded: bytes
+    source: Source, number: int, encoded: str
 ) -> Iterator[documents.Document]:
     """Yields the document of a JSON value, or counts why there is none."""
     try:

@@ -65,6 +65,7 @@ def _trouble(total: Mapping[str, Any]) -> list[str]:
         for name, words in (
             ("truncated_files", "truncated file(s)"),
             ("damaged_files", "damaged file(s)"),
+            ("recoded_files", "file(s) that are not UTF-8"),
             ("ignored_files", "file(s) without documents"),
         )
         if total[name]
@@ -224,6 +225,8 @@ def _trouble_of(line: Mapping[str, Any]) -> str:
         line["note"],
         "truncated" if line["truncated"] else "",
         f"damaged x{line['damaged']}" if line["damaged"] else "",
+        *(f"{n:,} lines read as {e}" for e, n in line["encodings"].items()),
+        f"{line['replaced']:,} x U+FFFD" if line["replaced"] else "",
     ]
     return "; ".join(filter(None, words))
 

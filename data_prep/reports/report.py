@@ -54,6 +54,7 @@ def build(
             "bytes": sum(result.bytes for result in extracted),
             "damaged_files": sum(line["damaged"] > 0 for line in lines),
             "truncated_files": sum(line["truncated"] for line in lines),
+            "recoded_files": sum(is_recoded(line) for line in lines),
             "ignored_files": sum(bool(line["note"]) for line in lines),
             "left_out": dict(left_out),
             "languages": _by_count(total.languages),
@@ -87,6 +88,19 @@ def warnings_of(result: extract.Extracted) -> list[str]:
         warnings.append(
             f"{result.source} is damaged in {counts.damaged} place(s); {kept}"
         )
+    if counts.encodings:
+        words = ", ".join(
+            f"{n:,} as {e}" for e, n in _by_count(counts.encodings).items()
+        )
+        warnings.append(
+            f"{result.source} is not all UTF-8; lines were read as what they look "
+            f"like: {words}"
+        )
+    if counts.replaced:
+        warnings.append(
+            f"{result.source} has {counts.replaced:,} place(s) that are no text; "
+            "U+FFFD stands there now"
+        )
     if missing := counts.paragraphs["not_found"]:
         warnings.append(
             f"{result.source} does not have {missing:,} of the "
@@ -95,23 +109,42 @@ def warnings_of(result: extract.Extracted) -> list[str]:
     return warnings
 
 
+def is_recoded(line: Mapping[str, Any]) -> bool:
+    """Returns whether a text file was not all UTF-8, from its line of the report."""
+    return bool(line["encodings"] or line["replaced"])
+
+
 def refuse_damage(lines: Sequence[Mapping[str, Any]]) -> None:
     """Ends a run that shall not go on without what damage has cost.
 
     Raises:
-        DataError: a file of these lines of the report is damaged or cut.
+        DataError: a file of these lines of the report is damaged or cut, or a text
+            file whose encoding had to be guessed.
     """
-    hurt = [line["name"] for line in lines if line["damaged"] or line["truncated"]]
-    if hurt:
+    for hurt, words, advice in (
+        (
+            [line["name"] for line in lines if line["damaged"] or line["truncated"]],
+            "are damaged or cut",
+            "Replace them, or leave --strict out to go on with the records that are "
+            "whole.",
+        ),
+        (
+            [line["name"] for line in lines if is_recoded(line)],
+            "are not in UTF-8",
+            "Convert them with `iconv`, or leave --strict out to read them as what "
+            "they look like.",
+        ),
+    ):
+        if not hurt:
+            continue
         names = ", ".join(
             errors.printable(name, kept="") for name in hurt[:_NAMED_FILES]
         )
         unnamed = len(hurt) - _NAMED_FILES
         more = f" and {unnamed} more" if unnamed > 0 else ""
         raise errors.DataError(
-            f"{len(hurt)} of {len(lines)} input file(s) are damaged or cut ({names}"
-            f"{more}), and --strict was given. Replace them, or leave --strict out to "
-            "go on with the records that are whole."
+            f"{len(hurt)} of {len(lines)} input file(s) {words} ({names}{more}), and "
+            f"--strict was given. {advice}"
         )
 
 
@@ -160,6 +193,8 @@ def file_line(result: extract.Extracted, copies: Mapping[str, int]) -> dict[str,
         "records": dict(sorted(result.counts.records.items())),
         "damaged": result.counts.damaged,
         "truncated": result.counts.truncated,
+        "encodings": _by_count(result.counts.encodings),
+        "replaced": result.counts.replaced,
         "paragraphs": dict(result.counts.paragraphs),
         "note": result.counts.note,
     }

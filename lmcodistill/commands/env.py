@@ -22,7 +22,7 @@ READS_GIN = False
 
 _PACKAGES = (
     *("tensorflow", "tensorflow-text", "numpy", "sentencepiece", "gin-config"),
-    *("absl-py", "fsspec", "s3fs", "gcsfs", "pyspark", "fastwarc", "resiliparse"),
+    *("absl-py", "fsspec", "s3fs", "gcsfs", "pyspark", "resiliparse"),
 )
 # Others may hold what should stay at home.
 _VARIABLES = (

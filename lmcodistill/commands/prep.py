@@ -89,8 +89,9 @@ def define_flags(define: command_flags.Definer) -> None:
     define.bool(
         "strict",
         False,
-        "Whether to end with status 3 if an input file is damaged or cut. Otherwise "
-        "that costs a warning and the records that it hit.",
+        "Whether to end with status 3 if an input file is damaged or cut, or a text "
+        "file not in UTF-8. Otherwise that costs a warning, and damage the records "
+        "that it hit.",
     )
     for split in ("train", "validation", "test"):
         define.string(

@@ -7,7 +7,7 @@ import pytest
 from backports import zstd
 
 from data_prep import counts as counts_lib
-from data_prep.reading import archive_bytes, compressed, readers
+from data_prep.reading import archive_bytes, compressed, readers, text_lines
 from lmcodistill.settings import prep
 
 TEXT = b"\n".join(b"line %d" % i for i in range(50_000))
@@ -132,6 +132,6 @@ def test_progress_is_told_in_bytes_of_the_file(tmp_path):
     path.write_bytes(gzip.compress(TEXT, 1))
     told = []
 
-    list(readers.read_lines(path, 1_000, counts_lib.Counts(), told.append))
+    list(text_lines.read(path, 1_000, counts_lib.Counts(), told.append))
 
     assert sum(told) == path.stat().st_size

@@ -65,6 +65,19 @@ def test_compressed_json_is_known_too(tmp_path, compress, name, content):
     assert read(write(tmp_path, name, compress(content)))[0] == TEXTS
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_in_another_encoding_is_decoded_and_said(tmp_path, encoding, indent):
+    texts = [f"{text} caf\u00e9 na\u00efve d\u00e9j\u00e0 vu" for text in TEXTS]
+    objects = [{"text": text} for text in texts]
+    array = json.dumps(objects, indent=indent, ensure_ascii=False).encode(encoding)
+
+    found, counts = read(write(tmp_path, "a.json", array))
+
+    assert found == texts
+    assert counts.encodings.total() > 0
+
+
 @pytest.mark.parametrize("name", ["a.json", "A.JSON", "a.jsonl", "blob"])
 @pytest.mark.parametrize("content", [ARRAY, PRETTY, b" \r\n" + PRETTY + b"\n"])
 def test_array_of_objects_is_read_by_any_name(tmp_path, name, content):

@@ -25,6 +25,8 @@ LINE = {
     "note": "",
     "truncated": False,
     "damaged": 0,
+    "encodings": {},
+    "replaced": 0,
 }
 REPORT = {
     "total": {
@@ -35,6 +37,7 @@ REPORT = {
         "bytes": 1_000,
         "damaged_files": 0,
         "truncated_files": 0,
+        "recoded_files": 0,
         "ignored_files": 0,
         "languages_found": {"eng": 8, "not looked at": 2},
         "lengths": [{"least": 64, "below": 91, "documents": 7}],
