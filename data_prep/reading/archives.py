@@ -59,7 +59,8 @@ def read_records(
 
     Args:
         path: A WARC or WET file, gzipped or not.
-        counts: Counts records per type, damage and truncation.
+        counts: Counts records per type, damage and truncation, and drops those that
+            stand for a page and hold none.
         max_record_bytes: Records with a longer body are dropped unread.
         kinds: Values of `WARC-Type` to yield; others are only counted.
         advance: Called with the bytes of the file read since the last call.

@@ -85,12 +85,10 @@ class Encoding(NamedTuple):
     Attributes:
         name: By the Encoding Standard.
         mark_bytes: How long the byte order mark is.
-        is_declared: Whether the bytes, or what came with them, say so.
     """
 
     name: str
     mark_bytes: int = 0
-    is_declared: bool = True
 
     def decode(self, content: bytes) -> str:
         """Returns the text of bytes that begin with the mark, if there is one."""
@@ -112,10 +110,10 @@ def find(content: bytes, label: str = "", *, is_html: bool) -> Encoding:
     if content.isascii() and not has_escapes(content):
         if is_html and b"\0" in content[:8]:
             return Encoding(_of_xml(content) or UTF_8)
-        return Encoding(UTF_8, is_declared=False)
+        return Encoding(UTF_8)
     if is_html and (name := _declared(content)):
         return Encoding(name)
-    return Encoding(detect(content), is_declared=False)
+    return Encoding(detect(content))
 
 
 def has_mark(content: bytes) -> bool:

@@ -93,7 +93,10 @@ def _lines(rng: Random) -> tuple[str, bytes]:
         suffix = ".txt"
     if rng.random() < 0.5:
         lines.insert(rng.randrange(len(lines) + 1), rng.choice(odd))
-    content = rng.choice(("\n", "\r\n")).join(lines).encode()
+    codec = rng.choice(("utf-8", "utf-8", "utf-8", "cp1252", "utf-16", "utf-32"))
+    lines.insert(rng.randrange(len(lines) + 1), "Über die Brücke, für 5 €.")
+    text = rng.choice(("\n", "\r\n")).join(lines)
+    content = text.encode(codec, "replace")
     how = rng.choice(("", ".gz", ".bz2", ".xz"))
     if how == ".gz":
         content = gzip.compress(content, 1, mtime=0)
