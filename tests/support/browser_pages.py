@@ -8,6 +8,7 @@ had a part in them. With a Chromium on the path,
 serves the responses on loopback, lets it open every one, and writes them again.
 """
 
+import argparse
 import gzip
 import html
 import http.server
@@ -372,6 +373,7 @@ def _texts_of_chromium(responses: list[Row]) -> list[str]:
 
 def main() -> None:
     """Writes what Chromium shows of each response."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args()
     responses = rows()
     texts = _texts_of_chromium(responses)
     shown = {row.name: text for row, text in zip(responses, texts, strict=True)}
