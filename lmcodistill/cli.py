@@ -8,6 +8,7 @@ on become one message and an exit code here, and nowhere else.
 
 import difflib
 import importlib
+import io
 import json
 import os
 import re
@@ -26,7 +27,8 @@ COMMANDS = {
     "inspect": "Show what a data folder holds, and prove that it is whole.",
     "train": "Train students that teach each other, here or as one worker of many.",
     "evaluate": "Report the held-out cross entropy of exports.",
-    "generate": "Continue a text with an export.",
+    "generate": "Continue texts with an export.",
+    "score": "Say how probable texts are to an export.",
     "export": "Write a model that takes text and answers with text.",
     "compare": "Train in several ways and say which is better for your data.",
     "churn": "Say how much predictions differ between retrained models.",
@@ -55,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, by default the process's own, and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     tf_environment.prepare()
+    _escape_what_stdout_cannot_show()
     who = "lmcodistill"
     wants_json = bool({"--json", "-json"} & set(arguments))
     try:
@@ -83,6 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _escape_what_stdout_cannot_show() -> None:
+    """Escapes what the terminal's encoding lacks, as Python does on standard error."""
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper) and stdout.errors == "strict":
+        stdout.reconfigure(errors="backslashreplace")
 
 
 def _command(name: str) -> str:
