@@ -53,6 +53,9 @@ EXTRAS = {
         "pyspark[sql]>=4.1,<5",
         "ruff>=0.11",
         "setuptools>=77",
+        # The notebook of the guide, run in the tests.
+        "ipykernel>=6.29",
+        "nbclient>=0.10",
         # An S3 server on loopback, and its client.
         "flask>=3.1",
         "flask-cors>=6",
