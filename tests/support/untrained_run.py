@@ -21,13 +21,15 @@ STEP = 100
 TEXTS = ("one two three", "nine nine eight", "four", "seven one six five two three")
 
 
-def make(folder: pathlib.Path, students: int = 2, **changes: bool) -> pathlib.Path:
+def make(
+    folder: pathlib.Path, students: int = 2, reset_at_documents: bool = True
+) -> pathlib.Path:
     """Publishes an export of each student; returns the run's folder.
 
     Args:
         folder: Where the run is made.
         students: How many.
-        **changes: `reset_at_documents` of all students; True unless given.
+        reset_at_documents: How they say that they were trained.
     """
     vocabulary = vocabulary_lib.Vocabulary(small_data.vocabulary_model())
     for student in range(students):
@@ -36,7 +38,7 @@ def make(folder: pathlib.Path, students: int = 2, **changes: bool) -> pathlib.Pa
             CONFIG,
             vocabulary,
             student=student,
-            **{"reset_at_documents": True, **changes},
+            reset_at_documents=reset_at_documents,
         )
         given = weights.initial(CONFIG, vocabulary.size, seed=student)
         owner = publication.Owner(generation=1, check=lambda: None)
