@@ -6,7 +6,7 @@ same text.
 
 Without --prompt, each line of standard input is a prompt. At a terminal this is a
 dialogue, which Ctrl-D ends. The second prompt is sampled with the seed after --seed,
-and so on.
+and so on; --json prints one object a line.
 
 Examples:
   lmcodistill generate --export RUN/students/0 --prompt 'The meaning of'

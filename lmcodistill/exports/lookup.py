@@ -54,7 +54,7 @@ def find_all(path: str, key: bytes | None = None) -> list[publication.Snapshot]:
         without = next(student for student, export in found.items() if export is None)
         raise errors.SnapshotError(
             f"{path} is a run of {len(found)} students, and {without} holds no "
-            f"committed export. Give the others: {_student_of(exports[0])}",
+            f"committed export. Give one that does: {_student_of(exports[0])}",
             reason="missing_file",
         )
     return exports
