@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lmcodistill import cli
+from lmcodistill.commands import catalogue
 from tools import reference
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -77,9 +77,9 @@ def test_documents_and_programs_that_are_named_exist():
 
 def test_commands_that_are_shown_have_the_flags_they_are_given():
     known = {
-        name: {flag.removeprefix("no") for flag in cli.flags_of(module)}
+        name: {flag.removeprefix("no") for flag in catalogue.flags_of(module)}
         | {"gin", "help"}
-        for name in cli.COMMANDS
+        for name in catalogue.COMMANDS
         for module in [importlib.import_module(f"lmcodistill.commands.{name}")]
     }
 
@@ -95,5 +95,6 @@ def test_commands_that_are_shown_have_the_flags_they_are_given():
     assert unknown == set()
 
 
-def test_reference_is_what_the_code_says():
-    assert reference.PATH.read_text() == reference.text(), "python -m tools.reference"
+@pytest.mark.parametrize("path", reference.PAGES, ids=lambda path: path.name)
+def test_reference_is_what_the_code_says(path):
+    assert path.read_text() == reference.PAGES[path](), "python -m tools.reference"
