@@ -103,7 +103,10 @@ setuptools.setup(
     },
     data_files=[
         ("share/man/man1", ["docs/lmcodistill.1"]),
-        ("share/doc/lmcodistill", sorted(map(str, GUIDE.glob("*.*")))),
+        (
+            "share/doc/lmcodistill",
+            sorted(str(p) for p in GUIDE.iterdir() if p.suffix in (".md", ".ipynb")),
+        ),
     ],
     entry_points={"console_scripts": ["lmcodistill = lmcodistill.cli:main"]},
 )

@@ -11,7 +11,7 @@ from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.exports import writer
 from lmcodistill.model import weights
 from lmcodistill.settings import model as model_settings
-from lmcodistill.storage import files, layout, publication
+from lmcodistill.storage import files, layout, places, publication
 from tests.support import small_data
 
 CONFIG = model_settings.LanguageModel(
@@ -22,7 +22,11 @@ TEXTS = ("one two three", "nine nine eight", "four", "seven one six five two thr
 
 
 def make(
-    folder: pathlib.Path, students: int = 2, reset_at_documents: bool = True
+    folder: pathlib.Path,
+    students: int = 2,
+    reset_at_documents: bool = True,
+    shared: str | None = None,
+    key: bytes | None = None,
 ) -> pathlib.Path:
     """Publishes an export of each student; returns the run's folder.
 
@@ -30,10 +34,13 @@ def make(
         folder: Where the run is made.
         students: How many.
         reset_at_documents: How they say that they were trained.
+        shared: Where the exports are, if not in the run's folder.
+        key: What they are signed with.
     """
     vocabulary = vocabulary_lib.Vocabulary(small_data.vocabulary_model())
+    run = layout.RunLayout(folder, places.place(shared) if shared else None)
     for student in range(students):
-        files_of = layout.RunLayout(folder).student(student)
+        files_of = run.student(student)
         exporter = writer.Exporter(
             CONFIG,
             vocabulary,
@@ -41,8 +48,7 @@ def make(
             reset_at_documents=reset_at_documents,
         )
         given = weights.initial(CONFIG, vocabulary.size, seed=student)
-        owner = publication.Owner(generation=1, check=lambda: None)
-        files_of.exports.mkdir(parents=True)
+        owner = publication.Owner(generation=1, check=lambda: None, key=key)
         exporter.publish(files_of.exports, STEP, given, owner)
         reports = [
             {"schema": 1, "kind": kind, "step": step, "cross_entropy": 3.0 - step / 100}
@@ -50,6 +56,7 @@ def make(
             for kind in ("train", "validation")
         ]
         lines = "".join(json.dumps(report) + "\n" for report in reports)
+        files_of.root.mkdir(parents=True, exist_ok=True)
         files.write_text(files_of.metrics, lines)
     return folder
 

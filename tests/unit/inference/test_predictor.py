@@ -224,6 +224,23 @@ def test_students_that_read_documents_differently_are_not_evaluated_together(
         mixed.evaluate(data_dir)
 
 
+def test_exports_are_loaded_from_a_url(ensemble, tmp_path):
+    untrained_run.make(tmp_path / "RUN", shared="memory://predictor/run")
+
+    remote = lmcodistill.load("memory://predictor/run")
+
+    assert remote.score(TEXTS) == ensemble.score(TEXTS)
+
+
+def test_signed_exports_need_their_key(student, tmp_path):
+    key = b"k" * 32
+    run = untrained_run.make(tmp_path / "RUN", 1, key=key)
+
+    assert lmcodistill.load(run, key=key).score(TEXTS) == student.score(TEXTS)
+    with pytest.raises(errors.SnapshotError, match="no key was given"):
+        lmcodistill.load(run)
+
+
 def test_nothing_there_is_said_before_tensorflow_is_asked(tmp_path):
     with pytest.raises(errors.SnapshotError, match="holds no committed export"):
         lmcodistill.load(tmp_path)
