@@ -61,6 +61,9 @@ EXTRAS = {
         "pyspark[sql]>=4.1,<5",
         "ruff>=0.11",
         "setuptools>=77",
+        # The notebook of the guide, run in the tests.
+        "ipykernel>=6.29",
+        "nbclient>=0.10",
         # An S3 server on loopback, and its client.
         "flask>=3.1",
         "flask-cors>=6",
@@ -107,7 +110,10 @@ setuptools.setup(
     },
     data_files=[
         ("share/man/man1", ["docs/lmcodistill.1"]),
-        ("share/doc/lmcodistill", sorted(map(str, GUIDE.glob("*.md")))),
+        (
+            "share/doc/lmcodistill",
+            sorted(str(p) for p in GUIDE.iterdir() if p.suffix in (".md", ".ipynb")),
+        ),
     ],
     entry_points={"console_scripts": ["lmcodistill = lmcodistill.cli:main"]},
 )

@@ -8,6 +8,7 @@ on become one message and an exit code here, and nowhere else.
 
 import difflib
 import importlib
+import io
 import json
 import os
 import re
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, by default the process's own, and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     tf_environment.prepare()
+    _escape_what_stdout_cannot_show()
     who = "lmcodistill"
     wants_json = bool({"--json", "-json"} & set(arguments))
     try:
@@ -67,6 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _escape_what_stdout_cannot_show() -> None:
+    """Escapes what the terminal's encoding lacks, as Python does on standard error."""
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper) and stdout.errors == "strict":
+        stdout.reconfigure(errors="backslashreplace")
 
 
 def _command(name: str) -> str:

@@ -25,9 +25,8 @@ import rich.console
 import rich.table
 from absl import flags
 
-from lmcodistill import errors
+from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags, progress_lines
-from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
 from lmcodistill.storage import publication
@@ -74,7 +73,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
         for path in itertools.chain(*models)
     }
     # TensorFlow takes seconds to import; everything above is checked without.
-    start_tensorflow()
+    tf_environment.start()
     from lmcodistill.experiments import churn
 
     sums_by_group = _compare(flag_values, data, split, groups, snapshots)

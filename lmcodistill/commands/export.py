@@ -6,6 +6,8 @@ any program with tensorflow and tensorflow-text. Signatures:
   score     texts [B] -> cross_entropy [B] in nats, num_tokens [B]
   complete  texts [B] -> texts [B], each continued by its most likely tokens
 
+A program that loads it imports tensorflow_text first; docs/guide/python.md shows how.
+
 Examples:
   lmcodistill export --export RUN/students/0 --output_dir SERVING/1
   saved_model_cli show --dir SERVING/1 --all
@@ -16,10 +18,10 @@ import pathlib
 
 from absl import flags
 
-from lmcodistill import errors
+from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags
-from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.exports import lookup
+from lmcodistill.inference import loading
 
 READS_GIN = False
 
@@ -47,16 +49,16 @@ def run(flag_values: flags.FlagValues) -> None:
             f"{target} exists and is not overwritten; name another --output_dir."
         )
     snapshot = lookup.find(flag_values.export, export_flags.key(flag_values))
-    # TensorFlow takes seconds to import; everything above is checked without.
-    start_tensorflow()
-    from lmcodistill.exports import reader
+    predictor = loading.read([snapshot])
     from lmcodistill.inference import serving
 
-    serving.write(
-        reader.read(snapshot).build(),
-        reader.vocabulary_of(snapshot),
-        target,
-        complete_tokens=flag_values.complete_tokens,
-    )
+    # SentencePiece says what it finds in every vocabulary.
+    with tf_environment.quiet():
+        serving.write(
+            predictor.members[0].model,
+            predictor.vocabulary,
+            target,
+            complete_tokens=flag_values.complete_tokens,
+        )
     result = {"output_dir": str(target), "step": snapshot.step}
     print(json.dumps(result) if flag_values.json else f"Wrote {target}")

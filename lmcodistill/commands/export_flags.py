@@ -1,4 +1,4 @@
-"""Flags of the commands that read exports: which one, and what it is signed with."""
+"""Flags of the commands that read exports: which ones, and what signs them."""
 
 import stat
 
@@ -19,6 +19,16 @@ def define_export(define: command_flags.Definer) -> None:
         None,
         "An export's folder, or a student's, whose newest export is meant; or the "
         "URL of one.",
+    )
+
+
+def define_exports(define: command_flags.Definer) -> None:
+    """Defines --export, for several."""
+    define.strings(
+        "export",
+        [],
+        "An export's folder, a student's, whose newest export is meant, or a run's, "
+        "whose students are all meant; or the URL of one.",
     )
 
 

@@ -29,9 +29,8 @@ from typing import TypeVar
 import rich.console
 from absl import flags
 
-from lmcodistill import errors
+from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags
-from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards
 from lmcodistill.planning import prediction, tables
 from lmcodistill.settings import codistillation, model, planning, schedules, training
@@ -135,7 +134,7 @@ def _measured(
 ) -> dict[int, planning.Machine]:
     """Measures the figures that are not given, for each number of streams."""
     print("Measuring this machine...", file=sys.stderr)
-    start_tensorflow()
+    tf_environment.start()
     from lmcodistill.planning import rates
 
     machines = {}

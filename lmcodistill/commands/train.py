@@ -25,9 +25,8 @@ import pathlib
 
 from absl import flags
 
-from lmcodistill import errors
+from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags, supervision
-from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
 from lmcodistill.storage import places
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
@@ -172,7 +171,7 @@ def _be_worker(
             owner = lease.Lease.acquire(job.layout.leases, flag_values.take_over)
         owner.keep(errors.leave)
     # TensorFlow takes seconds to import; everything above is checked without.
-    start_tensorflow()
+    tf_environment.start()
     from lmcodistill.training import worker
 
     return worker.main(job, task, owner, watch)

@@ -1,5 +1,6 @@
 """What documents and docstrings point to is there: commands, links, files."""
 
+import importlib
 import importlib.util
 import pathlib
 import re
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from lmcodistill.commands import catalogue
 from tools import reference
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,6 +25,9 @@ SOURCES = sorted(
     for path in (ROOT / tree).rglob("*")
     if path.suffix in (".py", ".sh", ".gin") and path != pathlib.Path(__file__)
 )
+# A call of the program, to the end of its line; and a flag of it.
+CALL = re.compile(r"lmcodistill ([a-z]+) ((?:[^`\n])*)")
+FLAG = re.compile(r"(?<![\w-])--(?:no)?([a-z]\w*)")
 COMMAND = re.compile(r"python -m ((?:tools|tests)[\w.]*)( [a-z]+)?")
 
 
@@ -68,6 +73,26 @@ def test_documents_and_programs_that_are_named_exist():
         if not (ROOT / name).exists()
     }
     assert lost == set()
+
+
+def test_commands_that_are_shown_have_the_flags_they_are_given():
+    known = {
+        name: {flag.removeprefix("no") for flag in catalogue.flags_of(module)}
+        | {"gin", "help"}
+        for name in catalogue.COMMANDS
+        for module in [importlib.import_module(f"lmcodistill.commands.{name}")]
+    }
+
+    unknown = {
+        (str(path.relative_to(ROOT)), command, flag)
+        for path in (*DOCUMENTS, *SOURCES)
+        if path.parts[len(ROOT.parts)] != "tests"  # They make mistakes on purpose.
+        for command, rest in CALL.findall(path.read_text().replace("\\\n", " "))
+        if command in known
+        for flag in FLAG.findall(rest)
+        if flag not in known[command]
+    }
+    assert unknown == set()
 
 
 @pytest.mark.parametrize("path", reference.PAGES, ids=lambda path: path.name)
