@@ -13,7 +13,6 @@ Examples:
 """
 
 import json
-import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from lmcodistill.commands import command_flags, export_flags, progress_lines
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
+from lmcodistill.report import units
 
 if TYPE_CHECKING:
     from lmcodistill.exports import reader as exports_lib
@@ -101,17 +101,16 @@ def _score(
     evaluator = evaluation.Evaluator([export.build() for export in exports])
     [nats], tokens = evaluator.totals(scored, 0, scored.streams, progress)
     is_whole = tokens == split.tokens
-    per_word = math.exp(min(nats / max(split.words, 1), 700.0))
-    bits_per_byte = nats / math.log(2.0) / max(split.bytes, 1)
+    per_word = units.perplexity(nats / max(split.words, 1))
     return {
         "name": name,
         "exports": [export.source for export in exports],
         "steps": [export.step for export in exports],
         "tokens": tokens,
         "cross_entropy": nats / tokens,
-        "perplexity_per_token": math.exp(nats / tokens),
+        "perplexity_per_token": units.perplexity(nats / tokens),
         "perplexity_per_word": per_word if is_whole else None,
-        "bits_per_byte": bits_per_byte if is_whole else None,
+        "bits_per_byte": units.bits_per_byte(nats, split.bytes) if is_whole else None,
     }
 
 

@@ -58,6 +58,11 @@ class StudentLayout:
         """Returns the log file of one worker of the student; 0 is the chief."""
         return self.root / ("log.txt" if worker == 0 else f"log-worker-{worker}.txt")
 
+    def logs(self) -> list[pathlib.Path]:
+        """Returns those of `log` that exist, the chief's first."""
+        others = sorted(self.root.glob("log-worker-*.txt"))
+        return [p for p in (self.log(0), *others) if p.is_file()]
+
     def worker_progress(self, worker: int) -> pathlib.Path:
         """Returns how far one worker is (`progress_file.Heartbeat`)."""
         name = f"progress-worker-{worker}.json"

@@ -55,10 +55,9 @@ class Heartbeat:
 
     def enter(self, phase: Phase, waiting_for: str | None = None) -> None:
         """Notes what the worker does from now on, and for what it waits."""
-        now = {"phase": phase.value, "waiting_for": waiting_for}
-        is_new = now.items() - self._content.items()
-        self._content |= now
-        self._write(force=bool(is_new))
+        before = self._content
+        self._content = before | {"phase": phase.value, "waiting_for": waiting_for}
+        self._write(force=self._content != before)
 
     def uses(self, devices: Sequence[str]) -> None:
         """Notes the devices that the worker computes on, by name."""

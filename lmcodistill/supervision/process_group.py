@@ -210,12 +210,12 @@ class ProcessGroup:
             elif now >= self._save_by:
                 words = f"did not save within {lifeline.GRACE_SECONDS:g} s"
                 self._condemn(worker, _STOP_DEADLINE, words, now)
-        self.quiet = {
-            worker.index
-            for worker in self.workers
-            if worker.code is None
-            and worker.pulse.quiet_seconds > _QUIET_SHARE * limits.frozen_seconds
-        }
+        too_long = _QUIET_SHARE * limits.frozen_seconds
+        for worker in self.workers:
+            if worker.code is None:  # Of one that is gone nothing is heard again.
+                self.quiet.discard(worker.index)
+                if worker.pulse.quiet_seconds > too_long:
+                    self.quiet.add(worker.index)
         self.missing = {}
         if not self.has_joined:
             self._starting_seconds += elapsed

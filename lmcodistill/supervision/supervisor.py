@@ -13,6 +13,7 @@ for a process, and no decision needs storage.
 
 import math
 import signal
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ POLL_SECONDS = 0.2
 _REAP_SECONDS = 10.0
 # A pause of this process itself proves nothing about the others.
 _LONGEST_TICK_SECONDS = 2.0
+_MAX_REASON = 400  # Letters of a worker's last words that the journal keeps.
 
 
 class SupervisedGroup:
@@ -116,7 +118,7 @@ class SupervisedGroup:
 
     def _note_silence(self, processes: process_group.ProcessGroup) -> None:
         """Notes who has become quiet, who is heard again, and who is missing."""
-        quiet, self._quiet = self._quiet, processes.quiet
+        quiet, self._quiet = self._quiet, set(processes.quiet)
         for worker in sorted(quiet ^ self._quiet):
             self._note("quiet" if worker in self._quiet else "heard", worker=worker)
         missing, self._missing = self._missing, sorted(processes.missing)
@@ -143,7 +145,10 @@ class SupervisedGroup:
         if loss.was_judged:
             more["reason"] = loss.words
         elif loss.code > 0:  # Its own last words.
-            more["reason"] = story.splitlines()[-1][:300]
+            last_words = story.splitlines()[-1].removeprefix("lmcodistill train: ")
+            more["reason"] = textwrap.shorten(
+                last_words, _MAX_REASON, placeholder=" ..."
+            )
         self._note("lost", worker=loss.worker, cause=loss.cause, **more)
         failure = errors.LmcodistillError(story)
         failure.exit_code = loss.code if loss.code > 0 else restarts.LOST
@@ -234,15 +239,16 @@ class Supervisor:
                 "Stopped at once, without saving; the same command goes on from the "
                 "last checkpoint, or from the beginning where there is none."
             )
-        unsaved = [str(group.student) for group in groups if not group.has_saved]
+        unsaved = [group.student for group in groups if not group.has_saved]
         if not unsaved:
             return errors.StoppedError(
                 "Stopped on request after saving; the same command goes on from here."
             )
         error = errors.StoppedError(
-            f"Stopped on request before student {', '.join(unsaved)} had anything new "
-            "to save; the same command goes on from the last checkpoint, or from the "
-            "beginning where there is none."
+            "Stopped on request before there was anything new to save of "
+            f"{' and '.join(f'student {student}' for student in unsaved)}; the same "
+            "command goes on from the last checkpoint, or from the beginning where "
+            "there is none."
         )
         # A scheduler that stops a job starts it again by its code, saved or not.
         if len(unsaved) == len(groups) and self._asked == [signal.SIGINT]:

@@ -17,8 +17,6 @@ log = logging.getLogger("lmcodistill")
 # last, `validation`, or `gradients`: before the update of the step), `step` and
 # `time`, by this machine's clock.
 SCHEMA = 1
-# Beyond it there is no number.
-_MAX_EXPONENT = 700.0
 
 
 class MetricsWriter:
@@ -97,8 +95,3 @@ class MetricsWriter:
         self._file.close()
         with contextlib.suppress(OSError, tf.errors.OpError):
             self._events.close()
-
-
-def perplexity(cross_entropy: float) -> float:
-    """Returns the perplexity per token of a mean cross entropy in nats."""
-    return math.exp(min(cross_entropy, _MAX_EXPONENT))

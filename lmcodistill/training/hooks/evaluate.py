@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.inference import evaluation
+from lmcodistill.report import units
 from lmcodistill.training import cluster, metrics
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import student as student_lib
@@ -69,12 +69,12 @@ class Score(NamedTuple):
         """The cross entropy in a unit that does not depend on the vocabulary."""
         if not self.bytes:
             return None
-        return self.cross_entropy * self.tokens / math.log(2.0) / self.bytes
+        return units.bits_per_byte(self.cross_entropy * self.tokens, self.bytes)
 
     def write(self, step: int, writer: metrics.MetricsWriter) -> None:
         """Reports it as the score of a step. Chief only."""
         values = self._asdict() | {
-            "perplexity": metrics.perplexity(self.cross_entropy),
+            "perplexity": units.perplexity(self.cross_entropy),
             "bits_per_byte": self.bits_per_byte,
             "teachers": [x.values() for x in self.teachers],
         }
@@ -83,7 +83,7 @@ class Score(NamedTuple):
         writer.write("validation", step, values)
         log.info(
             "step=%d validation_cross_entropy=%.4f perplexity=%.2f",
-            *(step, self.cross_entropy, metrics.perplexity(self.cross_entropy)),
+            *(step, self.cross_entropy, units.perplexity(self.cross_entropy)),
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from lmcodistill.report import units
 from lmcodistill.training import divergence, metrics, step
 from lmcodistill.training import student as student_lib
 from lmcodistill.training.hooks.every import Every
@@ -56,7 +57,7 @@ class Report:
         values = {
             **self._pace(reached),
             **means,
-            "perplexity": score and metrics.perplexity(score),
+            "perplexity": None if score is None else units.perplexity(score),
             "taught_updates": len(taught),
             "skipped_updates": len(rows) - len(counted),
             "learning_rate": self._student.learning_rate_at(reached - 1),

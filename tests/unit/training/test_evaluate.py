@@ -88,5 +88,6 @@ def test_without_a_teacher_an_evaluation_is_as_ever(evaluated):
     [report] = reports_at(4)
 
     assert report.keys() == {
-        *("schema", "kind", "step", "cross_entropy", "tokens", "seconds")
+        *("schema", "kind", "step", "time", "cross_entropy", "tokens", "seconds"),
+        *("bytes", "perplexity", "bits_per_byte"),
     }

@@ -1,5 +1,6 @@
 """What is reported of updates, and what happens where it cannot be written."""
 
+import datetime
 import json
 import time
 
@@ -47,7 +48,11 @@ def test_report_has_the_means_since_the_last_one(reports_of):
 
     assert [(r["step"], r["tokens"]) for r in reports] == [(2, 20), (4, 40)]
     assert [r["cross_entropy"] for r in reports] == pytest.approx([2.0, 6.0])
+    assert [r["perplexity"] for r in reports] == pytest.approx([7.389, 403.429], 1e-4)
     assert [r["distillation_weight"] for r in reports] == [0.0, 0.0]
+    now = datetime.datetime.now(datetime.UTC)
+    times = [datetime.datetime.fromisoformat(r["time"]) for r in reports]
+    assert all(abs(now - moment).total_seconds() < 60.0 for moment in times)
     assert reports[0]["refused_exports"] == {"digest": 1}
 
 
@@ -56,6 +61,7 @@ def test_skipped_updates_are_counted_and_not_averaged(reports_of):
 
     assert [r["skipped_updates"] for r in reports] == [1, 2]
     assert [r["cross_entropy"] for r in reports] == [pytest.approx(1.0), None]
+    assert [r["perplexity"] for r in reports] == [pytest.approx(np.e), None]
 
 
 def test_what_teachers_say_is_averaged_over_the_updates_that_had_some(reports_of):

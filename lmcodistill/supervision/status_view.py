@@ -1,0 +1,208 @@
+"""Students as a terminal shows them: a table, or one block each where it is narrow.
+
+Nothing is cut at any width: what is too long for a line goes on in the next.
+"""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import rich.console
+import rich.progress_bar
+import rich.table
+import rich.text
+
+from lmcodistill.report import units
+from lmcodistill.supervision import states, status
+
+# From this width on, all of a student fits in a row.
+TABLE_COLUMNS = 100
+_BAR_COLUMNS = 10
+_GAP = "   "
+_STYLES = {
+    states.State.RUNNING: "green",
+    states.State.DONE: "bold green",
+    states.State.STOPPED: "yellow",
+    states.State.RESTARTING: "yellow",
+    states.State.FROZEN: "bold yellow",
+    states.State.DIVERGED: "bold red",
+    states.State.FAILED: "bold red",
+    states.State.LOST: "bold red",
+}
+
+
+def view(
+    students: Sequence[status.StudentStatus], columns: int
+) -> rich.console.RenderableType:
+    """Returns the students for a terminal so many columns wide."""
+    if columns >= TABLE_COLUMNS:
+        shown = [_table(students)]
+        notes = [n for s in students for n in _notes(s, f"student {s.student}")]
+    else:
+        shown, notes = [_block(s, columns) for s in students], []
+    notes.append(total(students))
+    return rich.console.Group(*shown, *map(rich.text.Text, notes))
+
+
+def line(student: status.StudentStatus) -> str:
+    """Returns one student in one line, for a log."""
+    items = [doing(student), *_numbers(student)]
+    return f"student {student.student}: {', '.join(items)}"
+
+
+def doing(student: status.StudentStatus) -> str:
+    """Returns what a student does, in words."""
+    if student.state is states.State.WAITING and student.waiting_for:
+        return f"waiting for {student.waiting_for}"
+    if student.state in (states.State.FROZEN, states.State.LOST):
+        quiet = student.last_sign_seconds
+        since = "" if quiet is None else f" (no sign of life for {_span(quiet)})"
+        return f"{student.state}{since}"
+    if student.state in (states.State.STARTING, states.State.RUNNING) and student.phase:
+        is_usual = student.phase == "training"
+        return student.state if is_usual else f"{student.state}: {student.phase}"
+    return student.state
+
+
+def total(students: Sequence[status.StudentStatus]) -> str:
+    """Returns how many students do what, and their tokens per second together."""
+    counts: dict[str, int] = {}
+    for student in students:
+        counts[student.state] = counts.get(student.state, 0) + 1
+    parts = [f"{count} {state}" for state, count in counts.items()]
+    running = [s for s in students if s.state is states.State.RUNNING]
+    if running:
+        pace = sum(s.tokens_per_second or 0.0 for s in running)
+        parts.append(f"{pace:,.0f} tokens/s in total")
+    return f"Students: {', '.join(parts)}."
+
+
+def _step(student: status.StudentStatus) -> str:
+    if student.num_train_steps is None:
+        return str(student.step)
+    return f"{student.step}/{student.num_train_steps}"
+
+
+def _bar(
+    student: status.StudentStatus, width: int | None
+) -> rich.progress_bar.ProgressBar:
+    total_steps = student.num_train_steps or 1
+    return rich.progress_bar.ProgressBar(total_steps, student.step, width)
+
+
+def _table(students: Sequence[status.StudentStatus]) -> rich.table.Table:
+    table = rich.table.Table(padding=(0, 1), pad_edge=False, box=None)
+    for heading, is_number in (
+        *(("student", True), ("state", False), ("", False), ("step", True)),
+        *(("tokens/s", True), ("cross\nentropy", True), ("validation", True)),
+        *(("teacher\n(staleness)", False), ("ETA", True)),
+    ):
+        table.add_column(
+            heading,
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="fold",
+        )
+    for student in students:
+        ces = student.cross_entropy, student.validation_cross_entropy
+        table.add_row(
+            str(student.student),
+            rich.text.Text(doing(student), _STYLES.get(student.state, "")),
+            _bar(student, _BAR_COLUMNS),
+            _step(student),
+            units.number(student.tokens_per_second, ",.0f"),
+            *("-" if x is None else _with_perplexity(x) for x in ces),
+            "\n".join(_teachers(student)) or "-",
+            units.duration(student.eta_seconds),
+        )
+    return table
+
+
+def _block(student: status.StudentStatus, columns: int) -> rich.console.RenderableType:
+    """Returns a student's name, state and bar, and below them its numbers."""
+    head = rich.text.Text(f"student {student.student}{_GAP}")
+    head.append(doing(student), _STYLES.get(student.state, ""))
+    if student.state is states.State.NOT_STARTED:
+        return rich.console.Group(head, "")
+    step = _step(student)
+    bar = rich.table.Table.grid(padding=(0, 1, 0, 0))
+    bar.add_row("", _bar(student, max(4, columns - len(step) - 6)), step)
+    lines = [*_flowed(_numbers(student)[1:], columns - 2), *_notes(student)]
+    wrapped = [part for x in lines for part in textwrap.wrap(x, columns - 2)]
+    body = textwrap.indent("\n".join(wrapped), "  ")
+    return rich.console.Group(head, bar, rich.text.Text(f"{body}\n"))
+
+
+def _numbers(student: status.StudentStatus) -> list[str]:
+    """Returns what is known of a student in numbers, each with its name."""
+    items = [f"step {_step(student)}"]
+    if student.tokens_per_second is not None:
+        items.append(f"{student.tokens_per_second:,.0f} tokens/s")
+    for name, value in (
+        ("cross entropy", student.cross_entropy),
+        ("validation", student.validation_cross_entropy),
+    ):
+        if value is not None:
+            shown = units.of_perplexity(value)
+            items.append(f"{name} {value:.4f} (perplexity {shown})")
+    if student.teachers:
+        items.append(f"teacher (staleness) {', '.join(_teachers(student))}")
+    if student.eta_seconds:
+        items.append(f"ETA {units.duration(student.eta_seconds)}")
+    return items
+
+
+def _with_perplexity(cross_entropy: float) -> str:
+    return f"{cross_entropy:.4f}\nppl {units.of_perplexity(cross_entropy)}"
+
+
+def _teachers(student: status.StudentStatus) -> list[str]:
+    return [f"{t['peer']} ({t['staleness_steps']})" for t in student.teachers]
+
+
+def _notes(student: status.StudentStatus, name: str = "") -> list[str]:
+    """Returns what people need besides the numbers, in sentences."""
+    start = f"{name}: " if name else ""
+    notes = []
+    for process in student.processes if not student.state.is_over else ():
+        waits = process["waiting_for"]
+        what = f"waiting for {waits}" if waits else process["phase"] or "starting"
+        where = f" on {', '.join(process['devices'])}" if process["devices"] else ""
+        notes.append(f"{start}worker {process['worker']} {what}{where}")
+    quiet = student.last_sign_seconds
+    if quiet is not None and not student.state.is_over:
+        notes.append(f"{start}last sign of life {_span(quiet)} ago")
+    if student.restored_step and not student.state.is_over:
+        notes.append(f"{start}went on from step {student.restored_step}")
+    if student.restarts:
+        times = "once" if student.restarts == 1 else f"{student.restarts} times"
+        notes.append(f"{start}started again {times} after a loss")
+    if student.last_cause and student.state is not states.State.DONE:
+        notes.append(f"{start}{_cause(student)}")
+    return notes
+
+
+def _cause(student: status.StudentStatus) -> str:
+    """Returns why a student was lost last."""
+    cause = student.last_cause or {}
+    worker = "" if cause["worker"] is None else f" (worker {cause['worker']})"
+    reason = f": {cause['reason']}" if cause["reason"] else ""
+    # A worker that ended by itself has said at which step.
+    is_sudden = not reason and cause["last_step"] is not None
+    where = f" at step {cause['last_step']}" if is_sudden else ""
+    return f"last loss: {cause['cause']}{worker}{where}{reason}"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else units.duration(seconds)
+
+
+def _flowed(items: Iterable[str], columns: int) -> list[str]:
+    """Returns the items in lines; none is broken unless it alone is too long."""
+    lines: list[str] = []
+    for item in items:
+        longer = f"{lines[-1]}{_GAP}{item}" if lines else item
+        if lines and len(longer) <= columns:
+            lines[-1] = longer
+        else:
+            lines.append(item)
+    return lines
