@@ -32,6 +32,7 @@ COMMANDS = {
     "churn": "Say how much predictions differ between retrained models.",
     "plan": "Predict what a run will take: time, devices, traffic.",
     "status": "Show how the students of a run are doing.",
+    "report": "Write a page about a run: curves, peers, restarts, configuration.",
     "configs": "List, show and copy the gin files that come with the program.",
 }
 

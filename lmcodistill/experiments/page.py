@@ -21,7 +21,7 @@ _AXES = (
         "seconds",
         "seconds of training by the clock, without starts, validation, tracing",
     ),
-    ("device_seconds", "the same, times the processes of the run"),
+    ("device_seconds", "seconds of training times the processes of the run"),
 )
 _Y_LABEL = "validation, nats per token"
 _QUALITY = (
@@ -121,7 +121,7 @@ def write(folder: pathlib.Path, report: ComparisonReport) -> None:
     ]
     parts = [
         *_opening(report),
-        pages.table(verdicts.QUALITY, quality),
+        pages.table(verdicts.QUALITY, quality, "Quality on the held-out text"),
         pages.paragraph(
             _QUALITY.format(
                 len(reference.trials),
@@ -132,7 +132,7 @@ def write(folder: pathlib.Path, report: ComparisonReport) -> None:
             "quiet",
         ),
         pages.heading("What it took"),
-        pages.table(verdicts.COST, cost),
+        pages.table(verdicts.COST, cost, "What each arm took to be as good"),
         pages.paragraph(_COST.format(reference.arm.name), "quiet"),
         *_tuning(report),
         pages.heading("Curves"),
@@ -174,7 +174,7 @@ def _tuning(report: ComparisonReport) -> list[str]:
     return [
         pages.heading("Tuning"),
         *map(pages.paragraph, report.tuning_notes),
-        pages.table(tried.HEAD, tried.rows(report.tuned)),
+        pages.table(tried.HEAD, tried.rows(report.tuned), "What was tried of each arm"),
     ]
 
 
@@ -188,6 +188,7 @@ def _runs(arm_results: Sequence[results.ArmResult]) -> list[str]:
                 (arm.name, arm.description, tried.settings(arm.bindings))
                 for arm in (result.arm for result in arm_results)
             ],
+            "What each arm is",
         ),
         pages.heading("Every run"),
         pages.table(
@@ -203,6 +204,7 @@ def _runs(arm_results: Sequence[results.ArmResult]) -> list[str]:
                 for result in arm_results
                 for seed, trial in enumerate(result.trials)
             ],
+            "The last score of each run, and what it took",
         ),
     ]
 

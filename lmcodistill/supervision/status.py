@@ -216,8 +216,8 @@ def _status(run: layout.RunLayout, index: int, signs: states.Signs) -> StudentSt
         tokens_per_second=last.get("tokens_per_second") if is_current else None,
         eta_seconds=eta,
         teachers=last.get("teachers", []),
-        newest_export=_newest(student.exports, layout.EXPORT),
-        newest_checkpoint=_newest(student.checkpoints, layout.CHECKPOINT),
+        newest_export=newest_step(student.exports, layout.EXPORT),
+        newest_checkpoint=newest_step(student.checkpoints, layout.CHECKPOINT),
         restarts=journal.restarts(run, index),
         processes=[{n: x.get(n) for n in named} for x in signs.of_this_start],
     )
@@ -228,6 +228,7 @@ def _perplexity(report: dict[str, Any]) -> float | None:
     return None if value is None else units.perplexity(value)
 
 
-def _newest(folder: places.Place, prefix: str) -> int | None:
+def newest_step(folder: places.Place, prefix: str) -> int | None:
+    """Returns the step of the newest export or checkpoint of a folder, if any."""
     snapshots = publication.committed(folder, prefix)
     return snapshots[-1].step if snapshots else None

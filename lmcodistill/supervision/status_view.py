@@ -35,8 +35,12 @@ def view(
 ) -> rich.console.RenderableType:
     """Returns the students for a terminal so many columns wide."""
     if columns >= TABLE_COLUMNS:
-        shown = [_table(students)]
-        notes = [n for s in students for n in _notes(s, f"student {s.student}")]
+        shown, notes = [_table(students)], []
+        for student in students:
+            name, words = f"student {student.student}", doing(student)
+            if words != student.state:  # What the table has no room for.
+                notes.append(f"{name}: {words}")
+            notes += _notes(student, name)
     else:
         shown, notes = [_block(s, columns) for s in students], []
     notes.append(total(students))
@@ -106,7 +110,7 @@ def _table(students: Sequence[status.StudentStatus]) -> rich.table.Table:
         ces = student.cross_entropy, student.validation_cross_entropy
         table.add_row(
             str(student.student),
-            rich.text.Text(doing(student), _STYLES.get(student.state, "")),
+            rich.text.Text(student.state, _STYLES.get(student.state, "")),
             _bar(student, _BAR_COLUMNS),
             _step(student),
             units.number(student.tokens_per_second, ",.0f"),
@@ -177,19 +181,21 @@ def _notes(student: status.StudentStatus, name: str = "") -> list[str]:
         times = "once" if student.restarts == 1 else f"{student.restarts} times"
         notes.append(f"{start}started again {times} after a loss")
     if student.last_cause and student.state is not states.State.DONE:
-        notes.append(f"{start}{_cause(student)}")
+        notes.append(f"{start}{cause(student)}")
     return notes
 
 
-def _cause(student: status.StudentStatus) -> str:
-    """Returns why a student was lost last."""
-    cause = student.last_cause or {}
-    worker = "" if cause["worker"] is None else f" (worker {cause['worker']})"
-    reason = f": {cause['reason']}" if cause["reason"] else ""
+def cause(student: status.StudentStatus) -> str:
+    """Returns why a student was lost last, if it was."""
+    if student.last_cause is None:
+        return "it was never lost"
+    worker, last_step, reason, found = (
+        student.last_cause[n] for n in ("worker", "last_step", "reason", "cause")
+    )
+    whose = "" if worker is None else f" (worker {worker})"
     # A worker that ended by itself has said at which step.
-    is_sudden = not reason and cause["last_step"] is not None
-    where = f" at step {cause['last_step']}" if is_sudden else ""
-    return f"last loss: {cause['cause']}{worker}{where}{reason}"
+    where = "" if reason or last_step is None else f" at step {last_step}"
+    return f"last loss: {found}{whose}{where}" + (f": {reason}" if reason else "")
 
 
 def _span(seconds: float) -> str:

@@ -209,7 +209,7 @@ def test_a_stop_that_only_one_student_could_save_names_the_other(a_group):
 
 def test_a_quiet_worker_is_noted_before_it_counts_as_frozen(a_group, tmp_path):
     limits = process_group.Limits(max_restarts=0, frozen_seconds=3.0)
-    hums = f"{JOIN} sleep 1.8; echo + >&0"
+    hums = f"{JOIN} sleep 1.8; echo + >&0; sleep 0.6"
 
     supervisor.Supervisor([a_group(0, hums, limits=limits)]).run()
     failure_of(a_group(1, f"{JOIN} sleep 9", limits=limits))
