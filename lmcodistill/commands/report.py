@@ -61,7 +61,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     numbers = of_run.students()
     events = [e for n in numbers for x in journal.of_student(of_run, n) for e in x]
     page = run_page.render(
-        run_page.Run(
+        run_page.RunHistory(
             name=run_dir.resolve().name,
             students=students,
             reports={

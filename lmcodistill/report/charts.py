@@ -180,7 +180,7 @@ class _Drawing(NamedTuple):
         axes = f"{self.y_label}, by {self.x_label}"
         # Title, legend and drawing stay together on paper; the numbers need not.
         return (
-            f"<figure><figcaption>{html.escape(self.title)}<br>"
+            f"<figure><figcaption>{html.escape(self.title)}"
             f"<span class='axes'>{html.escape(axes)}</span></figcaption>{legend}"
             f"<svg class='chart' viewBox='0 0 {_WIDTH} {self.height}' role='img' "
             f"aria-label='{html.escape(f'{self.title}: {axes}', quote=True)}'>"

@@ -93,7 +93,7 @@ CHART = f"""
 .legend {{ display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; list-style: none;
   margin: .2rem 0; padding: 0; font-size: .9rem; }}
 .legend svg {{ width: 30px; height: 10px; margin-right: .4rem; }}
-.axes {{ font-weight: 400; color: var(--quiet); }}
+.axes {{ display: block; font-weight: 400; color: var(--quiet); }}
 @media (prefers-color-scheme: dark) {{
 {_rules(_DARK)}
 }}

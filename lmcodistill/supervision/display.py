@@ -64,11 +64,11 @@ class _Lines:
         for student in status.read(self._run_dir, self._shared_dir):
             # What it does at its last step is soon told by its end.
             is_ending = student.step == student.num_train_steps and not is_last
-            is_new = student.state is states.State.NOT_STARTED
+            is_new = student.state is states.StudentState.NOT_STARTED
             if is_new or (is_ending and not student.state.is_over):
                 continue
             news = student.state, student.phase, student.waiting_for, student.step
-            if student.state in (states.State.FROZEN, states.State.LOST):
+            if student.state in (states.StudentState.FROZEN, states.StudentState.LOST):
                 news = (student.state,)
             if self._shown.get(student.student) != news:
                 self._shown[student.student] = news

@@ -18,7 +18,7 @@ Reports = Sequence[Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunHistory:
     """What is known of a run.
 
     Attributes:
@@ -46,7 +46,7 @@ class Run:
         return [r for r in self.reports[student] if r["kind"] == kind]
 
 
-def render(run: Run) -> str:
+def render(run: RunHistory) -> str:
     """Returns the page."""
     parts = [
         pages.paragraph(status_view.total(run.students), "lead"),
@@ -72,7 +72,7 @@ def render(run: Run) -> str:
     return pages.page(f"Run {run.name}", parts)
 
 
-def _standing(run: Run) -> str:
+def _standing(run: RunHistory) -> str:
     """Returns a table of where each student stands."""
     rows = []
     for student in run.students:
@@ -99,7 +99,9 @@ def _standing(run: Run) -> str:
     return pages.table(head, rows, "Where each student stands")
 
 
-def _curves(run: Run, kind: str, key: str, title: str, y_label: str) -> Iterable[str]:
+def _curves(
+    run: RunHistory, kind: str, key: str, title: str, y_label: str
+) -> Iterable[str]:
     """Yields charts of one value of the reports, with a line for each student."""
     lines = [
         charts.Series(f"student {index}", _points(run.of_kind(index, kind), key))
@@ -128,7 +130,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return list(points[::-1][::every][::-1])
 
 
-def _peers(run: Run) -> list[str]:
+def _peers(run: RunHistory) -> list[str]:
     """Returns what students had of each other; nothing where they had no teachers."""
     ages: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for index in run.reports:
@@ -181,7 +183,7 @@ def _histogram(ages: Sequence[int]) -> str:
     )
 
 
-def _refused(run: Run) -> list[str]:
+def _refused(run: RunHistory) -> list[str]:
     """Returns a table of exports that were refused; nothing where none was."""
     rows = []
     for index in run.reports:
@@ -194,7 +196,7 @@ def _refused(run: Run) -> list[str]:
     return [pages.table(head, rows, "Exports of peers that were refused")]
 
 
-def _restarts(run: Run) -> list[str]:
+def _restarts(run: RunHistory) -> list[str]:
     """Returns what befell the processes."""
     rows = [
         (
@@ -215,7 +217,7 @@ def _restarts(run: Run) -> list[str]:
     return [heading, pages.table(head, rows, "What befell the processes")]
 
 
-def _samples(run: Run) -> list[str]:
+def _samples(run: RunHistory) -> list[str]:
     return [
         part
         for index, texts in run.samples.items()

@@ -28,7 +28,7 @@ _BEFORE_TRAINING = (*_EARLY, Phase.BUILDING, Phase.RESTORING)
 Event = Mapping[str, Any]
 
 
-class State(enum.StrEnum):
+class StudentState(enum.StrEnum):
     """What a student does, in the words that people and programs read."""
 
     NOT_STARTED = "not started"
@@ -57,18 +57,24 @@ class State(enum.StrEnum):
         return _EXIT_CODES.get(self, 0)
 
 
-_OVER = (State.STOPPED, State.DIVERGED, State.FAILED, State.LOST, State.DONE)
+_OVER = (
+    StudentState.STOPPED,
+    StudentState.DIVERGED,
+    StudentState.FAILED,
+    StudentState.LOST,
+    StudentState.DONE,
+)
 _EXIT_CODES = {
-    State.FROZEN: errors.GroupLostError.exit_code,
-    State.LOST: errors.GroupLostError.exit_code,
-    State.STOPPED: errors.StoppedError.exit_code,
-    State.DIVERGED: errors.DivergedError.exit_code,
-    State.FAILED: errors.LmcodistillError.exit_code,
+    StudentState.FROZEN: errors.GroupLostError.exit_code,
+    StudentState.LOST: errors.GroupLostError.exit_code,
+    StudentState.STOPPED: errors.StoppedError.exit_code,
+    StudentState.DIVERGED: errors.DivergedError.exit_code,
+    StudentState.FAILED: errors.LmcodistillError.exit_code,
 }
 
 
 @dataclasses.dataclass(frozen=True)
-class Owner:
+class LeaseOwner:
     """What the newest lease says of the process that took it.
 
     Attributes:
@@ -101,7 +107,7 @@ class Signs:
     journals: Sequence[Sequence[Event]] = ()
     heartbeats: Sequence[Event] = ()
     result: Event | None = None
-    owner: Owner | None = None
+    owner: LeaseOwner | None = None
     stopped: Collection[int] = ()
     quiet_seconds: float | None = None
     noted_seconds: float | None = None
@@ -131,10 +137,10 @@ class Judgement:
         state: In a word.
         phase: What its chief does, in words; None where nothing runs.
         waiting_for: What it waits for; None where it does not.
-        exit_code: See `State.exit_code`.
+        exit_code: See `StudentState.exit_code`.
     """
 
-    state: State
+    state: StudentState
     phase: str | None = None
     waiting_for: str | None = None
     exit_code: int = 0
@@ -144,20 +150,20 @@ def judge(signs: Signs) -> Judgement:
     """Returns what a student does."""
     newest = _newest(signs.journals, _OF_LIFE)
     if newest is None:
-        state = State.LOST if signs.heartbeats else State.NOT_STARTED
+        state = StudentState.LOST if signs.heartbeats else StudentState.NOT_STARTED
         return _plain(_ended_by(signs.result) or state)
     match newest["event"]:
         case "ended":
-            return _plain(State.DONE)
+            return _plain(StudentState.DONE)
         case "stopped":
-            return _plain(State.STOPPED)
+            return _plain(StudentState.STOPPED)
         case "gave_up":
             return _given_up(newest)
         case "started":
             return _of_processes(signs)
     # It would have been started again by now.
     is_late = (signs.noted_seconds or 0.0) > LOST_SECONDS
-    return _plain(State.LOST if is_late else State.RESTARTING)
+    return _plain(StudentState.LOST if is_late else StudentState.RESTARTING)
 
 
 def last_cause(journals: Sequence[Sequence[Event]]) -> dict[str, Any] | None:
@@ -186,20 +192,22 @@ def _newest(
     return max(events, key=lambda event: event["time"], default=None)
 
 
-def _plain(state: State) -> Judgement:
+def _plain(state: StudentState) -> Judgement:
     return Judgement(state, exit_code=state.exit_code)
 
 
-def _ended_by(result: Event | None) -> State | None:
-    outcomes = {"done": State.DONE, "stopped": State.STOPPED}
+def _ended_by(result: Event | None) -> StudentState | None:
+    outcomes = {"done": StudentState.DONE, "stopped": StudentState.STOPPED}
     return outcomes.get(result.get("outcome", "")) if result else None
 
 
 def _given_up(event: Event) -> Judgement:
     match = re.search(r"exit code (\d+)", event.get("cause") or "")
-    code = int(match[1]) if match else State.FAILED.exit_code
-    is_diverged = code == State.DIVERGED.exit_code
-    return Judgement(State.DIVERGED if is_diverged else State.FAILED, exit_code=code)
+    code = int(match[1]) if match else StudentState.FAILED.exit_code
+    is_diverged = code == StudentState.DIVERGED.exit_code
+    return Judgement(
+        StudentState.DIVERGED if is_diverged else StudentState.FAILED, exit_code=code
+    )
 
 
 def _of_processes(signs: Signs) -> Judgement:
@@ -210,29 +218,35 @@ def _of_processes(signs: Signs) -> Judgement:
         # Its supervisor will say why in a moment, unless that is gone as well.
         is_own = signs.result and signs.result.get("pid") in pids
         ended = _ended_by(signs.result) if owner.released and is_own else None
-        return _plain(ended or State.LOST)
+        return _plain(ended or StudentState.LOST)
     beats = signs.of_this_start
     chief = beats[0] if beats else {}
     phase = chief.get("phase") or (Phase.TRAINING if beats else None)
-    code = State.FROZEN.exit_code
+    code = StudentState.FROZEN.exit_code
     if pids & set(signs.stopped) or any(map(_is_quiet, signs.journals)):
-        return Judgement(State.FROZEN, phase, exit_code=code)
+        return Judgement(StudentState.FROZEN, phase, exit_code=code)
     has_joined = beats and phase not in _EARLY and _has_restored(chief, phase)
     if quiet > (FROZEN_SECONDS if has_joined else _START_SECONDS):
         is_here = owner is not None and owner.is_alive
-        state = State.FROZEN if is_here or quiet <= LOST_SECONDS else State.LOST
+        state = (
+            StudentState.FROZEN
+            if is_here or quiet <= LOST_SECONDS
+            else StudentState.LOST
+        )
         return Judgement(state, phase, exit_code=state.exit_code)
     return _at_work(phase, chief, [x for j in signs.journals for x in _missing(j)])
 
 
 def _at_work(phase: str | None, chief: Event, missing: Sequence[str]) -> Judgement:
     if phase == Phase.JOINING and missing:
-        return Judgement(State.WAITING, phase, ", ".join(missing))
+        return Judgement(StudentState.WAITING, phase, ", ".join(missing))
     if phase == Phase.WAITING:
-        return Judgement(State.WAITING, phase, chief.get("waiting_for"))
+        return Judgement(StudentState.WAITING, phase, chief.get("waiting_for"))
     is_first = phase == Phase.TRACING and not chief.get("steps_per_second")
     is_starting = phase is None or phase in _BEFORE_TRAINING or is_first
-    return Judgement(State.STARTING if is_starting else State.RUNNING, phase)
+    return Judgement(
+        StudentState.STARTING if is_starting else StudentState.RUNNING, phase
+    )
 
 
 def _has_restored(chief: Event, phase: str | None) -> bool:

@@ -55,7 +55,7 @@ class StudentStatus:
     """
 
     student: int
-    state: states.State
+    state: states.StudentState
     phase: str | None
     waiting_for: str | None
     last_sign_seconds: float | None
@@ -100,14 +100,18 @@ def read(
 
 def is_over(students: list[StudentStatus]) -> bool:
     """Returns whether nothing of a run goes on by itself any more."""
-    started = [s for s in students if s.state is not states.State.NOT_STARTED]
+    started = [s for s in students if s.state is not states.StudentState.NOT_STARTED]
     return bool(started) and all(s.state.is_over for s in started)
 
 
 def exit_code(students: list[StudentStatus]) -> int:
     """Returns the code of the student that needs somebody most; 0 if none does."""
     # The rarer the state, the more it says: a failure of one stops the others.
-    worst = (states.State.STOPPED, states.State.FROZEN, states.State.LOST)
+    worst = (
+        states.StudentState.STOPPED,
+        states.StudentState.FROZEN,
+        states.StudentState.LOST,
+    )
     codes = [s.exit_code for s in students if s.exit_code and s.state not in worst]
     for state in reversed(worst):
         codes += [s.exit_code for s in students if s.state is state]
@@ -159,9 +163,9 @@ def _holder(student: layout.StudentLayout) -> tuple[lease.Holder | None, list[fl
     return None, []
 
 
-def _owner(holder: lease.Holder) -> states.Owner:
+def _owner(holder: lease.Holder) -> states.LeaseOwner:
     beat = holder.generation, holder.beat
-    return states.Owner(holder.pid, beat, holder.is_alive(), holder.released)
+    return states.LeaseOwner(holder.pid, beat, holder.is_alive(), holder.released)
 
 
 def _ages(paths: Iterable[pathlib.Path]) -> list[float]:
@@ -176,7 +180,7 @@ def _ages(paths: Iterable[pathlib.Path]) -> list[float]:
 def _is_doubtful(signs: states.Signs) -> bool:
     """Returns whether a second look may find something else."""
     state = states.judge(signs).state
-    if state not in (states.State.FROZEN, states.State.LOST):
+    if state not in (states.StudentState.FROZEN, states.StudentState.LOST):
         return False
     return not signs.stopped and (signs.quiet_seconds or 0.0) < _LONG_SECONDS
 
@@ -192,8 +196,8 @@ def _status(run: layout.RunLayout, index: int, signs: states.Signs) -> StudentSt
     step = max(beat.get("step", 0), last.get("step", 0))
     pace = beat.get("steps_per_second") or 0.0
     eta = (total - step) / pace if total and pace else None
-    if judged.state is not states.State.RUNNING:
-        eta = 0.0 if judged.state is states.State.DONE else None
+    if judged.state is not states.StudentState.RUNNING:
+        eta = 0.0 if judged.state is states.StudentState.DONE else None
     # Of an earlier start, it says nothing about this one.
     is_current = last.get("step", 0) > (restored or 0)
     named = ("worker", "phase", "waiting_for", "devices")

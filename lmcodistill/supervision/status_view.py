@@ -19,14 +19,14 @@ TABLE_COLUMNS = 100
 _BAR_COLUMNS = 10
 _GAP = "   "
 _STYLES = {
-    states.State.RUNNING: "green",
-    states.State.DONE: "bold green",
-    states.State.STOPPED: "yellow",
-    states.State.RESTARTING: "yellow",
-    states.State.FROZEN: "bold yellow",
-    states.State.DIVERGED: "bold red",
-    states.State.FAILED: "bold red",
-    states.State.LOST: "bold red",
+    states.StudentState.RUNNING: "green",
+    states.StudentState.DONE: "bold green",
+    states.StudentState.STOPPED: "yellow",
+    states.StudentState.RESTARTING: "yellow",
+    states.StudentState.FROZEN: "bold yellow",
+    states.StudentState.DIVERGED: "bold red",
+    states.StudentState.FAILED: "bold red",
+    states.StudentState.LOST: "bold red",
 }
 
 
@@ -55,13 +55,16 @@ def line(student: status.StudentStatus) -> str:
 
 def doing(student: status.StudentStatus) -> str:
     """Returns what a student does, in words."""
-    if student.state is states.State.WAITING and student.waiting_for:
+    if student.state is states.StudentState.WAITING and student.waiting_for:
         return f"waiting for {student.waiting_for}"
-    if student.state in (states.State.FROZEN, states.State.LOST):
+    if student.state in (states.StudentState.FROZEN, states.StudentState.LOST):
         quiet = student.last_sign_seconds
         since = "" if quiet is None else f" (no sign of life for {_span(quiet)})"
         return f"{student.state}{since}"
-    if student.state in (states.State.STARTING, states.State.RUNNING) and student.phase:
+    if (
+        student.state in (states.StudentState.STARTING, states.StudentState.RUNNING)
+        and student.phase
+    ):
         is_usual = student.phase == "training"
         return student.state if is_usual else f"{student.state}: {student.phase}"
     return student.state
@@ -73,7 +76,7 @@ def total(students: Sequence[status.StudentStatus]) -> str:
     for student in students:
         counts[student.state] = counts.get(student.state, 0) + 1
     parts = [f"{count} {state}" for state, count in counts.items()]
-    running = [s for s in students if s.state is states.State.RUNNING]
+    running = [s for s in students if s.state is states.StudentState.RUNNING]
     if running:
         pace = sum(s.tokens_per_second or 0.0 for s in running)
         parts.append(f"{pace:,.0f} tokens/s in total")
@@ -125,7 +128,7 @@ def _block(student: status.StudentStatus, columns: int) -> rich.console.Renderab
     """Returns a student's name, state and bar, and below them its numbers."""
     head = rich.text.Text(f"student {student.student}{_GAP}")
     head.append(doing(student), _STYLES.get(student.state, ""))
-    if student.state is states.State.NOT_STARTED:
+    if student.state is states.StudentState.NOT_STARTED:
         return rich.console.Group(head, "")
     step = _step(student)
     bar = rich.table.Table.grid(padding=(0, 1, 0, 0))
@@ -180,7 +183,7 @@ def _notes(student: status.StudentStatus, name: str = "") -> list[str]:
     if student.restarts:
         times = "once" if student.restarts == 1 else f"{student.restarts} times"
         notes.append(f"{start}started again {times} after a loss")
-    if student.last_cause and student.state is not states.State.DONE:
+    if student.last_cause and student.state is not states.StudentState.DONE:
         notes.append(f"{start}{cause(student)}")
     return notes
 

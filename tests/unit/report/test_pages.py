@@ -60,7 +60,8 @@ def test_columns_of_numbers_stand_to_the_right():
         ["name", "count", "share", "mixed"],
         [["a", "1,234", "12.5 %", "1"], ["b", "-", "3 %", "one"]],
     )
-    right = [dict(a).get("class") == "n" for tag, a in Tags(made).seen if tag == "th"]
+    heads = [a for _, a in Tags(made).seen if a.get("scope") == "col"]
+    right = [head.get("class") == "n" for head in heads]
 
     assert right == [False, True, True, False]
 

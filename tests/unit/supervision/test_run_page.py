@@ -10,7 +10,12 @@ from lmcodistill.supervision import run_page, states, status
 
 def a_student(number, **given):
     fields = {f.name: None for f in dataclasses.fields(status.StudentStatus)}
-    fields |= {"student": number, "state": states.State.DONE, "step": 40, "restarts": 0}
+    fields |= {
+        "student": number,
+        "state": states.StudentState.DONE,
+        "step": 40,
+        "restarts": 0,
+    }
     return status.StudentStatus(**fields | {"exit_code": 0, "teachers": []} | given)
 
 
@@ -26,7 +31,7 @@ def taught(step, staleness):
 def a_run(**given):
     reports = [train(10), *(taught(step, age) for step, age in ((20, 5), (30, 15)))]
     score = {"kind": "validation", "step": 20, "cross_entropy": 4.25}
-    run = run_page.Run(
+    run = run_page.RunHistory(
         name="of a test",
         students=[a_student(0), a_student(1)],
         reports={

@@ -34,7 +34,7 @@ def judged(*events, beat=TRAINING, owner=None, **more):
         states.Signs(
             journals=[journal(*events)],
             heartbeats=[beat] if beat else [],
-            owner=owner or states.Owner(PID, (1, 3), True, False),
+            owner=owner or states.LeaseOwner(PID, (1, 3), True, False),
             **{"quiet_seconds": 1.0, "noted_seconds": 1.0, **more},
         )
     )
@@ -135,7 +135,7 @@ def test_process_that_a_signal_stopped_is_frozen_at_once():
     ],
 )
 def test_long_silence_is_frozen_while_somebody_may_live(is_alive, quiet, state):
-    owner = states.Owner(PID, (1, 3), is_alive, False)
+    owner = states.LeaseOwner(PID, (1, 3), is_alive, False)
 
     assert judged(STARTED, owner=owner, quiet_seconds=quiet).state == state
 
@@ -164,13 +164,13 @@ def test_restart_that_never_comes_is_a_loss():
     ],
 )
 def test_worker_that_outlived_its_supervisor_has_the_last_word(result, state):
-    owner = states.Owner(PID, (1, 3), False, released=True)
+    owner = states.LeaseOwner(PID, (1, 3), False, released=True)
 
     assert judged(STARTED, owner=owner, result=result).state == state
 
 
 def test_lease_of_an_earlier_start_says_nothing_of_this_one():
-    owner = states.Owner(PID + 1, (1, 3), False, released=True)
+    owner = states.LeaseOwner(PID + 1, (1, 3), False, released=True)
 
     assert judged(STARTED, owner=owner, beat=None).state == "starting"
 

@@ -130,7 +130,7 @@ def test_run_is_over_when_nothing_goes_on_and_tells_the_worst(
     one = status.read(run.root)[0]
     students = [
         dataclasses.replace(one, state=state, exit_code=state.exit_code)
-        for state in map(states.State, given)
+        for state in map(states.StudentState, given)
     ]
 
     assert (status.is_over(students), status.exit_code(students)) == (over, code)
@@ -164,7 +164,7 @@ def test_nothing_is_cut_at_any_width(run, begin, columns):
     waiting = dataclasses.replace(
         student,
         student=1,
-        state=states.State.WAITING,
+        state=states.StudentState.WAITING,
         waiting_for="a-host-with-a-long-name.cluster.example:2222",
     )
 
