@@ -67,9 +67,10 @@ class _Lines:
             is_new = student.state is states.StudentState.NOT_STARTED
             if is_new or (is_ending and not student.state.is_over):
                 continue
-            news = student.state, student.phase, student.waiting_for, student.step
-            if student.state in (states.StudentState.FROZEN, states.StudentState.LOST):
-                news = (student.state,)
+            news: tuple[object, ...] = (
+                *(student.state, student.phase, student.waiting_for),
+                student.step,
+            )
             if self._shown.get(student.student) != news:
                 self._shown[student.student] = news
                 print(status_view.line(student), file=sys.stderr, flush=True)

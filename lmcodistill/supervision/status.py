@@ -139,7 +139,7 @@ def _signs(run: layout.RunLayout, index: int) -> states.Signs:
         journals,
         heartbeats,
         progress_file.read(student.result(0)),
-        holder and _owner(holder),
+        _owner(holder) if holder else None,
     )
     ages += _ages([*student.all_progress(), *student.logs()])
     noted = _ages([run.supervisor, *student.supervisors()])
@@ -188,8 +188,9 @@ def _is_doubtful(signs: states.Signs) -> bool:
 def _status(run: layout.RunLayout, index: int, signs: states.Signs) -> StudentStatus:
     student = run.student(index)
     lines = files.read_json_lines(student.metrics)
-    last = next((r for r in reversed(lines) if r["kind"] == "train"), {})
-    score = next((r for r in reversed(lines) if r["kind"] == "validation"), {})
+    nothing: dict[str, Any] = {}
+    last = next((r for r in reversed(lines) if r["kind"] == "train"), nothing)
+    score = next((r for r in reversed(lines) if r["kind"] == "validation"), nothing)
     judged = states.judge(signs)
     beat = signs.heartbeats[0] if signs.heartbeats else {}
     total, restored = beat.get("num_train_steps"), beat.get("restored_step")

@@ -4,7 +4,8 @@ Nothing is cut at any width: what is too long for a line goes on in the next.
 """
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import rich.console
 import rich.progress_bar
@@ -12,6 +13,7 @@ import rich.table
 import rich.text
 
 from lmcodistill.report import units
+from lmcodistill.storage.progress_file import Phase
 from lmcodistill.supervision import states, status
 
 # From this width on, all of a student fits in a row.
@@ -34,13 +36,14 @@ def view(
     students: Sequence[status.StudentStatus], columns: int
 ) -> rich.console.RenderableType:
     """Returns the students for a terminal so many columns wide."""
+    shown: list[rich.console.RenderableType]
     if columns >= TABLE_COLUMNS:
         shown, notes = [_table(students)], []
         for student in students:
-            name, words = f"student {student.student}", doing(student)
-            if words != student.state:  # What the table has no room for.
-                notes.append(f"{name}: {words}")
-            notes += _notes(student, name)
+            words = _state(student)  # For which the table has no room.
+            more = [words] if words != student.state else []
+            lines = [*more, *_notes(student)]
+            notes += [f"student {student.student}: {line}" for line in lines]
     else:
         shown, notes = [_block(s, columns) for s in students], []
     notes.append(total(students))
@@ -55,18 +58,21 @@ def line(student: status.StudentStatus) -> str:
 
 def doing(student: status.StudentStatus) -> str:
     """Returns what a student does, in words."""
+    at_work = (states.StudentState.STARTING, states.StudentState.RUNNING)
+    is_usual = student.phase in (None, Phase.TRAINING)
+    if student.state in at_work and not is_usual:
+        return f"{student.state}: {student.phase}"
+    return _state(student)
+
+
+def _state(student: status.StudentStatus) -> str:
+    """Returns the state of a student, with what it waits for, or for how long."""
     if student.state is states.StudentState.WAITING and student.waiting_for:
         return f"waiting for {student.waiting_for}"
-    if student.state in (states.StudentState.FROZEN, states.StudentState.LOST):
-        quiet = student.last_sign_seconds
-        since = "" if quiet is None else f" (no sign of life for {_span(quiet)})"
-        return f"{student.state}{since}"
-    if (
-        student.state in (states.StudentState.STARTING, states.StudentState.RUNNING)
-        and student.phase
-    ):
-        is_usual = student.phase == "training"
-        return student.state if is_usual else f"{student.state}: {student.phase}"
+    is_silent = student.state in (states.StudentState.FROZEN, states.StudentState.LOST)
+    if is_silent and student.last_sign_seconds is not None:
+        quiet = _span(student.last_sign_seconds)
+        return f"{student.state} (no sign of life for {quiet})"
     return student.state
 
 
@@ -127,7 +133,7 @@ def _table(students: Sequence[status.StudentStatus]) -> rich.table.Table:
 def _block(student: status.StudentStatus, columns: int) -> rich.console.RenderableType:
     """Returns a student's name, state and bar, and below them its numbers."""
     head = rich.text.Text(f"student {student.student}{_GAP}")
-    head.append(doing(student), _STYLES.get(student.state, ""))
+    head.append(_state(student), _STYLES.get(student.state, ""))
     if student.state is states.StudentState.NOT_STARTED:
         return rich.console.Group(head, "")
     step = _step(student)
@@ -135,8 +141,8 @@ def _block(student: status.StudentStatus, columns: int) -> rich.console.Renderab
     bar.add_row("", _bar(student, max(4, columns - len(step) - 6)), step)
     lines = [*_flowed(_numbers(student)[1:], columns - 2), *_notes(student)]
     wrapped = [part for x in lines for part in textwrap.wrap(x, columns - 2)]
-    body = textwrap.indent("\n".join(wrapped), "  ")
-    return rich.console.Group(head, bar, rich.text.Text(f"{body}\n"))
+    body = textwrap.indent("".join(f"{part}\n" for part in wrapped), "  ")
+    return rich.console.Group(head, bar, rich.text.Text(body))
 
 
 def _numbers(student: status.StudentStatus) -> list[str]:
@@ -166,26 +172,31 @@ def _teachers(student: status.StudentStatus) -> list[str]:
     return [f"{t['peer']} ({t['staleness_steps']})" for t in student.teachers]
 
 
-def _notes(student: status.StudentStatus, name: str = "") -> list[str]:
+def _notes(student: status.StudentStatus) -> list[str]:
     """Returns what people need besides the numbers, in sentences."""
-    start = f"{name}: " if name else ""
     notes = []
-    for process in student.processes if not student.state.is_over else ():
-        waits = process["waiting_for"]
-        what = f"waiting for {waits}" if waits else process["phase"] or "starting"
-        where = f" on {', '.join(process['devices'])}" if process["devices"] else ""
-        notes.append(f"{start}worker {process['worker']} {what}{where}")
-    quiet = student.last_sign_seconds
-    if quiet is not None and not student.state.is_over:
-        notes.append(f"{start}last sign of life {_span(quiet)} ago")
+    if not student.state.is_over:
+        notes += [_process(x, len(student.processes)) for x in student.processes]
+        if student.last_sign_seconds is not None:
+            sign = f"last sign of life {_span(student.last_sign_seconds)} ago"
+            notes[-1:] = [f"{notes[-1]}; {sign}" if notes else sign]
     if student.restored_step and not student.state.is_over:
-        notes.append(f"{start}went on from step {student.restored_step}")
+        notes.append(f"went on from step {student.restored_step}")
     if student.restarts:
         times = "once" if student.restarts == 1 else f"{student.restarts} times"
-        notes.append(f"{start}started again {times} after a loss")
+        notes.append(f"started again {times} after a loss")
     if student.last_cause and student.state is not states.StudentState.DONE:
-        notes.append(f"{start}{cause(student)}")
+        notes.append(cause(student))
     return notes
+
+
+def _process(process: Mapping[str, Any], count: int) -> str:
+    """Returns what one of `count` processes does, and on which devices."""
+    waits = process["waiting_for"]
+    what = f"waiting for {waits}" if waits else process["phase"] or "starting"
+    where = f" on {', '.join(process['devices'])}" if process["devices"] else ""
+    who = f"worker {process['worker']} " if count > 1 else ""
+    return f"{who}{what}{where}"
 
 
 def cause(student: status.StudentStatus) -> str:

@@ -145,3 +145,23 @@ def test_full_disk_delays_metrics_and_loses_none(tmp_path):
 
     reports = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(r["step"], r["x"]) for r in reports] == [(1, 1.0), (2, 2.0)]
+
+
+def test_events_have_the_configuration_as_text_and_perplexity_as_a_curve(tmp_path):
+    events = tmp_path / "events"
+    text = "SEED = 1\n# <b>\n"
+
+    writer = metrics.MetricsWriter(tmp_path / "metrics.jsonl", events, 0, text)
+    writer.write("validation", 4, {"perplexity": 7.5, "bits_per_byte": None})
+    writer.close()
+
+    [file] = events.iterdir()
+    values = {
+        value.tag: value.tensor
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    }
+    [shown] = tf.make_ndarray(values["configuration"]).tolist() or [None]
+    assert shown.decode() == "    SEED = 1\n    # <b>\n"
+    assert float(tf.make_ndarray(values["validation/perplexity"])) == 7.5
+    assert "validation/bits_per_byte" not in values
