@@ -274,6 +274,7 @@ def _recommend(
 def _print(report: page.ComparisonReport, path: pathlib.Path) -> None:
     console = rich.console.Console()
     brief = [verdicts.brief_row(result) for result in report.arm_results]
+    tables: list[tuple[Sequence[str], Sequence[tuple[str, ...]]]]
     tables = [(verdicts.BRIEF, brief)]
     if report.tuned:
         tables.insert(0, (tried.BEST_HEAD, tried.best_rows(report.tuned)))

@@ -1,18 +1,25 @@
-"""List, show and copy the gin files that come with the program.
+"""List, show, copy, compare and explain configurations.
 
-  list             every shipped file with what it is for
-  show NAME        the text of one
-  copy NAME [DEST] a copy to change, here or at DEST; never over another file
+  list              every shipped file with what it is for
+  show NAME         the text of one
+  copy NAME [DEST]  a copy to change, here or at DEST; never over another file
+  explain NAME      what a knob, a field or a class of settings means
+  diff A B          the settings in which two configurations differ, and where each
+                    was set; A and B are shipped files, gin files or runs' folders
 
 Examples:
   lmcodistill configs list
   lmcodistill configs show runs/quickstart
   lmcodistill configs copy runs/quickstart my_run.gin
+  lmcodistill configs explain BURN_IN_STEPS
+  lmcodistill configs explain Optimizer.clip_norm
+  lmcodistill configs diff runs/quickstart my_run.gin
 """
 
 import json
 import pathlib
 import shutil
+import textwrap
 
 from absl import flags
 
@@ -24,7 +31,12 @@ ARGUMENTS = "ACTION [NAME] [DEST]"
 READS_GIN = False
 
 _ALIASES = {"ls": "list", "cp": "copy", "cat": "show"}
-_MOST_ARGUMENTS = {"list": 0, "show": 1, "copy": 2}
+# Least and most.
+_ARGUMENTS = {
+    **{"list": (0, 0), "show": (1, 1), "copy": (1, 2)},
+    **{"explain": (1, 1), "diff": (2, 2)},
+}
+_WIDTH = 80
 
 
 def define_flags(define: command_flags.Definer) -> None:
@@ -36,35 +48,45 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     action, names = _checked(arguments or ["list"])
     if action == "list":
         _list(flag_values.json)
-        return
-    source = shipped.find(names[0])
-    if source is None:
-        raise errors.UsageError(
-            f"no shipped file is called {names[0]}{shipped.nearest(names[0])}. "
-            "`lmcodistill configs list` shows them."
-        )
-    if action == "show":
-        _show(source, flag_values.json)
+    elif action in ("explain", "diff"):
+        # These read all settings, which takes longer than to list files.
+        from lmcodistill.commands import settings_in_words
+
+        show = getattr(settings_in_words, action)
+        show(*names, as_json=flag_values.json)
     else:
-        _copy(source, pathlib.Path(*names[1:] or [source.name]), flag_values.json)
+        source = shipped.find(names[0])
+        if source is None:
+            raise errors.UsageError(
+                f"no shipped file is called {names[0]}{shipped.nearest(names[0])}. "
+                "`lmcodistill configs list` shows them."
+            )
+        if action == "show":
+            _show(source, flag_values.json)
+        else:
+            _copy(source, pathlib.Path(*names[1:] or [source.name]), flag_values.json)
 
 
 def _checked(arguments: list[str]) -> tuple[str, list[str]]:
     action = _ALIASES.get(arguments[0], arguments[0])
     names = arguments[1:]
-    if action not in _MOST_ARGUMENTS:
-        hint = shipped.did_you_mean(action, list(_MOST_ARGUMENTS))
+    if action not in _ARGUMENTS:
+        hint = shipped.did_you_mean(action, list(_ARGUMENTS))
         raise errors.UsageError(
             f"there is no action {action}{hint}. Actions: list, show NAME, "
-            "copy NAME [DEST]."
+            "copy NAME [DEST], explain NAME, diff A B."
         )
-    if len(names) > _MOST_ARGUMENTS[action]:
+    least, most = _ARGUMENTS[action]
+    if len(names) > most:
         raise errors.UsageError(f"{action} does not take {names[-1]!r}.")
-    if action != "list" and not names:
-        raise errors.UsageError(
-            f"{action} needs the name of a shipped file; `lmcodistill configs "
-            "list` shows them."
+    if len(names) < least:
+        wanted = {
+            "explain": "the name of a knob, a field or a class",
+            "diff": "two configurations",
+        }.get(
+            action, "the name of a shipped file; `lmcodistill configs list` shows them"
         )
+        raise errors.UsageError(f"{action} needs {wanted}.")
     return action, names
 
 
@@ -76,9 +98,16 @@ def _list(as_json: bool) -> None:
     if as_json:
         print(json.dumps({"configs": descriptions}))
         return
-    width = max(map(len, descriptions))
+    width = max(map(len, descriptions)) + 2
     for name, description in descriptions.items():
-        print(f"{name:<{width}}  {description}")
+        print(
+            textwrap.fill(
+                f"{name:<{width}}{description}",
+                _WIDTH,
+                subsequent_indent=" " * width,
+                break_long_words=False,
+            )
+        )
 
 
 def _show(source: pathlib.Path, as_json: bool) -> None:
