@@ -174,7 +174,7 @@ def _masked(total: Mapping[str, Any]) -> list[str]:
 
 def _vocabulary(value: Mapping[str, Any]) -> str:
     return pages.table(
-        ["", "value"],
+        ["property", "value"],
         [
             ["type", value["type"]],
             ["ids", f"{value['size']:,}"],

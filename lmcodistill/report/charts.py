@@ -15,8 +15,8 @@ from lmcodistill.report import pages, style
 
 MAX_SERIES = len(style.COLORS)
 
-_WIDTH, _HEIGHT = 720, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 50
+WIDTH, _HEIGHT = 720, 360
+_LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 50
 # Histograms: the space between columns, and how many show their label.
 _GAP, _LABELS = 2.0, 12
 
@@ -72,10 +72,10 @@ def line_chart(
         for one in series
     ]
     if not any(one.points for one in finite):
-        return _empty(title, "No point was reported.")
+        return empty(title, "No point was reported.")
     plot = _Plot(finite)
     lines = [part for i, one in enumerate(finite) for part in plot.line(i, one)]
-    drawing = _Drawing(title, x_label, y_label, _HEIGHT)
+    drawing = Drawing(title, x_label, y_label, _HEIGHT)
     return drawing.figure(
         [*plot.axes(x_label, y_label), *lines],
         _legend(finite),
@@ -118,12 +118,12 @@ def column_chart(
     """Returns a histogram; title and labels are those of `line_chart`."""
     highest = max((column.height for column in columns), default=0)
     if not highest:
-        return _empty(title, "There is nothing to count.")
+        return empty(title, "There is nothing to count.")
     marks = [mark for mark in ticks(0, highest) if mark == round(mark)]
     # Counts are wider than losses, and need less height.
     left, height = _LEFT + 8, _HEIGHT - 60
-    bottom, right = height - _BOTTOM - 2, _WIDTH - _RIGHT
-    unit = (bottom - _TOP) / marks[-1]
+    bottom, right = height - BOTTOM - 2, WIDTH - RIGHT
+    unit = (bottom - TOP) / marks[-1]
     y_marks = [(bottom - unit * mark, f"{mark:,.10g}") for mark in marks]
     drawn = []
     step = (right - left) / len(columns)
@@ -141,10 +141,10 @@ def column_chart(
                 f"<text{odd} x='{x + step / 2:.1f}' y='{bottom + 18}' "
                 f"text-anchor='middle'>{html.escape(column.label)}</text>"
             )
-    parts = _frame(left, _TOP, bottom, y_marks, drawn, (x_label, y_label))
+    parts = _frame(left, TOP, bottom, y_marks, drawn, (x_label, y_label))
     rows = [(column.label, f"{column.height:,}") for column in columns]
     table = pages.table((x_label, y_label), rows, title)
-    return _Drawing(title, x_label, y_label, height).figure(parts, "", table)
+    return Drawing(title, x_label, y_label, height).figure(parts, "", table)
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:
@@ -167,7 +167,7 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-class _Drawing(NamedTuple):
+class Drawing(NamedTuple):
     """What a chart is called, and how high it is."""
 
     title: str
@@ -177,19 +177,20 @@ class _Drawing(NamedTuple):
 
     def figure(self, parts: Sequence[str], legend: str, numbers: str) -> str:
         """Returns parts of a drawing with title and legend above, numbers below."""
-        axes = f"{self.y_label}, by {self.x_label}"
+        axes = ", by ".join(filter(None, (self.y_label, self.x_label)))
         # Title, legend and drawing stay together on paper; the numbers need not.
         return (
             f"<figure><figcaption>{html.escape(self.title)}"
             f"<span class='axes'>{html.escape(axes)}</span></figcaption>{legend}"
-            f"<svg class='chart' viewBox='0 0 {_WIDTH} {self.height}' role='img' "
+            f"<svg class='chart' viewBox='0 0 {WIDTH} {self.height}' role='img' "
             f"aria-label='{html.escape(f'{self.title}: {axes}', quote=True)}'>"
             f"{''.join(parts)}</svg></figure>"
             f"{pages.details('The numbers of this chart', numbers)}"
         )
 
 
-def _empty(title: str, text: str) -> str:
+def empty(title: str, text: str) -> str:
+    """Returns a figure that says why there is nothing to draw."""
     return (
         f"<figure><figcaption>{html.escape(title)}</figcaption><p>{text}</p></figure>"
     )
@@ -204,7 +205,7 @@ def _frame(
     labels: tuple[str, str],
 ) -> list[str]:
     """Returns lines at the marks of y, what is drawn, and the names of both axes."""
-    right = _WIDTH - _RIGHT
+    right = WIDTH - RIGHT
     grid = [
         f"<line class='grid' x1='{left}' x2='{right}' y1='{y:.1f}' y2='{y:.1f}'/>"
         f"<text x='{left - 8}' y='{y + 4:.1f}' text-anchor='end'>{number}</text>"
@@ -229,20 +230,20 @@ class _Plot:
         ys += tuple(y for one in series for _, *ends in one.band for y in ends)
         self._x_ticks = ticks(min(xs), max(xs), 8)
         self._y_ticks = ticks(min(ys), max(ys))
-        self._top, self._bottom = _TOP, _HEIGHT - _BOTTOM
+        self._top, self._bottom = TOP, _HEIGHT - BOTTOM
 
     def x(self, value: float) -> float:
-        return _between(value, self._x_ticks, _LEFT, _WIDTH - _RIGHT)
+        return between(value, self._x_ticks, _LEFT, WIDTH - RIGHT)
 
     def y(self, value: float) -> float:
-        return _between(value, self._y_ticks, self._bottom, self._top)
+        return between(value, self._y_ticks, self._bottom, self._top)
 
     def axes(self, x_label: str, y_label: str) -> list[str]:
-        marks = [(self.y(v), _number(v, self._y_ticks)) for v in self._y_ticks]
+        marks = [(self.y(v), tick_label(v, self._y_ticks)) for v in self._y_ticks]
         drawn = []
         for index, value in enumerate(self._x_ticks):
             odd = " class='odd'" if index % 2 else ""
-            x, label = self.x(value), _number(value, self._x_ticks)
+            x, label = self.x(value), tick_label(value, self._x_ticks)
             drawn.append(
                 f"<line class='grid' x1='{x:.1f}' x2='{x:.1f}' "
                 f"y1='{self._bottom:.1f}' y2='{self._bottom + 5:.1f}'/>"
@@ -299,11 +300,12 @@ def _look(index: int, one: Series) -> str:
     return f"s{index} line{' dashed' if one.dashed else ''}"
 
 
-def _between(value: float, marks: Sequence[float], start: float, end: float) -> float:
+def between(value: float, marks: Sequence[float], start: float, end: float) -> float:
+    """Returns where a value lies between two ends, the outer marks being at them."""
     return start + (end - start) * (value - marks[0]) / (marks[-1] - marks[0])
 
 
-def _number(value: float, marks: Sequence[float]) -> str:
+def tick_label(value: float, marks: Sequence[float]) -> str:
     """Returns a tick's label, with as many decimals as the marks need."""
     decimals = next(
         (d for d in range(9) if all(round(m, d) == round(m, 9) for m in marks)), 9

@@ -144,9 +144,10 @@ def meters(
             "</tr></thead>"
         )
     for (name, *numbers), share in rows:
+        look = " class='text'" if len(name) > _LONG else ""
         cells = "".join(f"<td class='n'>{html.escape(text)}</td>" for text in numbers)
         lines.append(
-            f"<tr><th scope='row'>{html.escape(name)}</th>{cells}"
+            f"<tr><th scope='row'{look}>{html.escape(name)}</th>{cells}"
             f"<td class='bars'><svg role='img' aria-label='{share:.1%}'>"
             f"<rect width='{share:.2%}' height='12' class='bar'/></svg></td></tr>"
         )

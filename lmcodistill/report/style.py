@@ -40,16 +40,16 @@ caption { text-align: left; color: var(--quiet); padding-bottom: .2rem; }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0;
   border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 600; vertical-align: bottom; }
-tbody th { font-weight: inherit; min-width: 9rem; overflow-wrap: anywhere; }
-td { white-space: nowrap; }
-td.text { white-space: normal; min-width: 9rem; overflow-wrap: anywhere; }
+tbody th { font-weight: inherit; }
+td, tbody th { white-space: nowrap; }
+.text { white-space: normal !important; min-width: 9rem; overflow-wrap: anywhere; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .8rem 1rem;
   background: var(--panel); border-radius: 6px; font-size: .9rem; }
 figure { margin: 1.4rem 0; } figcaption { font-weight: 600; }
 details { margin: .4rem 0 1rem; } summary { color: var(--quiet); cursor: pointer; }
 @media (max-width: 40rem) { body { margin: 1rem auto; }
-  tbody th, td.text { min-width: 7rem; } .bars { min-width: 6rem; } }
+  .text { min-width: 7rem; } .bars { min-width: 6rem; } }
 @media print {
   :root { color-scheme: light; --paper: #fff; --ink: #000; --quiet: #444;
     --line: #ccc; --panel: #fff; --bar: #5b7db1; --warn: #8a4b00;
@@ -90,6 +90,9 @@ CHART = f"""
 .chart .band {{ stroke: none; opacity: .16; }}
 {_rules(COLORS)}
 .chart .column {{ fill: var(--bar); }}
+.chart .zone {{ fill: var(--line); opacity: .6; }}
+.chart .zero {{ stroke: var(--quiet); stroke-width: 1.5; }}
+.chart .whisker {{ stroke-width: 3; stroke-linecap: round; }}
 .legend {{ display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; list-style: none;
   margin: .2rem 0; padding: 0; font-size: .9rem; }}
 .legend svg {{ width: 30px; height: 10px; margin-right: .4rem; }}
