@@ -179,7 +179,7 @@ def _differences(arm_results: Sequence[results.ArmResult]) -> str:
     reference, *others = arm_results
     return interval_chart.interval_chart(
         [
-            interval_chart.Estimate(
+            interval_chart.IntervalRow(
                 f"{result.arm.name}: {verdicts.quality_row(result)[5]}",
                 *result.difference[:3],
             )

@@ -10,7 +10,7 @@ from lmcodistill.report import charts, pages
 _ROW, _INDENT = 48, 8  # In the units of a drawing.
 
 
-class Estimate(NamedTuple):
+class IntervalRow(NamedTuple):
     """A value with its interval.
 
     Attributes:
@@ -27,7 +27,7 @@ class Estimate(NamedTuple):
 
 
 def interval_chart(
-    estimates: Sequence[Estimate], *, title: str, x_label: str, negligible: float
+    estimates: Sequence[IntervalRow], *, title: str, x_label: str, negligible: float
 ) -> str:
     """Returns a figure of differences with their intervals, one below the other.
 
@@ -73,7 +73,7 @@ def interval_chart(
     return drawing.figure(parts, "", table)
 
 
-def _estimate(one: Estimate, top: float, x: Callable[[float], float]) -> list[str]:
+def _estimate(one: IntervalRow, top: float, x: Callable[[float], float]) -> list[str]:
     """Returns a name, and below it the interval as a line with its value on it."""
     middle = top + _ROW - 14
     ends = "no interval"

@@ -10,7 +10,7 @@ from lmcodistill.report import interval_chart
 
 def draw(*estimates):
     chart = interval_chart.interval_chart(
-        [interval_chart.Estimate(*e) for e in estimates],
+        [interval_chart.IntervalRow(*e) for e in estimates],
         title="Differences",
         x_label="nats",
         negligible=0.005,
