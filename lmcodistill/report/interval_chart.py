@@ -68,7 +68,7 @@ def interval_chart(
         f"text-anchor='middle'>{html.escape(x_label)}</text>"
     )
     rows = [(e.name, *(_signed(value) for value in e[1:])) for e in estimates]
-    table = pages.table(("", "difference", "from", "to"), rows, title)
+    table = pages.table(("name", "difference", "from", "to"), rows, title)
     drawing = charts.Drawing(title, "", x_label, bottom + charts.BOTTOM)
     return drawing.figure(parts, "", table)
 
