@@ -20,6 +20,7 @@ COMMANDS = {
     "churn": "Say how much predictions differ between retrained models.",
     "plan": "Predict what a run will take: time, devices, traffic.",
     "status": "Show how the students of a run are doing.",
+    "report": "Write a page about a run: curves, peers, restarts, configuration.",
     "configs": "List, show, copy, compare and explain configurations.",
     "completion": "Print what makes a shell complete commands and flags.",
     "env": "Show what a report of a fault should tell of this machine.",

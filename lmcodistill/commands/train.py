@@ -28,7 +28,8 @@ from absl import flags
 from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags, supervision
 from lmcodistill.config import loading
-from lmcodistill.storage import places
+from lmcodistill.storage import places, progress_file
+from lmcodistill.storage.progress_file import Phase
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
 
@@ -163,18 +164,23 @@ def _be_worker(
     # First of all: the supervisor hears that this process lives.
     watch = watchdog.Watchdog(hang_seconds)
     task = tf_config.own_task()
+    path = job.layout.worker_progress(task.index)
+    progress = progress_file.Heartbeat(path, job.training.last_step, job.num_students)
+    progress.enter(Phase.CHECKING)
     _check(flag_values, job, loaded)
     tf_config.check_port(task)
     owner = None
     if task.is_chief:
+        progress.enter(Phase.WAITING, "who trained this student before")
         with places.failures_named():
             owner = lease.Lease.acquire(job.layout.leases, flag_values.take_over)
         owner.keep(errors.leave)
     # TensorFlow takes seconds to import; everything above is checked without.
+    progress.enter(Phase.IMPORTING)
     tf_environment.start()
     from lmcodistill.training import worker
 
-    return worker.main(job, task, owner, watch)
+    return worker.main(job, task, owner, watch, progress)
 
 
 def _dry_run(

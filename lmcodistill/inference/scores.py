@@ -8,8 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-# The exponential of more is no float.
-_MAX_EXPONENT = 700.0
+from lmcodistill.report import units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +48,7 @@ class TextScore:
     @property
     def perplexity(self) -> float:
         """Per token."""
-        return _exp(self.cross_entropy)
+        return units.perplexity(self.cross_entropy)
 
     @property
     def bits_per_byte(self) -> float | None:
@@ -82,12 +81,12 @@ class SplitScore:
     @property
     def perplexity(self) -> float:
         """Per token."""
-        return _exp(self.cross_entropy)
+        return units.perplexity(self.cross_entropy)
 
     @property
     def word_perplexity(self) -> float | None:
         """Per word; None where their number is not known, or 0."""
-        return _exp(self.nats / self.num_words) if self.num_words else None
+        return units.perplexity(self.nats / self.num_words) if self.num_words else None
 
     @property
     def bits_per_byte(self) -> float | None:
@@ -104,9 +103,5 @@ def total(texts: Sequence[TextScore]) -> TextScore:
     )
 
 
-def _exp(nats: float) -> float:
-    return math.exp(min(nats, _MAX_EXPONENT))
-
-
 def _bits(nats: float, num_bytes: int | None) -> float | None:
-    return nats / math.log(2.0) / num_bytes if num_bytes else None
+    return units.bits_per_byte(nats, num_bytes) if num_bytes else None

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.distributed
 
 LOST = errors.GroupLostError.exit_code
 STOPPED = errors.StoppedError.exit_code
+INTERRUPTED = 130
 # Slow enough to be hit on the way.
 SLOW = {"LMCODISTILL_FAULT": "update@1+:sleep=0.05"}
 ALONE = {"students": 1, "TARGETS": "none", "EVALUATE_EVERY_STEPS": 0}
@@ -47,6 +48,13 @@ def started(journal: pathlib.Path, student: int) -> list[list[int]]:
     """Returns the process ids of each start of a student's group."""
     lines = tiny_run.journal_of(journal, "started")
     return [line["pids"] for line in lines if line["student"] == student]
+
+
+def state_of(start, run_dir: pathlib.Path) -> tuple[str, int]:
+    """Returns the state of student 0 as `status` tells it, and its exit code."""
+    process = start("status", run_dir, "--json")
+    output, _ = process.communicate(timeout=60)
+    return json.loads(output)["students"][0]["state"], process.returncode
 
 
 def kill_at_each_start(
@@ -128,11 +136,13 @@ def test_a_frozen_worker_is_killed_and_comes_back(start, data_dir, tmp_path):
     (frozen,) = started(journal, 0)[0]
 
     os.kill(frozen, signal.SIGSTOP)
+    assert tiny_run.wait_until(lambda: state_of(start, tmp_path) == ("frozen", LOST))
     _, err = process.communicate(timeout=180)
 
     assert process.returncode == 0, err
     (lost,) = tiny_run.journal_of(journal, "lost")
     assert lost["cause"] == "frozen"
+    assert state_of(start, tmp_path) == ("done", 0)
     assert tiny_run.processes_of(tmp_path) == []
     assert tiny_run.step_of(tmp_path, 0) == 80
 
@@ -186,7 +196,8 @@ def test_ctrl_c_during_a_pause_ends_the_run_at_once(start, data_dir, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
 
-    assert process.returncode == STOPPED, err
+    # Killed at each start, it had nothing to save.
+    assert process.returncode == INTERRUPTED, err
     assert time.monotonic() - began < 7.0  # The pause is 8 seconds long.
     assert tiny_run.processes_of(tmp_path) == []
     assert tiny_run.journal_of(journal)[-1]["event"] == "stopped"

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from lmcodistill.commands import catalogue
+from lmcodistill.supervision.states import StudentState
 from tools import reference
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -98,3 +99,26 @@ def test_commands_that_are_shown_have_the_flags_they_are_given():
 @pytest.mark.parametrize("path", reference.PAGES, ids=lambda path: path.name)
 def test_reference_is_what_the_code_says(path):
     assert path.read_text() == reference.PAGES[path](), "python -m tools.reference"
+
+
+def test_troubleshooting_names_settings_states_and_refusals_that_exist():
+    text = (ROOT / "docs/guide/troubleshooting.md").read_text()
+    reference = (ROOT / "docs/guide/reference.md").read_text()
+    program = "".join(p.read_text() for p in (ROOT / "lmcodistill").rglob("*.py"))
+    knobs = set(re.findall(r"`([A-Z][A-Z0-9_]+)(?: = [^`]*)?`", text))
+    flags = set(re.findall(r"--([a-z_]+)", text)) - {"json", "gin"}
+    fields = {field for _, field in re.findall(r"`([A-Z]\w+)\.([a-z_]+)`", text)}
+    states = re.findall(r"^\| ([a-z ]+) \|.*\|.*\|.*\|$", text, re.MULTILINE)
+    kinds = re.findall(
+        r"`([a-z_]+)`", text.partition("| kind |")[2].partition("\n\n")[0]
+    )
+
+    assert len(knobs) > 10 and len(flags) > 8 and len(fields) > 5 and len(kinds) > 8
+    known = {"TF_CONFIG", "CUDA_VISIBLE_DEVICES"}
+    assert {k for k in knobs - known if f"| `{k}` |" not in reference} == set()
+    assert {f for f in flags if f"| `--{f}` |" not in reference} == set()
+    assert {f for f in fields if f"| `{f}` |" not in reference} == set()
+    assert {k for k in kinds if f'reason="{k}"' not in program} - {
+        "missing_file"
+    } == set()
+    assert set(states) - {"state"} == {state.value for state in StudentState}

@@ -18,6 +18,7 @@ LISTS = (
         "dry_run",
         "frozen_seconds",
         "json",
+        "log",
         "max_restarts",
         "start_deadline_seconds",
         "workers_per_student",
