@@ -18,7 +18,6 @@ Examples:
 
 import itertools
 import json
-import pathlib
 from typing import Any
 
 import rich.console
@@ -45,7 +44,7 @@ Models = list[list[str]]
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines what is compared, and on what text."""
-    define.string("data_dir", None, "The data folder that prep made.")
+    define.path("data_dir", "The data folder that prep made.", command_flags.COPY_IT)
     define.strings(
         "group",
         [],
@@ -55,7 +54,9 @@ def define_flags(define: command_flags.Definer) -> None:
     export_flags.define_key(define)
     define.string("split", "validation", "Which held-out split.")
     define.integer("tokens", 0, "Tokens of it to read; 0: all.", 0)
-    define.integer("lanes", 32, "Rows that the text is read in.", 1)
+    define.integer(
+        "lanes", 32, "Rows that the text is read in.", 1, command_flags.MOST_ROWS
+    )
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
@@ -65,7 +66,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
         raise errors.UsageError(
             "--data_dir is missing; `lmcodistill churn --help` has examples."
         )
-    data = shards.ShardSet(pathlib.Path(flag_values.data_dir))
+    data = shards.ShardSet(flag_values.data_dir)
     split = data.held_out_split(flag_values.split)
     key = export_flags.key(flag_values)
     snapshots = {

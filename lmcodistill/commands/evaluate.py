@@ -14,7 +14,6 @@ Examples:
 
 import json
 import math
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -34,7 +33,7 @@ READS_GIN = False
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines what to score, and how it is read."""
-    define.string("data_dir", None, "The data folder that prep made.")
+    define.path("data_dir", "The data folder that prep made.", command_flags.COPY_IT)
     define.strings(
         "export",
         [],
@@ -44,9 +43,15 @@ def define_flags(define: command_flags.Definer) -> None:
     export_flags.define_key(define)
     define.string("split", "validation", "Which held-out split.")
     define.integer(
-        "lanes", 32, "Rows that the text is read in; each starts without context.", 1
+        "lanes",
+        32,
+        "Rows that the text is read in; each starts without context.",
+        1,
+        command_flags.MOST_ROWS,
     )
-    define.integer("window", 32, "Tokens of a row read at once.", 1)
+    define.integer(
+        "window", 32, "Tokens of a row read at once.", 1, command_flags.MOST_ROWS
+    )
     define.integer("first_token", 0, "Where the text that is scored begins.", 0)
     define.integer("tokens", 0, "Tokens of it to score; 0: all from there on.", 0)
 
@@ -59,7 +64,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             "evaluate needs --data_dir and at least one --export; "
             "`lmcodistill evaluate --help` has examples."
         )
-    data = shards.ShardSet(pathlib.Path(flag_values.data_dir))
+    data = shards.ShardSet(flag_values.data_dir)
     split = data.held_out_split(flag_values.split)
     key = export_flags.key(flag_values)
     snapshots = [lookup.find(path, key) for path in paths]

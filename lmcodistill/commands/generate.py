@@ -22,6 +22,7 @@ from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.exports import lookup
 
 READS_GIN = False
+_MAX_PROMPT_BYTES = 1 << 20
 
 
 def define_flags(define: command_flags.Definer) -> None:
@@ -29,12 +30,13 @@ def define_flags(define: command_flags.Definer) -> None:
     export_flags.define_export(define)
     export_flags.define_key(define)
     define.string("prompt", "", "How the text begins; - reads it.")
-    define.integer("tokens", 64, "Most tokens to add.", 1)
-    define.integer("samples", 1, "How many texts.", 1)
+    most_tokens, most_rows = command_flags.MOST_TOKENS, command_flags.MOST_ROWS
+    define.integer("tokens", 64, "Most tokens to add.", 1, most_tokens)
+    define.integer("samples", 1, "How many texts.", 1, most_rows)
     define.float(
         "temperature", 1.0, "Divides the logits; 0 takes the most likely token.", 0.0
     )
-    define.integer("seed", 0, "Of the sampling.")
+    define.integer("seed", 0, "Of the sampling.", 0)
 
 
 def run(flag_values: flags.FlagValues) -> None:
@@ -44,9 +46,7 @@ def run(flag_values: flags.FlagValues) -> None:
             "generate needs --export, a student's folder or an export's; "
             "`lmcodistill generate --help` has examples."
         )
-    prompt = flag_values.prompt
-    if prompt == "-":
-        prompt = sys.stdin.read().rstrip("\n")
+    prompt = _prompt(flag_values.prompt)
     snapshot = lookup.find(flag_values.export, export_flags.key(flag_values))
     # TensorFlow takes seconds to import; everything above is checked without.
     start_tensorflow()
@@ -68,6 +68,24 @@ def run(flag_values: flags.FlagValues) -> None:
         return
     for text in texts:
         print(_printable(text))
+
+
+def _prompt(given: str) -> str:
+    """Returns the text to go on from; what is no UTF-8 becomes U+FFFD, as in prep.
+
+    Raises:
+        UsageError: standard input has no end in sight.
+    """
+    if given != "-":
+        # What the command line has of such bytes are surrogates.
+        return given.encode(errors="surrogateescape").decode(errors="replace")
+    content = sys.stdin.buffer.read(_MAX_PROMPT_BYTES + 1)
+    if len(content) > _MAX_PROMPT_BYTES:
+        raise errors.UsageError(
+            f"standard input has more than {_MAX_PROMPT_BYTES:,} bytes; a prompt is a "
+            "few words. Give its last paragraphs."
+        )
+    return content.decode(errors="replace").rstrip("\n")
 
 
 def _printable(text: str) -> str:

@@ -23,7 +23,7 @@ from absl import flags
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, progress_lines
 from lmcodistill.data import document_reader, shards, verification
-from lmcodistill.storage import files, layout
+from lmcodistill.storage import files, layout, places
 
 ARGUMENTS = "DATA"
 READS_GIN = False
@@ -55,7 +55,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
             f"inspect takes one data folder; {len(arguments)} were given. Example: "
             "lmcodistill inspect DATA"
         )
-    root = pathlib.Path(arguments[0])
+    root = places.local(arguments[0], command_flags.COPY_IT)
     manifest = shards.Manifest.read(layout.DataLayout(root).manifest)
     if flag_values.show_document or flag_values.sample:
         reader = document_reader.DocumentReader(root)

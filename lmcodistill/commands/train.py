@@ -21,7 +21,6 @@ Examples:
 """
 
 import json
-import pathlib
 
 from absl import flags
 
@@ -36,21 +35,32 @@ from lmcodistill.training import job as job_lib
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines where data and run are, and how many processes there are."""
-    define.string("data_dir", None, "The data folder that `lmcodistill prep` made.")
-    define.string("run_dir", None, "The run's folder: configuration, metrics, logs.")
-    define.string(
+    define.path(
+        "data_dir",
+        "The data folder that `lmcodistill prep` made.",
+        command_flags.COPY_IT,
+    )
+    define.path(
+        "run_dir",
+        "The run's folder: configuration, metrics, logs.",
+        "Logs grow there, which objects cannot; --shared_dir takes URLs, for exports "
+        "and checkpoints.",
+    )
+    define.place(
         "shared_dir",
-        None,
         "Where students meet: exports, checkpoints and leases. A folder or the URL of "
         "an object store that all students reach; --run_dir if not given.",
     )
     export_flags.define_key(define)
-    define.integer("students", 2, "Students in the run.", 1)
+    define.integer(
+        "students", 2, "Students in the run.", 1, command_flags.MOST_PROCESSES
+    )
     define.integer(
         "workers_per_student",
         1,
         "Processes of each student, for a run on this machine.",
         1,
+        command_flags.MOST_PROCESSES,
     )
     define.integer(
         "student", None, "With TF_CONFIG: which student this worker trains.", 0
@@ -99,11 +109,10 @@ def _job(
             raise errors.UsageError(
                 f"--{name} is missing; `lmcodistill train --help` has examples."
             )
-    run_dir = pathlib.Path(flag_values.run_dir).expanduser().resolve()
     return job_lib.Job(
-        data_dir=pathlib.Path(flag_values.data_dir).expanduser().resolve(),
-        run_dir=run_dir,
-        shared_dir=places.place(flag_values.shared_dir or str(run_dir)),
+        data_dir=flag_values.data_dir,
+        run_dir=flag_values.run_dir,
+        shared_dir=flag_values.shared_dir or flag_values.run_dir,
         student=student,
         num_students=flag_values.students,
         config_text=loaded.text,

@@ -18,7 +18,7 @@ import numpy as np
 
 from lmcodistill import errors
 from lmcodistill.data import vocabulary as vocabulary_lib
-from lmcodistill.storage import files, layout
+from lmcodistill.storage import files, layout, places
 
 # Version 1 had no index of documents and no counts of its inputs: it can be
 # trained on as well, but not proven to be complete.
@@ -139,13 +139,13 @@ class Manifest:
         return dataclasses.asdict(self)
 
     @classmethod
-    def read(cls, path: pathlib.Path) -> "Manifest":
+    def read(cls, path: places.Place) -> "Manifest":
         """Reads a manifest.
 
         Raises:
             DataError: it is missing, too large, or not as this program writes it.
         """
-        if not path.is_file():
+        if not places.is_file(path):
             raise errors.DataError(
                 f"{path.parent} has no {path.name}, so it is not a finished data "
                 "folder. Make one with `lmcodistill prep --input ... --output_dir "
@@ -154,7 +154,7 @@ class Manifest:
         return cls.from_json(files.read_json(path, MAX_MANIFEST_BYTES), path)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], source: pathlib.Path) -> "Manifest":
+    def from_json(cls, value: dict[str, Any], source: places.Place) -> "Manifest":
         """Builds a manifest from a JSON object read from `source`.
 
         Raises:

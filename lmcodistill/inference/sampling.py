@@ -50,7 +50,10 @@ def continuations(
         scores = logits.numpy().astype(np.float64)
         if temperature != 0.0:
             # The Gumbel maximum: an exact draw without normalising.
-            scores = scores / temperature + generator.gumbel(size=scores.shape)
+            scores -= scores.max(-1, keepdims=True)
+            with np.errstate(over="ignore"):  # So far down, nothing is drawn.
+                scores = scores / temperature
+            scores += generator.gumbel(size=scores.shape)
         drawn = scores.argmax(-1)
         ended |= drawn == vocabulary.end_id
         for ids, token, is_over in zip(chosen, drawn, ended, strict=True):

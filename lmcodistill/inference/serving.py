@@ -4,7 +4,6 @@ Uses tensorflow-text's `SentencepieceTokenizer`, which gives the ids that
 training saw. Never its fast sibling, which gives others.
 """
 
-import pathlib
 import shutil
 import uuid
 
@@ -14,6 +13,7 @@ import tensorflow_text as tf_text
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.exports import writer
 from lmcodistill.model import contract, scoring
+from lmcodistill.storage import places, scratch
 
 _TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
 
@@ -108,11 +108,13 @@ class ServingModel(tf.Module):
 def write(
     model: contract.Model,
     vocabulary: vocabulary_lib.Vocabulary,
-    target: pathlib.Path,
+    target: places.Place,
     *,
     complete_tokens: int,
 ) -> None:
     """Writes the serving model to `target`, whole or not at all.
+
+    On an object store the graph comes last: servers look for that.
 
     Args:
         model: What predicts.
@@ -120,6 +122,11 @@ def write(
         target: A folder that does not exist yet.
         complete_tokens: See `ServingModel`.
     """
+    if not places.is_local(target):
+        with scratch.folder() as local:
+            write(model, vocabulary, local / "1", complete_tokens=complete_tokens)
+            places.put_tree(local / "1", target, last="saved_model.pb")
+        return
     serving = ServingModel(model, vocabulary, complete_tokens)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}-{uuid.uuid4().hex}.partial")

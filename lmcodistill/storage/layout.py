@@ -18,7 +18,7 @@ CHECKPOINT = "ckpt"
 class DataLayout:
     """What `lmcodistill prep` leaves behind in `root`."""
 
-    def __init__(self, root: pathlib.Path) -> None:
+    def __init__(self, root: places.Place) -> None:
         self.root = root
         self.manifest = root / "manifest.json"
         self.vocabulary = root / "vocabulary.model"
