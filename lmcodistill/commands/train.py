@@ -139,11 +139,13 @@ def _check(
     job_lib.check_peers(job)
     inputs = job_lib.open_inputs(job)
     job_lib.check_vocabulary(job, inputs)
-    workers = flag_values.workers_per_student
+    workers, source = flag_values.workers_per_student, "--workers_per_student="
+    if tf_config.is_set():
+        workers, source = len(tf_config.own_task().addresses), "TF_CONFIG's workers: "
     if job.batches.global_batch_size % workers:
         raise errors.UsageError(
             f"GLOBAL_BATCH_SIZE = {job.batches.global_batch_size} cannot be shared by "
-            f"--workers_per_student={workers}. Choose a multiple of {workers}."
+            f"{source}{workers}. Choose a multiple of {workers}."
         )
     if not flag_values.accept_changed_config:
         _refuse_changed_config(job, loaded)

@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from lmcodistill import errors
 from lmcodistill.storage import files, places, progress_file, publication
+from lmcodistill.supervision import cluster_spec, watchdog
 from lmcodistill.supervision import lease as lease_lib
-from lmcodistill.supervision import tf_config, watchdog
 from lmcodistill.training import checkpoints, cluster, divergence, metrics
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import loop as loop_lib
@@ -255,7 +255,7 @@ def start_logging(job: job_lib.Job, worker: int) -> None:
 
 def main(
     job: job_lib.Job,
-    task: tf_config.Task,
+    task: cluster_spec.Task,
     lease: lease_lib.Lease | None,
     watch: watchdog.Watchdog,
 ) -> int:

@@ -138,7 +138,7 @@ def test_a_truncated_shard_is_named(start, data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("tf_config", "says"),
     [
-        ("{}", "cannot be used"),
+        ("{}", "has no object 'cluster'"),
         (
             '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
             "'ps'",
