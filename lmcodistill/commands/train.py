@@ -21,6 +21,7 @@ Examples:
 """
 
 import json
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -28,6 +29,7 @@ from lmcodistill import errors
 from lmcodistill.commands import command_flags, export_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
+from lmcodistill.data import shards
 from lmcodistill.storage import places
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
@@ -93,11 +95,13 @@ def run(flag_values: flags.FlagValues) -> int:
     if not tf_config.is_set():
         for job in jobs:
             _check(flag_values, job, loaded)
+        job_lib.check_offline_teachers(jobs[0], shards.ShardSet(jobs[0].data_dir))
         return supervision.run_all(flag_values, jobs)
     job = _own_job(flag_values, jobs)
     if lifeline.is_supervised():
         return _be_worker(flag_values, job, loaded)
     _check(flag_values, job, loaded)
+    job_lib.check_offline_teachers(job, shards.ShardSet(job.data_dir))
     return supervision.run_one(flag_values, job)
 
 
@@ -196,6 +200,8 @@ def _dry_run(
     summaries = [_check(flag_values, job, loaded) for job in jobs]
     if tf_config.is_set():
         supervision.check_task(flag_values)
+    if jobs[0].distillation.offline_exports:
+        _try_offline_teachers(jobs)
     if flag_values.json:
         print(json.dumps({"students": summaries, "config": loaded.text}))
         return 0
@@ -204,3 +210,23 @@ def _dry_run(
         print("\n" + "\n".join(f"{name}: {value}" for name, value in summary.items()))
     print("\nEverything that can be checked without training is in order.")
     return 0
+
+
+def _try_offline_teachers(jobs: Sequence[job_lib.Job]) -> None:
+    """Lets the teachers of OFFLINE_EXPORTS predict, as each student will.
+
+    Raises:
+        SnapshotError: one cannot teach.
+    """
+    # Without TensorFlow first, because that takes seconds to import.
+    job_lib.check_offline_teachers(jobs[0], shards.ShardSet(jobs[0].data_dir))
+    start_tensorflow()
+    import tensorflow as tf
+
+    from lmcodistill.training.hooks import reload
+
+    tf.config.set_visible_devices([], "GPU")  # A run that trains there keeps them.
+    for job in jobs:
+        loader = reload.Loader(job, job_lib.open_inputs(job))
+        for path in job.distillation.offline_exports:
+            loader.of_path(path)

@@ -224,6 +224,28 @@ def check_vocabulary(job: Job, inputs: Inputs) -> None:
                 )
 
 
+def check_offline_teachers(job: Job, data: shards.ShardSet) -> None:
+    """Refuses exports that could not teach: everything but how they predict.
+
+    Raises:
+        SnapshotError: one is damaged, or its token ids mean other pieces.
+    """
+    expected = data.manifest.vocabulary
+    for path in job.distillation.offline_exports:
+        snapshot = lookup.find(path, job.key)
+        described = snapshot.manifest()
+        trained_with = str(described.get("vocabulary"))
+        if trained_with != expected:
+            raise errors.SnapshotError(
+                f"{snapshot.path}, of OFFLINE_EXPORTS, was trained with vocabulary "
+                f"{trained_with[:12]}; {job.data_dir} has {expected[:12]}. Their token "
+                "ids mean different pieces. Give exports of the same `lmcodistill "
+                "prep`.",
+                reason="vocabulary",
+            )
+        publication.verify(snapshot, described)
+
+
 def check_peers(job: Job) -> None:
     """Refuses a run whose students could not teach each other.
 

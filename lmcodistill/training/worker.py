@@ -66,6 +66,7 @@ class Worker:
     def train(self) -> loop_lib.Ending:
         """Trains from the newest checkpoint to the end; raises as `run`."""
         if self.group.is_chief:
+            self._check_offline_teachers()
             _prepare_folder(self._job)
         while True:
             first = _restore(self._job, self.group, self.student)
@@ -75,6 +76,12 @@ class Worker:
             self.student.rollbacks += 1
             if self._lease is not None:
                 self._lease.renew()  # What was published beyond the checkpoint is void.
+
+    def _check_offline_teachers(self) -> None:
+        """Refuses before the first step what would end the run after burn-in."""
+        loader = reload.Loader(self._job, self._inputs)
+        for path in self._job.distillation.offline_exports:
+            loader.of_path(path)
 
     def _train_from(self, first: int) -> loop_lib.Ending:
         """Makes the updates from step `first` on."""
