@@ -22,6 +22,7 @@ from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags
 
 COMMANDS = {
+    "quickstart": "Run the whole program on a small real text, in minutes.",
     "prep": "Turn Common Crawl text into token shards, one partition per student.",
     "inspect": "Show what a data folder holds, and prove that it is whole.",
     "train": "Train students that teach each other, here or as one worker of many.",
@@ -32,7 +33,7 @@ COMMANDS = {
     "churn": "Say how much predictions differ between retrained models.",
     "plan": "Predict what a run will take: time, devices, traffic.",
     "status": "Show how the students of a run are doing.",
-    "configs": "List, show and copy the gin files that come with the program.",
+    "configs": "List, show, copy, compare and explain configurations.",
 }
 
 _EXAMPLES = """\
@@ -189,13 +190,22 @@ def _help(command: str, module: types.ModuleType, flag_values: flags.FlagValues)
     for name in sorted(set(flag_values) - {"gin_bindings"}):
         lines += _flag_help(flag_values[name])
     if "gin_bindings" in flag_values:
-        lines += ["  --gin.NAME=VALUE", "      Sets a knob, or a field: Class.field."]
+        lines += [
+            "  --gin.NAME=VALUE",
+            "      Sets a knob, or a field: Class.field. What one means:",
+            "      `lmcodistill configs explain NAME`.",
+        ]
     lines += ["  --help", "      Show this."]
     return "\n".join(lines)
 
 
+def help_of(flag: flags.Flag) -> str:
+    """Returns what a flag does, for people."""
+    return flag.help.replace(_ABSL_REPEATED, " May be given again.")
+
+
 def _flag_help(flag: flags.Flag) -> list[str]:
-    text = flag.help.replace(_ABSL_REPEATED, " May be given again.")
+    text = help_of(flag)
     if flag.default_as_str is not None and flag.default not in ([], ""):
         text += f" (default: {flag.default_as_str.strip(chr(39))})"
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"

@@ -15,4 +15,5 @@ source "$root/tools/environment.sh"
 make_environment
 # The checkout alone is searched, wherever this was started.
 export PYTHONPATH="$root" PYTHONSAFEPATH=1
-exec "$root/.venv/bin/python" -m tools.quickstart --install_seconds "$SECONDS" "$@"
+[[ $# -gt 0 && $1 != -* ]] || set -- "$root/.quickstart" "$@"
+exec "$root/.venv/bin/lmcodistill" quickstart --install_seconds "$SECONDS" "$@"

@@ -35,6 +35,7 @@ import signal
 import types
 from collections.abc import Sequence
 
+import rich.box
 import rich.console
 import rich.table
 from absl import flags
@@ -60,6 +61,9 @@ from lmcodistill.experiments import trials as trials_lib
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import files
 from lmcodistill.training import job
+
+# Columns of a terminal's tables whose cells stay in one piece.
+_WHOLE = ("arm", "difference (95 %)")
 
 
 def define_flags(define: command_flags.Definer) -> None:
@@ -272,18 +276,16 @@ def _recommend(
 
 def _print(report: page.ComparisonReport, path: pathlib.Path) -> None:
     console = rich.console.Console()
-    tables: list[tuple[Sequence[str], Sequence[Sequence[str]]]] = [
-        (head, [row(result) for result in report.arm_results])
-        for head, row in (
-            (verdicts.QUALITY, verdicts.quality_row),
-            (verdicts.COST, verdicts.cost_row),
-        )
-    ]
+    brief = [verdicts.brief_row(result) for result in report.arm_results]
+    tables: list[tuple[Sequence[str], Sequence[tuple[str, ...]]]]
+    tables = [(verdicts.BRIEF, brief)]
     if report.tuned:
-        tables.insert(0, (tried.HEAD, tried.rows(report.tuned)))
+        tables.insert(0, (tried.BEST_HEAD, tried.best_rows(report.tuned)))
     for head, rows in tables:
-        # A name that is cut off could be another arm's.
-        table = rich.table.Table(*(rich.table.Column(h, overflow="fold") for h in head))
+        table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=0)
+        for name in head:
+            # A name that is folded could be another arm's; nor do numbers fold.
+            table.add_column(name, no_wrap=name in _WHOLE)
         for row in rows:
             table.add_row(*row)
         console.print(table)

@@ -18,8 +18,8 @@ from lmcodistill.settings import checks, model
 from lmcodistill.settings import classes as settings_classes
 
 _HEAD = """\
-# Every setting of a run, with all includes and knobs resolved. Written by
-# lmcodistill; repeat the run with --gin_file=THIS_FILE.
+# Every setting of a run, with all includes and knobs resolved, and where each was
+# set. Written by lmcodistill; repeat the run with --gin_file=THIS_FILE.
 """
 
 # For commands that build no model.
@@ -32,7 +32,8 @@ class Config:
     """The settings of one command.
 
     Attributes:
-        text: All of them as a flat gin file, `Class.field = literal`, sorted.
+        text: All of them as a flat gin file, `Class.field = literal  # where it was
+            set`, sorted.
         origins: Where each `Class.field` was set: `runs/quickstart.gin:12`,
             `--gin.SEED=3` or `default`.
     """
@@ -46,7 +47,10 @@ class Config:
         }
         self.origins = {name: settings[name].where for name in sorted(settings)}
         self._literals = {name: repr(settings[name].value) for name in self.origins}
-        lines = [f"{name} = {literal}\n" for name, literal in self._literals.items()]
+        lines = [
+            f"{name} = {literal}  # {self.origins[name]}\n"
+            for name, literal in self._literals.items()
+        ]
         self.text = _HEAD + "".join(lines)
         self._instances: list[Any] = [
             self._build(cls, fields) for cls, fields in fields_by_class.items()
@@ -121,11 +125,23 @@ def load(
         UsageError: something in them cannot be used, is read by nothing, or is
             left blank.
     """
+    return Config(resolved(gin_files, bindings, classes, default, families))
+
+
+def resolved(
+    gin_files: Sequence[str],
+    bindings: Sequence[str],
+    classes: Sequence[type],
+    default: str,
+    families: Mapping[str, type] = _LSTM_ALONE,
+    may_be_blank: bool = False,
+) -> dict[type, dict[str, resolve.Setting]]:
+    """Returns what `load` builds the settings from; see `resolve.resolve`."""
     first = shipped.root() / default
     statements = reader.read_file(first, first)
     for name in gin_files:
         statements.extend(reader.read_file(reader.find_file(name), first))
     statements.extend(reader.read_binding(binding) for binding in bindings)
-    every = {*settings_classes.ALL, *classes, model.ModelFamily, *families.values()}
+    every = {*settings_classes.ALL, *classes, *families.values()}
     known = {cls.__name__: cls for cls in every - {model.ModelConfig}}
-    return Config(resolve.resolve(statements, classes, known, families))
+    return resolve.resolve(statements, classes, known, families, may_be_blank)

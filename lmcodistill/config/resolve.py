@@ -42,14 +42,16 @@ def resolve(
     classes: Sequence[type],
     known: Mapping[str, type],
     families: Mapping[str, type],
+    may_be_blank: bool = False,
 ) -> dict[type, dict[str, Setting]]:
     """Returns the setting of every field of `classes`, which the command reads.
 
     `known` has every dataclass that gin files may bind, `families` the configurations
     of the model families, by name. The statements are in the order of reading.
+    A field that was left blank is missing where it `may_be_blank`.
 
     Raises:
-        UsageError: a statement cannot be used, or a blank is left.
+        UsageError: a statement cannot be used, or a blank is left that may not be.
     """
     if len(statements) > MAX_STATEMENTS:
         raise errors.UsageError(
@@ -76,7 +78,7 @@ def resolve(
             _check_target(statement, read_names, known)
     live = [s for s in bindings.values() if s.target.rpartition(".")[0] in read_names]
     _refuse_unread(statements, live, macros)
-    return _Expansion(macros).settings(classes, bindings)
+    return _Expansion(macros, may_be_blank).settings(classes, bindings)
 
 
 def _chosen_family(
@@ -185,8 +187,11 @@ def _refuse_unread(
 class _Expansion:
     """Follows knobs to their values, and collects the blanks that are left."""
 
-    def __init__(self, macros: Mapping[str, reader.Statement]):
+    def __init__(
+        self, macros: Mapping[str, reader.Statement], may_be_blank: bool = False
+    ):
         self._macros = macros
+        self._may_be_blank = may_be_blank
         self._blanks: list[str] = []
         self._count = 0
 
@@ -209,7 +214,7 @@ class _Expansion:
                         )
                 elif name not in fields:
                     self._blank(target)
-        if self._blanks:
+        if self._blanks and not self._may_be_blank:
             lines = list(dict.fromkeys(self._blanks))
             if len(lines) > _MAX_LINES:
                 lines[_MAX_LINES:] = [f"And {len(lines) - _MAX_LINES} more."]

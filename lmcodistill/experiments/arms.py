@@ -354,9 +354,7 @@ def variant(text: str, known: Mapping[str, Arm]) -> Arm:
     )
 
 
-def chosen(
-    names: Sequence[str], reference: str, known: Mapping[str, Arm]
-) -> list[Arm]:
+def chosen(names: Sequence[str], reference: str, known: Mapping[str, Arm]) -> list[Arm]:
     """Returns the arms of these names and the reference, in the order of `known`.
 
     Beside an ensemble as the reference stands the baseline: what is recommended is

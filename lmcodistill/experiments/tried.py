@@ -9,6 +9,7 @@ from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import grids
 
 HEAD = ("arm", "settings", "nats/token at each rung", "chosen")
+BEST_HEAD = ("arm", "best settings", "nats/token", "trials")
 
 
 class Tried(NamedTuple):
@@ -120,6 +121,19 @@ def rows(tuned: Sequence[Tuned]) -> list[tuple[str, ...]]:
         )
         for arm in tuned
         for trial in sorted(arm.trials, key=lambda t: (-len(t.scores), t.scores[-1]))
+    ]
+
+
+def best_rows(tuned: Sequence[Tuned]) -> list[tuple[str, ...]]:
+    """Returns a line under `BEST_HEAD` for every arm."""
+    return [
+        (
+            arm.arm.name,
+            settings(arm.best),
+            _score(next(t.scores[-1] for t in arm.trials if t.point == arm.best)),
+            str(len(arm.trials)),
+        )
+        for arm in tuned
     ]
 
 

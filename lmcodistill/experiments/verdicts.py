@@ -20,6 +20,11 @@ COST = (
     *("arm", "seeds", "steps", "times fewer", "tokens", "device s"),
     *("times fewer device s", "CPU s in all"),
 )
+# What a terminal has room for.
+BRIEF = (
+    *("arm", "nats per token", "difference (95 %)", "verdict"),
+    *("gain kept", "times fewer steps"),
+)
 _NOTHING = "-"
 
 
@@ -159,6 +164,19 @@ def cost_row(result: results.ArmResult) -> tuple[str, ...]:
         if result.is_reference
         else _with_span(reached.fewer_device_seconds, ".2f"),
         cpu,
+    )
+
+
+def brief_row(result: results.ArmResult) -> tuple[str, ...]:
+    """Returns the arm's line under `BRIEF`."""
+    name, cross_entropy, _, _, _, verdict, _ = quality_row(result)
+    share, reached = result.share_kept, result.to_target
+    if result.is_reference:
+        return name, cross_entropy, *[_NOTHING] * 4
+    return (
+        *(name, cross_entropy, _with_span(result.difference, "+.3f"), verdict),
+        _NOTHING if share is None else f"{share.mean:.2f}",
+        _NOTHING if reached is None else f"{reached.fewer_steps.mean:.2f}",
     )
 
 

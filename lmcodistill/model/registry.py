@@ -17,7 +17,7 @@ from lmcodistill.model import contract
 from lmcodistill.model.families.lstm import family as lstm
 from lmcodistill.settings import model as settings
 
-_BUILT_IN = {"lstm": lstm.FAMILY}
+BUILT_IN = {"lstm": lstm.FAMILY}
 _GROUP = "lmcodistill.families"
 # The family of descriptions that name none, as the first programs wrote them.
 _UNNAMED = "lstm"
@@ -31,7 +31,7 @@ def families() -> Mapping[str, contract.Family]:
     Raises:
         UsageError: an installed package's family cannot be used.
     """
-    every = dict(_BUILT_IN)
+    every = dict(BUILT_IN)
     for entry in importlib.metadata.entry_points(group=_GROUP):
         package = entry.dist.name if entry.dist else entry.value
         try:

@@ -22,4 +22,9 @@ TRAIN: dict[str, type] = {
     "exchange": codistillation.Exchange,
 }
 
-ALL: tuple[type, ...] = (*TRAIN.values(), *prep.PREP_SETTINGS, *planning.PLAN_SETTINGS)
+ALL: tuple[type, ...] = (
+    model.ModelFamily,
+    *TRAIN.values(),
+    *prep.PREP_SETTINGS,
+    *planning.PLAN_SETTINGS,
+)

@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 
-from tests.support import wet_writer
+from lmcodistill.quickstart import wet_writer
 from tests.support.crawl import WORDS
 
 

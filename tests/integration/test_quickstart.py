@@ -11,9 +11,9 @@ import pytest
 
 from data_prep import counts as counts_lib
 from data_prep.reading import readers
+from lmcodistill.quickstart import corpus as corpus_maker
+from lmcodistill.quickstart import results
 from lmcodistill.settings import prep
-from tools.quickstart import corpus as corpus_maker
-from tools.quickstart import results
 
 MIN_BYTES_OF_TEXT = 400_000
 
@@ -21,7 +21,13 @@ MIN_BYTES_OF_TEXT = 400_000
 @pytest.fixture(scope="module")
 def corpus(root, tmp_path_factory):
     path = tmp_path_factory.mktemp("corpus") / "corpus.warc.wet.gz"
-    command = [sys.executable, "-m", "tools.quickstart.corpus", "--output", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "lmcodistill.quickstart.corpus",
+        "--output",
+        str(path),
+    ]
     subprocess.run(command, check=True, cwd=root)
     return path
 
@@ -93,7 +99,7 @@ def outcome_of(student, plain):
             for i, value in enumerate(values)
         ]
 
-    return results.Outcome(
+    return results.Measured(
         two=[scored(student), scored(student), scored(student)],
         plain=scored(plain),
         two_cost=results.Cost(20.0, 40.0),

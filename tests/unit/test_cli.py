@@ -158,7 +158,8 @@ Flags:
   --word
       What to say. (default: leaf)
   --gin.NAME=VALUE
-      Sets a knob, or a field: Class.field.
+      Sets a knob, or a field: Class.field. What one means:
+      `lmcodistill configs explain NAME`.
   --help
       Show this.
 """

@@ -27,6 +27,7 @@ ROOMS = (
     "training",
     "planning",
     "experiments",
+    "quickstart",
     "commands",
     "cli",
     "__main__",

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from data_prep.reading import readers
+from lmcodistill.quickstart import wet_writer
 from lmcodistill.storage import files
-from tests.support import wet_writer
 
 _ABOUT = "isPartOf: books\r\ndescription: public-domain books as pages\r\n"
 

@@ -30,7 +30,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tests.support import spark_cluster, wet_writer
+from lmcodistill.quickstart import wet_writer
+from tests.support import spark_cluster
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -92,4 +92,5 @@ def test_every_row_of_the_tables_has_every_column(compared, around, trial):
 
     assert {len(verdicts.quality_row(r)) for r in found} == {len(verdicts.QUALITY)}
     assert {len(verdicts.cost_row(r)) for r in found} == {len(verdicts.COST)}
+    assert {len(verdicts.brief_row(r)) for r in found} == {len(verdicts.BRIEF)}
     assert not any("inf" in cell for r in found for cell in verdicts.cost_row(r))

@@ -30,7 +30,7 @@ class Cost:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class Measured:
     """What was measured.
 
     Attributes:
@@ -50,7 +50,7 @@ class Outcome:
     plain_reports: Sequence[Mapping[str, Any]]
 
 
-def rows(outcome: Outcome) -> list[tuple[str, ...]]:
+def rows(outcome: Measured) -> list[tuple[str, ...]]:
     """Returns the table, under `HEAD`."""
     student_0, student_1, ensemble = outcome.two
     return [
@@ -71,7 +71,7 @@ def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def verdict(outcome: Outcome) -> list[str]:
+def verdict(outcome: Measured) -> list[str]:
     """Returns what the numbers say, one sentence each."""
     student, ensemble = outcome.two[0]["cross_entropy"], outcome.two[2]["cross_entropy"]
     return [
@@ -99,7 +99,7 @@ def _comparison(name: str, value: float, against: str, reference: float) -> str:
     return f"{word}: {name} ends {abs(difference):.4f} nats per token {side} {against}."
 
 
-def _steps(outcome: Outcome) -> str:
+def _steps(outcome: Measured) -> str:
     """Says at which step student 0 was as good as the plain one in the end."""
     reference = validation(outcome.plain_reports)
     if not reference:
@@ -117,7 +117,7 @@ def _steps(outcome: Outcome) -> str:
     )
 
 
-def _costs(outcome: Outcome) -> str:
+def _costs(outcome: Measured) -> str:
     two, plain = outcome.two_cost, outcome.plain_cost
     ratio = two.cpu_seconds / max(plain.cpu_seconds, 1e-9)
     return (
@@ -160,7 +160,7 @@ def aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def page(
-    outcome: Outcome,
+    outcome: Measured,
     sample: str,
     corpus: Mapping[str, Any],
     stages: Sequence[tuple[str, str, Cost]],
@@ -231,7 +231,7 @@ def _training(reports: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]
     return [(r["step"], r["cross_entropy"]) for r in reports if r["kind"] == "train"]
 
 
-def _chart(outcome: Outcome, points: Any, title: str, x_label: str) -> str:
+def _chart(outcome: Measured, points: Any, title: str, x_label: str) -> str:
     return charts.line_chart(
         [
             charts.Series("codistilled student 0", points(outcome.two_reports[0])),

@@ -6,7 +6,7 @@ same bytes; another version has another text. It is small, so that a model reads
 many times in minutes: that is where a second model on the same text pays.
 
 Example:
-  python -m tools.quickstart.corpus --output corpus.warc.wet.gz
+  python -m lmcodistill.quickstart.corpus --output corpus.warc.wet.gz
 """
 
 import argparse
@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pydoc_data import topics
 from typing import NamedTuple
 
+from lmcodistill.quickstart import wet_writer
 from lmcodistill.storage import files
-from tests.support import wet_writer
 
 SITE = "https://docs.python.org/3/"
 
@@ -63,7 +63,7 @@ def as_fetched(text: str) -> str:
 def wet_file(documents: list[Page], name: str) -> bytes:
     """Returns the bytes of a WET file: one gzip member per record."""
     version = platform.python_version()
-    about = f"software: tools.quickstart.corpus\r\npython: {version}\r\n"
+    about = f"software: lmcodistill.quickstart.corpus\r\npython: {version}\r\n"
     records = [
         wet_writer.text_record(page.url, page.text.encode()) for page in documents
     ]

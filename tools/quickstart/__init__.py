@@ -1,1 +1,0 @@
-"""The whole program in a few minutes, and a page that says what came out."""

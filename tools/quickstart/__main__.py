@@ -1,5 +1,0 @@
-"""Runs the quick start: see `run`."""
-
-from tools.quickstart import run
-
-run.main()
