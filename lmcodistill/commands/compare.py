@@ -47,6 +47,7 @@ from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import (
     page,
+    preflight,
     recommendation,
     recommended_file,
     results,
@@ -148,8 +149,6 @@ def run(flag_values: flags.FlagValues) -> None:
     known, chosen = _arms(flag_values, loaded)
     settings = _settings(flag_values, loaded)
     trained = arms_lib.needed_runs(chosen, known)
-    # A mistake in the last arm, or in the last seed, must not cost the hours of
-    # those before.
     steps = {
         arm.name: _config(settings, arm, flag_values.seeds - 1)
         .get(training.Training)
@@ -197,7 +196,7 @@ def _config(
     settings: runs.ComparisonSettings, arm: arms_lib.Arm, seed: int
 ) -> loading.Config:
     """Returns the configuration of a run; refuses what cannot work."""
-    return job.load(settings.gin_files, runs.ArmRun(settings, arm, seed).bindings)
+    return preflight.config_of(settings, runs.ArmRun(settings, arm, seed))
 
 
 def _tokens_of_step(config: loading.Config) -> int:
@@ -234,7 +233,7 @@ def _tune(
     tuner = tuning.Tuner(settings, first, flag_values.at_once)
     for task in tasks:
         for point in task.points:
-            job.load(settings.gin_files, tuner.trial(task, point).bindings)
+            preflight.config_of(settings, tuner.trial(task, point))
     later = sum(
         runs.ArmRun(settings, task.arm, 0, task.rungs[-1]).work for task in tasks
     )

@@ -139,13 +139,10 @@ def open_inputs(job: Job) -> Inputs:
         DataError: the data folder, its partitions or their length does not fit.
         UsageError: the model's vocabulary size is another than the data's, or the
             weight is measured and there is no guide for it.
-        SnapshotError: an offline teacher is not there.
     """
     data = shards.ShardSet(job.data_dir)
     config = with_vocabulary(job.model, data.manifest.vocab_size, job.data_dir)
     data.held_out_split("validation")
-    for path in job.distillation.offline_exports:
-        lookup.find(path, job.key)
     partitions = job.batches.partitions_of(job.student)
     text = data.tokens_of(*map(data.train_split, partitions))
     return Inputs(
