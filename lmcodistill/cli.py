@@ -8,6 +8,7 @@ on become one message and an exit code here, and nowhere else.
 
 import difflib
 import importlib
+import io
 import json
 import os
 import re
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, by default the process's own, and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     tf_environment.prepare()
+    # A terminal of another time or place may lack the letters of a text.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     who = "lmcodistill"
     wants_json = bool({"--json", "-json"} & set(arguments))
     try:
@@ -81,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, MemoryError) as error:
+    except Exception as error:
         known = errors.of_system(error)
         if known is None:
             raise
@@ -121,7 +125,7 @@ def _run(command: str, arguments: list[str]) -> int:
     try:
         rest = flag_values([command, *_rewritten(arguments, module)])[1:]
     except (flags.Error, ValueError) as error:
-        # ValueError: what absl raises of --noNAME=VALUE, and of a file of flags.
+        # ValueError: what absl raises of --noNAME=VALUE.
         raise errors.UsageError(str(error)) from error
     if hasattr(module, "ARGUMENTS"):
         return module.run(flag_values, rest) or 0
@@ -135,7 +139,7 @@ def _run(command: str, arguments: list[str]) -> int:
 
 def flags_of(module: types.ModuleType) -> flags.FlagValues:
     """Returns the flags of a command, those of all commands included."""
-    flag_values = flags.FlagValues()
+    flag_values = _CommandFlags()
     # Flags may follow positional arguments.
     flag_values.set_gnu_getopt(True)
     define = command_flags.Definer(flag_values)
@@ -152,6 +156,15 @@ def flags_of(module: types.ModuleType) -> flags.FlagValues:
         )
         define.strings("gin_bindings", [], "NAME=VALUE.")
     return flag_values
+
+
+class _CommandFlags(flags.FlagValues):
+    """Reads what was typed, and no files of further flags beside it."""
+
+    def read_flags_from_files(
+        self, argv: Sequence[str], force_gnu: bool = True
+    ) -> list[str]:
+        return list(argv)
 
 
 def _rewritten(arguments: list[str], module: types.ModuleType) -> list[str]:

@@ -76,16 +76,21 @@ _FAILED = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
     *(errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EBUSY, errno.EMFILE, errno.ENFILE),
 )
+_NO_MEMORY_OF_TF = "ResourceExhaustedError"
 OF_SYSTEM = (*_UNUSABLE, *_FAILED)
 
 
-def of_system(error: OSError | MemoryError) -> LmcodistillError | None:
+def of_system(error: Exception) -> LmcodistillError | None:
     """Returns what people can do about a refusal of the system; None for a bug."""
-    if isinstance(error, MemoryError):
+    # By its name: TensorFlow is not imported to ask.
+    if isinstance(error, MemoryError) or type(error).__name__ == _NO_MEMORY_OF_TF:
+        words = " ".join(str(error).split())[:200] or "none is left"
         return UsageError(
-            f"There is not enough memory ({str(error) or 'none is left'}). Give less "
-            "to do at once, or do it on a larger machine."
+            f"There is not enough memory ({words}). Give less to do at once: a smaller "
+            "batch, window or model, fewer rows or samples; or a larger machine."
         )
+    if not isinstance(error, OSError):
+        return None
     where = f"{error.filename}: " if error.filename is not None else ""
     words = f"{where}{error.strerror or error}."
     if error.errno in _UNUSABLE:

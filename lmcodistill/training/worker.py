@@ -277,7 +277,11 @@ def main(
             lease.release()
         # TensorFlow may block or abort in its farewell when a worker is gone.
         errors.leave(error)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+            known = errors.of_system(error)
+            assert known is not None
+            errors.leave(known)
         traceback.print_exc()
         os._exit(1)  # A bug; the farewell as above.
     if lease is not None:
