@@ -20,16 +20,12 @@ import json
 import pathlib
 import shutil
 import textwrap
-from collections.abc import Iterator
 
 from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.commands import command_flags
-from lmcodistill.config import explain, loading, reader, shipped
-from lmcodistill.model import registry
-from lmcodistill.settings import classes as settings_classes
-from lmcodistill.settings import model, planning, prep
+from lmcodistill.config import shipped
 from lmcodistill.storage import places
 
 ARGUMENTS = "ACTION [NAME] [DEST]"
@@ -53,11 +49,12 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     action, names = _checked(arguments or ["list"])
     if action == "list":
         _list(flag_values.json)
-    elif action == "explain":
-        _explain(names[0], flag_values.json)
-    elif action == "diff":
-        first, second = names
-        _diff(first, second, flag_values.json)
+    elif action in ("explain", "diff"):
+        # These read all settings, which takes longer than to list files.
+        from lmcodistill.commands import settings_in_words
+
+        show = getattr(settings_in_words, action)
+        show(*names, as_json=flag_values.json)
     else:
         source = shipped.find(names[0])
         if source is None:
@@ -136,111 +133,3 @@ def _copy(source: pathlib.Path, target: pathlib.Path, as_json: bool) -> None:
     except OSError as error:
         raise errors.UsageError(f"{target} cannot be written: {error}.") from error
     print(json.dumps({"path": str(target)}) if as_json else f"Wrote {target}")
-
-
-def _classes() -> list[type]:
-    """Returns every settings class that a gin file can bind."""
-    return [
-        *registry.configs().values(),
-        *(cls for cls in settings_classes.ALL if cls is not model.ModelConfig),
-    ]
-
-
-def _explain(name: str, as_json: bool) -> None:
-    fields = {field.name: field for cls in _classes() for field in explain.fields(cls)}
-    knobs = [knob for knob in explain.knobs() if knob.name == name]
-    named = [f for full, f in fields.items() if name in (full, *full.split("."))]
-    if not (knobs or named):
-        every = [part for full in fields for part in (full, *full.split("."))]
-        if name.isupper():
-            every = [knob.name for knob in explain.knobs()]
-        hint = shipped.did_you_mean(name, every)
-        raise errors.UsageError(
-            f"there is no knob, field or class of settings called {name}{hint}. "
-            "`lmcodistill configs show defaults/train` has the knobs."
-        )
-    if as_json:
-        found = {
-            "knobs": [knob._asdict() for knob in knobs],
-            "fields": [field._asdict() for field in named],
-        }
-        print(json.dumps(found))
-        return
-    entries = [
-        *("\n".join(_knob_lines(knob, fields)) for knob in knobs),
-        *("\n".join(_field_lines(field)) for field in named),
-    ]
-    print("\n\n".join(entries))
-
-
-def _knob_lines(knob: explain.Knob, fields: dict[str, explain.Field]) -> Iterator[str]:
-    default = f"default {knob.default}" if knob.default else "to be given"
-    yield f"{knob.name}: a knob of {knob.command}, {default}"
-    yield from _wrapped(knob.remark)
-    for name in knob.sets:
-        yield from _field_lines(fields[name], "sets ")
-    if users := explain.users_of(knob.name):
-        yield from _wrapped(
-            "Set by " + ", ".join(f"{file} ({value})" for file, value in users.items())
-        )
-    yield from _wrapped(
-        f"Give --gin.{knob.name}=VALUE, or {knob.name} = VALUE in a file"
-    )
-
-
-def _field_lines(field: explain.Field, before: str = "") -> Iterator[str]:
-    default = f"default {field.default}" if field.default else "to be given"
-    yield f"{before}{field.name}: {field.expected}; {default}"
-    yield from _wrapped(field.text)
-    if field.may_change:
-        yield from _wrapped("A run may go on with another value.")
-
-
-def _wrapped(text: str) -> list[str]:
-    margin = "  "
-    return textwrap.wrap(text, _WIDTH, initial_indent=margin, subsequent_indent=margin)
-
-
-def _diff(first: str, second: str, as_json: bool) -> None:
-    one, other = _settings(first), _settings(second)
-    nothing = "", "not there"
-    changed = {
-        name: (one.get(name, nothing), other.get(name, nothing))
-        for name in sorted(one.keys() | other.keys())
-        if one.get(name, nothing)[0] != other.get(name, nothing)[0]
-    }
-    if as_json:
-        print(json.dumps({"differences": changed}))
-        return
-    if not changed:
-        print(f"{first} and {second} have the same settings.")
-    for name, both in changed.items():
-        print(name)
-        for value, where in both:
-            print(f"  {value or '-'}  ({where})")
-
-
-def _settings(name: str) -> dict[str, tuple[str, str]]:
-    """Returns the value of every setting, and where it was set.
-
-    Args:
-        name: A shipped file, a gin file, or the folder of a run.
-    """
-    folder = places.expanded(name)
-    path = str(folder / "config.gin") if folder.is_dir() else name
-    train = "defaults/train.gin"
-    statements = reader.read_file(reader.find_file(path), shipped.root() / train)
-    of_prep = {cls.__name__ for cls in prep.PREP_SETTINGS}
-    if any(s.target.partition(".")[0] in of_prep for s in statements):
-        classes, default = prep.PREP_SETTINGS, "defaults/prep.gin"
-    else:
-        trained = tuple(settings_classes.TRAIN.values())
-        classes, default = (*trained, *planning.PLAN_SETTINGS), train
-    found = loading.resolved(
-        [path], [], classes, default, registry.configs(), may_be_blank=True
-    )
-    return {
-        f"{cls.__name__}.{field}": (repr(setting.value), setting.where)
-        for cls, fields in found.items()
-        for field, setting in fields.items()
-    }

@@ -74,6 +74,7 @@ def test_what_no_path_can_be_is_refused(command, flag, text, capsys):
     [
         ("inspect", "s3://bucket/x"),
         ("status", "s3://bucket/x"),
+        ("quickstart", "s3://bucket/x"),
         ("configs", "copy", "runs/quickstart", "s3://bucket/x"),
         ("prep", "s3://bucket/x", "--output_dir", "x"),
         ("prep", "--input", "s3://bucket/x", "--output_dir", "x"),
