@@ -6,7 +6,9 @@ true token's probability, total variation, KL both ways, and whether the most
 likely token is another. Give the retrains of one way to train as a group; several
 groups are compared with the first one on the same text. A+B is the ensemble of A
 and B. Intervals are 95 %: over other texts, by drawing documents, and, of three
-models or more, over other retrains, by leaving them out one by one.
+models or more, over other retrains, by leaving them out one by one. Occurrences in
+training are those in the first ten million tokens of partition 0, whoever is
+compared.
 
 Examples:
   lmcodistill churn --data_dir DATA OLD_RUN/students/0 NEW_RUN/students/0

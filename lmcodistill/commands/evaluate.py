@@ -2,8 +2,13 @@ r"""Report the held-out cross entropy of exports.
 
 Every token of the split, or of a part of it, is scored once. With several exports
 each is scored, and then their ensemble: the mean of their probabilities.
-Perplexity per word and bits per byte do not depend on the vocabulary; cross
-entropy and perplexity per token do. Of a part nobody knows the words and bytes.
+Cross entropy and perplexity per token depend on the vocabulary; perplexity per word
+and bits per byte do not, where its tokens give the text back. Where they do not,
+because words are unknown or digits are all 0, the text that was scored is an easier
+one, and marks of paragraphs cost nats and are no text: such figures have a star, and
+`text_lost` in --json says why. Of a part nobody knows the words and bytes. Words are
+the text's: a published perplexity of the Penn Treebank, which counts the ends of
+sentences as words, is that per token.
 
 Examples:
   lmcodistill evaluate --data_dir DATA --export RUN/students/0
@@ -87,10 +92,12 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     )
     groups = [[export] for export in exports] + ([exports] if len(exports) > 1 else [])
     results = [_score(scored, split, group) for group in groups]
+    lost = data.text_lost(split)
     if flag_values.json:
-        print(json.dumps({"split": flag_values.split, "results": results}))
+        found = {"split": flag_values.split, "text_lost": lost, "results": results}
+        print(json.dumps(found))
         return
-    _print_table(results)
+    _print_table(results, lost)
 
 
 def _score(
@@ -120,7 +127,7 @@ def _score(
     }
 
 
-def _print_table(results: list[dict[str, Any]]) -> None:
+def _print_table(results: list[dict[str, Any]], lost: str | None) -> None:
     import rich.console
     import rich.table
 
@@ -132,12 +139,16 @@ def _print_table(results: list[dict[str, Any]]) -> None:
             result["name"],
             f"{result['cross_entropy']:.4f}",
             f"{result['perplexity_per_token']:.2f}",
-            _number(result["perplexity_per_word"], ".2f"),
-            _number(result["bits_per_byte"], ".4f"),
+            _number(result["perplexity_per_word"], ".2f", lost),
+            _number(result["bits_per_byte"], ".4f", lost),
             f"{result['tokens']:,}",
         )
-    rich.console.Console().print(table)
+    console = rich.console.Console()
+    console.print(table)
+    if lost:
+        console.print(f"* not to be compared with other vocabularies: {lost}.")
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
+def _number(value: float | None, form: str, lost: str | None) -> str:
+    star = "*" if lost else ""
+    return "-" if value is None else f"{value:{form}}{star}"

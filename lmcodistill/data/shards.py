@@ -27,6 +27,7 @@ READABLE_VERSIONS = (1, 2)
 # A whole crawl lists 70,000 inputs and as many shards, at some 300 bytes each.
 MAX_MANIFEST_BYTES = 64 << 20
 
+_CHUNK_TOKENS = 1 << 22
 # No separators, nothing hidden, nothing above, no NUL.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _Row = TypeVar("_Row")
@@ -293,6 +294,29 @@ class ShardSet:
                 f"{sorted(self.manifest.held_out)}."
             )
         return self.manifest.held_out[name]
+
+    def text_lost(self, split: Split) -> str | None:
+        """Returns why the tokens of a split are not its text; None if they are.
+
+        Then a figure per word or byte of the text is not one of what was scored.
+
+        Raises:
+            DataError: as `tokens_of`.
+        """
+        settings = self.manifest.provenance.get("settings", {})
+        made = settings.get("PrepVocabulary", {}) if isinstance(settings, dict) else {}
+        if made.get("digits") == "generic":
+            return "every digit is written as 0"
+        if made.get("marks", "none") != "none":
+            return f"marks of {made['marks']} are tokens, and no text"
+        tokens, unknown = self.tokens_of(split), 0
+        for start in range(0, tokens.num_tokens, _CHUNK_TOKENS):
+            length = min(_CHUNK_TOKENS, tokens.num_tokens - start)
+            chunk = tokens.read(start, length)
+            unknown += int((chunk == self.vocabulary.unknown_id).sum())
+        if not unknown:
+            return None
+        return f"{unknown / tokens.num_tokens:.1%} of the tokens are unknown words"
 
     def tokens_of(self, *splits: Split) -> SplitTokens:
         """Maps the files of splits, which follow each other as one stream.
