@@ -10,6 +10,7 @@ import re
 import setuptools
 
 ROOT = pathlib.Path(__file__).parent
+GUIDE = pathlib.Path("docs/guide")
 
 REQUIRES = [
     "tensorflow>=2.21,<2.22",
@@ -97,5 +98,9 @@ setuptools.setup(
         "lmcodistill.configs": ["**/*.gin"],
         "": ["*.md", "py.typed"],
     },
+    data_files=[
+        ("share/man/man1", ["docs/lmcodistill.1"]),
+        ("share/doc/lmcodistill", sorted(map(str, GUIDE.glob("*.md")))),
+    ],
     entry_points={"console_scripts": ["lmcodistill = lmcodistill.cli:main"]},
 )

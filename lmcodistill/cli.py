@@ -20,22 +20,7 @@ from absl import flags
 
 import lmcodistill
 from lmcodistill import errors, tf_environment
-from lmcodistill.commands import command_flags
-
-COMMANDS = {
-    "quickstart": "Run the whole program on a small real text, in minutes.",
-    "prep": "Turn Common Crawl text into token shards, one partition per student.",
-    "inspect": "Show what a data folder holds, and prove that it is whole.",
-    "train": "Train students that teach each other, here or as one worker of many.",
-    "evaluate": "Report the held-out cross entropy of exports.",
-    "generate": "Continue a text with an export.",
-    "export": "Write a model that takes text and answers with text.",
-    "compare": "Train in several ways and say which is better for your data.",
-    "churn": "Say how much predictions differ between retrained models.",
-    "plan": "Predict what a run will take: time, devices, traffic.",
-    "status": "Show how the students of a run are doing.",
-    "configs": "List, show, copy, compare and explain configurations.",
-}
+from lmcodistill.commands import catalogue
 
 _EXAMPLES = """\
 Examples:
@@ -48,8 +33,6 @@ Examples:
 """
 
 _INTERRUPTED = 130
-# What absl adds to the help of a flag that may be given more than once.
-_ABSL_REPEATED = ";\n    repeat this option to specify a list of values"
 _HELP = ("--help", "-help", "-h")
 
 
@@ -101,23 +84,23 @@ def _say(who: str, error: errors.LmcodistillError, as_json: bool) -> int:
 
 
 def _command(name: str) -> str:
-    if name in COMMANDS:
+    if name in catalogue.COMMANDS:
         return name
     if name.startswith("-"):
         raise errors.UsageError(
             f"{name}: the command comes first: lmcodistill <command> [flags]. "
-            f"Commands: {', '.join(COMMANDS)}."
+            f"Commands: {', '.join(catalogue.COMMANDS)}."
         )
-    near = difflib.get_close_matches(name, COMMANDS, 1)
+    near = difflib.get_close_matches(name, catalogue.COMMANDS, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise errors.UsageError(
-        f"there is no command {name}. {hint}Commands: {', '.join(COMMANDS)}."
+        f"there is no command {name}. {hint}Commands: {', '.join(catalogue.COMMANDS)}."
     )
 
 
 def _run(command: str, arguments: list[str]) -> int:
     module = importlib.import_module(f"lmcodistill.commands.{command}")
-    flag_values = flags_of(module)
+    flag_values = catalogue.flags_of(module)
     before_dashes = arguments[: (arguments + ["--"]).index("--")]
     if set(_HELP) & set(before_dashes):
         print(_help(command, module, flag_values))
@@ -137,36 +120,6 @@ def _run(command: str, arguments: list[str]) -> int:
     return module.run(flag_values) or 0
 
 
-def flags_of(module: types.ModuleType) -> flags.FlagValues:
-    """Returns the flags of a command, those of all commands included."""
-    flag_values = _CommandFlags()
-    # Flags may follow positional arguments.
-    flag_values.set_gnu_getopt(True)
-    define = command_flags.Definer(flag_values)
-    module.define_flags(define)
-    define.bool(
-        "json", False, "Print one JSON object on standard output, for programs."
-    )
-    if _reads_gin(module):
-        define.strings(
-            "gin_file",
-            [],
-            "A gin file, or the name of a shipped one. Later files win, and "
-            "--gin.NAME=VALUE wins over files.",
-        )
-        define.strings("gin_bindings", [], "NAME=VALUE.")
-    return flag_values
-
-
-class _CommandFlags(flags.FlagValues):
-    """Reads what was typed, and no files of further flags beside it."""
-
-    def read_flags_from_files(
-        self, argv: Sequence[str], force_gnu: bool = True
-    ) -> list[str]:
-        return list(argv)
-
-
 def _rewritten(arguments: list[str], module: types.ModuleType) -> list[str]:
     """Returns the arguments with --gin.NAME=VALUE as a flag that absl knows."""
     rewritten: list[str] = []
@@ -174,20 +127,18 @@ def _rewritten(arguments: list[str], module: types.ModuleType) -> list[str]:
         if argument == "--":
             return rewritten + arguments[index:]
         binding = re.sub(r"\A--?gin\.", "--gin_bindings=", argument)
-        if binding != argument and not _reads_gin(module):
+        if binding != argument and not catalogue.reads_gin(module):
             raise errors.UsageError(f"this command reads no gin; remove {argument}.")
         rewritten.append(binding)
     return rewritten
 
 
-def _reads_gin(module: types.ModuleType) -> bool:
-    return getattr(module, "READS_GIN", True)
-
-
 def _overview() -> str:
     """Returns the help of the program."""
-    width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {n:<{width}}  {text}" for n, text in COMMANDS.items())
+    width = max(map(len, catalogue.COMMANDS))
+    commands = "\n".join(
+        f"  {n:<{width}}  {text}" for n, text in catalogue.COMMANDS.items()
+    )
     return (
         f"{lmcodistill.__doc__.splitlines()[0]}\n\n"
         "Usage: lmcodistill <command> [flags]\n\n"
@@ -212,13 +163,8 @@ def _help(command: str, module: types.ModuleType, flag_values: flags.FlagValues)
     return "\n".join(lines)
 
 
-def help_of(flag: flags.Flag) -> str:
-    """Returns what a flag does, for people."""
-    return flag.help.replace(_ABSL_REPEATED, " May be given again.")
-
-
 def _flag_help(flag: flags.Flag) -> list[str]:
-    text = help_of(flag)
+    text = catalogue.help_of(flag)
     if flag.default_as_str is not None and flag.default not in ([], ""):
         text += f" (default: {flag.default_as_str.strip(chr(39))})"
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"

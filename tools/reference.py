@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from lmcodistill import cli
+import lmcodistill
+from lmcodistill.commands import catalogue
 from lmcodistill.config import explain
 from lmcodistill.model import registry
 from lmcodistill.settings import classes, model
 
-PATH = pathlib.Path(__file__).resolve().parents[1] / "docs/guide/reference.md"
+_DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
 
 _HEAD = """\
 # Reference
@@ -64,11 +65,11 @@ def _flags() -> Iterator[str]:
     yield "## Flags\n"
     yield "Every command has `--help` and `--json`; those that read gin have"
     yield "`--gin_file` and `--gin.NAME=VALUE`.\n"
-    for command in cli.COMMANDS:
+    for command in catalogue.COMMANDS:
         module = importlib.import_module(f"lmcodistill.commands.{command}")
-        own = cli.flags_of(module)
+        own = catalogue.flags_of(module)
         names = sorted(set(own) - {"json", "gin_file", "gin_bindings"})
-        yield f"### lmcodistill {command}\n\n{cli.COMMANDS[command]}\n"
+        yield f"### lmcodistill {command}\n\n{catalogue.COMMANDS[command]}\n"
         if names:
             yield from ("| flag | default | what it does |", "|---|---|---|")
             yield from (_row(own[name]) for name in names)
@@ -77,15 +78,55 @@ def _flags() -> Iterator[str]:
 
 def _row(flag: flags.Flag) -> str:
     default = flag.default_as_str if flag.default not in (None, [], "") else None
-    what = cli.help_of(flag).replace("|", "\\|").replace("\n", " ")
+    what = catalogue.help_of(flag).replace("|", "\\|").replace("\n", " ")
     return f"| `--{flag.name}` | {f'`{default}`' if default else ''} | {what} |"
 
 
+def man_page() -> str:
+    """Returns the manual page, for troff."""
+    return "\n".join(_roff()) + "\n"
+
+
+def _roff() -> Iterator[str]:
+    yield f'.TH LMCODISTILL 1 "" "lmcodistill {lmcodistill.__version__}"'
+    yield from (".SH NAME", "lmcodistill \\- codistillation of language models")
+    yield from (".SH SYNOPSIS", ".B lmcodistill", ".I COMMAND", "[flags]")
+    yield ".SH COMMANDS"
+    for command, text in catalogue.COMMANDS.items():
+        yield from (".TP", f".B {command}", _plain(text))
+    for command in catalogue.COMMANDS:
+        module = importlib.import_module(f"lmcodistill.commands.{command}")
+        positional = getattr(module, "ARGUMENTS", "")
+        yield f'.SH "LMCODISTILL {command.upper()} {positional}"'
+        yield from (".nf", *map(_plain, (module.__doc__ or "").splitlines()), ".fi")
+        own = catalogue.flags_of(module)
+        for name in sorted(set(own) - {"gin_bindings"}):
+            what = catalogue.help_of(own[name]).replace("\n", " ")
+            yield from (".TP", f".B \\-\\-{name}", _plain(what))
+    yield from (
+        *(".SH EXIT STATUS", ".nf"),
+        *("0 done", "2 a flag or a setting cannot be used", "3 data cannot be used"),
+        *("4 an export or a checkpoint cannot be used", "5 training diverged"),
+        *("75 a worker was lost", "130 interrupted", "143 stopped after saving"),
+        ".fi",
+    )
+
+
+def _plain(text: str) -> str:
+    """Returns a line in which troff sees no request."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text.startswith((".", "'")) else text
+
+
+PAGES = {_DOCS / "guide/reference.md": text, _DOCS / "lmcodistill.1": man_page}
+
+
 def main() -> None:
-    """Writes the page."""
+    """Writes the pages."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    PATH.write_text(text())
-    print(f"Wrote {PATH}")
+    for path, page in PAGES.items():
+        path.write_text(page())
+        print(f"Wrote {path}")
 
 
 if __name__ == "__main__":

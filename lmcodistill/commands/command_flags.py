@@ -7,6 +7,7 @@ have limits, and a path is the same in every command.
 import functools
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -22,6 +23,15 @@ MOST_PROCESSES = 4_096
 MOST_ROWS, MOST_TOKENS = 1 << 16, 1 << 24
 # More of anything would be a slip of the key: memory and processes end before.
 _MOST = 2**53
+
+
+class CommandFlags(flags.FlagValues):
+    """Reads what was typed, and no files of further flags beside it."""
+
+    def read_flags_from_files(
+        self, argv: Sequence[str], force_gnu: bool = True
+    ) -> list[str]:
+        return list(argv)
 
 
 class Definer:

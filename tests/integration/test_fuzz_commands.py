@@ -5,7 +5,7 @@ Ten thousand of them are `python -m tools.fuzz.commands`.
 
 import pytest
 
-from lmcodistill import cli
+from lmcodistill.commands import catalogue
 from tools.fuzz import command_lines, commands
 
 
@@ -22,7 +22,7 @@ def test_every_flag_ends_with_a_message_and_the_right_code(tmp_path):
 
 
 def test_the_grammar_knows_lines_of_every_command():
-    assert command_lines.GOOD.keys() == cli.COMMANDS.keys()
+    assert command_lines.GOOD.keys() == catalogue.COMMANDS.keys()
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from lmcodistill import cli
+from lmcodistill.commands import catalogue
 
-COMMANDS = ", ".join(cli.COMMANDS)
+COMMANDS = ", ".join(catalogue.COMMANDS)
 
 
 def test_help_lists_the_commands_and_exits_0(lmcodistill):

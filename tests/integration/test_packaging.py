@@ -34,7 +34,7 @@ def wheel(root, tmp_path_factory) -> pathlib.Path:
     source.mkdir()
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"):
         (source / name).write_bytes((root / name).read_bytes())
-    for name in ("lmcodistill", "data_prep", "gin"):
+    for name in ("lmcodistill", "data_prep", "gin", "docs"):
         for path in (root / name).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 target = source / path.relative_to(root)
@@ -67,12 +67,14 @@ def test_wheel_holds_both_packages_and_every_gin_file(wheel):
     for path in (root / "gin").rglob("*.gin"):
         shipped = path.relative_to(root / "gin").as_posix()
         assert f"lmcodistill/configs/{shipped}" in names
+    shared = {name.partition(".data/data/share/")[2] for name in names}
+    assert shared >= {"man/man1/lmcodistill.1", "doc/lmcodistill/reference.md"}
 
 
 def test_wheel_never_installs_over_gin_config(wheel):
     tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
 
-    assert {t for t in tops if not t.endswith(".dist-info")} == {
+    assert {t for t in tops if not t.endswith((".dist-info", ".data"))} == {
         "lmcodistill",
         "data_prep",
     }

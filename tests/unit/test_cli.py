@@ -9,10 +9,11 @@ import time
 import pytest
 
 from lmcodistill import cli, commands
+from lmcodistill.commands import catalogue
 
 COMMANDS = [
     name
-    for name in cli.COMMANDS
+    for name in catalogue.COMMANDS
     if importlib.util.find_spec(f"lmcodistill.commands.{name}")
 ]
 
@@ -64,7 +65,7 @@ def main(tmp_path, monkeypatch, capsys):
     (tmp_path / "positional.py").write_text(POSITIONAL)
     monkeypatch.setattr(commands, "__path__", [str(tmp_path)])
     for name in ("plain", "positional"):
-        monkeypatch.setitem(cli.COMMANDS, name, "A command.")
+        monkeypatch.setitem(catalogue.COMMANDS, name, "A command.")
         monkeypatch.delitem(sys.modules, f"lmcodistill.commands.{name}", raising=False)
 
     def run(*arguments):

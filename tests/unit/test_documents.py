@@ -70,5 +70,6 @@ def test_documents_and_programs_that_are_named_exist():
     assert lost == set()
 
 
-def test_reference_is_what_the_code_says():
-    assert reference.PATH.read_text() == reference.text(), "python -m tools.reference"
+@pytest.mark.parametrize("path", reference.PAGES, ids=lambda path: path.name)
+def test_reference_is_what_the_code_says(path):
+    assert path.read_text() == reference.PAGES[path](), "python -m tools.reference"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from lmcodistill import cli
+from lmcodistill.commands import catalogue
 from lmcodistill.config import explain
 from lmcodistill.settings import classes, model
 
@@ -99,6 +99,9 @@ GOOD: dict[str, Sequence[Sequence[str]]] = {
         ("explain", "BURN_IN_STEPS"),
         ("diff", "runs/quickstart", "runs/quickstart_baseline"),
     ],
+    "split": [("$DATA", "--partitions=3", "--output_dir=$W/split")],
+    "completion": [("bash",), ("zsh",), ("fish",)],
+    "env": [()],
     "quickstart": [("$W/quick",), ()],
 }
 _TWO = {"worker": ["127.0.0.1:0"]}
@@ -148,10 +151,10 @@ class Grammar:
 
     def __init__(self) -> None:
         self._flags = {
-            command: cli.flags_of(
+            command: catalogue.flags_of(
                 importlib.import_module(f"lmcodistill.commands.{command}")
             )
-            for command in cli.COMMANDS
+            for command in catalogue.COMMANDS
         }
         self.every = [
             f"{command} --{name}"

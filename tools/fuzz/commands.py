@@ -43,7 +43,7 @@ _CODES = {
     *(kind.exit_code for kind in errors.LmcodistillError.__subclasses__()),
 }
 # Commands whose work TensorFlow does.
-_COMPUTE = ("evaluate", "generate", "export", "churn", "plan")
+_COMPUTE = ("evaluate", "generate", "export", "churn", "plan", "env")
 # What begins other work that takes longer than a moment: module and name.
 _WORK = (
     ("lmcodistill.commands.train", "start_tensorflow"),
@@ -52,6 +52,7 @@ _WORK = (
     ("lmcodistill.experiments.schedule", "make_all"),
     ("lmcodistill.experiments.tuning", "Tuner.tune"),
     ("lmcodistill.quickstart.stages", "Stages.run"),
+    ("data_prep.run.redeal", "redeal"),
     ("data_prep.downloading.crawls", "fetch"),
     ("data_prep.run.pipeline", "_Pipeline.run"),
     ("data_prep.engines.spark", "Spark.__init__"),

@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from lmcodistill import cli
+from lmcodistill.commands import catalogue
 
 # Flags that name a place, by command. A new one belongs here.
 PATHS = {
@@ -23,6 +24,7 @@ PATHS = {
     "churn": ("data_dir",),
     "compare": ("data_dir", "output_dir"),
     "plan": ("data_dir",),
+    "split": ("output_dir",),
 }
 # Flags that take a URL as well.
 PLACES = {
@@ -38,7 +40,7 @@ EVERY = [(c, f) for table in (PATHS, PLACES) for c in table for f in table[c]]
 
 
 def flags_of(command, *arguments):
-    flag_values = cli.flags_of(
+    flag_values = catalogue.flags_of(
         importlib.import_module(f"lmcodistill.commands.{command}")
     )
     flag_values([command, *arguments])
@@ -75,6 +77,7 @@ def test_what_no_path_can_be_is_refused(command, flag, text, capsys):
         ("inspect", "s3://bucket/x"),
         ("status", "s3://bucket/x"),
         ("quickstart", "s3://bucket/x"),
+        ("split", "s3://bucket/x"),
         ("configs", "copy", "runs/quickstart", "s3://bucket/x"),
         ("prep", "s3://bucket/x", "--output_dir", "x"),
         ("prep", "--input", "s3://bucket/x", "--output_dir", "x"),
@@ -99,11 +102,11 @@ def test_a_gin_file_may_be_below_the_home_folder(monkeypatch, tmp_path, capsys):
 
 
 def test_every_flag_that_is_called_after_a_place_names_one():
-    for command in cli.COMMANDS:
+    for command in catalogue.COMMANDS:
         module = importlib.import_module(f"lmcodistill.commands.{command}")
         called = {
             name
-            for name in cli.flags_of(module)
+            for name in catalogue.flags_of(module)
             if name.endswith(("_dir", "_text", "_file")) and name != "gin_file"
         }
 

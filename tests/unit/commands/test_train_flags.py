@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from lmcodistill import cli
-from lmcodistill.commands import supervision, train
+from lmcodistill.commands import catalogue, supervision, train
 from lmcodistill.storage import layout
 
 # A new flag of `train` belongs on one of these: the workers get it as it was given,
@@ -43,7 +42,7 @@ class Student:
 
 def flags_of(arguments: list[str]):
     """Returns the flags of `train` as they are read from a command line."""
-    flag_values = cli.flags_of(train)
+    flag_values = catalogue.flags_of(train)
     flag_values(["train", *arguments])
     return flag_values
 
@@ -57,7 +56,7 @@ def workers_command(number: int, *arguments: str) -> list[str]:
 def test_every_flag_of_train_is_on_exactly_one_list():
     listed = [name for names in LISTS for name in names]
 
-    assert sorted(listed) == sorted(cli.flags_of(train))
+    assert sorted(listed) == sorted(catalogue.flags_of(train))
 
 
 @pytest.mark.parametrize("name", supervision.FORWARDED_FLAGS)

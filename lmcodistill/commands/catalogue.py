@@ -1,0 +1,59 @@
+"""The commands there are, and the flags of each."""
+
+import types
+
+from absl import flags
+
+from lmcodistill.commands import command_flags
+
+COMMANDS = {
+    "quickstart": "Run the whole program on a small real text, in minutes.",
+    "prep": "Turn Common Crawl text into token shards, one partition per student.",
+    "split": "Deal a data folder's training text out to more students, or fewer.",
+    "inspect": "Show what a data folder holds, and prove that it is whole.",
+    "train": "Train students that teach each other, here or as one worker of many.",
+    "evaluate": "Report the held-out cross entropy of exports.",
+    "generate": "Continue a text with an export.",
+    "export": "Write a model that takes text and answers with text.",
+    "compare": "Train in several ways and say which is better for your data.",
+    "churn": "Say how much predictions differ between retrained models.",
+    "plan": "Predict what a run will take: time, devices, traffic.",
+    "status": "Show how the students of a run are doing.",
+    "configs": "List, show, copy, compare and explain configurations.",
+    "completion": "Print what makes a shell complete commands and flags.",
+    "env": "Show what a report of a fault should tell of this machine.",
+}
+
+# What absl adds to the help of a flag that may be given more than once.
+_ABSL_REPEATED = ";\n    repeat this option to specify a list of values"
+
+
+def flags_of(module: types.ModuleType) -> flags.FlagValues:
+    """Returns the flags of a command, those of all commands included."""
+    flag_values = command_flags.CommandFlags()
+    # Flags may follow positional arguments.
+    flag_values.set_gnu_getopt(True)
+    define = command_flags.Definer(flag_values)
+    module.define_flags(define)
+    define.bool(
+        "json", False, "Print one JSON object on standard output, for programs."
+    )
+    if reads_gin(module):
+        define.strings(
+            "gin_file",
+            [],
+            "A gin file, or the name of a shipped one. Later files win, and "
+            "--gin.NAME=VALUE wins over files.",
+        )
+        define.strings("gin_bindings", [], "NAME=VALUE.")
+    return flag_values
+
+
+def reads_gin(module: types.ModuleType) -> bool:
+    """Returns whether a command takes gin files and bindings."""
+    return getattr(module, "READS_GIN", True)
+
+
+def help_of(flag: flags.Flag) -> str:
+    """Returns what a flag does, for people."""
+    return flag.help.replace(_ABSL_REPEATED, " May be given again.")
