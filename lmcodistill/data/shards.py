@@ -304,8 +304,10 @@ class ShardSet:
         Raises:
             DataError: as `tokens_of`.
         """
-        settings = self.manifest.provenance.get("settings", {})
-        made = settings.get("PrepVocabulary", {}) if isinstance(settings, dict) else {}
+        made: Any = self.manifest.provenance
+        for name in ("settings", "PrepVocabulary"):
+            made = made.get(name) if isinstance(made, dict) else None
+        made = made if isinstance(made, dict) else {}  # Nobody reads it elsewhere.
         if made.get("digits") == "generic":
             return "every digit is written as 0"
         if made.get("marks", "none") != "none":
