@@ -34,6 +34,9 @@ from lmcodistill.storage import places
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
 
+# More would hide what to do about them.
+_MAX_CHANGES = 4
+
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines where data and run are, and how many processes there are."""
@@ -161,7 +164,11 @@ def _refuse_changed_config(job: job_lib.Job, loaded: loading.Config) -> None:
     path = job.layout.config
     changes = loaded.refused_changes(path.read_text()) if path.is_file() else []
     if changes:
-        rows = "\n".join(f"  {n}: was {old}, now {new}" for n, old, new in changes)
+        lines = [f"  {name}: was {old}, now {new}" for name, old, new in changes]
+        if len(lines) > _MAX_CHANGES:
+            shown = _MAX_CHANGES - 1
+            lines[shown:] = [f"  and {len(lines) - shown} more; `configs diff` has all"]
+        rows = "\n".join(lines)
         raise errors.UsageError(
             f"{job.layout.root} was begun with another configuration:\n{rows}\n"
             "Give the old values, or another --run_dir, or go on all the same with "
