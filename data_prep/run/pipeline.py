@@ -87,7 +87,7 @@ def _read_finished(
 ) -> dict[str, Any]:
     """Returns the report of a finished data folder; raises as `run`."""
     display.say(f"{folder} is finished already; nothing to make.")
-    summary = files.read_json(layout.DataLayout(folder).report_json, 1 << 30)
+    summary = files.read_json(folder / layout.DataLayout.REPORT, 1 << 30)
     if strict:
         report.refuse_damage(summary["files"])
     return summary

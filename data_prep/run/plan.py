@@ -93,7 +93,7 @@ def is_finished(output: places.Place, plan: dict[str, Any]) -> bool:
     Raises:
         UsageError: it holds something else.
     """
-    manifest = layout.DataLayout(output).manifest
+    manifest = output / layout.DataLayout.MANIFEST
     if not places.is_file(manifest):
         return False
     made = shards.Manifest.read(manifest)

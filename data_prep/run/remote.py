@@ -25,7 +25,7 @@ def refuse_other(target: upath.UPath) -> None:
         OSError: storage failed.
     """
     names = set(places.names_in(target))
-    if names and not names & {layout.DataLayout(target).manifest.name, _UNFINISHED}:
+    if names and not names & {layout.DataLayout.MANIFEST, _UNFINISHED}:
         raise errors.UsageError(
             f"--output_dir {target} holds other files and no data folder begun by "
             "prep. Give an empty or a new place."
@@ -40,14 +40,16 @@ def publish(
     Raises:
         OSError: storage failed; the same again puts all anew.
     """
-    manifest = layout.DataLayout(folder).manifest.name
     total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     # What an attempt that was killed had put may be of other settings.
     places.remove_tree(target)
     files.write_bytes(target / _UNFINISHED, b"unfinished")
     with display.stage("publish", total, "B") as stage:
         places.put_tree(
-            folder, target, manifest, lambda size: stage.update(stage.done + size)
+            folder,
+            target,
+            layout.DataLayout.MANIFEST,
+            lambda size: stage.update(stage.done + size),
         )
     sweep(target)
     places.remove_tree(folder)

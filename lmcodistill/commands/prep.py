@@ -149,7 +149,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
                 engine,
                 display,
                 strict=flag_values.strict,
-                target=None if places.is_local(target) else target,
+                target=None if isinstance(target, pathlib.Path) else target,
             )
     except OSError as error:
         if error.errno not in errors.OF_SYSTEM:
@@ -221,7 +221,7 @@ def _target(flag_values: flags.FlagValues) -> places.Place:
 
 def _output(flag_values: flags.FlagValues, target: places.Place) -> pathlib.Path:
     """Returns the local folder that everything is made in."""
-    if places.is_local(target):
+    if isinstance(target, pathlib.Path):
         output, flag = target, "--output_dir"
     else:
         remote.refuse_other(target)

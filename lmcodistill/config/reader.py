@@ -92,10 +92,10 @@ def find_file(name: str) -> pathlib.Path:
     Raises:
         UsageError: there is no such file.
     """
-    path: pathlib.Path | None = places.expanded(name)
-    if os.path.isfile(path):  # False, not an error, for impossible names.
+    given = places.expanded(name)
+    if os.path.isfile(given):  # False, not an error, for impossible names.
         places.local(name)  # Refuses one that could not be written down.
-        return path
+        return given
     path = shipped.find(name)
     if path is None:
         raise errors.UsageError(

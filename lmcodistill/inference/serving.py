@@ -4,6 +4,7 @@ Uses tensorflow-text's `SentencepieceTokenizer`, which gives the ids that
 training saw. Never its fast sibling, which gives others.
 """
 
+import pathlib
 import shutil
 import uuid
 
@@ -122,7 +123,7 @@ def write(
         target: A folder that does not exist yet.
         complete_tokens: See `ServingModel`.
     """
-    if not places.is_local(target):
+    if not isinstance(target, pathlib.Path):
         with scratch.folder() as local:
             write(model, vocabulary, local / "1", complete_tokens=complete_tokens)
             places.put_tree(local / "1", target, last="saved_model.pb")

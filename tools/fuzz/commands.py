@@ -210,7 +210,7 @@ def type_line(line: command_lines.Line, world: World, folder: pathlib.Path) -> O
         os.environ.clear()
         os.environ.update(before[0])
     said = [s.buffer.getvalue().decode("utf-8", "replace") for s in (out, err)]
-    return Outcome(code, *said, fault)
+    return Outcome(code, said[0], said[1], fault)
 
 
 def fault_of(line: command_lines.Line, outcome: Outcome) -> str:
