@@ -32,7 +32,7 @@ _ABSL_REPEATED = ";\n    repeat this option to specify a list of values"
 
 def flags_of(module: types.ModuleType) -> flags.FlagValues:
     """Returns the flags of a command, those of all commands included."""
-    flag_values = flags.FlagValues()
+    flag_values = command_flags.CommandFlags()
     # Flags may follow positional arguments.
     flag_values.set_gnu_getopt(True)
     define = command_flags.Definer(flag_values)

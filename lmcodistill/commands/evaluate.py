@@ -3,8 +3,13 @@ r"""Report the held-out cross entropy of exports.
 Every token of the split, or of a part of it, is scored once. With several exports
 each is scored, and then their ensemble: the mean of their probabilities. Of a run
 all students are scored.
-Perplexity per word and bits per byte do not depend on the vocabulary; cross
-entropy and perplexity per token do. Of a part nobody knows the words and bytes.
+Cross entropy and perplexity per token depend on the vocabulary; perplexity per word
+and bits per byte do not, where its tokens give the text back. Where they do not,
+because words are unknown or digits are all 0, the text that was scored is an easier
+one, and marks of paragraphs cost nats and are no text: such figures have a star, and
+`text_lost` in --json says why. Of a part nobody knows the words and bytes. Words are
+the text's: a published perplexity of the Penn Treebank, which counts the ends of
+sentences as words, is that per token.
 
 Examples:
   lmcodistill evaluate --data_dir DATA --export RUN
@@ -15,7 +20,6 @@ Examples:
 
 import functools
 import json
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -34,14 +38,20 @@ READS_GIN = False
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines what to score, and how it is read."""
-    define.string("data_dir", None, "The data folder that prep made.")
+    define.path("data_dir", "The data folder that prep made.", command_flags.COPY_IT)
     export_flags.define_exports(define)
     export_flags.define_key(define)
     define.string("split", "validation", "Which held-out split.")
     define.integer(
-        "lanes", 32, "Rows that the text is read in; each starts without context.", 1
+        "lanes",
+        32,
+        "Rows that the text is read in; each starts without context.",
+        1,
+        command_flags.MOST_ROWS,
     )
-    define.integer("window", 32, "Tokens of a row read at once.", 1)
+    define.integer(
+        "window", 32, "Tokens of a row read at once.", 1, command_flags.MOST_ROWS
+    )
     define.integer("first_token", 0, "Where the text that is scored begins.", 0)
     define.integer("tokens", 0, "Tokens of it to score; 0: all from there on.", 0)
 
@@ -54,17 +64,19 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             "evaluate needs --data_dir and at least one --export; "
             "`lmcodistill evaluate --help` has examples."
         )
-    data = shards.ShardSet(pathlib.Path(flag_values.data_dir))
-    data.held_out_split(flag_values.split)
+    data = shards.ShardSet(flag_values.data_dir)
+    split = data.held_out_split(flag_values.split)
     ensemble = loading.load(*paths, key=export_flags.key(flag_values))
     ensemble.require_one_reading()
     students = ensemble.students()
     predictors = [*students, ensemble] if len(students) > 1 else students
     results = [_score(flag_values, data, predictor) for predictor in predictors]
+    lost = data.text_lost(split)
     if flag_values.json:
-        print(json.dumps({"split": flag_values.split, "results": results}))
+        found = {"split": flag_values.split, "text_lost": lost, "results": results}
+        print(json.dumps(found))
         return
-    _print_table(results)
+    _print_table(results, lost)
 
 
 def _score(
@@ -96,7 +108,7 @@ def _score(
     }
 
 
-def _print_table(results: list[dict[str, Any]]) -> None:
+def _print_table(results: list[dict[str, Any]], lost: str | None) -> None:
     import rich.console
     import rich.table
 
@@ -108,12 +120,16 @@ def _print_table(results: list[dict[str, Any]]) -> None:
             result["name"],
             f"{result['cross_entropy']:.4f}",
             f"{result['perplexity_per_token']:.2f}",
-            _number(result["perplexity_per_word"], ".2f"),
-            _number(result["bits_per_byte"], ".4f"),
+            _number(result["perplexity_per_word"], ".2f", lost),
+            _number(result["bits_per_byte"], ".4f", lost),
             f"{result['tokens']:,}",
         )
-    rich.console.Console().print(table)
+    console = rich.console.Console()
+    console.print(table)
+    if lost:
+        console.print(f"* not to be compared with other vocabularies: {lost}.")
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
+def _number(value: float | None, form: str, lost: str | None) -> str:
+    star = "*" if lost else ""
+    return "-" if value is None else f"{value:{form}}{star}"

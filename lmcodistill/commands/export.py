@@ -14,7 +14,6 @@ Examples:
 """
 
 import json
-import pathlib
 
 from absl import flags
 
@@ -22,6 +21,7 @@ from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags
 from lmcodistill.exports import lookup
 from lmcodistill.inference import loading
+from lmcodistill.storage import places
 
 READS_GIN = False
 
@@ -30,9 +30,13 @@ def define_flags(define: command_flags.Definer) -> None:
     """Defines what to export, and where to."""
     export_flags.define_export(define)
     export_flags.define_key(define)
-    define.string("output_dir", None, "Where to write; must not exist.")
+    define.place("output_dir", "Where to write, a path or a URL; must not exist.")
     define.integer(
-        "complete_tokens", 32, "Tokens that the signature `complete` adds.", 1
+        "complete_tokens",
+        32,
+        "Tokens that the signature `complete` adds.",
+        1,
+        command_flags.MOST_TOKENS,
     )
 
 
@@ -43,8 +47,8 @@ def run(flag_values: flags.FlagValues) -> None:
             "export needs --export and --output_dir; `lmcodistill export --help` has "
             "examples."
         )
-    target = pathlib.Path(flag_values.output_dir)
-    if target.exists():
+    target = flag_values.output_dir
+    if places.is_there(target):
         raise errors.UsageError(
             f"{target} exists and is not overwritten; name another --output_dir."
         )

@@ -34,9 +34,8 @@ def define_exports(define: command_flags.Definer) -> None:
 
 def define_key(define: command_flags.Definer) -> None:
     """Defines --export_key_file."""
-    define.string(
+    define.place(
         "export_key_file",
-        None,
         "A file of 16 bytes or more that only the run's owner can read. Exports and "
         "checkpoints are signed with it, and what is not signed with it is refused.",
     )
@@ -50,7 +49,7 @@ def key(flag_values: flags.FlagValues) -> bytes | None:
     """
     if not flag_values.export_key_file:
         return None
-    path = places.place(flag_values.export_key_file)
+    path = flag_values.export_key_file
     try:
         content = files.read_limited(path, _MAX_KEY_BYTES)
     except errors.DataError as error:

@@ -27,6 +27,7 @@ from lmcodistill.commands import command_flags, export_flags, plain_text
 from lmcodistill.inference import loading
 
 READS_GIN = False
+_MAX_PROMPT_BYTES = 1 << 20
 
 
 def define_flags(define: command_flags.Definer) -> None:
@@ -38,8 +39,9 @@ def define_flags(define: command_flags.Definer) -> None:
         None,
         "How the text begins; - reads all of standard input as one prompt.",
     )
-    define.integer("tokens", 64, "Most tokens to add.", 1)
-    define.integer("samples", 1, "How many texts.", 1)
+    most_tokens, most_rows = command_flags.MOST_TOKENS, command_flags.MOST_ROWS
+    define.integer("tokens", 64, "Most tokens to add.", 1, most_tokens)
+    define.integer("samples", 1, "How many texts.", 1, most_rows)
     define.float(
         "temperature", 1.0, "Divides the logits; 0 takes the most likely token.", 0.0
     )
@@ -74,7 +76,7 @@ def run(flag_values: flags.FlagValues) -> None:
 def _prompts(given: str | None) -> Iterator[str]:
     """Yields the prompts; at a terminal each is asked for."""
     if given == plain_text.STDIN:
-        yield "\n".join(plain_text.lines(given)).rstrip("\n")
+        yield plain_text.whole(given, _MAX_PROMPT_BYTES)
     elif given is not None:
         yield given
     elif sys.stdin.isatty():

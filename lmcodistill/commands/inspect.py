@@ -29,7 +29,7 @@ from lmcodistill.data import (
     shards,
     verification,
 )
-from lmcodistill.storage import files, layout
+from lmcodistill.storage import files, layout, places
 
 ARGUMENTS = "DATA"
 READS_GIN = False
@@ -60,7 +60,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
             f"inspect takes one data folder; {len(arguments)} were given. Example: "
             "lmcodistill inspect DATA"
         )
-    root = pathlib.Path(arguments[0])
+    root = places.local(arguments[0], command_flags.COPY_IT)
     manifest = shards.Manifest.read(layout.DataLayout(root).manifest)
     if flag_values.show_document or flag_values.sample:
         reader = document_reader.DocumentReader(root)

@@ -1,5 +1,6 @@
 """Text of people and of models: how commands read it and print it."""
 
+import functools
 import pathlib
 import sys
 import unicodedata
@@ -9,6 +10,7 @@ from typing import BinaryIO
 from lmcodistill import errors
 
 STDIN = "-"
+_MAX_LINE_BYTES = 64 << 20
 
 
 def lines(name: str) -> Iterator[str]:
@@ -33,8 +35,32 @@ def lines(name: str) -> Iterator[str]:
         ) from error
 
 
+def whole(name: str, max_bytes: int) -> str:
+    """Returns all of a short text, without the line ends at its end.
+
+    Raises:
+        UsageError: it has no end in sight; otherwise as `lines`.
+    """
+    found, size = [], 0
+    for line in lines(name):
+        found.append(line)
+        size += len(line.encode()) + 1
+        if size > max_bytes:
+            called = "standard input" if name == STDIN else name
+            raise errors.UsageError(
+                f"{called} has more than {max_bytes:,} bytes. Give its last paragraphs."
+            )
+    return "\n".join(found).rstrip("\n")
+
+
 def _decoded(file: BinaryIO, name: str) -> Iterator[str]:
-    for number, line in enumerate(file, 1):
+    read = functools.partial(file.readline, _MAX_LINE_BYTES + 1)
+    for number, line in enumerate(iter(read, b""), 1):
+        if len(line) > _MAX_LINE_BYTES:
+            raise errors.DataError(
+                f"Line {number:,} of {name} has more than {_MAX_LINE_BYTES:,} bytes. "
+                "Give a text file."
+            )
         try:
             yield line.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:

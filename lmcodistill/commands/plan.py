@@ -22,7 +22,6 @@ Examples:
 
 import dataclasses
 import json
-import pathlib
 import sys
 from typing import TypeVar
 
@@ -41,13 +40,14 @@ Settings = TypeVar("Settings", planning.Machine, planning.Network, planning.Stor
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines how many devices there are, and where figures come from."""
-    define.string(
+    define.path(
         "data_dir",
-        None,
         "The data folder that prep made, for the vocabulary's size; without it, give "
         "--gin.VOCAB_SIZE.",
     )
-    define.integer("students", 2, "Students in the run.", 2)
+    define.integer(
+        "students", 2, "Students in the run.", 2, command_flags.MOST_PROCESSES
+    )
     define.integer(
         "workers_per_student", 1, "Workers of each student, with one device each.", 1
     )
@@ -105,7 +105,7 @@ def _model(
 ) -> model.ModelConfig:
     """Returns the model's configuration with its vocabulary's size."""
     if flag_values.data_dir:
-        folder = pathlib.Path(flag_values.data_dir)
+        folder = flag_values.data_dir
         size = shards.ShardSet(folder).manifest.vocab_size
         return job_lib.with_vocabulary(config, size, folder)
     if config.vocab_size is None:

@@ -16,7 +16,6 @@ Examples:
 
 import dataclasses
 import json
-import pathlib
 import time
 
 import rich.console
@@ -33,9 +32,8 @@ READS_GIN = False
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines whether to go on looking."""
-    define.string(
+    define.place(
         "shared_dir",
-        None,
         "Where the run's exports and checkpoints are, if not in RUN.",
     )
     define.bool("watch", False, "Show it again every two seconds, until the run ends.")
@@ -48,8 +46,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
             f"status takes one run's folder; {len(arguments)} were given. Example: "
             "lmcodistill status RUN"
         )
-    run_dir = pathlib.Path(arguments[0])
-    shared = places.place(flag_values.shared_dir) if flag_values.shared_dir else None
+    run_dir = places.local(arguments[0], "Give an object store as --shared_dir.")
+    shared = flag_values.shared_dir
     students = status.read(run_dir, shared)
     if not students:
         raise errors.UsageError(

@@ -19,6 +19,7 @@ from absl import flags
 from lmcodistill.commands import command_flags
 from lmcodistill.storage import files, layout, places
 from lmcodistill.supervision import (
+    cluster_spec,
     display,
     journal,
     launcher,
@@ -91,7 +92,7 @@ def define_flags(define: command_flags.Definer) -> None:
     )
 
 
-def check_task(flag_values: flags.FlagValues) -> tf_config.Task:
+def check_task(flag_values: flags.FlagValues) -> cluster_spec.Task:
     """Checks what TF_CONFIG says; returns this worker's place."""
     task = tf_config.own_task()
     warning = tf_config.check_addresses(task, flag_values.allow_public_addresses)
@@ -134,7 +135,8 @@ def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
     files.write_text(config, job.config_text)
 
     def start(command: Sequence[str]) -> process_group.ProcessGroup:
-        worker = launcher.start_worker(command, job.layout, task.index, {})
+        as_worker = {tf_config.VARIABLE: task.tf_config}
+        worker = launcher.start_worker(command, job.layout, task.index, as_worker)
         return process_group.ProcessGroup([worker], task.addresses)
 
     events = journal.Journal(job.layout.supervisor(task.index))

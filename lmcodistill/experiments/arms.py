@@ -326,7 +326,7 @@ def variant(text: str, known: Mapping[str, Arm]) -> Arm:
     Raises:
         UsageError: the text is none, or there is no such arm.
     """
-    head, *settings = text.split()
+    head, *settings = text.split() or [""]
     name, _, base = head.partition("=")
     if not (_NAME.fullmatch(name) and base in known and name not in known):
         raise errors.UsageError(

@@ -89,5 +89,8 @@ def _draw(
     """Returns a token per row of [B, V] logits: [B] int64."""
     if temperature != 0.0:
         # The Gumbel maximum: an exact draw without normalising.
-        logits = logits / temperature + generator.gumbel(size=logits.shape)
+        logits = logits - logits.max(-1, keepdims=True)
+        with np.errstate(over="ignore"):  # So far down, nothing is drawn.
+            logits = logits / temperature
+        logits = logits + generator.gumbel(size=logits.shape)
     return logits.argmax(-1)

@@ -18,6 +18,7 @@ from lmcodistill.data import text_forms
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.exports import writer
 from lmcodistill.model import contract, scoring
+from lmcodistill.storage import places, scratch
 
 _TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
 
@@ -152,11 +153,13 @@ def _apply(rules: Sequence[text_forms.Substitution], texts: tf.Tensor) -> tf.Ten
 def write(
     model: contract.Model,
     vocabulary: vocabulary_lib.Vocabulary,
-    target: pathlib.Path,
+    target: places.Place,
     *,
     complete_tokens: int,
 ) -> None:
     """Writes the serving model to `target`, whole or not at all.
+
+    On an object store the graph comes last: servers look for that.
 
     Args:
         model: What predicts.
@@ -164,6 +167,11 @@ def write(
         target: A folder that does not exist yet.
         complete_tokens: See `ServingModel`.
     """
+    if not isinstance(target, pathlib.Path):
+        with scratch.folder() as local:
+            write(model, vocabulary, local / "1", complete_tokens=complete_tokens)
+            places.put_tree(local / "1", target, last="saved_model.pb")
+        return
     serving = ServingModel(model, vocabulary, complete_tokens)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}-{uuid.uuid4().hex}.partial")

@@ -18,11 +18,14 @@ CHECKPOINT = "ckpt"
 class DataLayout:
     """What `lmcodistill prep` leaves behind in `root`."""
 
+    # In a data folder on an object store as well.
+    MANIFEST, REPORT = "manifest.json", "report.json"
+
     def __init__(self, root: pathlib.Path) -> None:
         self.root = root
-        self.manifest = root / "manifest.json"
+        self.manifest = root / self.MANIFEST
         self.vocabulary = root / "vocabulary.model"
-        self.report_json = root / "report.json"
+        self.report_json = root / self.REPORT
         self.report_html = root / "report.html"
 
     @staticmethod

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.storage import faults, files, places, publication
+from lmcodistill.storage import exclusive, faults, files, places, publication
 from lmcodistill.supervision import process_state
 
 BEAT_SECONDS = 2.0
@@ -132,8 +132,9 @@ class Lease:
 
     def _create(self, generation: int) -> None:
         """Creates a lease that must be nobody's yet, and is the highest."""
+        path = _path(self._folder, generation)
         if (
-            not places.create(_path(self._folder, generation), self._text(generation))
+            not exclusive.create(path, self._text(generation))
             # Numbers far below the highest are free again.
             or _highest(self._folder) > generation
         ):

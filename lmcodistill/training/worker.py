@@ -18,8 +18,8 @@ import tensorflow as tf
 from lmcodistill import errors
 from lmcodistill.storage import files, places, progress_file, publication
 from lmcodistill.storage.progress_file import Phase
+from lmcodistill.supervision import cluster_spec, watchdog
 from lmcodistill.supervision import lease as lease_lib
-from lmcodistill.supervision import tf_config, watchdog
 from lmcodistill.training import checkpoints, cluster, divergence, metrics
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import loop as loop_lib
@@ -75,6 +75,7 @@ class Worker:
     def train(self) -> loop_lib.Ending:
         """Trains from the newest checkpoint to the end; raises as `run`."""
         if self.group.is_chief:
+            self._check_offline_teachers()
             _prepare_folder(self._job)
         while True:
             self._progress.enter(Phase.RESTORING)
@@ -86,6 +87,12 @@ class Worker:
             self.student.rollbacks += 1
             if self._lease is not None:
                 self._lease.renew()  # What was published beyond the checkpoint is void.
+
+    def _check_offline_teachers(self) -> None:
+        """Refuses before the first step what would end the run after burn-in."""
+        loader = reload.Loader(self._job, self._inputs)
+        for path in self._job.distillation.offline_exports:
+            loader.of_path(path)
 
     def _train_from(self, first: int) -> loop_lib.Ending:
         """Makes the updates from step `first` on."""
@@ -279,7 +286,7 @@ def start_logging(job: job_lib.Job, worker: int) -> None:
 
 def main(
     job: job_lib.Job,
-    task: tf_config.Task,
+    task: cluster_spec.Task,
     lease: lease_lib.Lease | None,
     watch: watchdog.Watchdog,
     progress: progress_file.Heartbeat,
@@ -295,7 +302,11 @@ def main(
             lease.release()
         # TensorFlow may block or abort in its farewell when a worker is gone.
         errors.leave(error)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+            known = errors.of_system(error)
+            assert known is not None
+            errors.leave(known)
         traceback.print_exc()
         os._exit(1)  # A bug; the farewell as above.
     if lease is not None:

@@ -313,6 +313,53 @@ def test_hosts_start_their_own_workers_again_and_the_cluster_comes_together(
     assert tiny_run.weights_of(tmp_path, 0, 0) == tiny_run.weights_of(tmp_path, 0, 1)
 
 
+def test_a_chief_beside_the_workers_is_worker_0(start, data_dir, tmp_path):
+    chief, worker = free_addresses(2)
+    cluster = {"chief": [chief], "worker": [worker]}
+    tasks = [{"type": "chief", "index": 0}, {"type": "worker", "index": 0}]
+    hosts = [
+        start(
+            *tiny_run.train_arguments(data_dir, tmp_path, **ALONE),
+            *("--student", 0),
+            TF_CONFIG=json.dumps({"cluster": cluster, "task": task}),
+        )
+        for task in tasks
+    ]
+
+    errs = [host.communicate(timeout=180)[1] for host in hosts]
+
+    assert [host.returncode for host in hosts] == [0, 0], errs
+    assert tiny_run.weights_of(tmp_path, 0, 0) == tiny_run.weights_of(tmp_path, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "says"),
+    [
+        ({"worker": ["127.0.0.1:31001", "127.0.0.1:31001"]}, "twice"),
+        ({"worker": ["127.0.0.1:70000"]}, "port is no number up to 65,535"),
+        ({"ps": ["127.0.0.1:1"], "worker": ["127.0.0.1:2"]}, "has a job 'ps'"),
+        ({"worker": [f"10.0.0.{k}:1" for k in range(3)]}, "TF_CONFIG's workers: 3"),
+    ],
+)
+def test_a_cluster_that_cannot_come_together_is_refused_at_once(
+    start, data_dir, tmp_path, cluster, says
+):
+    process = start(
+        *tiny_run.train_arguments(data_dir, tmp_path / "run", **ALONE),
+        *("--student", 0),
+        TF_CONFIG=json.dumps(
+            {"cluster": cluster, "task": {"type": "worker", "index": 0}}
+        ),
+    )
+
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == errors.UsageError.exit_code
+    assert says in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_public_address_is_refused(start, data_dir, tmp_path):
     process = start(
         *tiny_run.train_arguments(data_dir, tmp_path / "run", **ALONE),

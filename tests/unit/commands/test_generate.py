@@ -10,6 +10,8 @@ import sys
 import pytest
 
 import lmcodistill
+from lmcodistill import errors
+from lmcodistill.commands import generate
 from tests.support import tiny_run
 
 
@@ -127,3 +129,30 @@ def test_person_at_a_terminal_is_asked_again_until_ctrl_d(run_dir):
     assert first.count(b"nine eight") == 2
     assert second.count(b"four") == 2
     assert code == 0
+
+
+def test_standard_input_without_an_end_is_refused(monkeypatch):
+    with open("/dev/zero", encoding="utf-8") as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+
+        with pytest.raises(errors.DataError, match="more than"):
+            list(generate._prompts("-"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [(b"--run_dir", b"R\xfc"), (b"--run_dir", "R \u00f6".encode())]
+)
+def test_a_path_that_this_locale_cannot_read_is_refused(arguments):
+    # As Python has it without its own ways out of the C locale.
+    plain = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "lmcodistill", "train", *arguments],
+        env={**os.environ, **plain},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 2
+    assert "no UTF-8 text" in done.stderr
+    assert done.stderr.count("\n") == 1

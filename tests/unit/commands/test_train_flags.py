@@ -79,8 +79,8 @@ def test_worker_knows_its_student_its_folders_and_the_configuration_of_the_start
     assert received.gin_file == [str(CONFIG)]
     assert (received.student, received.data_dir, received.run_dir) == (
         1,
-        "/data",
-        "/run",
+        pathlib.Path("/data"),
+        pathlib.Path("/run"),
     )
 
 
