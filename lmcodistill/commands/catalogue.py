@@ -11,6 +11,7 @@ COMMANDS = {
     "prep": "Turn Common Crawl text into token shards, one partition per student.",
     "inspect": "Show what a data folder holds, and prove that it is whole.",
     "train": "Train students that teach each other, here or as one worker of many.",
+    "launch": "Write what starts a run on Slurm or Kubernetes, or a Dockerfile.",
     "evaluate": "Report the held-out cross entropy of exports.",
     "generate": "Continue a text with an export.",
     "export": "Write a model that takes text and answers with text.",

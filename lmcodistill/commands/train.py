@@ -26,7 +26,7 @@ import pathlib
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import command_flags, export_flags, supervision
+from lmcodistill.commands import command_flags, export_flags, run_flags, supervision
 from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
 from lmcodistill.storage import places
@@ -36,26 +36,10 @@ from lmcodistill.training import job as job_lib
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines where data and run are, and how many processes there are."""
-    define.string("data_dir", None, "The data folder that `lmcodistill prep` made.")
-    define.string("run_dir", None, "The run's folder: configuration, metrics, logs.")
-    define.string(
-        "shared_dir",
-        None,
-        "Where students meet: exports, checkpoints and leases. A folder or the URL of "
-        "an object store that all students reach; --run_dir if not given.",
-    )
-    export_flags.define_key(define)
-    define.integer("students", 2, "Students in the run.", 1)
-    define.integer(
-        "workers_per_student",
-        1,
-        "Processes of each student, for a run on this machine.",
-        1,
-    )
+    run_flags.define_flags(define)
     define.integer(
         "student", None, "With TF_CONFIG: which student this worker trains.", 0
     )
-    supervision.define_flags(define)
     define.bool(
         "dry_run",
         False,
@@ -131,11 +115,7 @@ def _check(
     inputs = job_lib.open_inputs(job)
     job_lib.check_vocabulary(job, inputs)
     workers = flag_values.workers_per_student
-    if job.batches.global_batch_size % workers:
-        raise errors.UsageError(
-            f"GLOBAL_BATCH_SIZE = {job.batches.global_batch_size} cannot be shared by "
-            f"--workers_per_student={workers}. Choose a multiple of {workers}."
-        )
+    run_flags.check_shared(job.batches, workers)
     if not flag_values.accept_changed_config:
         _refuse_changed_config(job, loaded)
     return job_lib.summary(job, inputs, workers)
