@@ -157,12 +157,12 @@ def _write(path: pathlib.Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        raise errors.UsageError(
-            f"{path} exists and is not overwritten. Remove it, or give another "
-            "--output_dir."
-        ) from None
     except OSError as error:
+        if isinstance(error, FileExistsError) and path.exists():
+            raise errors.UsageError(
+                f"{path} exists and is not overwritten. Remove it, or give another "
+                "--output_dir."
+            ) from None
         raise errors.UsageError(
             f"{path} cannot be written ({error.strerror}). Give a folder that can."
         ) from error

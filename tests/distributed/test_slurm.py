@@ -1,12 +1,12 @@
 """A real Slurm runs the batch script that `launch` writes."""
 
 import dataclasses
+import os
 import pathlib
 import sys
 
 import pytest
 
-from lmcodistill import errors
 from tests.support import slurm_cluster, tiny_run
 
 pytestmark = [
@@ -17,7 +17,7 @@ pytestmark = [
     ),
 ]
 
-# Slow enough to be hit on the way, and a log beside the run.
+# Slow enough to be hit on the way.
 SLOW = {"LMCODISTILL_FAULT": "update@1+:sleep=0.2"}
 
 
@@ -38,30 +38,34 @@ class Submitter:
 
     @property
     def run_dir(self) -> pathlib.Path:
-        return self.folder / "run"
+        # No shell may read this.
+        return self.folder / "it's $HOME"
 
     def script(self, *flags: object, **knobs: object) -> pathlib.Path:
-        """Returns the script that `launch` writes; it asks for both folders."""
+        """Returns the script that `launch` writes; it asks for the data."""
         tiny_run.finish(
             *("launch", "slurm", *tiny_run.bindings(**knobs), *flags),
-            *("--output_dir", self.folder),
+            *("--run_dir", self.run_dir, "--output_dir", self.folder),
         )
         return self.folder / "lmcodistill.sbatch"
 
-    def submit(
-        self, script: pathlib.Path, **environment: str
-    ) -> slurm_cluster.SlurmJob:
-        program = f"{pathlib.Path(sys.executable).parent}"
-        path = tiny_run.environment()["PATH"]
-        return self.slurm.submit(
-            script,
-            f"--output={self.folder}/log-%a.txt",
-            **{"PATH": f"{program}:{path}", "PYTHONPATH": str(tiny_run.ROOT)},
-            **{"DATA": str(self.data_dir), "RUN": str(self.run_dir), **environment},
-        )
+    def submit(self, script: pathlib.Path, **more: str) -> slurm_cluster.SlurmJob:
+        programs = pathlib.Path(sys.executable).parent
+        environment = {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(tiny_run.ROOT),
+            "DATA": str(self.data_dir),
+        }
+        log = f"--output={self.folder}/log-%a.txt"
+        return self.slurm.submit(script, log, **environment | more)
 
-    def log(self, student: int) -> str:
+    def log(self, student: int = 0) -> str:
         return (self.folder / f"log-{student}.txt").read_text()
+
+    def starts(self, student: int, worker: int) -> int:
+        """Returns how often a worker was started."""
+        layout = tiny_run.student_of(self.run_dir, student)
+        return len(tiny_run.journal_of(layout.supervisor(worker), "started"))
 
 
 @pytest.fixture
@@ -69,13 +73,17 @@ def submitter(slurm, data_dir, tmp_path):
     return Submitter(slurm, data_dir, tmp_path)
 
 
+def edit(script: pathlib.Path, old: str, new: str) -> None:
+    text = script.read_text()
+    assert text.count(old) == 1
+    script.write_text(text.replace(old, new))
+
+
 def test_each_node_trains_a_student_and_a_preempted_one_is_queued_again_and_resumes(
     submitter,
 ):
-    # A delay that lets the other student go on while one waits in the queue.
     script = submitter.script(NUM_TRAIN_STEPS=60, EXCHANGE_MODE="freshest")
-    job = submitter.submit(script, **SLOW)
-    run_dir = submitter.run_dir
+    job, run_dir = submitter.submit(script, **SLOW), submitter.run_dir
     assert tiny_run.wait_until(lambda: tiny_run.step_of(run_dir, 0) >= 6)
     nodes = {job.shows(student)["NodeList"] for student in (0, 1)}
 
@@ -85,11 +93,84 @@ def test_each_node_trains_a_student_and_a_preempted_one_is_queued_again_and_resu
     assert nodes == {"127.0.0.1", "127.0.0.2"}
     assert [end["Restarts"] for end in ends] == ["1", "0"]
     assert "Stopped on request after saving" in submitter.log(0)
-    starts = tiny_run.journal_of(
-        run_dir / "students/0/supervisor-worker-0.jsonl", "started"
+    assert [submitter.starts(student, 0) for student in (0, 1)] == [2, 1]
+    for student in (0, 1):
+        reports = tiny_run.reports_of(run_dir, student, "train")
+        steps = [report["step"] for report in reports]
+        assert steps == sorted(set(steps))  # Nothing was trained twice.
+        assert steps[-1] == 60
+
+
+def test_the_nodes_of_a_student_are_its_workers_and_stop_and_resume_as_one(submitter):
+    script = submitter.script(
+        *("--students=1", "--workers_per_student=2"),
+        **{"NUM_TRAIN_STEPS": 40, "TARGETS": "none", "EVALUATE_EVERY_STEPS": 0},
     )
-    assert len(starts) == 2
-    steps = [report["step"] for report in tiny_run.reports_of(run_dir, 0, "train")]
-    assert steps == sorted(set(steps))  # Nothing was trained twice.
-    assert steps[-1] == 60
-    assert tiny_run.step_of(run_dir, 1) == 60
+    job, run_dir = submitter.submit(script, **SLOW), submitter.run_dir
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(run_dir, 0) >= 6)
+
+    job.signal(0, "TERM")
+    end = job.wait(0, "COMPLETED")
+
+    assert end["Restarts"] == "1"
+    assert "Stopped on request after saving" in submitter.log()
+    assert [submitter.starts(0, worker) for worker in (0, 1)] == [2, 2]
+    assert tiny_run.step_of(run_dir, 0) == 40
+    assert tiny_run.weights_of(run_dir, 0, 0) == tiny_run.weights_of(run_dir, 0, 1)
+
+
+def test_a_wrong_flag_is_not_queued_again(submitter):
+    script = submitter.script()
+    edit(script, "--students=2", "--studnets=2")
+
+    job = submitter.submit(script)
+
+    for student in (0, 1):
+        end = job.wait(student, "FAILED")
+        assert (end["ExitCode"], end["Restarts"]) == ("2:0", "0")
+        assert "Unknown command line flag 'studnets'" in submitter.log(student)
+
+
+def test_a_folder_that_is_not_named_or_not_there_is_not_queued_again(submitter):
+    script = submitter.script("--students=1")
+
+    for data_dir, code, says in (
+        ("", None, "Set it to the data folder: DATA=FOLDER sbatch FILE"),
+        (f"{submitter.folder}/nowhere", "3:0", "nowhere"),
+    ):
+        end = submitter.submit(script, DATA=data_dir).wait(0, "FAILED")
+
+        assert end["ExitCode"] == code or code is None
+        assert end["Restarts"] == "0"
+        assert says in submitter.log()
+
+
+def test_a_mistake_on_one_node_wins_over_the_others_that_wait_for_it(submitter):
+    script = submitter.script(
+        *("--students=1", "--workers_per_student=2"),
+        *("--max_restarts=0", "--start_deadline_seconds=10"),
+        TARGETS="none",
+    )
+    edit(script, "  shift\n", '  shift; ((SLURM_NODEID)) && set -- "$@" --wrong\n')
+
+    end = submitter.submit(script).wait(0, "FAILED")
+
+    assert (end["ExitCode"], end["Restarts"]) == ("2:0", "0")
+    assert "Unknown command line flag 'wrong'" in submitter.log()
+    assert "Exited with exit code 75" in submitter.log()
+    assert submitter.starts(0, 0) == 1
+
+
+def test_a_cancelled_run_saves_and_is_not_queued_again(submitter):
+    script = submitter.script(NUM_TRAIN_STEPS=100_000, EXCHANGE_MODE="freshest")
+    job, run_dir = submitter.submit(script, **SLOW), submitter.run_dir
+    assert tiny_run.wait_until(lambda: tiny_run.step_of(run_dir, 1) >= 6)
+
+    job.cancel()
+
+    for student in (0, 1):
+        assert job.wait(student, "CANCELLED")["Restarts"] == "0"
+        assert tiny_run.wait_until(
+            lambda k=student: "Stopped on request after saving" in submitter.log(k)
+        )
+    assert tiny_run.wait_until(lambda: tiny_run.processes_of(run_dir) == [])

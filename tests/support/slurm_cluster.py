@@ -222,6 +222,10 @@ class SlurmJob:
         """Sends a signal to the steps of an element, as Slurm does by itself."""
         self.cluster.run("scancel", f"--signal={name}", f"{self.number}_{student}")
 
+    def cancel(self) -> None:
+        """Ends all elements, as a person does."""
+        self.cluster.run("scancel", str(self.number))
+
 
 def _free_ports(count: int) -> list[int]:
     """Returns ports of which the last ones follow each other, all free just now."""
