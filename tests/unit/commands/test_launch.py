@@ -351,7 +351,7 @@ def test_what_to_do_is_said_and_a_file_is_written_once(
         (["slurm", *GIN, "--name=" + "x" * 41], "at most 40 small letters"),
         (["slurm", *GIN, "--data_dir=/a\n#SBATCH"], "cannot be printed"),
         (["slurm", *GIN, "--output_dir=/dev/null"], "cannot be written"),
-        (["kubernetes", *GIN, *STORED], "--image= names no image"),
+        (["kubernetes", *GIN, "--claim=x", *STORED], "--image= names no image"),
         (["kubernetes", *GIN, *POD, "--claim=A b"], "names no PersistentVolumeClaim"),
         (["kubernetes", *GIN, *POD, "--run_dir=/run"], "is not on the storage"),
         (
