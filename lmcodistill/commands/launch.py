@@ -36,8 +36,9 @@ _FILES = {
     "docker": ("Dockerfile", "docker build --tag lmcodistill --file {} dist"),
 }
 _ONLY_KUBERNETES = ("image", "claim", "mount_dir")
+_PLACES = ("data_dir", "run_dir", "shared_dir", "export_key_file")
 # Flags that `train` gets as they were given here.
-_GIVEN_ON = (
+GIVEN_ON = (
     *("allow_public_addresses", "export_key_file", "frozen_seconds"),
     *("hang_seconds", "max_restarts", "start_deadline_seconds"),
 )
@@ -116,14 +117,16 @@ def _described(
     flag_values: flags.FlagValues, gin_flags: list[str]
 ) -> cluster_run.ClusterRun:
     limit = flag_values.time_limit
-    given = [flag_values[name] for name in _GIVEN_ON if flag_values[name].present]
+    for name in _PLACES:
+        flag_values[name].value = _absolute(flag_values[name].value)
+    given = [flag_values[name] for name in GIVEN_ON if flag_values[name].present]
     return cluster_run.ClusterRun(
         name=flag_values.name,
         students=flag_values.students,
         workers=flag_values.workers_per_student,
-        data_dir=_absolute(flag_values.data_dir),
-        run_dir=_absolute(flag_values.run_dir),
-        shared_dir=_absolute(flag_values.shared_dir),
+        data_dir=flag_values.data_dir,
+        run_dir=flag_values.run_dir,
+        shared_dir=flag_values.shared_dir,
         train_flags=(*gin_flags, *(flag.serialize() for flag in given)),
         cpus=flag_values.cpus_per_worker,
         gpus=flag_values.gpus_per_worker,

@@ -49,7 +49,9 @@ class Submitter:
         )
         return self.folder / "lmcodistill.sbatch"
 
-    def submit(self, script: pathlib.Path, **more: str) -> slurm_cluster.SlurmJob:
+    def submit(
+        self, script: pathlib.Path, *options: str, **more: str
+    ) -> slurm_cluster.SlurmJob:
         programs = pathlib.Path(sys.executable).parent
         environment = {
             "PATH": f"{programs}:{os.environ['PATH']}",
@@ -57,7 +59,7 @@ class Submitter:
             "DATA": str(self.data_dir),
         }
         log = f"--output={self.folder}/log-%a.txt"
-        return self.slurm.submit(script, log, **environment | more)
+        return self.slurm.submit(script, log, *options, **environment | more)
 
     def log(self, student: int = 0) -> str:
         return (self.folder / f"log-{student}.txt").read_text()
@@ -79,7 +81,7 @@ def edit(script: pathlib.Path, old: str, new: str) -> None:
     script.write_text(text.replace(old, new))
 
 
-def test_each_node_trains_a_student_and_a_preempted_one_is_queued_again_and_resumes(
+def test_each_node_trains_a_student_and_one_that_is_stopped_is_queued_again_and_resumes(
     submitter,
 ):
     script = submitter.script(NUM_TRAIN_STEPS=60, EXCHANGE_MODE="freshest")
@@ -101,7 +103,9 @@ def test_each_node_trains_a_student_and_a_preempted_one_is_queued_again_and_resu
         assert steps[-1] == 60
 
 
-def test_the_nodes_of_a_student_are_its_workers_and_stop_and_resume_as_one(submitter):
+def test_the_nodes_of_a_student_are_its_workers_and_yield_to_an_urgent_job_as_one(
+    slurm, submitter
+):
     script = submitter.script(
         *("--students=1", "--workers_per_student=2"),
         **{"NUM_TRAIN_STEPS": 40, "TARGETS": "none", "EVALUATE_EVERY_STEPS": 0},
@@ -109,7 +113,7 @@ def test_the_nodes_of_a_student_are_its_workers_and_stop_and_resume_as_one(submi
     job, run_dir = submitter.submit(script, **SLOW), submitter.run_dir
     assert tiny_run.wait_until(lambda: tiny_run.step_of(run_dir, 0) >= 6)
 
-    job.signal(0, "TERM")
+    slurm.run("sbatch", "--partition=urgent", "--output=/dev/null", "--wrap=true")
     end = job.wait(0, "COMPLETED")
 
     assert end["Restarts"] == "1"
@@ -117,6 +121,19 @@ def test_the_nodes_of_a_student_are_its_workers_and_stop_and_resume_as_one(submi
     assert [submitter.starts(0, worker) for worker in (0, 1)] == [2, 2]
     assert tiny_run.step_of(run_dir, 0) == 40
     assert tiny_run.weights_of(run_dir, 0, 0) == tiny_run.weights_of(run_dir, 0, 1)
+
+
+@pytest.mark.slow
+def test_a_student_saves_before_its_time_is_up_and_is_queued_again(submitter):
+    script = submitter.script("--students=1", NUM_TRAIN_STEPS=200, TARGETS="none")
+
+    # The script's own three minutes are too long for a test.
+    job = submitter.submit(script, "--time=1", "--signal=TERM@20", **SLOW)
+    end = job.wait(0, "COMPLETED", seconds=400.0)
+
+    assert end["Restarts"] == str(submitter.starts(0, 0) - 1) != "0"
+    assert "Stopped on request after saving" in submitter.log()
+    assert tiny_run.step_of(submitter.run_dir, 0) == 200
 
 
 def test_a_wrong_flag_is_not_queued_again(submitter):

@@ -51,7 +51,10 @@ SlurmdParameters=config_overrides
 JobAcctGatherType=jobacct_gather/none
 PropagateResourceLimits=NONE
 NodeName=127.0.0.[1-{nodes}] NodeHostname={host} Port=[{ports[1]}-{ports[2]}] CPUs=1
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=120 State=UP
+PartitionName=urgent Nodes=ALL PriorityTier=2 State=UP
 """
 
 
@@ -93,7 +96,8 @@ class SlurmCluster:
         return self
 
     def __exit__(self, *unused: object) -> None:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
+        # Where the controller never came up, there are no jobs.
+        with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
             self.run("scancel", "--user", "root")
             tiny_run.wait_until(lambda: not self.run("squeue", "-h"), 30.0)
         for daemon in reversed(self._daemons):

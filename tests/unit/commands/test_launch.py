@@ -11,10 +11,12 @@ import sys
 import kubernetes_validate
 import pytest
 import yaml
+from absl import flags
 
 import lmcodistill
 from lmcodistill import cli, errors
-from lmcodistill.commands import catalogue, train
+from lmcodistill.commands import catalogue, command_flags, run_flags, train
+from lmcodistill.commands import launch as command
 from lmcodistill.launchers import cluster_run
 from lmcodistill.supervision import tf_config
 from lmcodistill.training import job as job_lib
@@ -99,13 +101,13 @@ def flags_of_train(words: list[str]):
 
 
 @pytest.mark.parametrize(
-    "flags",
+    "options",
     [(), STORED, ("--time_limit=1-12:00:00", "--gpus_per_worker=2")],
     ids=["asked", "named", "resources"],
 )
-def test_batch_script_is_sound_to_shellcheck(launch, tmp_path, flags):
+def test_batch_script_is_sound_to_shellcheck(launch, tmp_path, options):
     path = tmp_path / "script.sh"
-    path.write_text(launch("slurm", *GIN, *flags, "--print"))
+    path.write_text(launch("slurm", *GIN, *options, "--print"))
 
     assert findings_of("shellcheck", path) == ""
 
@@ -151,7 +153,7 @@ def test_names_of_files_mean_the_same_in_any_folder(launch, tmp_path, monkeypatc
     pathlib.Path("own.gin").write_text("NUM_TRAIN_STEPS = 20\n")
     script = launch(
         *("slurm", "--print", "--gin_file=own.gin", "--gin_file=models/tiny"),
-        *("--data_dir=data", "--shared_dir=s3://bucket/run"),
+        *("--data_dir=data", "--shared_dir=s3://bucket/run", "--export_key_file=key"),
     )
 
     words = words_of_train(script, SLURM_ARRAY_TASK_ID="0", RUN="/elsewhere")
@@ -161,6 +163,16 @@ def test_names_of_files_mean_the_same_in_any_folder(launch, tmp_path, monkeypatc
     assert flag_values.data_dir == str(tmp_path / "data")
     assert flag_values.run_dir == "/elsewhere"
     assert flag_values.shared_dir == "s3://bucket/run"
+    assert flag_values.export_key_file == str(tmp_path / "key")
+
+
+def test_every_flag_of_a_run_reaches_train():
+    flag_values = flags.FlagValues()
+    run_flags.define_flags(command_flags.Definer(flag_values))
+
+    # What the text itself says, and what is handed on.
+    said = {"data_dir", "run_dir", "shared_dir", "students", "workers_per_student"}
+    assert set(flag_values) == said | set(command.GIVEN_ON)
 
 
 @pytest.mark.parametrize(
