@@ -103,7 +103,7 @@ def _splits(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
         pages.table(
             ["split", *names],
             (
-                [name, *(f"{split[n]:,}" for n in names)]
+                [name, *("-" if split[n] is None else f"{split[n]:,}" for n in names)]
                 for name, split in splits.items()
             ),
         ),

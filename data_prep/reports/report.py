@@ -61,7 +61,7 @@ def build(
             "paragraphs": dict(total.paragraphs),
         },
         "files": lines,
-        "splits": {name: _split_line(split) for name, split in counts.items()},
+        "splits": {name: split_line(split) for name, split in counts.items()},
         "vocabulary": {
             "type": settings["PrepVocabulary"]["type"],
             "size": pieces.size,
@@ -166,7 +166,8 @@ def _kept_and_dropped(
     }
 
 
-def _split_line(split: Mapping[str, int]) -> dict[str, Any]:
+def split_line(split: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the report's line about a split."""
     tokens = split["tokens"] - split["documents"]
     return {
         **split,

@@ -9,6 +9,7 @@ from lmcodistill.commands import command_flags
 COMMANDS = {
     "quickstart": "Run the whole program on a small real text, in minutes.",
     "prep": "Turn Common Crawl text into token shards, one partition per student.",
+    "split": "Deal a data folder's training text out to more students, or fewer.",
     "inspect": "Show what a data folder holds, and prove that it is whole.",
     "train": "Train students that teach each other, here or as one worker of many.",
     "launch": "Write what starts a run on Slurm or Kubernetes, or a Dockerfile.",

@@ -275,9 +275,10 @@ class ShardSet:
         if partition >= len(partitions):
             raise errors.DataError(
                 f"{self._layout.root} has {len(partitions)} training partition(s), and "
-                f"number {partition}, counted from 0, was asked for. Run `lmcodistill "
-                f"prep --gin.NUM_PARTITIONS={partition + 1}`, or let all students read "
-                f"what there is with --gin.POOLED_PARTITIONS={len(partitions)}."
+                f"number {partition}, counted from 0, was asked for. Deal the text "
+                f"anew: `lmcodistill split {self._layout.root} --partitions "
+                f"{partition + 1}`; or let all students read what there is with "
+                f"--gin.POOLED_PARTITIONS={len(partitions)}."
             )
         return partitions[partition]
 
@@ -300,21 +301,26 @@ class ShardSet:
         Raises:
             DataError: a file is missing or is not as long as the manifest says.
         """
+        pairs = ((split, shard) for split in splits for shard in split.shards)
+        arrays = [self.tokens_of_shard(split, shard) for split, shard in pairs]
+        return SplitTokens([array for array in arrays if len(array)])
+
+    def tokens_of_shard(self, split: Split, shard: Shard) -> np.ndarray:
+        """Maps one file of a split; raises as `tokens_of`."""
         dtype = token_dtype(self.manifest.vocab_size)
-        arrays = []
-        root = self._layout.root
-        files_of = [
-            (root / x.name / shard.file, shard) for x in splits for shard in x.shards
-        ]
-        for path, shard in files_of:
-            expected = shard.tokens * dtype.itemsize
-            size = path.stat().st_size if path.is_file() else None
-            if size != expected:
-                raise errors.DataError(
-                    f"Shard {path} has {'no' if size is None else size} bytes; "
-                    f"the manifest says {expected:,}. It is truncated or was replaced; "
-                    "copy it again or run `lmcodistill prep`."
-                )
-            if shard.tokens:  # An empty file cannot be mapped.
-                arrays.append(np.memmap(path, dtype=dtype, mode="r"))
-        return SplitTokens(arrays)
+        path = self.path_of(split, shard)
+        expected = shard.tokens * dtype.itemsize
+        size = path.stat().st_size if path.is_file() else None
+        if size != expected:
+            raise errors.DataError(
+                f"Shard {path} has {'no' if size is None else size} bytes; "
+                f"the manifest says {expected:,}. It is truncated or was replaced; "
+                "copy it again or run `lmcodistill prep`."
+            )
+        if not shard.tokens:  # An empty file cannot be mapped.
+            return np.zeros(0, dtype)
+        return np.memmap(path, dtype=dtype, mode="r")
+
+    def path_of(self, split: Split, shard: Shard) -> pathlib.Path:
+        """Returns where the tokens of a shard are."""
+        return self._layout.root / split.name / shard.file

@@ -168,7 +168,7 @@ def test_only_the_prep_command_uses_data_prep():
         and any(d.split(".")[0] == "data_prep" for d in imports_of(path))
     }
 
-    assert users <= {"lmcodistill/commands/prep.py"}
+    assert users <= {f"lmcodistill/commands/{x}.py" for x in ("prep", "split")}
 
 
 def test_only_config_uses_gin():

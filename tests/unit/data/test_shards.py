@@ -175,12 +175,12 @@ def test_shard_of_another_length_is_refused(folder, damage, found):
         data.tokens_of(data.train_split(0))
 
 
-def test_missing_partition_says_which_knobs_help(folder):
+def test_missing_partition_says_what_helps(folder):
     data = shards.ShardSet(folder)
 
     with pytest.raises(
         errors.DataError,
-        match=r"2 training partition\(s\), and number 2, .*NUM_PARTITIONS=3.*ITIONS=2",
+        match=r"2 training partition\(s\), and number 2, .*--partitions 3.*ITIONS=2",
     ):
         data.train_split(2)
 

@@ -1,0 +1,62 @@
+"""Deal the training text of a data folder into another number of partitions.
+
+A student needs a partition of its own. This deals finished data anew, without a new
+prep: the result is what `prep` with that NUM_PARTITIONS would have written. Held-out
+text stays as it is.
+
+Examples:
+  lmcodistill split DATA --partitions 2
+  lmcodistill split DATA --partitions 4 --output_dir DATA_OF_FOUR
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from data_prep import progress
+from data_prep.run import redeal
+from lmcodistill import errors
+from lmcodistill.commands import command_flags
+from lmcodistill.data import shards
+from lmcodistill.storage import layout
+
+ARGUMENTS = "DATA"
+READS_GIN = False
+
+
+def define_flags(define: command_flags.Definer) -> None:
+    """Defines into what, and where it goes."""
+    define.integer("partitions", 2, "Partitions, one for each student.", 1)
+    define.string("output_dir", "", "The new folder; by default DATA-N for N of them.")
+
+
+def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
+    """Writes the new folder."""
+    if len(arguments) != 1:
+        raise errors.UsageError(
+            f"split takes one data folder; {len(arguments)} were given. Example: "
+            "lmcodistill split DATA --partitions 2"
+        )
+    data = pathlib.Path(arguments[0]).expanduser()
+    count = flag_values.partitions
+    output = data.with_name(f"{data.resolve().name}-{count}")
+    if flag_values.output_dir:
+        output = pathlib.Path(flag_values.output_dir).expanduser()
+    manifest_file = layout.DataLayout(output).manifest
+    if manifest_file.exists():
+        raise errors.UsageError(
+            f"{output} is a finished data folder and is not written to. Give another "
+            "--output_dir, or train on that one."
+        )
+    manifest = redeal.redeal(data, count, output, progress.Display())
+    if flag_values.json:
+        print(json.dumps({"output_dir": str(output), "train": _sizes(manifest)}))
+        return
+    for name, tokens in _sizes(manifest).items():
+        print(f"{name}  {tokens:,} tokens")
+    print(f"Wrote {output}")
+
+
+def _sizes(manifest: shards.Manifest) -> dict[str, int]:
+    return {split.name: split.tokens for split in manifest.train}
