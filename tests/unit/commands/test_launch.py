@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
@@ -318,6 +319,24 @@ def test_every_place_of_every_template_is_filled(launch):
     texts.append(launch("kubernetes", *GIN, *POD, "--print"))
 
     assert [re.findall(r"@\{\w+\}", text) for text in texts] == [[], [], []]
+
+
+def written_commands(text: str) -> list[list[str]]:
+    """Returns the `launch` commands of a text, without what follows a `>`."""
+    found = re.findall(r"^ *lmcodistill (launch .*?)$", text.replace("\\\n", " "), re.M)
+    return [shlex.split(line.partition(">")[0]) for line in found]
+
+
+def test_commands_of_the_guide_and_of_help_work_as_they_stand(tmp_path, monkeypatch):
+    root = pathlib.Path(__file__).resolve().parents[3]
+    monkeypatch.chdir(tmp_path)
+    guide = written_commands((root / "docs/guide/clusters.md").read_text())
+    help_ = written_commands(command.__doc__)
+
+    assert (len(guide), len(help_)) == (3, 3)
+    for words in guide + help_:
+        (tmp_path / "Dockerfile").unlink(missing_ok=True)
+        assert cli.main(words) == 0, words
 
 
 @pytest.mark.parametrize(
