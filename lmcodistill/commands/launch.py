@@ -23,7 +23,7 @@ from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, run_flags
-from lmcodistill.config import shipped
+from lmcodistill.config import loading, shipped
 from lmcodistill.launchers import cluster_run, docker, kubernetes, slurm
 from lmcodistill.training import job as job_lib
 
@@ -103,14 +103,28 @@ def _text(flag_values: flags.FlagValues, target: str) -> str:
     if target == "docker":
         return docker.text(flag_values.gpus_per_worker)
     loaded = job_lib.load(flag_values.gin_file, flag_values.gin_bindings)
-    run_flags.check_shared(
-        job_lib.settings(loaded)["batches"], flag_values.workers_per_student
-    )
+    _check(flag_values, loaded)
     if target == "slurm":
         return slurm.text(_described(flag_values, _gin_flags(flag_values)))
     run = _described(flag_values, [])
-    storage = kubernetes.Storage(flag_values.claim, flag_values.mount_dir)
+    storage = kubernetes.PodStorage(flag_values.claim, flag_values.mount_dir)
     return kubernetes.text(run, loaded.text, flag_values.image, storage)
+
+
+def _check(flag_values: flags.FlagValues, loaded: loading.Config) -> None:
+    """Refuses what `train` would refuse before it looks at a folder."""
+    nowhere = pathlib.Path()
+    job = job_lib.Job(
+        data_dir=nowhere,
+        run_dir=nowhere,
+        shared_dir=nowhere,
+        student=0,
+        num_students=flag_values.students,
+        config_text=loaded.text,
+        **job_lib.settings(loaded),
+    )
+    job_lib.check_peers(job)
+    run_flags.check_shared(job.batches, flag_values.workers_per_student)
 
 
 def _described(

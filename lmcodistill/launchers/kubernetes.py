@@ -19,7 +19,7 @@ _CLAIM = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 @dataclasses.dataclass(frozen=True)
-class Storage:
+class PodStorage:
     """What keeps the folders of a run.
 
     Attributes:
@@ -49,7 +49,7 @@ class Storage:
 
 
 def text(
-    run: cluster_run.ClusterRun, config_text: str, image: str, storage: Storage
+    run: cluster_run.ClusterRun, config_text: str, image: str, storage: PodStorage
 ) -> str:
     """Returns the manifests.
 

@@ -206,7 +206,7 @@ def test_script_without_what_it_needs_says_so_and_starts_nothing(
     "flags",
     [
         (),
-        ("--students=1", "--workers_per_student=8", "--time_limit=12:00:00"),
+        ("--students=5", "--workers_per_student=8", "--time_limit=12:00:00"),
         ("--gpus_per_worker=1", "--cpus_per_worker=4", "--memory_gib_per_worker=16"),
     ],
     ids=["plain", "limited", "resources"],
@@ -376,6 +376,7 @@ def test_what_to_do_is_said_and_a_file_is_written_once(
             ["slurm", *GIN, "--workers_per_student=3"],
             "GLOBAL_BATCH_SIZE = 16384 cannot be shared by --workers_per_student=3",
         ),
+        (["slurm", *GIN, "--students=1"], "needs at least two students"),
         (["slurm", *GIN, "--time_limit=12h"], "such as 12:00:00 or 2-00:00:00"),
         (["slurm", *GIN, "--time_limit=0:05:00"], "Give more than 6 minutes"),
         (["slurm", *GIN, "--name=My run"], "--name=My run cannot name a job"),
