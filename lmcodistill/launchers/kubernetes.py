@@ -16,6 +16,7 @@ from lmcodistill.launchers import cluster_run, template
 _PORT = 2222
 _CONFIG_DIR = "/etc/lmcodistill"
 _CLAIM = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_MOUNT_DIR = re.compile(r"(/[\w.-]+)+/?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,11 @@ class PodStorage:
             raise errors.UsageError(
                 f"--claim={self.claim} names no PersistentVolumeClaim; "
                 "`kubectl get pvc` lists them."
+            )
+        if not _MOUNT_DIR.fullmatch(self.mount_dir):
+            raise errors.UsageError(
+                f"--mount_dir={self.mount_dir} is no place for storage. Give a folder "
+                "such as /shared: from the root, but not the root itself."
             )
 
     def check(self, flag: str, folder: str | None) -> None:

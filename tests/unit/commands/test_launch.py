@@ -27,8 +27,8 @@ STORED = ("--data_dir=/shared/data", "--run_dir=/shared/run")
 POD = ("--image", "registry/lmcodistill:1", "--claim", "shared", *STORED)
 # Each would do harm, or be another word, where it is not quoted.
 NASTY = '/shared/it\'s "$(touch HARM)" $HOME `touch HARM` #; %x @{name} \\ é'
-# Oldest and newest that podFailurePolicy can be relied on in.
-KUBERNETES = ("1.31", "1.34")
+# podFailurePolicy is stable since the first; the other is the newest schema there is.
+KUBERNETES = ("1.31", kubernetes_validate.latest_version())
 
 
 @pytest.fixture
@@ -385,6 +385,8 @@ def test_what_to_do_is_said_and_a_file_is_written_once(
         (["slurm", *GIN, "--output_dir=/dev/null"], "cannot be written"),
         (["kubernetes", *GIN, "--claim=x", *STORED], "--image= names no image"),
         (["kubernetes", *GIN, *POD, "--claim=A b"], "names no PersistentVolumeClaim"),
+        (["kubernetes", *GIN, *POD, "--mount_dir=/"], "is no place for storage"),
+        (["kubernetes", *GIN, *POD, "--mount_dir=shared"], "is no place for storage"),
         (["kubernetes", *GIN, *POD, "--run_dir=/run"], "is not on the storage"),
         (
             ["kubernetes", *GIN, *POD, "--data_dir=/shared/../etc"],
