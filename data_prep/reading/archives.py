@@ -11,6 +11,7 @@ looks whole; only the downloader knows its length.
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,6 +23,13 @@ from data_prep.reading import archive_bytes
 _KINDS = {
     *("warcinfo", "response", "resource", "request", "metadata", "revisit"),
     *("conversion", "continuation"),
+}
+_FOLD = re.compile(r"\r?\n[ \t]+(?=\S)")
+# Records that stand for a page and hold no whole one: why they are left out.
+_PARTIAL = {
+    "revisit": "revisit",
+    "continuation": "segmented",
+    "other": "unknown_record_type",
 }
 
 
@@ -51,7 +59,8 @@ def read_records(
 
     Args:
         path: A WARC or WET file, gzipped or not.
-        counts: Counts records per type, damage and truncation.
+        counts: Counts records per type, damage and truncation, and drops those that
+            stand for a page and hold none.
         max_record_bytes: Records with a longer body are dropped unread.
         kinds: Values of `WARC-Type` to yield; others are only counted.
         advance: Called with the bytes of the file read since the last call.
@@ -105,7 +114,10 @@ def _read_record(
     else:
         stream.skip(int(length))
     stream.end_body()
-    counts.records[kind if kind in _KINDS else "other"] += 1
+    name = kind if kind in _KINDS else "other"
+    counts.records[name] += 1
+    if name in _PARTIAL:
+        counts.drop(_PARTIAL[name])
     if kind not in kinds:
         return None
     if not is_small:
@@ -115,9 +127,15 @@ def _read_record(
 
 
 def _fields(header: bytes) -> dict[str, str]:
-    """Returns header fields; of two of one name, the first."""
+    """Returns header fields; of two of one name, the first.
+
+    A line that begins with white space goes on with the field before it.
+    """
     fields: dict[str, str] = {}
-    for line in reversed(header.decode("utf-8", "replace").split("\n")):
+    text = header.decode("utf-8", "replace")
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    for line in reversed(text.split("\n")):
         name, _, value = line.partition(":")
         fields[name.strip().lower()] = value.strip()
     return fields

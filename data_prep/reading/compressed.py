@@ -1,8 +1,8 @@
-"""The bytes of a text file: as they are, or out of gzip, bzip2 or xz.
+"""The bytes of a text file: as they are, or out of gzip, bzip2, xz or zstd.
 
 Unlike the modules of the standard library this says how much of the file has
 been used, and it stops at bombs: after 50 times the size of the file, and at xz
-files that ask for more memory than `xz -9` does.
+and zstd files that ask for more memory than `xz -9` and `zstd --long` do.
 """
 
 import bz2
@@ -14,11 +14,13 @@ import re
 import zlib
 from typing import IO, Any
 
+from backports import zstd
+
 from data_prep.reading import archive_bytes
 
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MAGIC_BYTES = 10
 _MAX_XZ_MEMORY = 128 << 20
+_MAX_ZSTD_WINDOW_LOG = 27
 _CHUNK = 64 << 10
 _MAX_OUTPUT = 256 << 10
 
@@ -62,12 +64,20 @@ _KINDS = (
             lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_MAX_XZ_MEMORY
         ),
     ),
+    (
+        # A frame, or one to skip, which parallel compressors write first.
+        re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+        functools.partial(
+            zstd.ZstdDecompressor,
+            options={zstd.DecompressionParameter.window_log_max: _MAX_ZSTD_WINDOW_LOG},
+        ),
+    ),
 )
 
 
 def is_compressed(magic: bytes) -> bool:
     """Returns whether bytes that begin like this are compressed in a known way."""
-    return magic.startswith(ZSTD_MAGIC) or _decompressor(magic) is not None
+    return _decompressor(magic) is not None
 
 
 def _decompressor(magic: bytes) -> Any:
@@ -128,7 +138,7 @@ class Reader(io.RawIOBase):
             given, self._input = self._input, b""
             try:
                 block = self._inner.decompress(given, max_length)
-            except (OSError, zlib.error, lzma.LZMAError) as error:
+            except (OSError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
                 raise archive_bytes.DamageError(str(error)) from error
             if self._inner.eof:
                 self._input, self._inner = self._inner.unused_data, None
@@ -149,5 +159,20 @@ class Reader(io.RawIOBase):
 
 
 def open_bytes(path: pathlib.Path) -> io.BufferedReader:
-    """Opens a file for reading bytes; gzip, bzip2 and xz are decompressed."""
+    """Opens a file for reading bytes, decompressed."""
     return io.BufferedReader(Reader(path), _MAX_OUTPUT)
+
+
+def read_head(path: pathlib.Path, size: int) -> tuple[bytes, bool]:
+    """Returns how a file begins, decompressed, and whether that is all of it.
+
+    At most `size` bytes; where it is damaged, what comes before.
+    """
+    head = b""
+    with Reader(path) as file:
+        try:
+            while len(head) < size and (block := file.read(size - len(head))):
+                head += block
+            return head, len(head) < size
+        except DAMAGE:
+            return head, False

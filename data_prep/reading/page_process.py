@@ -25,7 +25,8 @@ from lmcodistill import errors
 MAX_SECONDS = 3.0
 _MAX_MEMORY = 320 << 20
 _PROGRAM = "from data_prep.reading import page_process; page_process.serve(%d)"
-_REQUEST, _SECONDS = struct.Struct("<?Qd"), struct.Struct("<d")
+# Then follows the content type.
+_REQUEST, _SECONDS = struct.Struct("<??Qd"), struct.Struct("<d")
 # What a page can do to its reader. Any other signal came from outside.
 _CRASHES = {
     *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS),
@@ -38,7 +39,9 @@ _processes: dict[int, "_PageProcess"] = {}
 
 def extract_text(
     body: bytes,
+    content_type: str = "",
     *,
+    is_http: bool = True,
     main_content: bool,
     max_bytes: int,
     max_seconds: float = MAX_SECONDS,
@@ -48,7 +51,8 @@ def extract_text(
     Raises:
         DataError: the process was killed from outside, twice.
     """
-    request = _REQUEST.pack(main_content, max_bytes, max_seconds)
+    request = _REQUEST.pack(is_http, main_content, max_bytes, max_seconds)
+    request += content_type.encode("utf-8", "replace")
     for _ in range(2):
         reader = _processes.get(os.getpid())
         if reader is None:
@@ -140,12 +144,16 @@ def serve(descriptor: int) -> None:
             request, body = asked.recv_bytes(), asked.recv_bytes()
         except (EOFError, OSError):
             return
-        main_content, max_bytes, max_seconds = _REQUEST.unpack(request)
+        is_http, main_content, max_bytes, max_seconds = _REQUEST.unpack_from(request)
         start = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, max_seconds)
         try:
             text, reason = html_pages.extract_text(
-                body, main_content=main_content, max_bytes=max_bytes
+                body,
+                request[_REQUEST.size :].decode(),
+                is_http=is_http,
+                main_content=main_content,
+                max_bytes=max_bytes,
             )
         # A panic of Rust code is no Exception.
         except BaseException:

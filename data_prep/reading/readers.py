@@ -6,7 +6,6 @@ archives, also behind it) are yielded.
 """
 
 import dataclasses
-import io
 import json
 import pathlib
 import re
@@ -15,14 +14,24 @@ from typing import Any
 
 from data_prep import counts as counts_lib
 from data_prep import documents, progress
-from data_prep.reading import archives, compressed, page_process
+from data_prep.reading import (
+    archive_bytes,
+    archives,
+    file_kinds,
+    html_pages,
+    http_messages,
+    json_values,
+    page_process,
+    parquet_rows,
+    text_lines,
+)
 from lmcodistill import errors
+from lmcodistill.data import text_forms
 from lmcodistill.settings import prep
 
-_ADVANCE_BYTES = 64 << 10
 _LANGUAGE_TAG = re.compile("[a-z]{2,3}")
 _TITLE = re.compile(r"= [^=].* =$")
-_READ_KINDS = frozenset({"response", "conversion", "warcinfo"})
+_READ_KINDS = frozenset({"response", "resource", "conversion", "warcinfo"})
 _IS_PART_OF = re.compile(rb"^isPartOf:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -48,29 +57,25 @@ class Source:
         """Returns a document, cleaned; `name` tells it from others of the file."""
         return documents.Document(
             id=documents.make_id(self.name, name),
-            text=documents.clean(text),
+            text=text_forms.clean(text),
             source=self.name,
             **fields,
         )
 
     def lines(self) -> Iterator[bytes]:
-        return read_lines(
+        return text_lines.read(
             self.path, self.settings.max_record_bytes, self.counts, self.advance
         )
 
     def text_lines(self) -> Iterator[str]:
-        return map(_text_of, self.lines())
-
-
-def _text_of(line: bytes) -> str:
-    return line.decode("utf-8", "replace").removeprefix("\ufeff")
+        return text_lines.decode(self.lines(), self.counts)
 
 
 def read_documents(source: Source) -> Iterator[documents.Document]:
     """Yields the documents of a file, cleaned."""
-    kind = kind_of(source.path)
-    if kind in _NOTES:
-        source.counts.note = _NOTES[kind]
+    kind = file_kinds.kind_of(source.path)
+    if kind in NOTES:
+        source.counts.note = NOTES[kind]
         source.advance(source.path.stat().st_size)
         return
     yield from READERS[kind](source)
@@ -88,81 +93,18 @@ def read_pretokenized(source: Source) -> Iterator[documents.Document]:
         yield source.document(str(number), text)
 
 
-_NOTES = {
+# Why nothing is read of a file, by its kind.
+NOTES = {
     "empty": "is empty",
     "arc": "is an ARC file, the old format; convert it with `warcio recompress`",
-    "zstd": "is compressed with zstd, which is not read; recompress it with gzip",
     "nested": "is compressed twice; unpack it once",
-    "packed_archive": "is an archive in bzip2 or xz; recompress it with gzip",
-    "binary": "is neither text, JSON Lines, WARC nor WET; it was ignored",
+    "packed_archive": "is an archive in bzip2, xz or zstd; recompress it with gzip",
+    "packed_parquet": "is a Parquet file that was compressed as a whole; unpack it",
+    "zip": "is an archive of files; unpack it and give what is in it",
+    "tar": "is an archive of files; unpack it and give what is in it",
+    "document": "is a PDF, PostScript or RTF document; convert it to text",
+    "binary": "is neither text, JSON, Parquet, WARC nor WET; it was ignored",
 }
-
-
-def kind_of(path: pathlib.Path) -> str:
-    """Returns `warc`, `jsonl` or `text`, or why it is none: see the notes.
-
-    The content decides between archives and text, because crawl files come with
-    many endings; the name decides between text and JSON Lines.
-    """
-    with open(path, "rb") as file:
-        magic = file.read(compressed.MAGIC_BYTES)
-    if not magic:
-        return "empty"
-    if magic.startswith(compressed.ZSTD_MAGIC):
-        return "zstd"
-    head = b""
-    with compressed.open_bytes(path) as stream:
-        try:
-            head = stream.read(1024)
-        except compressed.DAMAGE:
-            # Let the reader of archives find what is left of a damaged one.
-            if ".warc" in path.name:
-                return "warc"
-    is_packed = compressed.is_compressed(magic)
-    if head.startswith(b"WARC/") and is_packed and magic[:1] != b"\x1f":
-        return "packed_archive"
-    if is_packed and compressed.is_compressed(head):
-        return "nested"
-    if head.startswith(b"WARC/") or ".warc" in path.name:
-        return "warc"
-    if head.startswith(b"filedesc:"):
-        return "arc"
-    if b"\0" in head:
-        return "binary"
-    suffixes = {".jsonl", ".ndjson", ".json"}
-    return "jsonl" if suffixes & set(path.suffixes) else "text"
-
-
-def read_lines(
-    path: pathlib.Path,
-    max_bytes: int,
-    counts: counts_lib.Counts,
-    advance: progress.Advance,
-) -> Iterator[bytes]:
-    """Yields the lines of a file without their ends, up to any damage.
-
-    A line over `max_bytes` is dropped and counted.
-    """
-    advanced, unseen = 0, 0
-    with compressed.Reader(path) as raw, io.BufferedReader(raw) as stream:
-        try:
-            while line := stream.readline(max_bytes + 1):
-                unseen += len(line)
-                if unseen > _ADVANCE_BYTES:
-                    position, unseen = raw.position(), 0
-                    advance(position - advanced)
-                    advanced = position
-                if len(line) > max_bytes and not line.endswith(b"\n"):
-                    while line and not line.endswith(b"\n"):
-                        line = stream.readline(1 << 20)
-                    counts.drop("record_too_large")
-                    continue
-                yield line.rstrip(b"\r\n")
-        except EOFError:
-            counts.truncated = True
-        except compressed.DAMAGE:
-            counts.damaged += 1
-    advance(max(0, path.stat().st_size - advanced))
 
 
 def _archive(source: Source) -> Iterator[documents.Document]:
@@ -184,14 +126,7 @@ def _archive(source: Source) -> Iterator[documents.Document]:
                 counts.crawl = errors.printable(crawl, kept="")[:80]
             continue
         url = headers.get("warc-target-uri", "").strip("<> ")
-        if kind == "conversion":
-            text, reason = record.body.decode("utf-8", "replace"), None
-        else:
-            text, reason = page_process.extract_text(
-                record.body,
-                main_content=settings.html_main_content,
-                max_bytes=settings.max_record_bytes,
-            )
+        text, reason = _page_of(record, url, settings)
         if reason is not None:
             counts.drop(reason)
             continue
@@ -212,6 +147,35 @@ def _archive(source: Source) -> Iterator[documents.Document]:
             )
 
 
+def _page_of(
+    record: archives.Record, url: str, settings: prep.Prep
+) -> html_pages.PageText:
+    """Returns the text of a record that may hold a page, or why it has none."""
+    headers, kind = record.headers, record.headers["warc-type"].lower()
+    if "warc-segment-number" in headers:
+        return html_pages.PageText("", "segmented")
+    if kind == "resource" and url.startswith("metadata:"):
+        # Arguments and logs, as wget keeps them.
+        return html_pages.PageText("", "crawler_log")
+    content_type = headers.get("warc-identified-payload-type", "")
+    if kind != "response":
+        content_type = headers.get("content-type", "") or content_type
+    if kind == "conversion":
+        content_type = content_type or html_pages.PLAIN_TYPE
+    media_type = http_messages.media_type([content_type])
+    if kind != "response" and media_type.name == html_pages.PLAIN_TYPE:
+        is_utf_8 = media_type.charset.lower() in ("", "utf-8", "utf8")
+        if is_utf_8 and (text := html_pages.plain_utf_8(record.body)) is not None:
+            return html_pages.PageText(text, None)
+    return page_process.extract_text(
+        record.body,
+        content_type,
+        is_http=kind == "response",
+        main_content=settings.html_main_content,
+        max_bytes=settings.max_record_bytes,
+    )
+
+
 def _first_language(headers: dict[str, str]) -> str:
     tags = headers.get("warc-identified-content-language", "")
     first = tags.split(",")[0].strip().lower()
@@ -219,22 +183,72 @@ def _first_language(headers: dict[str, str]) -> str:
 
 
 def _json_lines(source: Source) -> Iterator[documents.Document]:
-    settings = source.settings
-    for number, line in enumerate(source.lines()):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            source.counts.drop("bad_json")
-            continue
-        text = value.get(settings.jsonl_text_field) if isinstance(value, dict) else None
-        if not isinstance(text, str):
-            source.counts.drop("no_text_field")
-            continue
-        url = value.get(settings.jsonl_url_field)
-        url = errors.printable(url, kept="") if isinstance(url, str) else ""
-        yield source.document(str(number), text, url=url)
+    for number, line in enumerate(source.text_lines()):
+        if line.strip():
+            yield from _json_document(source, number, line)
+
+
+def _json_file(source: Source) -> Iterator[documents.Document]:
+    """Yields the documents of an array, or of objects of several lines."""
+    values = text_lines.decode(_json_values(source), source.counts)
+    for number, value in enumerate(values):
+        yield from _json_document(source, number, value)
+
+
+def _json_values(source: Source) -> Iterator[bytes]:
+    counts, max_bytes = source.counts, source.settings.max_record_bytes
+    chunks = text_lines.chunks(source.path, counts, source.advance)
+    try:
+        for value in json_values.split(chunks, max_bytes):
+            if value is None:
+                counts.drop("record_too_large")
+            else:
+                yield value
+    except EOFError:
+        counts.truncated = not counts.damaged
+
+
+def _json_document(
+    source: Source, number: int, encoded: str
+) -> Iterator[documents.Document]:
+    """Yields the document of a JSON value, or counts why there is none."""
+    try:
+        value = json.loads(encoded)
+    except (ValueError, RecursionError):
+        source.counts.drop("bad_json")
+        return
+    fields = value if isinstance(value, dict) else {}
+    yield from _document_of_fields(
+        source,
+        number,
+        fields.get(source.settings.jsonl_text_field),
+        fields.get(source.settings.jsonl_url_field),
+    )
+
+
+def _document_of_fields(
+    source: Source, number: int, text: object, url: object
+) -> Iterator[documents.Document]:
+    if not isinstance(text, str):
+        source.counts.drop("no_text_field")
+        return
+    url = errors.printable(url, kept="") if isinstance(url, str) else ""
+    yield source.document(str(number), text, url=url)
+
+
+def _parquet(source: Source) -> Iterator[documents.Document]:
+    settings, counts = source.settings, source.counts
+    columns = (settings.jsonl_text_field, settings.jsonl_url_field)
+    rows = parquet_rows.read_rows(source.path, columns, source.advance)
+    try:
+        for number, (text, url) in enumerate(rows):
+            is_text = isinstance(text, str)
+            if is_text and len(text.encode()) > settings.max_record_bytes:
+                counts.drop("record_too_large")
+            else:
+                yield from _document_of_fields(source, number, text, url)
+    except archive_bytes.DamageError:
+        counts.damaged += 1
 
 
 def _plain_text(source: Source) -> Iterator[documents.Document]:
@@ -294,6 +308,8 @@ def _whole_file(source: Source) -> Iterator[str]:
 READERS: dict[str, Callable[[Source], Iterator[documents.Document]]] = {
     "warc": _archive,
     "jsonl": _json_lines,
+    "json": _json_file,
+    "parquet": _parquet,
     "text": _plain_text,
 }
 # What `Prep.text_documents` and `Prep.pretokenized_documents` name.

@@ -27,7 +27,11 @@ def render(report: Mapping[str, Any]) -> str:
             pages.paragraph(_summary(report), "lead"),
             *_trouble(total),
             pages.heading("Kept, and why not"),
-            pages.bars({"kept": total["kept"], **total["dropped"]}, total["read"]),
+            pages.bars(
+                {"kept": total["kept"], **total["dropped"]},
+                total["read"],
+                "Documents kept, and dropped for each reason",
+            ),
             *_duplicates(total),
             pages.heading("Splits"),
             *_splits(report["splits"]),
@@ -65,6 +69,7 @@ def _trouble(total: Mapping[str, Any]) -> list[str]:
         for name, words in (
             ("truncated_files", "truncated file(s)"),
             ("damaged_files", "damaged file(s)"),
+            ("recoded_files", "file(s) that are not UTF-8"),
             ("ignored_files", "file(s) without documents"),
         )
         if total[name]
@@ -92,7 +97,7 @@ def _duplicates(total: Mapping[str, Any]) -> list[str]:
             f"{number:,} of the {passed:,} documents that passed the rules went as "
             f"copies of others ({number / max(1, passed):.1%})."
         ),
-        *([pages.bars(copies, passed)] if copies else []),
+        *([pages.bars(copies, passed, "Copies by their kind")] if copies else []),
     ]
 
 
@@ -106,6 +111,7 @@ def _splits(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 [name, *("-" if split[n] is None else f"{split[n]:,}" for n in names)]
                 for name, split in splits.items()
             ),
+            "What each split holds",
         ),
         pages.heading("Compression"),
         pages.meters(
@@ -115,6 +121,7 @@ def _splits(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 for name, split in splits.items()
                 if (ratio := split["bytes_per_token"])
             ),
+            "How many bytes of text a token stands for",
         ),
     ]
 
@@ -149,24 +156,26 @@ def _languages(total: Mapping[str, Any]) -> str:
     if len(counts) > _MAX_LANGUAGES:
         name = f"{len(counts) - _MAX_LANGUAGES:,} others"
         shown[name] = sum(counts.values()) - sum(shown.values())
-    return pages.bars(shown, total["read"])
+    return pages.bars(shown, total["read"], "Documents by language")
 
 
 def _hosts(total: Mapping[str, Any]) -> list[str]:
     shown = dict(itertools.islice(total["hosts"].items(), _MAX_HOSTS))
     heading = pages.heading("Hosts of most documents that passed the rules")
-    return [heading, pages.bars(shown, _passed(total))] if shown else []
+    table = pages.bars(shown, _passed(total), "Documents by host")
+    return [heading, table] if shown else []
 
 
 def _masked(total: Mapping[str, Any]) -> list[str]:
     rows = [[kind, f"{count:,}"] for kind, count in total.get("masked", {}).items()]
     heading = pages.heading("Personal data that was masked")
-    return [heading, pages.table(["kind", "places"], rows)] if rows else []
+    table = pages.table(["kind", "places"], rows, "Places that were masked")
+    return [heading, table] if rows else []
 
 
 def _vocabulary(value: Mapping[str, Any]) -> str:
     return pages.table(
-        ["", "value"],
+        ["property", "value"],
         [
             ["type", value["type"]],
             ["ids", f"{value['size']:,}"],
@@ -174,6 +183,7 @@ def _vocabulary(value: Mapping[str, Any]) -> str:
             ["sample, documents", f"{value['sample']['documents']:,}"],
             ["sample, bytes", f"{value['sample']['bytes']:,}"],
         ],
+        "What the vocabulary is, and was made from",
     )
 
 
@@ -195,6 +205,7 @@ def _time(timings: Mapping[str, Mapping[str, float]]) -> list[str]:
                 )
                 for name, value in seconds.items()
             ),
+            "What each stage took; the bars are CPU seconds",
         ),
     ]
 
@@ -213,6 +224,7 @@ def _files(lines: Sequence[Mapping[str, Any]]) -> list[str]:
             ]
             for line in ordered[:_MAX_FILES]
         ),
+        "What was read of each file",
     )
     hidden = len(lines) - _MAX_FILES
     note = pages.paragraph(f"{hidden:,} more are in report.json.", "quiet")
@@ -224,6 +236,8 @@ def _trouble_of(line: Mapping[str, Any]) -> str:
         line["note"],
         "truncated" if line["truncated"] else "",
         f"damaged x{line['damaged']}" if line["damaged"] else "",
+        *(f"{n:,} lines read as {e}" for e, n in line["encodings"].items()),
+        f"{line['replaced']:,} x U+FFFD" if line["replaced"] else "",
     ]
     return "; ".join(filter(None, words))
 
@@ -234,4 +248,4 @@ def _settings(settings: Mapping[str, Mapping[str, Any]]) -> str:
         for c, fields in settings.items()
         for f, v in fields.items()
     ]
-    return pages.table(["setting", "value"], rows)
+    return pages.table(["setting", "value"], rows, "Every setting of this run")

@@ -21,6 +21,7 @@ NO_GUIDE = (
 
 def build(
     extracted: Sequence[extract.Extracted],
+    left_out: Mapping[str, int],
     duplicates: Sequence[Mapping[str, int]],
     counts: Mapping[str, Mapping[str, int]],
     pieces: vocabulary.Vocabulary,
@@ -31,6 +32,7 @@ def build(
 
     Args:
         extracted: What became of each input file.
+        left_out: What was met beside them and is not read, by why.
         duplicates: Copies in each, dropped after that, per reason.
         counts: Documents, tokens, words and bytes of each split.
         pieces: The vocabulary.
@@ -52,7 +54,9 @@ def build(
             "bytes": sum(result.bytes for result in extracted),
             "damaged_files": sum(line["damaged"] > 0 for line in lines),
             "truncated_files": sum(line["truncated"] for line in lines),
+            "recoded_files": sum(is_recoded(line) for line in lines),
             "ignored_files": sum(bool(line["note"]) for line in lines),
+            "left_out": dict(left_out),
             "languages": _by_count(total.languages),
             "masked": _by_count(total.masked),
             "languages_found": _by_count(shape.languages),
@@ -84,6 +88,19 @@ def warnings_of(result: extract.Extracted) -> list[str]:
         warnings.append(
             f"{result.source} is damaged in {counts.damaged} place(s); {kept}"
         )
+    if counts.encodings:
+        words = ", ".join(
+            f"{n:,} as {e}" for e, n in _by_count(counts.encodings).items()
+        )
+        warnings.append(
+            f"{result.source} is not all UTF-8; lines were read as what they look "
+            f"like: {words}"
+        )
+    if counts.replaced:
+        warnings.append(
+            f"{result.source} has {counts.replaced:,} place(s) that are no text; "
+            "U+FFFD stands there now"
+        )
     if missing := counts.paragraphs["not_found"]:
         warnings.append(
             f"{result.source} does not have {missing:,} of the "
@@ -92,23 +109,42 @@ def warnings_of(result: extract.Extracted) -> list[str]:
     return warnings
 
 
+def is_recoded(line: Mapping[str, Any]) -> bool:
+    """Returns whether a text file was not all UTF-8, from its line of the report."""
+    return bool(line["encodings"] or line["replaced"])
+
+
 def refuse_damage(lines: Sequence[Mapping[str, Any]]) -> None:
     """Ends a run that shall not go on without what damage has cost.
 
     Raises:
-        DataError: a file of these lines of the report is damaged or cut.
+        DataError: a file of these lines of the report is damaged or cut, or a text
+            file whose encoding had to be guessed.
     """
-    hurt = [line["name"] for line in lines if line["damaged"] or line["truncated"]]
-    if hurt:
+    for hurt, words, advice in (
+        (
+            [line["name"] for line in lines if line["damaged"] or line["truncated"]],
+            "are damaged or cut",
+            "Replace them, or leave --strict out to go on with the records that are "
+            "whole.",
+        ),
+        (
+            [line["name"] for line in lines if is_recoded(line)],
+            "are not in UTF-8",
+            "Convert them with `iconv`, or leave --strict out to read them as what "
+            "they look like.",
+        ),
+    ):
+        if not hurt:
+            continue
         names = ", ".join(
             errors.printable(name, kept="") for name in hurt[:_NAMED_FILES]
         )
         unnamed = len(hurt) - _NAMED_FILES
         more = f" and {unnamed} more" if unnamed > 0 else ""
         raise errors.DataError(
-            f"{len(hurt)} of {len(lines)} input file(s) are damaged or cut ({names}"
-            f"{more}), and --strict was given. Replace them, or leave --strict out to "
-            "go on with the records that are whole."
+            f"{len(hurt)} of {len(lines)} input file(s) {words} ({names}{more}), and "
+            f"--strict was given. {advice}"
         )
 
 
@@ -125,6 +161,12 @@ def nothing_kept(extracted: Sequence[extract.Extracted]) -> str:
             "pages, JSON Lines or plain text."
         )
     reasons = ", ".join(f"{n} {k}" for k, n in _by_count(total.dropped).items())
+    if total.dropped.keys() <= {"no_text_field", "bad_json"}:
+        return (
+            f"All {total.read:,} documents were dropped: {reasons}. Set "
+            "--gin.Prep.jsonl_text_field to the name of the field that holds the text, "
+            "or give other input."
+        )
     return (
         f"All {total.read:,} documents were dropped: {reasons}. Give other input, or "
         "relax the rules: LANGUAGE = '' keeps every language, QUALITY_RULES = 'none' "
@@ -151,6 +193,8 @@ def file_line(result: extract.Extracted, copies: Mapping[str, int]) -> dict[str,
         "records": dict(sorted(result.counts.records.items())),
         "damaged": result.counts.damaged,
         "truncated": result.counts.truncated,
+        "encodings": _by_count(result.counts.encodings),
+        "replaced": result.counts.replaced,
         "paragraphs": dict(result.counts.paragraphs),
         "note": result.counts.note,
     }

@@ -1,4 +1,10 @@
-"""C4's line and page rules (Raffel et al. 2020, arXiv:1910.10683, section 2.2)."""
+"""C4's line and page rules (Raffel et al. 2020, arXiv:1910.10683, section 2.2).
+
+Differs from its published code, which looks for curly brackets and "lorem ipsum" only
+in the lines that stay, and takes no curly quote for an end mark: of 452 pages 13 go
+here that stay there, and 9 of 318 that both keep have other lines (2026-11). The paper
+says "any page".
+"""
 
 import re
 

@@ -6,6 +6,7 @@ documents in parts of bounded size, and the file's counts.
 
 import collections
 import dataclasses
+import errno
 import functools
 import pathlib
 from collections.abc import Callable, Iterator
@@ -149,7 +150,11 @@ def extract(task: ReadTask, advance: progress.Advance) -> None:
                     dropped.write(work.dump(sample).encode() + b"\n")
         parts = writer.close()
         sha256 = files.sha256_of(task.path)
-    except PermissionError as error:
+    except OSError as error:
+        is_input = error.filename is not None and str(error.filename) == str(task.path)
+        # A broken disk names no file, and only reading fails so.
+        if not is_input and error.errno not in (errno.EIO, errno.ESTALE):
+            raise
         raise errors.DataError(
             f"{task.path} cannot be read: {error.strerror}. Make it readable, or "
             "leave it out of --input."

@@ -1,9 +1,14 @@
-"""FineWeb's own page rules (Penedo et al. 2024, arXiv:2406.17557, section 3.6)."""
+"""FineWeb's own page rules (Penedo et al. 2024, arXiv:2406.17557, section 3.6).
+
+Differs from its published code: there, quotes, ellipses, semicolons and colons end no
+line, and the marks of all writing systems do. Of 466 pages, 268 of them of a crawl, 12
+stay here that the code drops, and 6 go that it keeps (2026-11).
+"""
 
 from lmcodistill.settings import filtering
 
-# The marks of FineWeb's code that European and Indian languages and those of
-# East Asia end a sentence with.
+# What European and Indian languages and those of East Asia end a sentence with, and
+# what may follow it or stand for it.
 _END_MARKS = tuple(".!?\"'\u201d\u2019\u2026;:\u0964\u06d4\u3002\uff01\uff1f\uff61")
 
 

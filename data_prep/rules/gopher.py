@@ -1,4 +1,9 @@
-"""Gopher's quality rules (Rae et al. 2021, arXiv:2112.11446, A.1.1)."""
+"""Gopher's quality rules (Rae et al. 2021, arXiv:2112.11446, A.1.1).
+
+The paper has no code. A word is what stands between white space; datatrove counts
+punctuation as words as well, and where 80 % of the words must have a letter drops 97
+of 466 pages more, 54 of 268 from a crawl (2026-11).
+"""
 
 import functools
 import re

@@ -3,12 +3,20 @@
 Hosts are kept as sorted 64-bit hashes, eight bytes each, so that a list of four
 million costs 32 MB in every worker. That a host on no list is taken for another
 one has a chance of one in 10^12 per page and list of that length.
+
+A host is compared in the form that goes over the wire: lower case, international
+names in Punycode. A line that names none is refused, because the page that it was
+meant for would be kept.
 """
 
 import functools
+import ipaddress
 import pathlib
+import re
 from collections.abc import Iterator
+from urllib import parse
 
+import idna
 import numpy as np
 
 from data_prep import documents, words
@@ -16,6 +24,8 @@ from data_prep.reading import compressed
 from lmcodistill import errors
 from lmcodistill.settings import filtering
 from lmcodistill.storage import files
+
+_PLAIN = re.compile(rb"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63}){0,126}\s*")
 
 
 def drop_reason(url: str, rules: filtering.UrlRules) -> str | None:
@@ -30,8 +40,9 @@ def drop_reason(url: str, rules: filtering.UrlRules) -> str | None:
     """
     if not url or not rules.blocked_hosts:
         return None
-    listed, labels = _load(rules.blocked_hosts), documents.host_of(url).split(".")
-    # Of `a.b.c`, `b.c` and `c`.
+    listed, host = _load(rules.blocked_hosts), wire_form(documents.host_of(url))
+    # Of `a.b.c`, `b.c` and `c`; an address of numbers has nothing below it.
+    labels = [host] if _is_address(host) else host.split(".")
     names = (".".join(labels[i:]) for i in range(len(labels)))
     keys = np.fromiter(map(_key, names), np.uint64)
     places = np.minimum(np.searchsorted(listed, keys), len(listed) - 1)
@@ -63,14 +74,71 @@ def _load(blocked_hosts: str) -> np.ndarray:
     return np.unique(keys)
 
 
+def wire_form(host: str) -> str:
+    """Returns a host as it is asked for: `xn--mller-kva.example` for a u-umlaut."""
+    host = parse.unquote(host).lower().rstrip(".")
+    if not host.isascii():
+        try:
+            return idna.encode(host, uts46=True).decode()
+        except idna.IDNAError:  # Registered all the same: emoji, underscores.
+            labels = re.split("[.\u3002\uff0e\uff61]", host)
+            return ".".join(map(_punycode, labels)).strip(".")
+    if _is_address(host):
+        return str(ipaddress.ip_address(host))
+    return host
+
+
+def _punycode(label: str) -> str:
+    if label.isascii():
+        return label
+    return f"xn--{label.encode('punycode').decode()}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _read(path: pathlib.Path) -> Iterator[str]:
     with compressed.open_bytes(path) as file:
-        for line in file:
-            names = line.decode("utf-8-sig", "replace").partition("#")[0].split()
-            if names:
-                host = names[-1].lower().removeprefix("*").strip(".")
-                if host:
-                    yield host
+        for number, line in enumerate(file, 1):
+            if _PLAIN.fullmatch(line):
+                yield line.rstrip().decode()
+                continue
+            try:
+                fields = line.decode("utf-8-sig").partition("#")[0].split()
+                # A hosts file has any number of names behind an address.
+                if len(fields) > 1 and _is_address(fields[0]):
+                    del fields[0]
+                elif len(fields) > 1:
+                    raise ValueError
+                yield from map(_listed_host, fields)
+            except ValueError as error:
+                shown = errors.printable(line[:80].decode("utf-8", "replace"), kept="")
+                raise _unreadable(
+                    str(path), f"line {number} names no host: {shown.strip()!r}"
+                ) from error
+
+
+def _listed_host(name: str) -> str:
+    """Returns the host that a list names.
+
+    Raises:
+        ValueError: it names none, or one page of one.
+    """
+    # Without a port or brackets, these colons are an address's own.
+    rest = f"[{name}]" if _is_address(name) and ":" in name else name
+    address = parse.urlsplit(rest if "//" in rest else f"//{rest}")
+    if address.path not in ("", "/") or address.query or not address.hostname:
+        raise ValueError
+    _ = address.port  # Which raises if it is none.
+    host = wire_form(re.sub(r"^\*?\.", "", address.hostname))
+    if not (_PLAIN.fullmatch(host.encode()) or _is_address(host)):
+        raise ValueError
+    return host
 
 
 def _key(host: str) -> int:
@@ -79,6 +147,6 @@ def _key(host: str) -> int:
 
 def _unreadable(path: str, why: object) -> errors.DataError:
     return errors.DataError(
-        f"BLOCKED_HOSTS = {path!r} cannot be read: {why}. Give a file of hosts, one a "
-        "line, plain or compressed, or '' to block nothing."
+        f"BLOCKED_HOSTS = {path!r} cannot be read: {why}. Give a file of hosts such as "
+        "ads.example.com, one a line, plain or compressed, or '' to block nothing."
     )

@@ -1,5 +1,9 @@
 """Gopher's repetition rules (arXiv:2112.11446, table A1), on hashed words.
 
+The paper has no code. All words inside a repeated n-gram count here; datatrove
+counts those of later copies, and punctuation: of 466 pages it drops 49 that stay
+here, and keeps 43 that go (2026-11).
+
 Words are hashed once and n-grams compared as numbers, and most n-grams are not
 looked at: a repeated n-gram lies inside repeated shorter ones, so that few
 repetitions of a short one leave none for the longer (six times faster than

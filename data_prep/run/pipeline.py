@@ -13,6 +13,7 @@ import pathlib
 from typing import Any
 
 import sentencepiece
+import upath
 
 import lmcodistill
 from data_prep import progress, work
@@ -20,7 +21,7 @@ from data_prep.duplicates import signatures, survivors
 from data_prep.engines import engine as engine_lib
 from data_prep.reports import page, report
 from data_prep.rules import extract, languages, paragraph_ids
-from data_prep.run import deduplicate, stages
+from data_prep.run import deduplicate, remote, stages
 from data_prep.run import plan as plan_lib
 from data_prep.tokens import (
     partition,
@@ -31,7 +32,7 @@ from data_prep.tokens import (
 )
 from lmcodistill import errors
 from lmcodistill.data import shards, vocabulary
-from lmcodistill.storage import files, layout
+from lmcodistill.storage import files, layout, places
 
 Counts = dict[str, dict[str, int]]
 
@@ -42,6 +43,7 @@ def run(
     engine: engine_lib.Engine,
     display: progress.Display,
     strict: bool = False,
+    target: upath.UPath | None = None,
 ) -> dict[str, Any]:
     """Fills the data folder `output` and returns its report.
 
@@ -51,6 +53,8 @@ def run(
         engine: Runs the stages.
         display: Shows them.
         strict: Whether a damaged input file ends the run once all are read.
+        target: Where the finished folder is published, and `output` removed; None:
+            it stays.
 
     Raises:
         UsageError: the folder holds something else, or a setting does not fit.
@@ -59,19 +63,34 @@ def run(
     languages.check_language(plan.rules.language.language)
     identity = plan.to_json()
     folder = work.WorkFolder(output / ".work")
+    # Killed between the manifest and the last sweep, a finished folder has dust left.
+    if target is not None and plan_lib.is_finished(target, identity):
+        remote.sweep(target)
+        return _read_finished(target, display, strict)
     if plan_lib.is_finished(output, identity):
-        # Killed between the manifest and the last sweep, there is dust left.
         folder.remove()
-        display.say(f"{output} is finished already; nothing to do.")
-        summary = files.read_json(layout.DataLayout(output).report_json, 1 << 30)
-        if strict:
-            report.refuse_damage(summary["files"])
-        return summary
-    folder.make()
-    with folder.held():
-        if changed := plan_lib.check(folder, identity):
-            display.say(f"changed since the last attempt: {', '.join(changed)}")
-        return _Pipeline(plan, output, folder, engine, display).run(strict, identity)
+        summary = _read_finished(output, display, strict)
+    else:
+        folder.make()
+        with folder.held():
+            if changed := plan_lib.check(folder, identity):
+                display.say(f"changed since the last attempt: {', '.join(changed)}")
+            made = _Pipeline(plan, output, folder, engine, display)
+            summary = made.run(strict, identity)
+    if target is not None:
+        remote.publish(output, target, display)
+    return summary
+
+
+def _read_finished(
+    folder: places.Place, display: progress.Display, strict: bool
+) -> dict[str, Any]:
+    """Returns the report of a finished data folder; raises as `run`."""
+    display.say(f"{folder} is finished already; nothing to make.")
+    summary = files.read_json(folder / layout.DataLayout.REPORT, 1 << 30)
+    if strict:
+        report.refuse_damage(summary["files"])
+    return summary
 
 
 class _Pipeline:
@@ -104,7 +123,13 @@ class _Pipeline:
         counts = self._tokenize(splits)
         written = self._shuffle(splits, counts)
         summary = report.build(
-            self._extracted, duplicates, counts, pieces, sampled, identity["settings"]
+            self._extracted,
+            self._plan.left_out,
+            duplicates,
+            counts,
+            pieces,
+            sampled,
+            identity["settings"],
         )
         train = [name for name in written if name.startswith("train-")]
         manifest = shards.Manifest(
@@ -219,7 +244,7 @@ class _Pipeline:
     def _tokenize(self, splits: partition.Splits) -> Counts:
         """Returns documents, tokens, words and bytes of every split there is."""
         tasks = [
-            tokenize_part.TokenizeTask(*placed, splits.names, self._plan.vocabulary)
+            tokenize_part.TokenizeTask(*placed, splits.names)
             for placed in self._placed(splits)
         ]
         self._stages.run("tokenize", tokenize_part.tokenize, tasks)

@@ -6,6 +6,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import lmcodistill
@@ -18,7 +19,7 @@ from lmcodistill.settings import deduplication as deduplication_settings
 from lmcodistill.settings import filtering
 from lmcodistill.settings import paragraphs as paragraph_settings
 from lmcodistill.settings import prep as prep_settings
-from lmcodistill.storage import files, layout
+from lmcodistill.storage import files, layout, places
 
 _NO_DEDUPLICATION = deduplication_settings.Deduplication(exact=False)
 
@@ -37,6 +38,8 @@ class Plan:
         paragraphs: How the list of paragraphs counts, with its digest.
         kind: What documents are, and which are kept: a name in `extract.KINDS`.
         paragraph_list: The list, for the kind `paragraph_list`.
+        left_out: What was met beside the sources and is not read: see
+            `inputs.Found`. It decides nothing.
     """
 
     sources: tuple[inputs.Input, ...]
@@ -49,6 +52,7 @@ class Plan:
     paragraphs: paragraph_settings.ParagraphList = paragraph_settings.ParagraphList()
     kind: str = "documents"
     paragraph_list: pathlib.Path | None = None
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def compared(self) -> deduplication_settings.Deduplication:
@@ -87,14 +91,14 @@ class Plan:
         }
 
 
-def is_finished(output: pathlib.Path, plan: dict[str, Any]) -> bool:
+def is_finished(output: places.Place, plan: dict[str, Any]) -> bool:
     """Returns whether `output` holds just what `plan` would make.
 
     Raises:
         UsageError: it holds something else.
     """
-    manifest = layout.DataLayout(output).manifest
-    if not manifest.exists():
+    manifest = output / layout.DataLayout.MANIFEST
+    if not places.is_file(manifest):
         return False
     made = shards.Manifest.read(manifest)
     old = {
@@ -157,7 +161,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:
     return changed
 
 
-def _refuse(output: pathlib.Path, changed: dict[str, str], remedy: str) -> None:
+def _refuse(output: places.Place, changed: dict[str, str], remedy: str) -> None:
     if changed:
         raise errors.UsageError(
             f"{output} was begun with other settings: {'; '.join(changed.values())}. "

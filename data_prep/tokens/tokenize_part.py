@@ -15,9 +15,8 @@ import numpy as np
 
 from data_prep import progress, work
 from data_prep.duplicates import survivors
-from data_prep.tokens import partition, vocabulary_training
+from data_prep.tokens import partition
 from lmcodistill.data import documents_index, shards, vocabulary
-from lmcodistill.settings import prep
 from lmcodistill.storage import files
 
 _BATCH = 256
@@ -51,13 +50,11 @@ class TokenizeTask(work.PartTask):
         survivors: Reads the documents that stay.
         place: Which split each document goes to, and where in it.
         splits: Names of all splits.
-        settings: Of the vocabulary.
     """
 
     survivors: survivors.Survivors
     place: partition.Rule
     splits: tuple[str, ...]
-    settings: prep.PrepVocabulary
 
     @property
     def commit_file(self) -> pathlib.Path:
@@ -74,12 +71,11 @@ def tokenize(task: TokenizeTask, advance: progress.Advance) -> None:
     unknown, inexact = collections.Counter[str](), collections.Counter[str]()
     num_kept = ids_kept = 0
     split_numbers = {name: i for i, name in enumerate(task.splits)}
-    form = vocabulary_training.TYPES[task.settings.type].form
     survivors_left = task.survivors.read(task.number, task.part, advance)
     while kept := list(itertools.islice(survivors_left, _BATCH)):
         num_kept += len(kept)
         ids_kept += sum(int(document.id, 16) for _, document in kept)
-        texts = [form(d.text, task.settings) for _, d in kept]
+        texts = [pieces.form(document.text) for _, document in kept]
         encoded = pieces.encode_many(texts)
         for (number, document), text, ids in zip(kept, texts, encoded, strict=True):
             place = task.place.place(document.id, number)

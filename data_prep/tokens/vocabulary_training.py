@@ -27,8 +27,9 @@ from sentencepiece import sentencepiece_model_pb2
 
 from data_prep import lifetime, progress, work
 from data_prep.engines import engine
-from data_prep.tokens import sampling, text_forms
+from data_prep.tokens import sampling
 from lmcodistill import errors
+from lmcodistill.data import text_forms
 from lmcodistill.settings import prep
 from lmcodistill.storage import files
 
@@ -164,8 +165,7 @@ def _train_in_child(
             bos_id=-1,
             pad_id=-1,
         )
-        with files.writing(folder.vocabulary_model) as file:
-            file.write(model.getvalue())
+        files.write_bytes(folder.vocabulary_model, _without_paths(model.getvalue()))
     except Exception:
         files.write_text(failure, traceback.format_exc())
 
@@ -182,6 +182,18 @@ def _normalization(
     rules = folder.vocabulary_log.with_name("digits.tsv")
     files.write_text(rules, _GENERIC_DIGITS)
     return {"normalization_rule_tsv": str(rules)}
+
+
+def _without_paths(model: bytes) -> bytes:
+    """Returns the model file without the place of its rules, which it has itself.
+
+    Otherwise equal inputs would give another fingerprint in every folder.
+    """
+    proto = _model_pb2.ModelProto.FromString(model)
+    if not proto.normalizer_spec.normalization_rule_tsv:
+        return model
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    return proto.SerializeToString(deterministic=True)
 
 
 def _explain(failure: str, settings: prep.PrepVocabulary) -> None:
@@ -232,13 +244,11 @@ class VocabularyType(NamedTuple):
     """What a type of vocabulary does, by its name in `PrepVocabulary.type`.
 
     Attributes:
-        form: Returns the text whose encoding decodes to itself exactly.
         sample: The stage that writes what of a part is needed for training.
         train: Writes the model file into the work folder, from what `sample`
             wrote of all parts.
     """
 
-    form: Callable[[str, prep.PrepVocabulary], str]
     sample: engine.StageFunction[sampling.SampleTask]
     train: Callable[
         [prep.PrepVocabulary, work.WorkFolder, Sequence[work.Part], Show], None
@@ -274,13 +284,9 @@ def _train_words(
     files.write_bytes(folder.vocabulary_model, model)
 
 
-_PIECES = VocabularyType(
-    text_forms.piece_form, sampling.sample_paragraphs, _train_pieces
-)
+_PIECES = VocabularyType(sampling.sample_paragraphs, _train_pieces)
 TYPES = {
     "unigram": _PIECES,
     "bpe": _PIECES,
-    "word": VocabularyType(
-        lambda text, _: text_forms.word_level(text), sampling.count_words, _train_words
-    ),
+    "word": VocabularyType(sampling.count_words, _train_words),
 }

@@ -14,12 +14,14 @@ COMMANDS = {
     "train": "Train students that teach each other, here or as one worker of many.",
     "launch": "Write what starts a run on Slurm or Kubernetes, or a Dockerfile.",
     "evaluate": "Report the held-out cross entropy of exports.",
-    "generate": "Continue a text with an export.",
+    "generate": "Continue texts with an export.",
+    "score": "Say how probable texts are to an export.",
     "export": "Write a model that takes text and answers with text.",
     "compare": "Train in several ways and say which is better for your data.",
     "churn": "Say how much predictions differ between retrained models.",
     "plan": "Predict what a run will take: time, devices, traffic.",
     "status": "Show how the students of a run are doing.",
+    "report": "Write a page about a run: curves, peers, restarts, configuration.",
     "configs": "List, show, copy, compare and explain configurations.",
     "completion": "Print what makes a shell complete commands and flags.",
     "env": "Show what a report of a fault should tell of this machine.",
@@ -31,7 +33,7 @@ _ABSL_REPEATED = ";\n    repeat this option to specify a list of values"
 
 def flags_of(module: types.ModuleType) -> flags.FlagValues:
     """Returns the flags of a command, those of all commands included."""
-    flag_values = flags.FlagValues()
+    flag_values = command_flags.CommandFlags()
     # Flags may follow positional arguments.
     flag_values.set_gnu_getopt(True)
     define = command_flags.Definer(flag_values)

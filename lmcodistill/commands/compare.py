@@ -47,6 +47,7 @@ from lmcodistill.data import shards
 from lmcodistill.experiments import arms as arms_lib
 from lmcodistill.experiments import (
     page,
+    preflight,
     recommendation,
     recommended_file,
     results,
@@ -68,10 +69,9 @@ _WHOLE = ("arm", "difference (95 %)")
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines what is compared, how often, and where it goes."""
-    define.string("data_dir", None, "The data folder that prep made.")
-    define.string(
+    define.path("data_dir", "The data folder that prep made.", command_flags.COPY_IT)
+    define.path(
         "output_dir",
-        None,
         "Where runs and report go; given again, the comparison goes on there.",
     )
     define.list(
@@ -110,9 +110,11 @@ def define_flags(define: command_flags.Definer) -> None:
         "Repetitions with other first weights and another order of text; below 3 "
         "little can be said.",
         1,
+        1_000,
     )
-    define.integer("students", 2, "Students that teach each other.", 2)
-    define.integer("workers_per_student", 1, "Processes of each student.", 1)
+    most = command_flags.MOST_PROCESSES
+    define.integer("students", 2, "Students that teach each other.", 2, most)
+    define.integer("workers_per_student", 1, "Processes of each student.", 1, most)
     define.integer(
         "at_once",
         0,
@@ -120,7 +122,9 @@ def define_flags(define: command_flags.Definer) -> None:
         "least as many as the largest run has.",
         0,
     )
-    define.float("smoothing_weight", 0.1, "Weight of uniform and unigram smoothing.")
+    define.float(
+        "smoothing_weight", 0.1, "Weight of uniform and unigram smoothing.", 0.0
+    )
     define.float(
         "average_decay",
         0.99,
@@ -145,8 +149,6 @@ def run(flag_values: flags.FlagValues) -> None:
     known, chosen = _arms(flag_values, loaded)
     settings = _settings(flag_values, loaded)
     trained = arms_lib.needed_runs(chosen, known)
-    # A mistake in the last arm, or in the last seed, must not cost the hours of
-    # those before.
     steps = {
         arm.name: _config(settings, arm, flag_values.seeds - 1)
         .get(training.Training)
@@ -194,7 +196,7 @@ def _config(
     settings: runs.ComparisonSettings, arm: arms_lib.Arm, seed: int
 ) -> loading.Config:
     """Returns the configuration of a run; refuses what cannot work."""
-    return job.load(settings.gin_files, runs.ArmRun(settings, arm, seed).bindings)
+    return preflight.config_of(settings, runs.ArmRun(settings, arm, seed))
 
 
 def _tokens_of_step(config: loading.Config) -> int:
@@ -231,7 +233,7 @@ def _tune(
     tuner = tuning.Tuner(settings, first, flag_values.at_once)
     for task in tasks:
         for point in task.points:
-            job.load(settings.gin_files, tuner.trial(task, point).bindings)
+            preflight.config_of(settings, tuner.trial(task, point))
     later = sum(
         runs.ArmRun(settings, task.arm, 0, task.rungs[-1]).work for task in tasks
     )
@@ -340,17 +342,16 @@ def _numbers(flag_values: flags.FlagValues, name: str) -> list[int]:
 def _settings(
     flag_values: flags.FlagValues, loaded: loading.Config
 ) -> runs.ComparisonSettings:
-    root = pathlib.Path(flag_values.output_dir).expanduser().resolve()
+    root = flag_values.output_dir
     if root.exists() and not root.is_dir():
         raise errors.UsageError(f"--output_dir {root} is a file; give a folder.")
-    data_dir = pathlib.Path(flag_values.data_dir).expanduser().resolve()
-    data = shards.ShardSet(data_dir)
+    data = shards.ShardSet(flag_values.data_dir)
     data.held_out_split("validation")
     for partition in range(flag_values.students):
         data.train_split(partition)
     return runs.ComparisonSettings(
         root=root,
-        data_dir=data_dir,
+        data_dir=flag_values.data_dir,
         gin_files=tuple(flag_values.gin_file),
         bindings=tuple(flag_values.gin_bindings),
         workers_per_student=flag_values.workers_per_student,

@@ -26,6 +26,7 @@ from absl import flags
 from lmcodistill import errors
 from lmcodistill.commands import command_flags
 from lmcodistill.config import shipped
+from lmcodistill.storage import places
 
 ARGUMENTS = "ACTION [NAME] [DEST]"
 READS_GIN = False
@@ -64,7 +65,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
         if action == "show":
             _show(source, flag_values.json)
         else:
-            _copy(source, pathlib.Path(*names[1:] or [source.name]), flag_values.json)
+            target = places.local(names[1]) if names[1:] else pathlib.Path(source.name)
+            _copy(source, target, flag_values.json)
 
 
 def _checked(arguments: list[str]) -> tuple[str, list[str]]:

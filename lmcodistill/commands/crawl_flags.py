@@ -18,9 +18,8 @@ def define(define: command_flags.Definer) -> None:
         "downloads, before the engine starts, so that a cluster asks the server no "
         "faster than one machine.",
     )
-    define.string(
+    define.path(
         "paths_file",
-        "",
         "A file with the paths to download, one a line, plain or gzip, instead of a "
         "crawl's own list; all of them unless --wet_files or --warc_files is given.",
     )
@@ -32,9 +31,8 @@ def define(define: command_flags.Definer) -> None:
             "paths. A higher number keeps the files of a lower one.",
         )
     define.string("mirror", crawls.MIRROR, "Address that the paths are appended to.")
-    define.string(
+    define.path(
         "download_dir",
-        None,
         "Where downloads go; they stay, and are used again. On a cluster, storage "
         "that all machines see. Default: `downloads` beside --output_dir.",
     )
@@ -71,14 +69,14 @@ def request(
             "--crawl or --paths_file and --train_text were both given; text is either "
             "split by prep or comes with its own splits. Give one of the two."
         )
-    folder = flag_values.download_dir or output.absolute().parent / "downloads"
+    folder = flag_values.download_dir or output.parent / "downloads"
     return crawls.CrawlRequest(
         crawls=tuple(flag_values.crawl),
-        paths_file=flag_values.paths_file,
+        paths_file=str(flag_values.paths_file or ""),
         wet_files=flag_values.wet_files,
         warc_files=flag_values.warc_files,
         mirror=flag_values.mirror,
-        download_dir=pathlib.Path(folder),
+        download_dir=folder,
         contact=flag_values.contact,
         downloads=flag_values.downloads,
         requests_per_second=flag_values.requests_per_second,

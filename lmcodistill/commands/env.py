@@ -15,14 +15,14 @@ import shutil
 from absl import flags
 
 import lmcodistill
+from lmcodistill import tf_environment
 from lmcodistill.commands import command_flags
-from lmcodistill.commands.start_tensorflow import start_tensorflow
 
 READS_GIN = False
 
 _PACKAGES = (
     *("tensorflow", "tensorflow-text", "numpy", "sentencepiece", "gin-config"),
-    *("absl-py", "fsspec", "s3fs", "gcsfs", "pyspark", "fastwarc", "resiliparse"),
+    *("absl-py", "fsspec", "s3fs", "gcsfs", "pyspark", "resiliparse"),
 )
 # Others may hold what should stay at home.
 _VARIABLES = (
@@ -60,7 +60,7 @@ def run(flag_values: flags.FlagValues) -> None:
 
 def _devices() -> str:
     """Returns what TensorFlow computes on."""
-    start_tensorflow()
+    tf_environment.start()
     import tensorflow as tf
 
     found = []

@@ -1,32 +1,36 @@
 r"""Report the held-out cross entropy of exports.
 
 Every token of the split, or of a part of it, is scored once. With several exports
-each is scored, and then their ensemble: the mean of their probabilities.
-Perplexity per word and bits per byte do not depend on the vocabulary; cross
-entropy and perplexity per token do. Of a part nobody knows the words and bytes.
+each is scored, and then their ensemble: the mean of their probabilities. Of a run
+all students are scored.
+Cross entropy and perplexity per token depend on the vocabulary; perplexity per word
+and bits per byte do not, where its tokens give the text back. Where they do not,
+because words are unknown or digits are all 0, the text that was scored is an easier
+one, and marks of paragraphs cost nats and are no text: such figures have a star, and
+`text_lost` in --json says why. Of a part nobody knows the words and bytes. Words are
+the text's: a published perplexity of the Penn Treebank, which counts the ends of
+sentences as words, is that per token.
 
 Examples:
-  lmcodistill evaluate --data_dir DATA --export RUN/students/0
+  lmcodistill evaluate --data_dir DATA --export RUN
   lmcodistill evaluate --data_dir DATA --export RUN/students/0 RUN/students/1
-  lmcodistill evaluate --data_dir DATA --split test --streams 1 \
+  lmcodistill evaluate --data_dir DATA --split test --lanes 1 \
     --export RUN/students/0/exports/export-000030199-i1
 """
 
+import functools
 import json
-import math
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, export_flags, progress_lines
-from lmcodistill.commands.start_tensorflow import start_tensorflow
-from lmcodistill.data import shards, windows
-from lmcodistill.exports import lookup
+from lmcodistill.data import shards
+from lmcodistill.inference import loading
 
 if TYPE_CHECKING:
-    from lmcodistill.exports import reader as exports_lib
+    from lmcodistill.inference import predictor as predictor_lib
 
 ARGUMENTS = "[EXPORT ...]"
 READS_GIN = False
@@ -34,19 +38,20 @@ READS_GIN = False
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines what to score, and how it is read."""
-    define.string("data_dir", None, "The data folder that prep made.")
-    define.strings(
-        "export",
-        [],
-        "An export's folder, or a student's, whose newest export is meant; or the "
-        "URL of one.",
-    )
+    define.path("data_dir", "The data folder that prep made.", command_flags.COPY_IT)
+    export_flags.define_exports(define)
     export_flags.define_key(define)
     define.string("split", "validation", "Which held-out split.")
     define.integer(
-        "lanes", 32, "Rows that the text is read in; each starts without context.", 1
+        "lanes",
+        32,
+        "Rows that the text is read in; each starts without context.",
+        1,
+        command_flags.MOST_ROWS,
     )
-    define.integer("window", 32, "Tokens of a row read at once.", 1)
+    define.integer(
+        "window", 32, "Tokens of a row read at once.", 1, command_flags.MOST_ROWS
+    )
     define.integer("first_token", 0, "Where the text that is scored begins.", 0)
     define.integer("tokens", 0, "Tokens of it to score; 0: all from there on.", 0)
 
@@ -59,63 +64,51 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             "evaluate needs --data_dir and at least one --export; "
             "`lmcodistill evaluate --help` has examples."
         )
-    data = shards.ShardSet(pathlib.Path(flag_values.data_dir))
+    data = shards.ShardSet(flag_values.data_dir)
     split = data.held_out_split(flag_values.split)
-    key = export_flags.key(flag_values)
-    snapshots = [lookup.find(path, key) for path in paths]
-    # TensorFlow takes seconds to import; everything above is checked without.
-    start_tensorflow()
-    from lmcodistill.exports import manifest, reader
-    from lmcodistill.inference import evaluation
-
-    of_data = data.manifest
-    expected = manifest.Expected(of_data.vocabulary, of_data.vocab_size)
-    exports = [reader.read(snapshot, expected) for snapshot in snapshots]
-    scored = windows.EvaluationWindows(
-        data.tokens_of(split),
-        streams=flag_values.lanes,
-        window=flag_values.window,
-        end_id=of_data.end_id,
-        reset_at_documents=evaluation.reset_at_documents(exports),
-        first_token=flag_values.first_token,
-        max_tokens=flag_values.tokens or None,
-    )
-    groups = [[export] for export in exports] + ([exports] if len(exports) > 1 else [])
-    results = [_score(scored, split, group) for group in groups]
+    ensemble = loading.load(*paths, key=export_flags.key(flag_values))
+    ensemble.require_one_reading()
+    students = ensemble.students()
+    predictors = [*students, ensemble] if len(students) > 1 else students
+    results = [_score(flag_values, data, predictor) for predictor in predictors]
+    lost = data.text_lost(split)
     if flag_values.json:
-        print(json.dumps({"split": flag_values.split, "results": results}))
+        found = {"split": flag_values.split, "text_lost": lost, "results": results}
+        print(json.dumps(found))
         return
-    _print_table(results)
+    _print_table(results, lost)
 
 
 def _score(
-    scored: windows.EvaluationWindows,
-    split: shards.Split,
-    exports: list["exports_lib.Export"],
+    flag_values: flags.FlagValues,
+    data: shards.ShardSet,
+    predictor: "predictor_lib.Predictor",
 ) -> dict[str, Any]:
     """Scores one export, or the ensemble of several."""
-    from lmcodistill.inference import evaluation
-
-    name = exports[0].label if len(exports) == 1 else f"ensemble of {len(exports)}"
-    progress = progress_lines.ProgressLines(name, scored.num_windows, "windows")
-    evaluator = evaluation.Evaluator([export.build() for export in exports])
-    [nats], tokens = evaluator.totals(scored, 0, scored.streams, progress)
-    is_whole = tokens == split.tokens
-    per_word = math.exp(min(nats / max(split.words, 1), 700.0))
-    bits_per_byte = nats / math.log(2.0) / max(split.bytes, 1)
+    score = predictor.evaluate(
+        data,
+        split=flag_values.split,
+        lanes=flag_values.lanes,
+        window=flag_values.window,
+        first_token=flag_values.first_token,
+        max_tokens=flag_values.tokens or None,
+        progress=functools.partial(
+            progress_lines.ProgressLines, predictor.label, unit="windows"
+        ),
+    )
     return {
-        "name": name,
-        "exports": [export.source for export in exports],
-        "steps": [export.step for export in exports],
-        "tokens": tokens,
-        "cross_entropy": nats / tokens,
-        "perplexity_per_token": math.exp(nats / tokens),
-        "perplexity_per_word": per_word if is_whole else None,
-        "bits_per_byte": bits_per_byte if is_whole else None,
+        "name": predictor.label,
+        "exports": [member.export.source for member in predictor.members],
+        "steps": [member.export.step for member in predictor.members],
+        "tokens": score.num_tokens,
+        "cross_entropy": score.cross_entropy,
+        "perplexity_per_token": score.perplexity,
+        "perplexity_per_word": score.word_perplexity,
+        "bits_per_byte": score.bits_per_byte,
     }
 
 
-def _print_table(results: list[dict[str, Any]]) -> None:
+def _print_table(results: list[dict[str, Any]], lost: str | None) -> None:
     import rich.console
     import rich.table
 
@@ -127,12 +120,16 @@ def _print_table(results: list[dict[str, Any]]) -> None:
             result["name"],
             f"{result['cross_entropy']:.4f}",
             f"{result['perplexity_per_token']:.2f}",
-            _number(result["perplexity_per_word"], ".2f"),
-            _number(result["bits_per_byte"], ".4f"),
+            _number(result["perplexity_per_word"], ".2f", lost),
+            _number(result["bits_per_byte"], ".4f", lost),
             f"{result['tokens']:,}",
         )
-    rich.console.Console().print(table)
+    console = rich.console.Console()
+    console.print(table)
+    if lost:
+        console.print(f"* not to be compared with other vocabularies: {lost}.")
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
+def _number(value: float | None, form: str, lost: str | None) -> str:
+    star = "*" if lost else ""
+    return "-" if value is None else f"{value:{form}}{star}"

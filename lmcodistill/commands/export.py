@@ -6,20 +6,22 @@ any program with tensorflow and tensorflow-text. Signatures:
   score     texts [B] -> cross_entropy [B] in nats, num_tokens [B]
   complete  texts [B] -> texts [B], each continued by its most likely tokens
 
+A program that loads it imports tensorflow_text first; docs/guide/python.md shows how.
+
 Examples:
   lmcodistill export --export RUN/students/0 --output_dir SERVING/1
   saved_model_cli show --dir SERVING/1 --all
 """
 
 import json
-import pathlib
 
 from absl import flags
 
-from lmcodistill import errors
+from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags
-from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.exports import lookup
+from lmcodistill.inference import loading
+from lmcodistill.storage import places
 
 READS_GIN = False
 
@@ -28,9 +30,13 @@ def define_flags(define: command_flags.Definer) -> None:
     """Defines what to export, and where to."""
     export_flags.define_export(define)
     export_flags.define_key(define)
-    define.string("output_dir", None, "Where to write; must not exist.")
+    define.place("output_dir", "Where to write, a path or a URL; must not exist.")
     define.integer(
-        "complete_tokens", 32, "Tokens that the signature `complete` adds.", 1
+        "complete_tokens",
+        32,
+        "Tokens that the signature `complete` adds.",
+        1,
+        command_flags.MOST_TOKENS,
     )
 
 
@@ -41,22 +47,22 @@ def run(flag_values: flags.FlagValues) -> None:
             "export needs --export and --output_dir; `lmcodistill export --help` has "
             "examples."
         )
-    target = pathlib.Path(flag_values.output_dir)
-    if target.exists():
+    target = flag_values.output_dir
+    if places.is_there(target):
         raise errors.UsageError(
             f"{target} exists and is not overwritten; name another --output_dir."
         )
     snapshot = lookup.find(flag_values.export, export_flags.key(flag_values))
-    # TensorFlow takes seconds to import; everything above is checked without.
-    start_tensorflow()
-    from lmcodistill.exports import reader
+    predictor = loading.read([snapshot])
     from lmcodistill.inference import serving
 
-    serving.write(
-        reader.read(snapshot).build(),
-        reader.vocabulary_of(snapshot),
-        target,
-        complete_tokens=flag_values.complete_tokens,
-    )
+    # SentencePiece says what it finds in every vocabulary.
+    with tf_environment.quiet():
+        serving.write(
+            predictor.members[0].model,
+            predictor.vocabulary,
+            target,
+            complete_tokens=flag_values.complete_tokens,
+        )
     result = {"output_dir": str(target), "step": snapshot.step}
     print(json.dumps(result) if flag_values.json else f"Wrote {target}")

@@ -1,4 +1,4 @@
-"""Flags of the commands that read exports: which one, and what it is signed with."""
+"""Flags of the commands that read exports: which ones, and what signs them."""
 
 import stat
 
@@ -22,11 +22,20 @@ def define_export(define: command_flags.Definer) -> None:
     )
 
 
+def define_exports(define: command_flags.Definer) -> None:
+    """Defines --export, for several."""
+    define.strings(
+        "export",
+        [],
+        "An export's folder, a student's, whose newest export is meant, or a run's, "
+        "whose students are all meant; or the URL of one.",
+    )
+
+
 def define_key(define: command_flags.Definer) -> None:
     """Defines --export_key_file."""
-    define.string(
+    define.place(
         "export_key_file",
-        None,
         "A file of 16 bytes or more that only the run's owner can read. Exports and "
         "checkpoints are signed with it, and what is not signed with it is refused.",
     )
@@ -40,7 +49,7 @@ def key(flag_values: flags.FlagValues) -> bytes | None:
     """
     if not flag_values.export_key_file:
         return None
-    path = places.place(flag_values.export_key_file)
+    path = flag_values.export_key_file
     try:
         content = files.read_limited(path, _MAX_KEY_BYTES)
     except errors.DataError as error:

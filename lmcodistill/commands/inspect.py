@@ -2,7 +2,8 @@ r"""Show what a data folder holds, and prove that it is what it says.
 
 With --verify every file is read: digests, sizes and counts must be those of the
 manifest, every document must end where its index says, no document may be in
-two splits, and of every input file all documents that were kept must be there.
+two splits, of every input file all documents that were kept must be there, and
+all that were not must have a reason in the report.
 The exit code is 0 if that is so, and 3 with every fault named if not.
 
 Examples:
@@ -22,13 +23,17 @@ from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, progress_lines
-from lmcodistill.data import document_reader, shards, verification
-from lmcodistill.storage import files, layout
+from lmcodistill.data import (
+    document_reader,
+    report_checks,
+    shards,
+    verification,
+)
+from lmcodistill.storage import files, layout, places
 
 ARGUMENTS = "DATA"
 READS_GIN = False
 _COUNTS = ("documents", "tokens", "words", "bytes")
-_MAX_REPORT_BYTES = 1 << 28
 _MAX_INPUTS_SHOWN = 20
 _WIDE = 200
 
@@ -55,7 +60,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
             f"inspect takes one data folder; {len(arguments)} were given. Example: "
             "lmcodistill inspect DATA"
         )
-    root = pathlib.Path(arguments[0])
+    root = places.local(arguments[0], command_flags.COPY_IT)
     manifest = shards.Manifest.read(layout.DataLayout(root).manifest)
     if flag_values.show_document or flag_values.sample:
         reader = document_reader.DocumentReader(root)
@@ -97,7 +102,9 @@ def _verify(
 def _report(root: pathlib.Path) -> dict[str, Any]:
     """Returns what was kept and why not; nothing if the report is gone."""
     path = layout.DataLayout(root).report_json
-    return files.read_json(path, _MAX_REPORT_BYTES) if path.exists() else {}
+    return (
+        files.read_json(path, report_checks.MAX_REPORT_BYTES) if path.exists() else {}
+    )
 
 
 def _overview(
@@ -196,7 +203,8 @@ def _print_result(
         _print(
             f"Proven: {num_shards:,} shard(s) are what the manifest says; each of the "
             f"{documents:,} documents that were kept of {len(manifest.inputs):,} "
-            f"input(s) is in exactly one of {len(manifest.splits)} splits."
+            f"input(s) is in exactly one of {len(manifest.splits)} splits, and each "
+            "one that was not has a reason."
         )
     else:
         _print(f"The rest is proven: {num_shards:,} shard(s), digests and counts.")

@@ -25,6 +25,7 @@ from lmcodistill import errors
 from lmcodistill.commands import command_flags, run_flags
 from lmcodistill.config import loading, shipped
 from lmcodistill.launchers import cluster_run, docker, kubernetes, slurm
+from lmcodistill.storage import places
 from lmcodistill.training import job as job_lib
 
 ARGUMENTS = "TARGET"
@@ -36,7 +37,6 @@ _FILES = {
     "docker": ("Dockerfile", "docker build --tag lmcodistill --file {} dist"),
 }
 _ONLY_KUBERNETES = ("image", "claim", "mount_dir")
-_PLACES = ("data_dir", "run_dir", "shared_dir", "export_key_file")
 # Flags that `train` gets as they were given here.
 GIVEN_ON = (
     *("allow_public_addresses", "export_key_file", "frozen_seconds"),
@@ -56,7 +56,7 @@ def define_flags(define: command_flags.Definer) -> None:
     define.string("claim", "", "Kubernetes: the PersistentVolumeClaim of all pods.")
     define.string("mount_dir", "/shared", "Kubernetes: where pods see that storage.")
     define.bool("print", False, "Print the file instead of saying what to do.")
-    define.string("output_dir", None, "Write the file into this folder.")
+    define.path("output_dir", "Write the file into this folder.")
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
@@ -64,7 +64,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     target = _target(flag_values, arguments)
     name, start = _FILES[target]
     text = _text(flag_values, target)
-    path = pathlib.Path(flag_values.output_dir or "").expanduser() / name
+    path = (flag_values.output_dir or pathlib.Path()) / name
     if flag_values.output_dir is not None:
         _write(path, text)
     if flag_values.json:
@@ -131,16 +131,14 @@ def _described(
     flag_values: flags.FlagValues, gin_flags: list[str]
 ) -> cluster_run.ClusterRun:
     limit = flag_values.time_limit
-    for name in _PLACES:
-        flag_values[name].value = _absolute(flag_values[name].value)
     given = [flag_values[name] for name in GIVEN_ON if flag_values[name].present]
     return cluster_run.ClusterRun(
         name=flag_values.name,
         students=flag_values.students,
         workers=flag_values.workers_per_student,
-        data_dir=flag_values.data_dir,
-        run_dir=flag_values.run_dir,
-        shared_dir=flag_values.shared_dir,
+        data_dir=_text_of(flag_values.data_dir),
+        run_dir=_text_of(flag_values.run_dir),
+        shared_dir=_text_of(flag_values.shared_dir),
         train_flags=(*gin_flags, *(flag.serialize() for flag in given)),
         cpus=flag_values.cpus_per_worker,
         gpus=flag_values.gpus_per_worker,
@@ -152,7 +150,7 @@ def _described(
 def _gin_flags(flag_values: flags.FlagValues) -> list[str]:
     """Returns the configuration as flags that mean the same in any folder."""
     files = [
-        name if shipped.find(name) else str(_absolute(name))
+        name if shipped.find(name) else str(pathlib.Path(name).resolve())
         for name in flag_values.gin_file
     ]
     return [
@@ -161,12 +159,8 @@ def _gin_flags(flag_values: flags.FlagValues) -> list[str]:
     ]
 
 
-def _absolute(path: str | None) -> str | None:
-    """Returns a path that means the same in any folder; a URL as it is."""
-    if not path or "://" in path:
-        return path
-    # Links stay: they may lead elsewhere on the cluster's machines.
-    return str(pathlib.Path(path).expanduser().absolute())
+def _text_of(place: places.Place | None) -> str | None:
+    return None if place is None else str(place)
 
 
 def _write(path: pathlib.Path, text: str) -> None:

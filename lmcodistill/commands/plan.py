@@ -22,16 +22,14 @@ Examples:
 
 import dataclasses
 import json
-import pathlib
 import sys
 from typing import TypeVar
 
 import rich.console
 from absl import flags
 
-from lmcodistill import errors
+from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags
-from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.data import shards
 from lmcodistill.planning import prediction, tables
 from lmcodistill.settings import codistillation, model, planning, schedules, training
@@ -42,13 +40,14 @@ Settings = TypeVar("Settings", planning.Machine, planning.Network, planning.Stor
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines how many devices there are, and where figures come from."""
-    define.string(
+    define.path(
         "data_dir",
-        None,
         "The data folder that prep made, for the vocabulary's size; without it, give "
         "--gin.VOCAB_SIZE.",
     )
-    define.integer("students", 2, "Students in the run.", 2)
+    define.integer(
+        "students", 2, "Students in the run.", 2, command_flags.MOST_PROCESSES
+    )
     define.integer(
         "workers_per_student", 1, "Workers of each student, with one device each.", 1
     )
@@ -106,7 +105,7 @@ def _model(
 ) -> model.ModelConfig:
     """Returns the model's configuration with its vocabulary's size."""
     if flag_values.data_dir:
-        folder = pathlib.Path(flag_values.data_dir)
+        folder = flag_values.data_dir
         size = shards.ShardSet(folder).manifest.vocab_size
         return job_lib.with_vocabulary(config, size, folder)
     if config.vocab_size is None:
@@ -135,7 +134,7 @@ def _measured(
 ) -> dict[int, planning.Machine]:
     """Measures the figures that are not given, for each number of streams."""
     print("Measuring this machine...", file=sys.stderr)
-    start_tensorflow()
+    tf_environment.start()
     from lmcodistill.planning import rates
 
     machines = {}

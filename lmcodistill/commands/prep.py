@@ -1,9 +1,10 @@
 r"""Turn text into token shards: disjoint training partitions and a held-out split.
 
-Reads WET and WARC files, JSON Lines and plain text (gzip, bzip2 and xz as they
-are), keeps the documents that pass the rules, each once, trains a vocabulary,
-and writes shards, manifest.json, report.json and report.html. A run that was
-stopped or killed goes on where it was when the same command is given again.
+Reads WET and WARC files, JSON (lines or arrays), Parquet and plain text (gzip,
+bzip2, xz and zstd as they are), keeps the documents that pass the rules, each
+once, trains a vocabulary, and writes shards, manifest.json, report.json and
+report.html. A run that was stopped or killed goes on where it was when the same
+command is given again.
 
 Crawls of Common Crawl are downloaded by name, politely: see --crawl. Downloads
 are kept, and those that broke off go on where they were.
@@ -22,7 +23,8 @@ Examples:
     --validation_text ptb.valid.txt --test_text ptb.test.txt --output_dir DATA
 """
 
-import errno
+import dataclasses
+import hashlib
 import json
 import pathlib
 import signal
@@ -37,12 +39,13 @@ from data_prep.downloading import crawls
 from data_prep.engines import choice
 from data_prep.reading import inputs
 from data_prep.rules import paragraph_ids
-from data_prep.run import pipeline
+from data_prep.run import pipeline, remote
 from data_prep.run import plan as plan_lib
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, crawl_flags
 from lmcodistill.config import loading
 from lmcodistill.settings import deduplication, filtering, paragraphs, prep
+from lmcodistill.storage import places
 
 # An unquoted pattern, which the shell has replaced by many names, is understood.
 ARGUMENTS = "[INPUT ...]"
@@ -53,10 +56,16 @@ def define_flags(define: command_flags.Definer) -> None:
     define.strings(
         "input", [], "A file, a folder or a quoted pattern of files to read."
     )
-    define.string(
+    define.place(
         "output_dir",
-        None,
-        "The data folder to make: empty, missing, or begun by the same command.",
+        "The data folder to make: empty, missing, or begun by the same command. The "
+        "URL of an object store is written to when all is done.",
+    )
+    define.path(
+        "staging_dir",
+        "With a URL as --output_dir: the folder where all is made first, and that is "
+        "removed when it was published. Default: one in this folder, of a name that "
+        "follows from the URL.",
     )
     define.string(
         "engine",
@@ -75,11 +84,12 @@ def define_flags(define: command_flags.Definer) -> None:
         0,
         "Processes of --engine=local; 0: one per core. The result does not depend on "
         "it.",
+        0,
+        command_flags.MOST_PROCESSES,
     )
     crawl_flags.define(define)
-    define.string(
+    define.path(
         "paragraph_ids",
-        "",
         "A list of paragraphs as the codistillation paper published one (CSV, or a "
         "tar.bz2 of them): exactly these are kept of each file, and no other rule "
         "applies. ParagraphList says how paragraphs are counted; give "
@@ -88,27 +98,22 @@ def define_flags(define: command_flags.Definer) -> None:
     define.bool(
         "strict",
         False,
-        "Whether to end with status 3 if an input file is damaged or cut. Otherwise "
-        "that costs a warning and the records that it hit.",
+        "Whether to end with status 3 if an input file is damaged or cut, or a text "
+        "file not in UTF-8. Otherwise that costs a warning, and damage the records "
+        "that it hit.",
     )
     for split in ("train", "validation", "test"):
-        define.string(
+        define.path(
             f"{split}_text",
-            "",
             f"File with the {split} split of a text that comes tokenized.",
         )
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Fills the data folder; see the module's text."""
-    output = _output(flag_values)
+    target = _target(flag_values)
+    output = _output(flag_values, target)
     request = crawl_flags.request(flag_values, output)
-    num_workers = flag_values.num_workers
-    if num_workers < 0:
-        raise errors.UsageError(
-            f"--num_workers = {num_workers} cannot work: expected 0 (one per core) or "
-            "more."
-        )
     loaded = loading.load(
         flag_values.gin_file,
         flag_values.gin_bindings,
@@ -116,59 +121,73 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
         default="defaults/prep.gin",
     )
     list_settings = paragraph_ids.with_digest(
-        loaded.get(paragraphs.ParagraphList), flag_values.paragraph_ids
+        loaded.get(paragraphs.ParagraphList), str(flag_values.paragraph_ids or "")
     )
     display = progress.Display(sys.stderr)
     signal.signal(signal.SIGTERM, _stop)
     try:
         downloaded = crawls.fetch(request, display) if request else []
-        kind, sources = _sources(flag_values, [*arguments, *map(str, downloaded)])
-        # Executors of Spark start in folders of their own: every path is absolute.
+        kind, found = _sources(flag_values, [*arguments, *map(str, downloaded)])
+        for note in found.notes():
+            display.say(f"warning: {note}")
         plan = plan_lib.Plan(
-            sources=tuple(x._replace(path=x.path.absolute()) for x in sources),
+            sources=found.files,
             prep=loaded.get(prep.Prep),
             vocabulary=loaded.get(prep.PrepVocabulary),
-            rules=filtering.Rules(
-                **{name: loaded.get(cls) for name, cls in filtering.RULES.items()}
-            ),
+            rules=_rules(loaded),
             deduplication=loaded.get(deduplication.Deduplication),
             paragraphs=list_settings,
             kind=kind,
-            paragraph_list=pathlib.Path(flag_values.paragraph_ids).absolute()
-            if kind == "paragraph_list"
-            else None,
+            paragraph_list=flag_values.paragraph_ids,
+            left_out=found.left_out,
         )
         with choice.make(
             flag_values.engine,
-            num_workers,
+            flag_values.num_workers,
             spark_master=flag_values.spark_master,
             output=output,
         ) as engine:
             report = pipeline.run(
-                plan, output.absolute(), engine, display, strict=flag_values.strict
+                plan,
+                output,
+                engine,
+                display,
+                strict=flag_values.strict,
+                target=None if isinstance(target, pathlib.Path) else target,
             )
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in errors.OF_SYSTEM:
             raise
         raise errors.DataError(
-            f"{error.filename or output} cannot be written: {error.strerror}. Free "
+            f"{error.filename or target} cannot be written: {error.strerror}. Free "
             "some space or give another --output_dir; the same command goes on where "
             "it stopped."
         ) from error
-    _report(report, output, display, as_json=flag_values.json)
+    _report(report, target, display, as_json=flag_values.json)
     return 0
+
+
+def _rules(loaded: loading.Config) -> filtering.Rules:
+    rules = filtering.Rules(
+        **{name: loaded.get(cls) for name, cls in filtering.RULES.items()}
+    )
+    if not rules.urls.blocked_hosts:
+        return rules
+    path = str(places.local(rules.urls.blocked_hosts))
+    return dataclasses.replace(
+        rules, urls=dataclasses.replace(rules.urls, blocked_hosts=path)
+    )
 
 
 def _sources(
     flag_values: flags.FlagValues, arguments: list[str]
-) -> tuple[str, list[inputs.Input]]:
+) -> tuple[str, inputs.Found]:
     """Returns the kind of the run, see `Plan`, and its input files."""
-    patterns = [*flag_values.input, *arguments]
-    texts = (
-        flag_values.train_text,
-        flag_values.validation_text,
-        flag_values.test_text,
-    )
+    patterns = list(map(places.pattern, (*flag_values.input, *arguments)))
+    texts = [
+        str(flag_values[f"{split}_text"].value or "")
+        for split in ("train", "validation", "test")
+    ]
     if patterns and any(texts):
         raise errors.UsageError(
             "--input and --train_text were both given; text is either split by prep "
@@ -180,7 +199,7 @@ def _sources(
             "files. Give those as --input, or leave --paragraph_ids out."
         )
     if any(texts):
-        return "pretokenized", inputs.pretokenized(*texts)
+        return "pretokenized", inputs.Found(inputs.pretokenized(*texts), {})
     if not patterns:
         raise errors.UsageError(
             "there is nothing to read. Give --input FILES, --crawl NAME to download "
@@ -191,19 +210,36 @@ def _sources(
     return kind, inputs.find(patterns)
 
 
-def _output(flag_values: flags.FlagValues) -> pathlib.Path:
-    if not flag_values.output_dir:
+def _target(flag_values: flags.FlagValues) -> places.Place:
+    """Returns where the data folder is to be in the end."""
+    target = flag_values.output_dir
+    if target is None:
         raise errors.UsageError("--output_dir is missing. Give the folder to make.")
-    output = pathlib.Path(flag_values.output_dir)
-    if output.exists() and not output.is_dir():
+    if flag_values.staging_dir and places.is_local(target):
         raise errors.UsageError(
-            f"--output_dir {output} is a file; a folder was wanted."
+            f"--staging_dir is for an --output_dir that is a URL; {target} is a "
+            "folder, and all is made there. Leave --staging_dir out."
         )
+    return target
+
+
+def _output(flag_values: flags.FlagValues, target: places.Place) -> pathlib.Path:
+    """Returns the local folder that everything is made in."""
+    if isinstance(target, pathlib.Path):
+        output, flag = target, "--output_dir"
+    else:
+        remote.refuse_other(target)
+        # The same at every attempt, so that one goes on where another stopped.
+        digest = hashlib.sha256(str(target).encode()).hexdigest()[:8]
+        default = pathlib.Path(f"staging-{target.name}-{digest}").absolute()
+        output, flag = flag_values.staging_dir or default, "--staging_dir"
+    if output.exists() and not output.is_dir():
+        raise errors.UsageError(f"{flag} {output} is a file; a folder was wanted.")
     names = {path.name for path in output.iterdir()} if output.exists() else set()
     if names and not names & {"manifest.json", ".work"}:
         raise errors.UsageError(
-            f"--output_dir {output} holds other files and no data folder begun by "
-            "prep. Give an empty or a new folder."
+            f"{flag} {output} holds other files and no data folder begun by prep. "
+            "Give an empty or a new folder."
         )
     return output
 
@@ -217,7 +253,7 @@ def _stop(signum: int, frame: types.FrameType | None) -> None:
 
 def _report(
     report: dict[str, Any],
-    output: pathlib.Path,
+    output: places.Place,
     display: progress.Display,
     *,
     as_json: bool,

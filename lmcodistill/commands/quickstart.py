@@ -27,7 +27,7 @@ import lmcodistill
 from lmcodistill import errors
 from lmcodistill.commands import command_flags
 from lmcodistill.quickstart import results, stages
-from lmcodistill.storage import files, layout
+from lmcodistill.storage import files, layout, places
 
 ARGUMENTS = "[DIR]"
 
@@ -55,7 +55,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             "quickstart has gin files of its own; change them with --gin.NAME=VALUE."
         )
     began = time.monotonic()
-    folder = pathlib.Path(*arguments or [".quickstart"]).expanduser().resolve()
+    folder = places.local(*arguments or [".quickstart"])
     steps = stages.Stages(folder / "stages")
     (folder / "stages").mkdir(parents=True, exist_ok=True)
     overrides = [f"--gin.{binding}" for binding in flag_values.gin_bindings]

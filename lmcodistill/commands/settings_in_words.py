@@ -1,7 +1,6 @@
 """What `configs explain` and `configs diff` show."""
 
 import json
-import pathlib
 import textwrap
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ from lmcodistill.config import loading, reader, shipped
 from lmcodistill.model import registry
 from lmcodistill.settings import classes as settings_classes
 from lmcodistill.settings import model, planning, prep
+from lmcodistill.storage import places
 
 _WIDTH = 80
 
@@ -97,9 +97,9 @@ def diff(first: str, second: str, as_json: bool) -> None:
         return
     if not changed:
         print(f"{first} and {second} have the same settings.")
-    for name, places in changed.items():
+    for name, both in changed.items():
         print(name)
-        for value, where in places:
+        for value, where in both:
             print(f"  {value or '-'}  ({where})")
 
 
@@ -109,7 +109,7 @@ def _settings(name: str) -> dict[str, tuple[str, str]]:
     Args:
         name: A shipped file, a gin file, or the folder of a run.
     """
-    folder = pathlib.Path(name)
+    folder = places.expanded(name)
     path = str(folder / "config.gin") if folder.is_dir() else name
     train = "defaults/train.gin"
     statements = reader.read_file(reader.find_file(path), shipped.root() / train)

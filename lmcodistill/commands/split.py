@@ -10,7 +10,6 @@ Examples:
 """
 
 import json
-import pathlib
 
 from absl import flags
 
@@ -19,7 +18,7 @@ from data_prep.run import redeal
 from lmcodistill import errors
 from lmcodistill.commands import command_flags
 from lmcodistill.data import shards
-from lmcodistill.storage import layout
+from lmcodistill.storage import layout, places
 
 ARGUMENTS = "DATA"
 READS_GIN = False
@@ -27,8 +26,9 @@ READS_GIN = False
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines into what, and where it goes."""
-    define.integer("partitions", 2, "Partitions, one for each student.", 1)
-    define.string("output_dir", "", "The new folder; by default DATA-N for N of them.")
+    most = command_flags.MOST_PROCESSES
+    define.integer("partitions", 2, "Partitions, one for each student.", 1, most)
+    define.path("output_dir", "The new folder; by default DATA-N for N of them.")
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
@@ -38,11 +38,9 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             f"split takes one data folder; {len(arguments)} were given. Example: "
             "lmcodistill split DATA --partitions 2"
         )
-    data = pathlib.Path(arguments[0]).expanduser()
+    data = places.local(arguments[0], command_flags.COPY_IT)
     count = flag_values.partitions
-    output = data.with_name(f"{data.resolve().name}-{count}")
-    if flag_values.output_dir:
-        output = pathlib.Path(flag_values.output_dir).expanduser()
+    output = flag_values.output_dir or data.with_name(f"{data.name}-{count}")
     manifest_file = layout.DataLayout(output).manifest
     if manifest_file.exists():
         raise errors.UsageError(

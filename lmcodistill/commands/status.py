@@ -1,7 +1,12 @@
 """Show how the students of a run are doing.
 
 Reads the run's folder and nothing else, so it works from any machine that
-reaches the shared storage, while the run goes on and after it has ended.
+reaches the shared storage, while the run goes on and after it has ended. Each
+student has a state: not started, starting, waiting, running, frozen, restarting,
+stopped, diverged, failed, lost or done.
+
+The exit code is 0 where all goes on or is done; 5: a student diverged; 75: one is
+frozen or lost; 143: stopped, the same command goes on; else that of what failed.
 
 Examples:
   lmcodistill status RUN
@@ -11,7 +16,6 @@ Examples:
 
 import dataclasses
 import json
-import pathlib
 import time
 
 import rich.console
@@ -20,7 +24,7 @@ from absl import flags
 from lmcodistill import errors
 from lmcodistill.commands import command_flags
 from lmcodistill.storage import places
-from lmcodistill.supervision import display, status
+from lmcodistill.supervision import status, status_view
 
 ARGUMENTS = "RUN"
 READS_GIN = False
@@ -28,36 +32,35 @@ READS_GIN = False
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines whether to go on looking."""
-    define.string(
+    define.place(
         "shared_dir",
-        None,
         "Where the run's exports and checkpoints are, if not in RUN.",
     )
-    define.bool("watch", False, "Show it again every two seconds, until Ctrl-C.")
+    define.bool("watch", False, "Show it again every two seconds, until the run ends.")
 
 
-def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
+def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Shows the students; see the module's text."""
     if len(arguments) != 1:
         raise errors.UsageError(
             f"status takes one run's folder; {len(arguments)} were given. Example: "
             "lmcodistill status RUN"
         )
-    run_dir = pathlib.Path(arguments[0])
-    shared = places.place(flag_values.shared_dir) if flag_values.shared_dir else None
+    run_dir = places.local(arguments[0], "Give an object store as --shared_dir.")
+    shared = flag_values.shared_dir
     students = status.read(run_dir, shared)
     if not students:
         raise errors.UsageError(
             f"{run_dir} holds no students; a run's folder has one below students/. "
             "Give the --run_dir of `lmcodistill train`."
         )
-    if flag_values.json:
-        print(json.dumps({"students": list(map(dataclasses.asdict, students))}))
-        return
-    console = rich.console.Console()
-    console.print(display.table(students))
-    while flag_values.watch:
+    console = rich.console.Console(quiet=flag_values.json)
+    console.print(status_view.view(students, console.width))
+    while flag_values.watch and not status.is_over(students):
         time.sleep(2.0)
         students = status.read(run_dir, shared)
         console.clear()
-        console.print(display.table(students))
+        console.print(status_view.view(students, console.width))
+    if flag_values.json:
+        print(json.dumps({"students": list(map(dataclasses.asdict, students))}))
+    return status.exit_code(students)

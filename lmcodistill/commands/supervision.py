@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 
@@ -18,6 +19,7 @@ from absl import flags
 from lmcodistill.commands import command_flags
 from lmcodistill.storage import files, layout, places
 from lmcodistill.supervision import (
+    cluster_spec,
     display,
     journal,
     launcher,
@@ -77,6 +79,12 @@ def define_flags(define: command_flags.Definer) -> None:
         1.0,
     )
     define.bool(
+        "log",
+        False,
+        "Show what the workers write, each line with its student and worker. With "
+        "TF_CONFIG it is shown in any case.",
+    )
+    define.bool(
         "allow_public_addresses",
         False,
         "Let TF_CONFIG have addresses of the internet. TensorFlow's ports have no "
@@ -84,7 +92,7 @@ def define_flags(define: command_flags.Definer) -> None:
     )
 
 
-def check_task(flag_values: flags.FlagValues) -> tf_config.Task:
+def check_task(flag_values: flags.FlagValues) -> cluster_spec.Task:
     """Checks what TF_CONFIG says; returns this worker's place."""
     task = tf_config.own_task()
     warning = tf_config.check_addresses(task, flag_values.allow_public_addresses)
@@ -105,13 +113,14 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
     count = flag_values.workers_per_student
     threads = max(1, len(os.sched_getaffinity(0)) // (len(jobs) * count))
     events = journal.Journal(run.supervisor)
+    events.note("began", command=_command(flag_values, jobs[0], run.config))
     groups = []
     for job in jobs:
         start = functools.partial(
             launcher.start_group, student=job.layout, count=count, threads=threads
         )
         groups.append(_group(flag_values, job, run.config, events, start))
-    shown = display.show_students(run.root, jobs[0].shared_dir)
+    shown = display.show_students(run.root, jobs[0].shared_dir, flag_values.log)
     return _supervise(flag_values, groups, shown, jobs[0])
 
 
@@ -126,10 +135,12 @@ def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
     files.write_text(config, job.config_text)
 
     def start(command: Sequence[str]) -> process_group.ProcessGroup:
-        worker = launcher.start_worker(command, job.layout, task.index, {})
+        as_worker = {tf_config.VARIABLE: task.tf_config}
+        worker = launcher.start_worker(command, job.layout, task.index, as_worker)
         return process_group.ProcessGroup([worker], task.addresses)
 
     events = journal.Journal(job.layout.supervisor(task.index))
+    events.note("began", command=_command(flag_values, job, config))
     group = _group(flag_values, job, config, events, start, task.is_chief)
     shown = display.show_log(job.layout.log(task.index))
     return _supervise(flag_values, [group], shown, job)
@@ -167,6 +178,21 @@ def _group(
     return supervisor.SupervisedGroup(job.student, launch, limits, events)
 
 
+def _command(
+    flag_values: flags.FlagValues, job: job_lib.Job, config: pathlib.Path
+) -> str:
+    """Returns the command that goes on with the run, from any folder."""
+    names = (*FORWARDED_FLAGS, "workers_per_student", "student")
+    given = (flag_values[n] for n in names if flag_values[n].present)
+    return shlex.join(
+        [
+            *("lmcodistill", "train", "--gin_file", str(config)),
+            *("--data_dir", str(job.data_dir), "--run_dir", str(job.run_dir)),
+            *filter(None, (flag.serialize() for flag in given)),
+        ]
+    )
+
+
 def _worker_command(
     flag_values: flags.FlagValues, job: job_lib.Job, config: pathlib.Path, number: int
 ) -> list[str]:
@@ -190,6 +216,16 @@ def _supervise(
 ) -> int:
     with shown:
         supervisor.Supervisor(groups).run()
+    exports = " ".join(
+        shlex.quote(str(job.peer_layout(g.student).shared)) for g in groups
+    )
+    print(
+        "Done. Next:\n"
+        f"  lmcodistill report {shlex.quote(str(job.run_dir))}\n"
+        f"  lmcodistill evaluate --data_dir {shlex.quote(str(job.data_dir))} "
+        f"--export {exports}",
+        file=sys.stderr,
+    )
     if flag_values.json:
         students = map(dataclasses.asdict, status.read(job.run_dir, job.shared_dir))
         print(json.dumps({"run_dir": str(job.run_dir), "students": list(students)}))

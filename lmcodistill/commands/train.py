@@ -21,17 +21,21 @@ Examples:
 """
 
 import json
-import pathlib
+from collections.abc import Sequence
 
 from absl import flags
 
-from lmcodistill import errors
+from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags, run_flags, supervision
-from lmcodistill.commands.start_tensorflow import start_tensorflow
 from lmcodistill.config import loading
-from lmcodistill.storage import places
+from lmcodistill.data import shards
+from lmcodistill.storage import places, progress_file
+from lmcodistill.storage.progress_file import Phase
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
+
+# More would hide what to do about them.
+_MAX_CHANGES = 4
 
 
 def define_flags(define: command_flags.Definer) -> None:
@@ -67,11 +71,13 @@ def run(flag_values: flags.FlagValues) -> int:
     if not tf_config.is_set():
         for job in jobs:
             _check(flag_values, job, loaded)
+        job_lib.check_offline_teachers(jobs[0], shards.ShardSet(jobs[0].data_dir))
         return supervision.run_all(flag_values, jobs)
     job = _own_job(flag_values, jobs)
     if lifeline.is_supervised():
         return _be_worker(flag_values, job, loaded)
     _check(flag_values, job, loaded)
+    job_lib.check_offline_teachers(job, shards.ShardSet(job.data_dir))
     return supervision.run_one(flag_values, job)
 
 
@@ -83,11 +89,10 @@ def _job(
             raise errors.UsageError(
                 f"--{name} is missing; `lmcodistill train --help` has examples."
             )
-    run_dir = pathlib.Path(flag_values.run_dir).expanduser().resolve()
     return job_lib.Job(
-        data_dir=pathlib.Path(flag_values.data_dir).expanduser().resolve(),
-        run_dir=run_dir,
-        shared_dir=places.place(flag_values.shared_dir or str(run_dir)),
+        data_dir=flag_values.data_dir,
+        run_dir=flag_values.run_dir,
+        shared_dir=flag_values.shared_dir or flag_values.run_dir,
         student=student,
         num_students=flag_values.students,
         config_text=loaded.text,
@@ -114,8 +119,10 @@ def _check(
     job_lib.check_peers(job)
     inputs = job_lib.open_inputs(job)
     job_lib.check_vocabulary(job, inputs)
-    workers = flag_values.workers_per_student
-    run_flags.check_shared(job.batches, workers)
+    workers, source = flag_values.workers_per_student, "--workers_per_student="
+    if tf_config.is_set():
+        workers, source = len(tf_config.own_task().addresses), "TF_CONFIG's workers: "
+    run_flags.check_shared(job.batches, workers, source)
     if not flag_values.accept_changed_config:
         _refuse_changed_config(job, loaded)
     return job_lib.summary(job, inputs, workers)
@@ -126,7 +133,11 @@ def _refuse_changed_config(job: job_lib.Job, loaded: loading.Config) -> None:
     path = job.layout.config
     changes = loaded.refused_changes(path.read_text()) if path.is_file() else []
     if changes:
-        rows = "\n".join(f"  {n}: was {old}, now {new}" for n, old, new in changes)
+        lines = [f"  {name}: was {old}, now {new}" for name, old, new in changes]
+        if len(lines) > _MAX_CHANGES:
+            shown = _MAX_CHANGES - 1
+            lines[shown:] = [f"  and {len(lines) - shown} more; `configs diff` has all"]
+        rows = "\n".join(lines)
         raise errors.UsageError(
             f"{job.layout.root} was begun with another configuration:\n{rows}\n"
             "Give the old values, or another --run_dir, or go on all the same with "
@@ -144,18 +155,23 @@ def _be_worker(
     # First of all: the supervisor hears that this process lives.
     watch = watchdog.Watchdog(hang_seconds)
     task = tf_config.own_task()
+    path = job.layout.worker_progress(task.index)
+    progress = progress_file.Heartbeat(path, job.training.last_step, job.num_students)
+    progress.enter(Phase.CHECKING)
     _check(flag_values, job, loaded)
     tf_config.check_port(task)
     owner = None
     if task.is_chief:
+        progress.enter(Phase.WAITING, "who trained this student before")
         with places.failures_named():
             owner = lease.Lease.acquire(job.layout.leases, flag_values.take_over)
         owner.keep(errors.leave)
     # TensorFlow takes seconds to import; everything above is checked without.
-    start_tensorflow()
+    progress.enter(Phase.IMPORTING)
+    tf_environment.start()
     from lmcodistill.training import worker
 
-    return worker.main(job, task, owner, watch)
+    return worker.main(job, task, owner, watch, progress)
 
 
 def _dry_run(
@@ -165,6 +181,8 @@ def _dry_run(
     summaries = [_check(flag_values, job, loaded) for job in jobs]
     if tf_config.is_set():
         supervision.check_task(flag_values)
+    if jobs[0].distillation.offline_exports:
+        _try_offline_teachers(jobs)
     if flag_values.json:
         print(json.dumps({"students": summaries, "config": loaded.text}))
         return 0
@@ -173,3 +191,23 @@ def _dry_run(
         print("\n" + "\n".join(f"{name}: {value}" for name, value in summary.items()))
     print("\nEverything that can be checked without training is in order.")
     return 0
+
+
+def _try_offline_teachers(jobs: Sequence[job_lib.Job]) -> None:
+    """Lets the teachers of OFFLINE_EXPORTS predict, as each student will.
+
+    Raises:
+        SnapshotError: one cannot teach.
+    """
+    # Without TensorFlow first, because that takes seconds to import.
+    job_lib.check_offline_teachers(jobs[0], shards.ShardSet(jobs[0].data_dir))
+    tf_environment.start()
+    import tensorflow as tf
+
+    from lmcodistill.training.hooks import reload
+
+    tf.config.set_visible_devices([], "GPU")  # A run that trains there keeps them.
+    for job in jobs:
+        loader = reload.Loader(job, job_lib.open_inputs(job))
+        for path in job.distillation.offline_exports:
+            loader.of_path(path)

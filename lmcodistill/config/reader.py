@@ -19,6 +19,7 @@ from gin import config_parser
 
 from lmcodistill import errors
 from lmcodistill.config import shipped
+from lmcodistill.storage import places
 
 MAX_BYTES = 32 * 1024  # Of a file, and of all that it includes.
 MAX_INCLUDE_DEPTH = 8
@@ -91,8 +92,10 @@ def find_file(name: str) -> pathlib.Path:
     Raises:
         UsageError: there is no such file.
     """
-    if os.path.isfile(name):  # False, not an error, for impossible names.
-        return pathlib.Path(name)
+    given = places.expanded(name)
+    if os.path.isfile(given):  # False, not an error, for impossible names.
+        places.local(name)  # Refuses one that could not be written down.
+        return given
     path = shipped.find(name)
     if path is None:
         raise errors.UsageError(

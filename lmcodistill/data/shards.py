@@ -18,7 +18,7 @@ import numpy as np
 
 from lmcodistill import errors
 from lmcodistill.data import vocabulary as vocabulary_lib
-from lmcodistill.storage import files, layout
+from lmcodistill.storage import files, layout, places
 
 # Version 1 had no index of documents and no counts of its inputs: it can be
 # trained on as well, but not proven to be complete.
@@ -27,6 +27,7 @@ READABLE_VERSIONS = (1, 2)
 # A whole crawl lists 70,000 inputs and as many shards, at some 300 bytes each.
 MAX_MANIFEST_BYTES = 64 << 20
 
+_CHUNK_TOKENS = 1 << 22
 # No separators, nothing hidden, nothing above, no NUL.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _Row = TypeVar("_Row")
@@ -139,13 +140,13 @@ class Manifest:
         return dataclasses.asdict(self)
 
     @classmethod
-    def read(cls, path: pathlib.Path) -> "Manifest":
+    def read(cls, path: places.Place) -> "Manifest":
         """Reads a manifest.
 
         Raises:
             DataError: it is missing, too large, or not as this program writes it.
         """
-        if not path.is_file():
+        if not places.is_file(path):
             raise errors.DataError(
                 f"{path.parent} has no {path.name}, so it is not a finished data "
                 "folder. Make one with `lmcodistill prep --input ... --output_dir "
@@ -154,7 +155,7 @@ class Manifest:
         return cls.from_json(files.read_json(path, MAX_MANIFEST_BYTES), path)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], source: pathlib.Path) -> "Manifest":
+    def from_json(cls, value: dict[str, Any], source: places.Place) -> "Manifest":
         """Builds a manifest from a JSON object read from `source`.
 
         Raises:
@@ -294,6 +295,31 @@ class ShardSet:
                 f"{sorted(self.manifest.held_out)}."
             )
         return self.manifest.held_out[name]
+
+    def text_lost(self, split: Split) -> str | None:
+        """Returns why the tokens of a split are not its text; None if they are.
+
+        Then a figure per word or byte of the text is not one of what was scored.
+
+        Raises:
+            DataError: as `tokens_of`.
+        """
+        made: Any = self.manifest.provenance
+        for name in ("settings", "PrepVocabulary"):
+            made = made.get(name) if isinstance(made, dict) else None
+        made = made if isinstance(made, dict) else {}  # Nobody reads it elsewhere.
+        if made.get("digits") == "generic":
+            return "every digit is written as 0"
+        if made.get("marks", "none") != "none":
+            return f"marks of {made['marks']} are tokens, and no text"
+        tokens, unknown = self.tokens_of(split), 0
+        for start in range(0, tokens.num_tokens, _CHUNK_TOKENS):
+            length = min(_CHUNK_TOKENS, tokens.num_tokens - start)
+            chunk = tokens.read(start, length)
+            unknown += int((chunk == self.vocabulary.unknown_id).sum())
+        if not unknown:
+            return None
+        return f"{unknown / tokens.num_tokens:.1%} of the tokens are unknown words"
 
     def tokens_of(self, *splits: Split) -> SplitTokens:
         """Maps the files of splits, which follow each other as one stream.

@@ -2,8 +2,9 @@
 
 What is proven: the digests of shards, indices and vocabulary; that every token
 is one of the vocabulary and every document ends with `</s>` just where its index
-says; all counts; that no document is in two places; and that of each input file
-every document that was kept is there. Memory does not grow with the folder.
+says; all counts; that no document is in two places; that of each input file every
+document that was kept is there; and that the report gives a reason for each one
+that was not. Memory does not grow with the folder.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from lmcodistill.data import (
     documents_index,
     fault_list,
     repeated_ids,
+    report_checks,
     shard_checks,
     shards,
     vocabulary,
@@ -87,6 +89,14 @@ def verify(
             )
         else:
             verifier.check_complete()
+        report = layout.DataLayout(root).report_json
+        if report.exists():
+            report_checks.check(report, manifest.inputs, verifier.faults)
+        else:
+            unproven.append(
+                "that every document which was left out has a reason: report.json is "
+                "gone"
+            )
     faults = verifier.faults
     return VerificationResult(tuple(faults.faults), faults.num_faults, tuple(unproven))
 

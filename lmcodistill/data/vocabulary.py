@@ -14,6 +14,7 @@ from google.protobuf import message
 from sentencepiece import sentencepiece_model_pb2
 
 from lmcodistill import errors
+from lmcodistill.data import text_forms
 
 # Generated code, whose classes a type checker cannot see.
 _model_pb2: Any = sentencepiece_model_pb2
@@ -28,6 +29,9 @@ class Vocabulary:
         size: Number of ids, V.
         end_id: Id of `</s>`, which ends every document.
         unknown_id: Id of what no piece stands for.
+        ids_of_words: The id of every word, of a `word` vocabulary; else None.
+        marks: Which marks its text has: a name in `text_forms.MARKS`.
+        rules: From clean text to the text that is encoded, and decoded to.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -37,7 +41,15 @@ class Vocabulary:
         self.size = int(self._processor.vocab_size())
         self.end_id = int(self._processor.eos_id())
         self.unknown_id = int(self._processor.unk_id())
-        self._ids_of_words = self._words() if _is_of_words(model) else None
+        proto = _model_pb2.ModelProto.FromString(model)
+        is_of_words = proto.trainer_spec.model_type == _model_pb2.TrainerSpec.WORD
+        self.ids_of_words = self._words() if is_of_words else None
+        self.marks = _marks_of(proto)
+        self.rules = (
+            text_forms.WORDS
+            if is_of_words
+            else text_forms.DIGITS[self._digits()] + text_forms.MARKING[self.marks]
+        )
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Vocabulary":
@@ -67,7 +79,7 @@ class Vocabulary:
         return vocabulary
 
     def encode(self, text: str) -> list[int]:
-        """Returns the ids of `text`, without `</s>`."""
+        """Returns the ids of `text`, which is of the form of `form`, without `</s>`."""
         return self.encode_many([text])[0]
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:
@@ -77,7 +89,7 @@ class Vocabulary:
         unknown piece of several unknown words in a row, and a perplexity by word
         would be taken over too few of them.
         """
-        ids = self._ids_of_words
+        ids = self.ids_of_words
         if ids is None:
             return self._processor.encode(texts, num_threads=1)
         return [
@@ -89,6 +101,38 @@ class Vocabulary:
     def decode(self, ids: list[int]) -> str:
         """Returns the text of `ids`; exact inverse of `encode` for our models."""
         return self._processor.decode(ids)
+
+    def form(self, text: str) -> str:
+        """Returns clean text as training text is encoded: see `rules`."""
+        return text_forms.apply(self.rules, text)
+
+    @property
+    def prompt_rules(self) -> tuple[text_forms.Substitution, ...]:
+        """From clean text to the beginning of a text, its last paragraph open."""
+        return self.rules + (text_forms.OPENING if self.marks != "none" else ())
+
+    @property
+    def plain_rules(self) -> tuple[text_forms.Substitution, ...]:
+        """From decoded text to text for people: without marks and NUL."""
+        if self.marks == "none":
+            return text_forms.PLAIN_WITHOUT_MARKS
+        return text_forms.PLAIN
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Returns the ids of a text that is to be continued, without `</s>`.
+
+        Args:
+            prompt: Clean text, its last sentence as it is.
+        """
+        return self.encode(text_forms.apply(self.prompt_rules, prompt))
+
+    def continuation(self, prompt: list[int], added: list[int]) -> str:
+        """Returns what `added` ids say behind those of a prompt, for people.
+
+        The prompt need not come back from its ids: its words may be unknown.
+        """
+        whole = self.decode([*prompt, *added])
+        return text_forms.apply(self.plain_rules, whole[len(self.decode(prompt)) :])
 
     @functools.cached_property
     def pieces(self) -> list[str]:
@@ -104,7 +148,18 @@ class Vocabulary:
             if i not in special
         }
 
+    def _digits(self) -> str:
+        """Returns whether the model reads every digit as 0, which its rules say."""
+        return "generic" if self._processor.normalize("9").endswith("0") else "keep"
 
-def _is_of_words(model: bytes) -> bool:
-    kind = _model_pb2.ModelProto.FromString(model).trainer_spec.model_type
-    return kind == _model_pb2.TrainerSpec.WORD
+
+def _marks_of(proto: Any) -> str:
+    symbols = {
+        piece.piece
+        for piece in proto.pieces
+        if piece.type == _model_pb2.ModelProto.SentencePiece.USER_DEFINED
+    }
+    return max(
+        (name for name, marks in text_forms.MARKS.items() if symbols.issuperset(marks)),
+        key=lambda name: len(text_forms.MARKS[name]),
+    )

@@ -166,11 +166,12 @@ class EvaluationWindows:
         rest = tokens.num_tokens - first_token
         self.num_tokens = min(rest, max_tokens or rest)
         self._first_token = first_token
-        self._tokens, self._window, self._end_id = tokens, window, end_id
+        self._tokens, self._end_id = tokens, end_id
         self._document_mark = end_id if reset_at_documents else None
         self.streams = min(streams, self.num_tokens)
         self._stream_length = -(-self.num_tokens // self.streams)
-        self.num_windows = -(-self._stream_length // window)
+        self._window = min(window, self._stream_length)  # More would be padding.
+        self.num_windows = -(-self._stream_length // self._window)
 
     def at(self, index: int, first_stream: int, num_streams: int) -> Window:
         """Returns window `index` of some streams; what a short stream lacks is padded.

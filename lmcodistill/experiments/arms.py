@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from lmcodistill import errors
 
 BASELINE = "baseline"
+CODISTILLED = "codistilled"
 # Seeds this far apart share no student's first weights or order: student i adds i.
 SEED_STRIDE = 1_000
 # What a run adds to the seed of its weights to share none with its pupils.
@@ -119,7 +120,7 @@ def _on_own_text(base: Base) -> list[Arm]:
             run_of="independent",
         ),
         Arm(
-            "codistilled",
+            CODISTILLED,
             f"one of {n} groups that teach each other, each on text of its own",
             n,
             peers,
@@ -129,7 +130,7 @@ def _on_own_text(base: Base) -> list[Arm]:
             f"the mean prediction of {n} groups that teach each other",
             n,
             is_ensemble=True,
-            run_of="codistilled",
+            run_of=CODISTILLED,
         ),
         Arm(
             "codistilled_same_data",
@@ -325,7 +326,7 @@ def variant(text: str, known: Mapping[str, Arm]) -> Arm:
     Raises:
         UsageError: the text is none, or there is no such arm.
     """
-    head, *settings = text.split()
+    head, *settings = text.split() or [""]
     name, _, base = head.partition("=")
     if not (_NAME.fullmatch(name) and base in known and name not in known):
         raise errors.UsageError(

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import lmcodistill
+from lmcodistill.experiments import arms as arms_lib
+from lmcodistill.experiments import arms_table, recommendation, results, tried, verdicts
 from lmcodistill.experiments import curves as curves_lib
-from lmcodistill.experiments import recommendation, results, tried, verdicts
-from lmcodistill.report import charts, pages
+from lmcodistill.report import charts, interval_chart, pages
 from lmcodistill.storage import files
 
 _AXES = (
@@ -21,7 +22,7 @@ _AXES = (
         "seconds",
         "seconds of training by the clock, without starts, validation, tracing",
     ),
-    ("device_seconds", "the same, times the processes of the run"),
+    ("device_seconds", "seconds of training times the processes of the run"),
 )
 _Y_LABEL = "validation, nats per token"
 _QUALITY = (
@@ -121,7 +122,7 @@ def write(folder: pathlib.Path, report: ComparisonReport) -> None:
     ]
     parts = [
         *_opening(report),
-        pages.table(verdicts.QUALITY, quality),
+        pages.table(verdicts.QUALITY, quality, "Quality on the held-out text"),
         pages.paragraph(
             _QUALITY.format(
                 len(reference.trials),
@@ -132,7 +133,7 @@ def write(folder: pathlib.Path, report: ComparisonReport) -> None:
             "quiet",
         ),
         pages.heading("What it took"),
-        pages.table(verdicts.COST, cost),
+        pages.table(verdicts.COST, cost, "What each arm took to be as good"),
         pages.paragraph(_COST.format(reference.arm.name), "quiet"),
         *_tuning(report),
         pages.heading("Curves"),
@@ -148,23 +149,46 @@ def write(folder: pathlib.Path, report: ComparisonReport) -> None:
     points = [(name, seed, *p) for name, seed, trial in trials for p in trial.points]
     head = ("arm", "seed", *curves_lib.Point._fields)
     files.write_text(folder / "report.html", pages.page(title, parts))
-    head_of_arms = (*verdicts.QUALITY, *verdicts.COST[1:])
-    rows = [(*a, *b[1:]) for a, b in zip(quality, cost, strict=True)]
-    files.write_text(folder / "arms.csv", _csv([head_of_arms, *rows]))
+    rows = [arms_table.row(result) for result in arm_results]
+    table = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
+    files.write_text(folder / "arms.csv", _csv(table))
     files.write_text(folder / "curves.csv", _csv([head, *points]))
     for name, series, labels in drawn:
         files.write_bytes(folder / f"{name}.png", charts.line_png(series, **labels))
 
 
 def _opening(report: ComparisonReport) -> list[str]:
-    """Returns what to read first."""
+    """Returns what to read first: what came of codistillation, then of the others."""
+    _, *others = report.arm_results
+    said = sorted(
+        zip(others, report.sentences, strict=True),
+        key=lambda pair: pair[0].arm.name != arms_lib.CODISTILLED,
+    )
     return [
         *(
             pages.paragraph(sentence, "" if i else "lead")
-            for i, sentence in enumerate(report.sentences)
+            for i, (_, sentence) in enumerate(said)
         ),
         *map(pages.paragraph, report.advice),
+        _differences(report.arm_results),
     ]
+
+
+def _differences(arm_results: Sequence[results.ArmResult]) -> str:
+    """Returns each arm's difference from the reference, drawn with its interval."""
+    reference, *others = arm_results
+    return interval_chart.interval_chart(
+        [
+            interval_chart.IntervalRow(
+                f"{result.arm.name}: {verdicts.quality_row(result)[5]}",
+                *result.difference[:3],
+            )
+            for result in others
+        ],
+        title=f"Difference from {reference.arm.name}, with 95 % intervals",
+        x_label="nats per token; less is better",
+        negligible=verdicts.NEGLIGIBLE,
+    )
 
 
 def _tuning(report: ComparisonReport) -> list[str]:
@@ -174,7 +198,7 @@ def _tuning(report: ComparisonReport) -> list[str]:
     return [
         pages.heading("Tuning"),
         *map(pages.paragraph, report.tuning_notes),
-        pages.table(tried.HEAD, tried.rows(report.tuned)),
+        pages.table(tried.HEAD, tried.rows(report.tuned), "What was tried of each arm"),
     ]
 
 
@@ -188,6 +212,7 @@ def _runs(arm_results: Sequence[results.ArmResult]) -> list[str]:
                 (arm.name, arm.description, tried.settings(arm.bindings))
                 for arm in (result.arm for result in arm_results)
             ],
+            "What each arm is",
         ),
         pages.heading("Every run"),
         pages.table(
@@ -203,6 +228,7 @@ def _runs(arm_results: Sequence[results.ArmResult]) -> list[str]:
                 for result in arm_results
                 for seed, trial in enumerate(result.trials)
             ],
+            "The last score of each run, and what it took",
         ),
     ]
 

@@ -206,20 +206,32 @@ def _vocabulary(
     if not isinstance(fingerprint, str) or not _FINGERPRINT.fullmatch(fingerprint):
         raise _refusal(path, "manifest", f"vocabulary is {_short(fingerprint)}")
     size = _whole(path, manifest, "vocab_size", at_most=_MAX_SIZE)
-    if expected is not None and fingerprint != expected.vocabulary:
+    if expected is not None:
+        require_vocabulary(path, fingerprint, size, expected)
+    return fingerprint, size
+
+
+def require_vocabulary(
+    path: object, fingerprint: str, size: int, expected: Expected
+) -> None:
+    """Refuses what was trained with another vocabulary.
+
+    Raises:
+        SnapshotError: its token ids mean other pieces.
+    """
+    if fingerprint != expected.vocabulary:
         raise errors.SnapshotError(
             f"{path} was trained with vocabulary {fingerprint[:12]}; "
             f"{expected.vocabulary[:12]} was expected. Their token ids mean different "
             "pieces. Use exports and data of the same `lmcodistill prep`.",
             reason="vocabulary",
         )
-    if expected is not None and size != expected.vocab_size:
+    if size != expected.vocab_size:
         raise errors.SnapshotError(
             f"{path} predicts {size:,} token ids; the vocabulary has "
             f"{expected.vocab_size:,}.",
             reason="vocab_size",
         )
-    return fingerprint, size
 
 
 def _config(

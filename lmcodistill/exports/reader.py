@@ -32,6 +32,10 @@ class Export(manifest_lib.Description):
 
     weights: dict[str, np.ndarray]
 
+    def description(self) -> manifest_lib.Description:
+        """Returns all of it but the weights."""
+        return manifest_lib.Description.from_header(self.header())
+
     def build(self) -> contract.Model:
         """Returns the model with these weights, frozen."""
         return registry.build(

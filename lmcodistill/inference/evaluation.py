@@ -1,18 +1,36 @@
 """Held-out cross entropy of one model or of an ensemble, and how models differ."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from lmcodistill import errors
+from lmcodistill.data import text_windows
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.exports import manifest
 from lmcodistill.model import contract, output_head, scoring
 
 # From the output heads of the models and the targets [N] to values [N], to be summed.
 Measure = Callable[[Sequence[output_head.OutputHead], tf.Tensor], Sequence[tf.Tensor]]
+
+# Rows, and tokens of a row, that texts are read in.
+_TEXTS_AT_ONCE, _WINDOW_OF_TEXTS = 32, 32
+
+
+class Windows(Protocol):
+    """Text to score, as `windows.EvaluationWindows` and `text_windows.TextWindows`.
+
+    Attributes:
+        num_windows: How many windows cover the longest stream.
+    """
+
+    num_windows: int
+
+    def at(
+        self, index: int, first_stream: int, num_streams: int
+    ) -> windows_lib.Window: ...
 
 
 class TeacherMeasures(NamedTuple):
@@ -103,7 +121,7 @@ class Evaluator:
 
     def totals(
         self,
-        windows: windows_lib.EvaluationWindows,
+        windows: Windows,
         first_stream: int,
         num_streams: int,
         on_window: Callable[[int], None] = lambda index: None,
@@ -119,19 +137,59 @@ class Evaluator:
         Returns:
             [values] float64, the sum of each that is measured, and how many tokens.
         """
-        states = tuple(m.initial_state(num_streams) for m in self._models)
         totals, tokens = np.zeros([]), 0
+        scored = self.by_position(windows, first_stream, num_streams)
+        for done, (values, weights) in enumerate(scored, 1):
+            sums = [float((value * weights).sum()) for value in values]
+            totals = totals + np.asarray(sums)
+            tokens += int(weights.sum())
+            on_window(done)
+        return totals, tokens
+
+    def by_position(
+        self, windows: Windows, first_stream: int, num_streams: int
+    ) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+        """Scores as `totals`; yields, window by window, what every position has.
+
+        Yields:
+            Of each that is measured [B, T] float64, and the weights [B, T] float32:
+            0.0 where there is nothing to score.
+        """
+        states = tuple(m.initial_state(num_streams) for m in self._models)
         for index in range(windows.num_windows):
             window = windows.at(index, first_stream, num_streams)
             values, states = self._values(
                 window.inputs, window.flat_targets, window.is_start, states
             )
-            sums = []
-            for value in values:
-                by_stream = value.numpy().reshape(window.targets.shape[::-1]).T
-                scored = by_stream.astype(np.float64) * window.weights
-                sums.append(float(scored.sum()))
-            totals = totals + np.asarray(sums)
-            tokens += int(window.weights.sum())
-            on_window(index + 1)
-        return totals, tokens
+            # From [T * B], as models order positions.
+            by_time = [v.numpy().reshape(window.targets.shape[::-1]) for v in values]
+            yield [v.T.astype(np.float64) for v in by_time], window.weights
+
+    def nats_of_texts(
+        self, texts: Sequence[Sequence[int]], end_id: int
+    ) -> list[np.ndarray]:
+        """Scores texts, each from its beginning.
+
+        The first measure is the cross entropy.
+
+        Args:
+            texts: The ids of each, without `</s>`.
+            end_id: The id of `</s>`.
+
+        Returns:
+            Of each text [tokens] float64, nats; the last is that of `</s>`.
+        """
+        found: dict[int, np.ndarray] = {}
+        # Texts of like length beside each other: little is read that is padding.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for begin in range(0, len(order), _TEXTS_AT_ONCE):
+            batch = order[begin : begin + _TEXTS_AT_ONCE]
+            windows = text_windows.TextWindows(
+                [texts[i] for i in batch], window=_WINDOW_OF_TEXTS, end_id=end_id
+            )
+            # A function is compiled for each number of rows: so there are few.
+            rows = 1 << (len(batch) - 1).bit_length()
+            scored = [v[0] for v, _ in self.by_position(windows, 0, rows)]
+            nats = np.concatenate(scored, axis=1)
+            found |= {i: nats[row, : len(texts[i]) + 1] for row, i in enumerate(batch)}
+        return [found[i] for i in range(len(texts))]

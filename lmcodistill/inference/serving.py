@@ -1,19 +1,24 @@
 """A model for serving: text in, scores or text out, tokenizer inside.
 
-Uses tensorflow-text's `SentencepieceTokenizer`, which gives the ids that
-training saw. Never its fast sibling, which gives others.
+Text is read as training text was: cleaned, brought into the vocabulary's form, and
+encoded by tensorflow-text's `SentencepieceTokenizer`, never by its fast sibling,
+which gives other ids; words are looked up, because it makes one unknown piece of
+several unknown words in a row.
 """
 
 import pathlib
 import shutil
 import uuid
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from lmcodistill.data import text_forms
 from lmcodistill.data import vocabulary as vocabulary_lib
 from lmcodistill.exports import writer
 from lmcodistill.model import contract, scoring
+from lmcodistill.storage import places, scratch
 
 _TEXTS = [tf.TensorSpec([None], tf.string, name="texts")]
 
@@ -37,20 +42,22 @@ class ServingModel(tf.Module):
         super().__init__()
         self._model, self._end_id = model, vocabulary.end_id
         self._complete_tokens = complete_tokens
+        self._vocabulary = vocabulary
         self._tokenizer = tf_text.SentencepieceTokenizer(model=vocabulary.model)
+        self._ids_of_words = _table(vocabulary)
 
     @tf.function(input_signature=_TEXTS, autograph=False)
     def score(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns how probable texts are.
 
         Args:
-            texts: [B] UTF-8.
+            texts: [B] UTF-8, whole documents.
 
         Returns:
             `cross_entropy` [B] float32, nats of the whole text, the `</s>` that
             ends it included; `num_tokens` [B] int32, how many that are.
         """
-        ragged = self._tokenizer.tokenize(texts)
+        ragged = self._encode(_apply(self._vocabulary.rules, _clean(texts)))
         lengths = tf.cast(ragged.row_lengths(), tf.int32)
         tokens = ragged.to_tensor(self._end_id)
         end = tf.fill([tf.shape(tokens)[0], 1], self._end_id)
@@ -71,13 +78,14 @@ class ServingModel(tf.Module):
             texts: [B] UTF-8.
 
         Returns:
-            `texts` [B]: each with at most `complete_tokens` more; it ends early
-            at `</s>`.
+            `texts` [B]: each, cleaned, with at most `complete_tokens` more; it ends
+            early at `</s>`.
         """
         return {"texts": tf.map_fn(self._complete_one, texts)}
 
     def _complete_one(self, text: tf.Tensor) -> tf.Tensor:
-        prompt = self._tokenizer.tokenize(text)
+        text = _clean(text)
+        prompt = self._encode(_apply(self._vocabulary.prompt_rules, text[None]))[0]
         tokens = tf.concat([[self._end_id], prompt], 0)[None]
         is_start = tf.one_hot(0, tf.shape(tokens)[1], True, False, dtype=tf.bool)[None]
 
@@ -102,17 +110,56 @@ class ServingModel(tf.Module):
             return count + 1, token, added, state
 
         _, _, added, _ = tf.while_loop(goes_on, body, (0, token, added, state))
-        return self._tokenizer.detokenize(tf.concat([prompt, added.stack()], 0))
+        # As `Vocabulary.continuation`: words of the prompt may be unknown.
+        whole = self._tokenizer.detokenize(tf.concat([prompt, added.stack()], 0))
+        start = tf.strings.length(self._tokenizer.detokenize(prompt))
+        continuation = tf.strings.substr(whole, start, tf.strings.length(whole))
+        return text + _apply(self._vocabulary.plain_rules, continuation)
+
+    def _encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Returns [B, None] int32 ids, as `Vocabulary.encode_many` does."""
+        if self._ids_of_words is None:
+            return self._tokenizer.tokenize(texts)
+        words = tf.strings.split(texts, " ")
+        words = tf.ragged.boolean_mask(words, words != "")
+        return words.with_flat_values(self._ids_of_words.lookup(words.flat_values))
+
+
+def _table(vocabulary: vocabulary_lib.Vocabulary) -> tf.lookup.StaticHashTable | None:
+    words = vocabulary.ids_of_words
+    if words is None:
+        return None
+    return tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(
+            tf.constant(list(words), tf.string),
+            tf.constant(list(words.values()), tf.int32),
+        ),
+        vocabulary.unknown_id,
+    )
+
+
+def _clean(texts: tf.Tensor) -> tf.Tensor:
+    """As `text_forms.clean`; what is no UTF-8 becomes U+FFFD."""
+    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+    return _apply(text_forms.CLEAN, texts)
+
+
+def _apply(rules: Sequence[text_forms.Substitution], texts: tf.Tensor) -> tf.Tensor:
+    for pattern, replacement in rules:
+        texts = tf.strings.regex_replace(texts, pattern, replacement)
+    return texts
 
 
 def write(
     model: contract.Model,
     vocabulary: vocabulary_lib.Vocabulary,
-    target: pathlib.Path,
+    target: places.Place,
     *,
     complete_tokens: int,
 ) -> None:
     """Writes the serving model to `target`, whole or not at all.
+
+    On an object store the graph comes last: servers look for that.
 
     Args:
         model: What predicts.
@@ -120,6 +167,11 @@ def write(
         target: A folder that does not exist yet.
         complete_tokens: See `ServingModel`.
     """
+    if not isinstance(target, pathlib.Path):
+        with scratch.folder() as local:
+            write(model, vocabulary, local / "1", complete_tokens=complete_tokens)
+            places.put_tree(local / "1", target, last="saved_model.pb")
+        return
     serving = ServingModel(model, vocabulary, complete_tokens)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}-{uuid.uuid4().hex}.partial")

@@ -80,6 +80,27 @@ def next_logits(
     return output_head.logits_of(model.output_head(hidden[-1:])), state
 
 
+def next_mean_logits(
+    models: Sequence[contract.Model],
+    tokens: tf.Tensor,
+    is_start: tf.Tensor,
+    states: Sequence[contract.State],
+) -> tuple[tf.Tensor, tuple[contract.State, ...]]:
+    """Reads [B, T] tokens with one model or several, whose probabilities are averaged.
+
+    Returns:
+        [B, V] logits after the last token, and each model's state.
+    """
+    logits, new_states = zip(
+        *(
+            next_logits(model, tokens, is_start, state)
+            for model, state in zip(models, states, strict=True)
+        ),
+        strict=True,
+    )
+    return (logits[0] if len(logits) == 1 else _log_mean_probs(logits)), new_states
+
+
 def label_losses(
     models: Sequence[output_head.OutputHead], targets: tf.Tensor
 ) -> tf.Tensor:

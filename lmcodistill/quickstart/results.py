@@ -182,7 +182,7 @@ def page(
         [
             pages.paragraph(first, "lead"),
             *map(pages.paragraph, rest),
-            pages.table(HEAD, rows(outcome)),
+            pages.table(HEAD, rows(outcome), "Held-out text"),
             pages.paragraph(
                 "Cross entropy over the held-out documents. All three read one text, "
                 "student 1 in another order. Dropout is what is best for each: 0.3 for "
@@ -209,6 +209,7 @@ def page(
                     (name, *(f"{s[n]:,}" for n in _COUNTED))
                     for name, s in splits.items()
                 ],
+                "What each split holds",
             ),
             pages.heading("What ran"),
             pages.table(
@@ -217,6 +218,7 @@ def page(
                     (name, f"{cost.wall_seconds:.1f}", f"{cost.cpu_seconds:.1f}")
                     for name, _, cost in stages
                 ],
+                "What each stage took",
             ),
             pages.preformatted("\n\n".join(command for _, command, _ in stages)),
             pages.paragraph(machine, "quiet"),

@@ -1,7 +1,8 @@
 """Line charts and histograms as inline SVG, on light and dark paper; lines as PNG.
 
-Colours are CSS classes, so that one drawing serves both; `STYLE` defines them
-and `pages.page` carries it. Every point tells its values when pointed at.
+Colours are CSS classes, so that one drawing serves both; `style` defines them and
+`pages.page` carries it. Every point tells its values when pointed at, and below each
+chart its numbers are folded away as a table, for those who cannot see or point.
 """
 
 import html
@@ -10,37 +11,14 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-COLORS = ("#2563a8", "#c4501b", "#1f7a4d", "#7d4bb5", "#80660f", "#b3245e")
-_DARK = ("#6ea8e8", "#f0925c", "#5fc08f", "#b894e6", "#d1b350", "#ee7fa8")
-MAX_SERIES = len(COLORS)
+from lmcodistill.report import pages, style
 
-_WIDTH, _HEIGHT = 720, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 50
+MAX_SERIES = len(style.COLORS)
+
+WIDTH, _HEIGHT = 720, 360
+_LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 50
 # Histograms: the space between columns, and how many show their label.
 _GAP, _LABELS = 2.0, 12
-_LEGEND_LINE, _LEGEND_SWATCH, _LETTER = 22, 34, 7.2
-
-
-def _rules(colors: Sequence[str]) -> str:
-    return "\n".join(
-        f".chart .s{i} {{ stroke: {color}; }} "
-        f".chart circle.s{i}, .chart .band.s{i} {{ fill: {color}; }}"
-        for i, color in enumerate(colors)
-    )
-
-
-STYLE = f"""
-.chart {{ width: 100%; height: auto; font: 12px system-ui, sans-serif; }}
-.chart text {{ fill: var(--ink); }}
-.chart .grid {{ stroke: var(--line); stroke-width: 1; }}
-.chart .line {{ fill: none; stroke-width: 2; stroke-linejoin: round; }}
-.chart .dashed {{ stroke-dasharray: 7 4; }}
-.chart .band {{ stroke: none; opacity: .16; }}
-{_rules(COLORS)}
-@media (prefers-color-scheme: dark) {{
-{_rules(_DARK)}
-}}
-.chart .column {{ fill: var(--bar); }}"""
 
 
 class Series(NamedTuple):
@@ -94,12 +72,14 @@ def line_chart(
         for one in series
     ]
     if not any(one.points for one in finite):
-        return _empty(title, "No point was reported.")
-    legend, top = _legend(finite)
-    plot = _Plot(finite, top)
+        return empty(title, "No point was reported.")
+    plot = _Plot(finite)
     lines = [part for i, one in enumerate(finite) for part in plot.line(i, one)]
-    return _figure(
-        title, _HEIGHT + top, [*legend, *plot.axes(x_label, y_label), *lines]
+    drawing = Drawing(title, x_label, y_label, _HEIGHT)
+    return drawing.figure(
+        [*plot.axes(x_label, y_label), *lines],
+        _legend(finite),
+        _numbers(finite, x_label),
     )
 
 
@@ -114,10 +94,13 @@ def line_png(
     figure = Figure(figsize=(9.6, 5.4), dpi=150, layout="constrained")
     backend_agg.FigureCanvasAgg(figure)
     axes = figure.add_subplot(title=title, xlabel=x_label, ylabel=y_label)
-    for one, color in zip(series, COLORS, strict=False):
-        style = "--" if one.dashed else "-"
+    looks = zip(series, style.COLORS, style.DASHES, strict=False)
+    for one, color, own_dashes in looks:
         xs, ys = zip(*one.points, strict=True) if one.points else ((), ())
-        axes.plot(xs, ys, style, color=color, label=one.name, marker=".")
+        dashes = style.REFERENCE_DASHES if one.dashed else own_dashes
+        [line] = axes.plot(xs, ys, color=color, label=one.name, marker=".")
+        if dashes:
+            line.set_linestyle((0, dashes))
         if one.band:
             band_xs, low, high = map(list, zip(*one.band, strict=True))
             axes.fill_between(band_xs, low, high, color=color, alpha=0.16)
@@ -135,12 +118,12 @@ def column_chart(
     """Returns a histogram; title and labels are those of `line_chart`."""
     highest = max((column.height for column in columns), default=0)
     if not highest:
-        return _empty(title, "There is nothing to count.")
-    marks = ticks(0, highest)
+        return empty(title, "There is nothing to count.")
+    marks = [mark for mark in ticks(0, highest) if mark == round(mark)]
     # Counts are wider than losses, and need less height.
     left, height = _LEFT + 8, _HEIGHT - 60
-    bottom, right = height - _BOTTOM - 2, _WIDTH - _RIGHT
-    unit = (bottom - _TOP) / marks[-1]
+    bottom, right = height - BOTTOM - 2, WIDTH - RIGHT
+    unit = (bottom - TOP) / marks[-1]
     y_marks = [(bottom - unit * mark, f"{mark:,.10g}") for mark in marks]
     drawn = []
     step = (right - left) / len(columns)
@@ -153,12 +136,15 @@ def column_chart(
             f"<title>{html.escape(column.tip)}</title></rect>"
         )
         if i % every == 0:
+            odd = " class='odd'" if i // every % 3 else ""
             drawn.append(
-                f"<text x='{x + step / 2:.1f}' y='{bottom + 18}' text-anchor='middle'>"
-                f"{html.escape(column.label)}</text>"
+                f"<text{odd} x='{x + step / 2:.1f}' y='{bottom + 18}' "
+                f"text-anchor='middle'>{html.escape(column.label)}</text>"
             )
-    parts = _frame(left, _TOP, bottom, y_marks, drawn, (x_label, y_label))
-    return _figure(title, height, parts)
+    parts = _frame(left, TOP, bottom, y_marks, drawn, (x_label, y_label))
+    rows = [(column.label, f"{column.height:,}") for column in columns]
+    table = pages.table((x_label, y_label), rows, title)
+    return Drawing(title, x_label, y_label, height).figure(parts, "", table)
 
 
 def ticks(low: float, high: float, about: int = 6) -> list[float]:
@@ -181,16 +167,30 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
     return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def _figure(title: str, height: float, parts: Sequence[str]) -> str:
-    """Returns parts of a drawing under their title."""
-    return (
-        f"<figure><figcaption>{html.escape(title)}</figcaption>"
-        f"<svg class='chart' viewBox='0 0 {_WIDTH} {height}' role='img' "
-        f"aria-label='{html.escape(title, quote=True)}'>{''.join(parts)}</svg></figure>"
-    )
+class Drawing(NamedTuple):
+    """What a chart is called, and how high it is."""
+
+    title: str
+    x_label: str
+    y_label: str
+    height: float
+
+    def figure(self, parts: Sequence[str], legend: str, numbers: str) -> str:
+        """Returns parts of a drawing with title and legend above, numbers below."""
+        axes = ", by ".join(filter(None, (self.y_label, self.x_label)))
+        # Title, legend and drawing stay together on paper; the numbers need not.
+        return (
+            f"<figure><figcaption>{html.escape(self.title)}"
+            f"<span class='axes'>{html.escape(axes)}</span></figcaption>{legend}"
+            f"<svg class='chart' viewBox='0 0 {WIDTH} {self.height}' role='img' "
+            f"aria-label='{html.escape(f'{self.title}: {axes}', quote=True)}'>"
+            f"{''.join(parts)}</svg></figure>"
+            f"{pages.details('The numbers of this chart', numbers)}"
+        )
 
 
-def _empty(title: str, text: str) -> str:
+def empty(title: str, text: str) -> str:
+    """Returns a figure that says why there is nothing to draw."""
     return (
         f"<figure><figcaption>{html.escape(title)}</figcaption><p>{text}</p></figure>"
     )
@@ -205,7 +205,7 @@ def _frame(
     labels: tuple[str, str],
 ) -> list[str]:
     """Returns lines at the marks of y, what is drawn, and the names of both axes."""
-    right = _WIDTH - _RIGHT
+    right = WIDTH - RIGHT
     grid = [
         f"<line class='grid' x1='{left}' x2='{right}' y1='{y:.1f}' y2='{y:.1f}'/>"
         f"<text x='{left - 8}' y='{y + 4:.1f}' text-anchor='end'>{number}</text>"
@@ -214,9 +214,9 @@ def _frame(
     middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
     x_label, y_label = map(html.escape, labels)
     names = (
-        f"<text x='{middle_x:.1f}' y='{bottom + 40}' "
+        f"<text class='name' x='{middle_x:.1f}' y='{bottom + 40}' "
         f"text-anchor='middle'>{x_label}</text>"
-        f"<text transform='translate(14 {middle_y:.1f}) rotate(-90)' "
+        f"<text class='name' transform='translate(14 {middle_y:.1f}) rotate(-90)' "
         f"text-anchor='middle'>{y_label}</text>"
     )
     return [*grid, *drawn, names]
@@ -225,28 +225,29 @@ def _frame(
 class _Plot:
     """From values to positions."""
 
-    def __init__(self, series: Sequence[Series], top: float) -> None:
+    def __init__(self, series: Sequence[Series]) -> None:
         xs, ys = zip(*(p for one in series for p in one.points), strict=True)
         ys += tuple(y for one in series for _, *ends in one.band for y in ends)
         self._x_ticks = ticks(min(xs), max(xs), 8)
         self._y_ticks = ticks(min(ys), max(ys))
-        self._top, self._bottom = top + _TOP, top + _HEIGHT - _BOTTOM
+        self._top, self._bottom = TOP, _HEIGHT - BOTTOM
 
     def x(self, value: float) -> float:
-        return _between(value, self._x_ticks, _LEFT, _WIDTH - _RIGHT)
+        return between(value, self._x_ticks, _LEFT, WIDTH - RIGHT)
 
     def y(self, value: float) -> float:
-        return _between(value, self._y_ticks, self._bottom, self._top)
+        return between(value, self._y_ticks, self._bottom, self._top)
 
     def axes(self, x_label: str, y_label: str) -> list[str]:
-        marks = [(self.y(v), _number(v, self._y_ticks)) for v in self._y_ticks]
+        marks = [(self.y(v), tick_label(v, self._y_ticks)) for v in self._y_ticks]
         drawn = []
-        for value in self._x_ticks:
-            x, label = self.x(value), _number(value, self._x_ticks)
+        for index, value in enumerate(self._x_ticks):
+            odd = " class='odd'" if index % 2 else ""
+            x, label = self.x(value), tick_label(value, self._x_ticks)
             drawn.append(
                 f"<line class='grid' x1='{x:.1f}' x2='{x:.1f}' "
                 f"y1='{self._bottom:.1f}' y2='{self._bottom + 5:.1f}'/>"
-                f"<text x='{x:.1f}' y='{self._bottom + 19:.1f}' "
+                f"<text{odd} x='{x:.1f}' y='{self._bottom + 19:.1f}' "
                 f"text-anchor='middle'>{label}</text>"
             )
         labels = (x_label, y_label)
@@ -274,32 +275,37 @@ class _Plot:
         return " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
 
 
-def _legend(series: Sequence[Series]) -> tuple[list[str], float]:
-    """Returns the legend's parts, and its height."""
-    parts, x, y = [], float(_LEFT), float(_LEGEND_LINE)
-    for index, one in enumerate(series):
-        width = _LEGEND_SWATCH + _LETTER * len(one.name) + 18
-        if x > _LEFT and x + width > _WIDTH:
-            x, y = float(_LEFT), y + _LEGEND_LINE
-        parts.append(
-            f"<polyline class='{_look(index, one)}' "
-            f"points='{x:.1f},{y - 9:.1f} {x + 26:.1f},{y - 9:.1f}'/>"
-            f"<text x='{x + _LEGEND_SWATCH:.1f}' y='{y - 5:.1f}'>"
-            f"{html.escape(one.name)}</text>"
-        )
-        x += width
-    return parts, y
+def _legend(series: Sequence[Series]) -> str:
+    """Returns the names of the lines, each beside a piece of its line."""
+    items = [
+        f"<li><svg class='chart' viewBox='0 0 30 10' aria-hidden='true'>"
+        f"<polyline class='{_look(index, one)}' points='0,5 30,5'/></svg>"
+        f"{html.escape(one.name)}</li>"
+        for index, one in enumerate(series)
+    ]
+    return f"<ul class='legend'>{''.join(items)}</ul>"
+
+
+def _numbers(series: Sequence[Series], x_label: str) -> str:
+    """Returns a table with a row for each x, and a column for each line."""
+    columns = [dict(one.points) for one in series]
+    rows = [
+        [f"{x:,.6g}", *(f"{c[x]:.4f}" if x in c else "-" for c in columns)]
+        for x in sorted({x for column in columns for x in column})
+    ]
+    return pages.table([x_label, *(one.name for one in series)], rows)
 
 
 def _look(index: int, one: Series) -> str:
     return f"s{index} line{' dashed' if one.dashed else ''}"
 
 
-def _between(value: float, marks: Sequence[float], start: float, end: float) -> float:
+def between(value: float, marks: Sequence[float], start: float, end: float) -> float:
+    """Returns where a value lies between two ends, the outer marks being at them."""
     return start + (end - start) * (value - marks[0]) / (marks[-1] - marks[0])
 
 
-def _number(value: float, marks: Sequence[float]) -> str:
+def tick_label(value: float, marks: Sequence[float]) -> str:
     """Returns a tick's label, with as many decimals as the marks need."""
     decimals = next(
         (d for d in range(9) if all(round(m, d) == round(m, 9) for m in marks)), 9

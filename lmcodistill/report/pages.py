@@ -8,35 +8,11 @@ import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from lmcodistill.report import charts
+from lmcodistill.report import style
 
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+( ?%| s)?|-")
-_STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1c2330; --quiet: #5d6778;
-  --line: #dde2ea; --panel: #f5f7fa; --bar: #5b7db1; --warn: #8a4b00; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14181f; --ink: #e4e8ef;
-  --quiet: #98a2b3; --line: #313947; --panel: #1c222c; --bar: #7b9fd6;
-  --warn: #f0b46a; } }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 54rem;
-  padding: 0 1rem; color: var(--ink); background: var(--paper); }
-h1 { font-size: 1.5rem; line-height: 1.25; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-.lead { font-size: 1.08rem; } .quiet { color: var(--quiet); }
-.warn { color: var(--warn); font-weight: 600; }
-.bar { fill: var(--bar); } .bars { width: 45%; }
-.bars svg { display: block; width: 100%; height: 12px; margin: .35rem 0; }
-td { overflow-wrap: anywhere; } td:first-child { min-width: 11rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .3rem .7rem .3rem 0;
-  border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--quiet); font-weight: 600; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums;
-  white-space: nowrap; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; padding: .8rem 1rem;
-  background: var(--panel); border-radius: 6px; font-size: .9rem; }
-figure { margin: 1.4rem 0; } figcaption { font-weight: 600; }
-"""
+# A cell of more letters is a text that may be broken.
+_LONG = 24
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -49,9 +25,9 @@ def page(title: str, parts: Iterable[str]) -> str:
     body = "\n".join(parts)
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>\n"
-        "<meta name='viewport' content='width=device-width'>\n"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
         f"<title>{html.escape(title)}</title>\n"
-        f"<style>{_STYLE}{charts.STYLE}</style></head>\n"
+        f"<style>{style.PAGE}{style.CHART}</style></head>\n"
         f"<body><h1>{html.escape(title)}</h1>\n{body}\n</body></html>\n"
     )
 
@@ -78,12 +54,23 @@ def preformatted(text: str) -> str:
     return f"<pre>{html.escape(text)}</pre>"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def details(summary: str, part: str) -> str:
+    """Returns a part that is folded away until somebody opens it.
+
+    Args:
+        summary: Plain text, always shown.
+        part: HTML, as the functions of this room return it.
+    """
+    return f"<details><summary>{html.escape(summary)}</summary>{part}</details>"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
     """Returns a table; columns of numbers are aligned to the right.
 
     Args:
         head: The columns' names.
-        rows: Cells as text, formatted.
+        rows: Cells as text, formatted; the first names its row.
+        caption: What the table shows, in plain text.
     """
     kept = [list(row) for row in rows]
     numeric = [
@@ -91,49 +78,77 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for column in range(len(head))
     ]
 
-    def line(tag: str, cells: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{' class=n' if is_number else ''}>{html.escape(cell)}</{tag}>"
-            for cell, is_number in zip(cells, numeric, strict=True)
-        )
+    def looks(cells: Sequence[str]) -> Iterable[tuple[str, str]]:
+        """Yields each cell's text, escaped, and how it is shown."""
+        for cell, is_number in zip(cells, numeric, strict=True):
+            # Short words stay in one line; a long text may be broken anywhere.
+            look = "n" if is_number else "text" if len(cell) > _LONG else ""
+            yield html.escape(cell), f" class='{look}'" if look else ""
 
-    body = "".join(f"<tr>{line('td', row)}</tr>\n" for row in kept)
-    return f"<div class='wide'><table><tr>{line('th', head)}</tr>\n{body}</table></div>"
+    def line(row: Sequence[str]) -> str:
+        (name, look), *rest = looks(row)
+        cells = "".join(f"<td{look}>{cell}</td>" for cell, look in rest)
+        return f"<tr><th scope='row'{look}>{name}</th>{cells}</tr>\n"
+
+    names = "".join(f"<th scope='col'{look}>{x}</th>" for x, look in looks(head))
+    return _framed(
+        f"<thead><tr>{names}</tr></thead>\n<tbody>{''.join(map(line, kept))}</tbody>",
+        caption,
+    )
 
 
-def bars(counts: Mapping[str, int], total: int) -> str:
+def _framed(rows: str, caption: str) -> str:
+    """Returns a table in a frame that scrolls, with the keyboard as well."""
+    name = html.escape(caption or "Table", quote=True)
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return (
+        f"<div class='wide' tabindex='0' role='region' aria-label='{name}'>"
+        f"<table>{title}{rows}</table></div>"
+    )
+
+
+def bars(counts: Mapping[str, int], total: int, caption: str = "") -> str:
     """Returns a table of counts, each with its share of `total` as a bar.
 
     Args:
         counts: By name, in the order shown.
         total: What a full bar stands for; 0 shows empty bars.
+        caption: What is counted, in plain text.
     """
     rows = []
     for name, count in counts.items():
         share = count / total if total else 0.0
         rows.append(([name, f"{count:,}", f"{share:.1%}"], share))
-    return meters([], rows)
+    return meters([], rows, caption)
 
 
-def meters(head: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> str:
+def meters(
+    head: Sequence[str],
+    rows: Iterable[tuple[Sequence[str], float]],
+    caption: str = "",
+) -> str:
     """Returns a table whose rows end in a bar.
 
     Args:
         head: The columns' names, without the bars'; none for no head.
         rows: Cells as text, the first a name and the others numbers, and how full
             the bar is, from 0.0 to 1.0.
+        caption: What the table shows, in plain text.
     """
     lines = []
     if head:
-        names = "".join(f"<th class='n'>{html.escape(name)}</th>" for name in head[1:])
+        first, *others = map(html.escape, head)
+        names = "".join(f"<th scope='col' class='n'>{name}</th>" for name in others)
         lines.append(
-            f"<tr><th>{html.escape(head[0])}</th>{names}<th class='bars'></th></tr>"
+            f"<thead><tr><th scope='col'>{first}</th>{names}<td class='bars'></td>"
+            "</tr></thead>"
         )
     for (name, *numbers), share in rows:
+        look = " class='text'" if len(name) > _LONG else ""
         cells = "".join(f"<td class='n'>{html.escape(text)}</td>" for text in numbers)
         lines.append(
-            f"<tr><td>{html.escape(name)}</td>{cells}"
+            f"<tr><th scope='row'{look}>{html.escape(name)}</th>{cells}"
             f"<td class='bars'><svg role='img' aria-label='{share:.1%}'>"
             f"<rect width='{share:.2%}' height='12' class='bar'/></svg></td></tr>"
         )
-    return f"<div class='wide'><table>{''.join(lines)}</table></div>"
+    return _framed("".join(lines), caption)

@@ -30,7 +30,7 @@ class Distillation(checks.Checked):
             alone.
         loss: psi. `cross_entropy` is the paper's; `kl` has the same gradient
             and subtracts the targets' entropy; `reverse_kl` is KL(student ||
-            target); `logit_mse` needs teachers.
+            target); `logit_mse` needs teachers, and no temperature.
         temperature: Divides the logits of student and teachers alike inside
             psi; 1.0 is the paper's. Psi's gradient falls with its square, which
             nothing makes up for.
@@ -84,11 +84,12 @@ class Distillation(checks.Checked):
             self.loss != "logit_mse" or self.targets in TEACHER_TARGETS,
             f"another loss, because {self.targets!r} targets have no logits",
         )
-        self._require(
-            "final_temperature",
-            self.final_temperature is None or self.loss != "logit_mse",
-            "None, because logits are compared without a temperature",
-        )
+        for field, none in (("temperature", 1.0), ("final_temperature", None)):
+            self._require(
+                field,
+                getattr(self, field) == none or self.loss != "logit_mse",
+                f"{none}, because `logit_mse` compares logits without a temperature",
+            )
         self._require(
             "gate",
             self.gate == "none" or self.targets not in FIXED_TARGETS,
@@ -120,7 +121,8 @@ class Exchange(checks.Checked):
         delay_steps: For `scheduled`: the staleness to keep at a reload.
         deadline_seconds: For `scheduled`: how long to wait for an export.
         topology: `all`: every peer teaches; `ring`: the next student only;
-            `rotate`: one peer per reload, in turn.
+            `rotate`: one peer per reload, in turn, whose state never carries on from
+            its last turn: with `recompute` it is read anew, else it is zero.
         average_weights: Whether at every reload the weights become the mean of all
             students' (local SGD), for comparison: nobody teaches. It needs a shared
             start and a scheduled exchange without delay.

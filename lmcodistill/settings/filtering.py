@@ -15,8 +15,11 @@ class UrlRules:
     Attributes:
         blocked_hosts: A file of hosts, one a line, plain or compressed: pages of
             these hosts and of hosts below them go. Lines of a hosts file
-            (`0.0.0.0 ads.example.com`) and comments after `#` are understood.
-            Empty blocks nothing. A resumed run refuses another file's content.
+            (`0.0.0.0 ads.example.com`), addresses of front pages
+            (`https://ads.example.com:8080/`), names in any script and comments
+            after `#` are understood; another line, one page's address among them,
+            is refused. Empty blocks nothing. A resumed run refuses another file's
+            content.
     """
 
     blocked_hosts: str = ""

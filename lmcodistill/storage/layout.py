@@ -18,11 +18,14 @@ CHECKPOINT = "ckpt"
 class DataLayout:
     """What `lmcodistill prep` leaves behind in `root`."""
 
+    # In a data folder on an object store as well.
+    MANIFEST, REPORT = "manifest.json", "report.json"
+
     def __init__(self, root: pathlib.Path) -> None:
         self.root = root
-        self.manifest = root / "manifest.json"
+        self.manifest = root / self.MANIFEST
         self.vocabulary = root / "vocabulary.model"
-        self.report_json = root / "report.json"
+        self.report_json = root / self.REPORT
         self.report_html = root / "report.html"
 
     @staticmethod
@@ -58,6 +61,16 @@ class StudentLayout:
         """Returns the log file of one worker of the student; 0 is the chief."""
         return self.root / ("log.txt" if worker == 0 else f"log-worker-{worker}.txt")
 
+    def logs(self) -> list[pathlib.Path]:
+        """Returns those of `log` that exist, the chief's first."""
+        others = sorted(self.root.glob("log-worker-*.txt"))
+        return [p for p in (self.log(0), *others) if p.is_file()]
+
+    def worker_progress(self, worker: int) -> pathlib.Path:
+        """Returns how far one worker is (`progress_file.Heartbeat`)."""
+        name = f"progress-worker-{worker}.json"
+        return self.root / name if worker else self.progress
+
     def result(self, worker: int) -> pathlib.Path:
         """Returns what one worker leaves at its end (`progress_file.write_result`)."""
         name = "result.json" if worker == 0 else f"result-worker-{worker}.json"
@@ -70,6 +83,11 @@ class StudentLayout:
     def supervisors(self) -> list[pathlib.Path]:
         """Returns those of `supervisor` that exist."""
         return sorted(self.root.glob("supervisor-worker-*.jsonl"))
+
+    def all_progress(self) -> list[pathlib.Path]:
+        """Returns those of `worker_progress` that exist, the chief's first."""
+        others = sorted(self.root.glob("progress-worker-*.json"))
+        return [p for p in (self.progress, *others) if p.is_file()]
 
     def supervised_config(self, worker: int) -> pathlib.Path:
         """Returns the configuration that such a supervisor starts its worker with."""
@@ -88,6 +106,7 @@ class RunLayout:
         self.root, self._shared = root, shared or root
         self.config = root / "config.gin"
         self.supervisor = root / "supervisor.jsonl"
+        self.page = root / "report.html"
 
     def student(self, index: int) -> StudentLayout:
         folder = f"students/{index}"

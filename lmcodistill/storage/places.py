@@ -3,7 +3,7 @@
 A local place is a `pathlib.Path`; a remote one (`s3://bucket/run`, `gs://...`,
 any URL that fsspec knows) is a `upath.UPath`. What differs between the two is
 here and nowhere else: an object store has no rename, no links and no exclusive
-open, but it shows an object whole or not at all.
+open (`storage/exclusive.py`), but it shows an object whole or not at all.
 
 Nothing here takes a failure for an absence: `UPath.iterdir`, `.is_file` and
 `.unlink` do, and then a lost connection looks like an empty folder, in which a
@@ -17,8 +17,7 @@ import pathlib
 import re
 import shutil
 import stat
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 import upath
@@ -31,11 +30,8 @@ Place = pathlib.Path | upath.UPath
 ABSENT = (FileNotFoundError, NotADirectoryError)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
+_FILE_URLS = ("file://", "local://")
 _CHUNK_BYTES = 1 << 20
-_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-# Where "create this unless it exists" is one request. fsspec's fallback, a look
-# and then a write, lets two processes both believe that they were first.
-_EXCLUSIVE = ("s3", "s3a", "gs", "gcs", "memory")
 # A listing that was true a minute ago hides the peers' newest exports.
 _OPTIONS: dict[str, Any] = {"use_listings_cache": False}
 # s3fs tries five times for 15 s, and botocore five times within each: a server
@@ -50,11 +46,22 @@ class SpecialFileError(OSError):
 def place(text: str) -> Place:
     """Returns the place that a user means: a path, or a URL.
 
+    Here, for every command alike, `~` is a home folder, and what neither a file
+    system nor TensorFlow can be given is refused.
+
     Raises:
-        UsageError: the URL's kind is unknown or its library is not installed.
+        UsageError: no such place can be; the URL's kind is unknown or its library is
+            not installed.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise errors.UsageError(
+            f"{text} is no UTF-8 text, and TensorFlow takes no other paths. Rename it; "
+            "or, if it looks right to you, set LC_ALL=C.UTF-8."
+        ) from error
     if not _URL.match(text):
-        return pathlib.Path(text).expanduser().resolve()
+        return _local(text)
     if not text.rpartition("://")[2].strip("/"):
         raise errors.UsageError(f"{text} names no bucket; s3://BUCKET/FOLDER does.")
     try:
@@ -68,9 +75,60 @@ def place(text: str) -> Place:
             f"{text} cannot be used ({error}). Install what it needs "
             "(pip install 'lmcodistill[s3]' or 'lmcodistill[gcs]'), or give a folder."
         ) from error
-    if url.protocol in ("file", "local"):
-        return pathlib.Path(url.path).resolve()
-    return url
+    return _local(url.path) if url.protocol in ("file", "local") else url
+
+
+def local(text: str, instead: str = "") -> pathlib.Path:
+    """Returns the path that a user means where a URL cannot serve.
+
+    Args:
+        text: What the user gave.
+        instead: What to do with a URL.
+
+    Raises:
+        UsageError: it is a URL, or no such path can be.
+    """
+    _refuse_url(text, instead)
+    found = place(text)
+    assert isinstance(found, pathlib.Path)  # No URL, or that of a file.
+    return found
+
+
+def pattern(text: str) -> str:
+    """Returns a pattern of files to read, as `local`; names need be no UTF-8."""
+    _refuse_url(text, "Download the files first.")
+    return str(expanded(text))
+
+
+def _refuse_url(text: str, instead: str) -> None:
+    if _URL.match(text) and not text.startswith(_FILE_URLS):
+        raise errors.UsageError(
+            f"{text} is a URL, and a path was expected. {instead}".rstrip()
+        )
+
+
+def _local(text: str) -> pathlib.Path:
+    try:
+        path = expanded(text).resolve()
+        path.exists()  # So that a name that no file can have is refused here.
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: links lead in a circle.
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        raise errors.UsageError(
+            f"{text[:200]} cannot be a path: {words}. Give another."
+        ) from error
+    return path
+
+
+def expanded(text: str) -> pathlib.Path:
+    """Returns a path with the home folder that `~` stands for; raises as `local`."""
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError as error:
+        raise errors.UsageError(
+            f"{text[:200]}: nobody of that name has a home folder here. Write ./~ for "
+            "a name that begins so."
+        ) from error
 
 
 def is_local(path: Place) -> TypeGuard[pathlib.Path]:
@@ -154,6 +212,17 @@ def is_file(path: Place) -> bool:
         return False
 
 
+def is_there(path: Place) -> bool:
+    """Returns whether anything is there: a file, or a folder that is not only a name.
+
+    Raises:
+        OSError: storage failed, so nobody knows.
+    """
+    if isinstance(path, pathlib.Path):
+        return path.exists()
+    return is_file(path) or bool(names_in(path))
+
+
 def make_folder(folder: Place) -> None:
     """Makes a folder and those above it; object stores need none."""
     if isinstance(folder, pathlib.Path):
@@ -189,87 +258,24 @@ def put(source: pathlib.Path, target: upath.UPath) -> None:
         target.fs.put_file(str(source), target.path)
 
 
-def create(target: Place, content: bytes) -> bool:
-    """Creates a file that must not exist yet, whole.
+def put_tree(
+    folder: pathlib.Path,
+    target: upath.UPath,
+    last: str,
+    on_put: Callable[[int], None] = lambda num_bytes: None,
+) -> None:
+    """Copies a local folder to a remote place, one file after the other.
 
     Args:
+        folder: What.
         target: Where.
-        content: Unlike what anybody else would write.
-
-    Returns:
-        Whether it was created; False where somebody else's is there already.
-
-    Raises:
-        UsageError: the storage cannot do that.
-        OSError: storage failed; it may be there or not.
+        last: Name of the file that makes the others count, and comes after them.
+        on_put: Told the bytes of every file that is there.
     """
-    if not isinstance(target, pathlib.Path):
-        return _create_object(target, content)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_bytes(content)
-        os.link(partial, target)  # Unlike a rename it never replaces.
-    except FileExistsError:
-        # NFS may repeat a request that had been granted.
-        with contextlib.suppress(FileNotFoundError):
-            return partial.samefile(target)
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        return _create_in_place(target, content)
-    finally:
-        partial.unlink(missing_ok=True)
-    return True
-
-
-def _create_in_place(target: pathlib.Path, content: bytes) -> bool:
-    """Creates a file where there are no links; it is empty for a moment."""
-    try:
-        with open(target, "xb") as file:
-            try:
-                file.write(content)
-                file.flush()
-            except OSError:
-                target.unlink(missing_ok=True)
-                raise
-    except FileExistsError:
-        return False
-    return True
-
-
-def _create_object(target: upath.UPath, content: bytes) -> bool:
-    if target.protocol not in _EXCLUSIVE:
-        raise errors.UsageError(
-            f"{target.protocol}:// cannot create a file only if there is none, so two "
-            "processes could both own a student. Give a mounted folder, s3:// or gs:// "
-            "(others can be read from)."
-        )
-    if not _create_once(target, content):
-        # A request whose answer was lost is repeated, and finds its own work.
-        return b"".join(read_chunks(target, len(content))) == content
-    # Servers that only resemble S3 may ignore the condition; ours must now fail.
-    if _create_once(target, content):
-        raise errors.UsageError(
-            f"The server behind {target} overwrites what it was asked to create "
-            "(it ignores If-None-Match), so two processes could both own a student. "
-            "Give other storage as --shared_dir."
-        )
-    return True
-
-
-def _create_once(target: upath.UPath, content: bytes) -> bool:
-    with storage_errors():
-        try:
-            target.fs.pipe_file(target.path, content, mode="create")
-        except FileExistsError:
-            return False
-        except OSError:
-            # Not all servers say which condition it was that failed.
-            if not is_file(target):
-                raise
-            return False
-    return True
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    for path in sorted(paths, key=lambda path: (path == folder / last, path)):
+        put(path, target / path.relative_to(folder).as_posix())
+        on_put(path.stat().st_size)
 
 
 def read_chunks(

@@ -206,9 +206,7 @@ def _move(partial: pathlib.Path, final: places.Place) -> None:
         partial.rename(final)
         files.fsync_path(final.parent)
         return
-    for path in sorted(partial.rglob("*")):
-        if path.is_file():
-            places.put(path, final / path.relative_to(partial).as_posix())
+    places.put_tree(partial, final, last=MANIFEST)
 
 
 def _remove(path: places.Place) -> None:

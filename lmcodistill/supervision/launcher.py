@@ -5,7 +5,6 @@ TF_CONFIG it is the one worker that belongs here.
 """
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -13,7 +12,12 @@ from collections.abc import Mapping, Sequence
 
 from lmcodistill import tf_environment
 from lmcodistill.storage import layout
-from lmcodistill.supervision import lifeline, process_group
+from lmcodistill.supervision import (
+    cluster_spec,
+    lifeline,
+    process_group,
+    tf_config,
+)
 
 
 def start_group(
@@ -29,9 +33,8 @@ def start_group(
     workers: list[process_group.WorkerProcess] = []
     try:
         for index in range(count):
-            task = {"type": "worker", "index": index}
-            cluster = {"cluster": {"worker": addresses}, "task": task}
-            environment = {**shared, "TF_CONFIG": json.dumps(cluster)}
+            task = cluster_spec.Task(index, tuple(addresses))
+            environment = {**shared, tf_config.VARIABLE: task.tf_config}
             workers.append(start_worker(command, student, index, environment))
     except OSError:
         for worker in workers:

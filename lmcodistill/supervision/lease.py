@@ -24,7 +24,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.storage import faults, files, places, publication
+from lmcodistill.storage import exclusive, faults, files, places, publication
+from lmcodistill.supervision import process_state
 
 BEAT_SECONDS = 2.0
 EXPIRY_SECONDS = 30.0
@@ -65,10 +66,15 @@ class Holder:
         """Returns whether it lives; None where that cannot be seen from here."""
         if self.released:
             return False
-        where, which = self.process
-        if where != _here():
+        if not self.is_here:
             return None
+        which = self.process[1]
         return _running(which.partition(" ")[0]) == which
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is, or was, on this machine, where its processes can be seen."""
+        return self.process[0] == _here()
 
     def __str__(self) -> str:
         return (
@@ -88,14 +94,8 @@ def _here() -> str:
 
 def _running(pid: str) -> str:
     """Returns a running process's id and when it began; empty if there is none."""
-    try:
-        status = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except (OSError, ValueError):
-        return ""
-    # The name has brackets and may have blanks: id (name) state ... 22nd: start.
-    number, _, rest = status.partition(" ")
-    fields = rest.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else f"{number} {fields[19]}"
+    name, state = process_state.name_and_state(pid)
+    return "" if state in ("Z", "X") else name
 
 
 class Lease:
@@ -132,8 +132,9 @@ class Lease:
 
     def _create(self, generation: int) -> None:
         """Creates a lease that must be nobody's yet, and is the highest."""
+        path = _path(self._folder, generation)
         if (
-            not places.create(_path(self._folder, generation), self._text(generation))
+            not exclusive.create(path, self._text(generation))
             # Numbers far below the highest are free again.
             or _highest(self._folder) > generation
         ):
@@ -281,6 +282,16 @@ def _next_beat(folder: places.Place, holder: Holder) -> Holder | None:
         if seen is not None and seen != holder:
             return seen
     return None
+
+
+def newest_file(folder: places.Place) -> places.Place | None:
+    """Returns the highest lease of a folder, if there is one.
+
+    Raises:
+        OSError: storage failed.
+    """
+    number = _highest(folder)
+    return _path(folder, number) if number else None
 
 
 def newest(folder: places.Place) -> Holder | None:

@@ -13,13 +13,21 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
-from lmcodistill.supervision import lifeline, restarts, tf_config
+from lmcodistill.supervision import (
+    lifeline,
+    missing,
+    process_state,
+    restarts,
+    tf_config,
+)
 
 # How long the others may take to leave when one has failed by itself: long enough
 # for each to write its own words into its log.
 LEAVE_SECONDS = 10.0
 _FROZEN, _START_DEADLINE, _STOP_DEADLINE = "frozen", "start deadline", "stop deadline"
 NOT_STARTED = "not started"
+# After which share of the time that makes it frozen people hear of a quiet worker.
+_QUIET_SHARE = 1 / 3
 _TAIL_LINES = 12
 _TAIL_BYTES = 1 << 14
 
@@ -110,18 +118,12 @@ class WorkerProcess:
     def listen(self, elapsed: float) -> None:
         """Takes its signs of life of the last `elapsed` seconds."""
         self.pulse.listen(elapsed)
-        if self.pulse.is_done or not (self.pulse.has_joined or self._is_stopped()):
+        if self.pulse.is_done or not (
+            self.pulse.has_joined or process_state.is_stopped(self.process.pid)
+        ):
             # It cannot speak while it leaves, nor while it joins, when TensorFlow
             # holds Python's lock.
             self.pulse.quiet_seconds = 0.0
-
-    def _is_stopped(self) -> bool:
-        """Returns whether a signal has stopped it, where the system tells."""
-        try:
-            status = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
-        except OSError:
-            return False
-        return status.rpartition(")")[2].split()[0] in "Tt"
 
     def tail(self) -> str:
         """Returns the last lines of its log."""
@@ -141,11 +143,19 @@ class ProcessGroup:
 
     Attributes:
         workers: Those that run here.
+        missing: Where nobody of the others answers while it waits for them, and why.
+        quiet: The workers that said nothing for long, but not long enough to judge.
     """
 
     def __init__(self, workers: Sequence[WorkerProcess], addresses: Sequence[str]):
         """Takes processes just started, and `host:port` of the whole group's."""
         self.workers, self._addresses = workers, addresses
+        here = {worker.index for worker in workers}
+        self._others = missing.MissingWorkers(
+            [x for index, x in enumerate(addresses) if index not in here]
+        )
+        self.missing: dict[str, str] = {}
+        self.quiet: set[int] = set()
         self._starting_seconds = self._leaving_seconds = 0.0
         self._condemned: list[WorkerLoss] = []
         self._kill_at = self._save_by = math.inf
@@ -179,6 +189,12 @@ class ProcessGroup:
             return False
         return restarts.LOST not in codes or bool(codes & left)
 
+    @property
+    def has_saved(self) -> bool:
+        """Whether a worker left with the word that it saved because it was asked to."""
+        codes = {worker.code for worker in self.workers if not worker.was_killed}
+        return restarts.STOPPED in codes
+
     def look(self, now: float, elapsed: float, limits: Limits) -> None:
         """Listens, judges, and kills what must not live on.
 
@@ -194,8 +210,16 @@ class ProcessGroup:
             elif now >= self._save_by:
                 words = f"did not save within {lifeline.GRACE_SECONDS:g} s"
                 self._condemn(worker, _STOP_DEADLINE, words, now)
+        too_long = _QUIET_SHARE * limits.frozen_seconds
+        for worker in self.workers:
+            if worker.code is None:  # Of one that is gone nothing is heard again.
+                self.quiet.discard(worker.index)
+                if worker.pulse.quiet_seconds > too_long:
+                    self.quiet.add(worker.index)
+        self.missing = {}
         if not self.has_joined:
             self._starting_seconds += elapsed
+            self.missing = self._others.look(self._starting_seconds)
             if self._starting_seconds > limits.start_deadline_seconds:
                 self._condemn_those_that_start(limits.start_deadline_seconds, now)
         if all(worker.pulse.is_done for worker in self.workers):

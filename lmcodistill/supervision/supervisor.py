@@ -13,6 +13,7 @@ for a process, and no decision needs storage.
 
 import math
 import signal
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ POLL_SECONDS = 0.2
 _REAP_SECONDS = 10.0
 # A pause of this process itself proves nothing about the others.
 _LONGEST_TICK_SECONDS = 2.0
+_MAX_REASON = 400  # Letters of a worker's last words that the journal keeps.
 
 
 class SupervisedGroup:
@@ -34,6 +36,7 @@ class SupervisedGroup:
         student: Its index.
         is_over: Whether nothing runs and nothing will be started.
         was_stopped: Whether it is over because it was asked to stop.
+        has_saved: Whether it saved then; before training there is nothing to save.
         failure: Why it failed, if it did.
         stops_all: Whether that ends the other groups too.
     """
@@ -52,13 +55,15 @@ class SupervisedGroup:
         """
         self.student = student
         self._start, self._limits, self._journal = start, limits, journal
-        self.is_over = self.was_stopped = self.stops_all = False
+        self.is_over = self.was_stopped = self.has_saved = self.stops_all = False
         self.failure: errors.LmcodistillError | None = None
         self._restarts = restarts.Restarts(limits.max_restarts)
         self._first_failure: errors.LmcodistillError | None = None
         self._number, self._start_at = 0, -math.inf
         self._processes: process_group.ProcessGroup | None = None
         self._is_stopping = False
+        self._quiet: set[int] = set()
+        self._missing: list[str] = []
 
     def look(self, now: float, elapsed: float) -> None:
         """Does what is due; of `now` and `elapsed`, see `ProcessGroup.look`."""
@@ -71,6 +76,7 @@ class SupervisedGroup:
         self._processes.look(now, elapsed, self._limits)
         if self._processes.step is not None:
             self._restarts.reached(self._processes.step)
+        self._note_silence(self._processes)
         if self._processes.is_over:
             self._close(self._processes, now)
 
@@ -110,13 +116,24 @@ class SupervisedGroup:
             pids = [worker.process.pid for worker in self._processes.workers]
             self._note("started", pids=pids)
 
+    def _note_silence(self, processes: process_group.ProcessGroup) -> None:
+        """Notes who has become quiet, who is heard again, and who is missing."""
+        quiet, self._quiet = self._quiet, set(processes.quiet)
+        for worker in sorted(quiet ^ self._quiet):
+            self._note("quiet" if worker in self._quiet else "heard", worker=worker)
+        missing, self._missing = self._missing, sorted(processes.missing)
+        if self._missing != missing:
+            self._note("waiting", missing=self._missing)
+
     def _close(self, processes: process_group.ProcessGroup, now: float) -> None:
         """Decides what comes after a launch whose processes are all gone."""
         self._processes = None
+        self._quiet, self._missing = set(), []
         processes.close()
         loss = processes.first_loss()
         if self._is_stopping and processes.was_saved:
             self.was_stopped = any(worker.code for worker in processes.workers)
+            self.has_saved = processes.has_saved
             self._end("stopped" if self.was_stopped else "ended")
         elif loss is None:
             self._end("ended")
@@ -128,7 +145,10 @@ class SupervisedGroup:
         if loss.was_judged:
             more["reason"] = loss.words
         elif loss.code > 0:  # Its own last words.
-            more["reason"] = story.splitlines()[-1][:300]
+            last_words = story.splitlines()[-1].removeprefix("lmcodistill train: ")
+            more["reason"] = textwrap.shorten(
+                last_words, _MAX_REASON, placeholder=" ..."
+            )
         self._note("lost", worker=loss.worker, cause=loss.cause, **more)
         failure = errors.LmcodistillError(story)
         failure.exit_code = loss.code if loss.code > 0 else restarts.LOST
@@ -185,7 +205,7 @@ class Supervisor:
 
     def __init__(self, groups: Sequence[SupervisedGroup]):
         self._groups = groups
-        self._asked = 0
+        self._asked: list[int] = []
 
     def run(self) -> None:
         """Runs until every group has ended, failed or stopped.
@@ -208,17 +228,36 @@ class Supervisor:
                 signal.signal(number, handler)
         if failures:
             raise failures[0]
-        if any(group.was_stopped for group in self._groups):
-            raise errors.StoppedError(
-                "Stopped on request after saving; the same command goes on from here."
-                if self._asked == 1
-                else "Stopped at once, without saving; the same command goes on from "
-                "the last checkpoint."
-            )
+        stopped = [group for group in self._groups if group.was_stopped]
+        if stopped:
+            raise self._stopped(stopped)
 
-    def _ask(self, *_: object) -> None:
-        # Only counted: a process may be on its way to being started just now.
-        self._asked += 1
+    def _stopped(self, groups: Sequence[SupervisedGroup]) -> errors.StoppedError:
+        """Returns what to say of groups that were asked to stop, and stopped."""
+        if len(self._asked) > 1:
+            return errors.StoppedError(
+                "Stopped at once, without saving; the same command goes on from the "
+                "last checkpoint, or from the beginning where there is none."
+            )
+        unsaved = [group.student for group in groups if not group.has_saved]
+        if not unsaved:
+            return errors.StoppedError(
+                "Stopped on request after saving; the same command goes on from here."
+            )
+        error = errors.StoppedError(
+            "Stopped on request before there was anything new to save of "
+            f"{' and '.join(f'student {student}' for student in unsaved)}; the same "
+            "command goes on from the last checkpoint, or from the beginning where "
+            "there is none."
+        )
+        # A scheduler that stops a job starts it again by its code, saved or not.
+        if len(unsaved) == len(groups) and self._asked == [signal.SIGINT]:
+            error.exit_code = restarts.INTERRUPTED
+        return error
+
+    def _ask(self, number: int, _: object) -> None:
+        # Only noted: a process may be on its way to being started just now.
+        self._asked.append(number)
 
     def _watch(self) -> list[errors.LmcodistillError]:
         """Looks until all is over; returns the failures, the first one first."""
@@ -238,7 +277,7 @@ class Supervisor:
                 is_stopping = True
                 for group in self._groups:
                     group.stop(now)
-            if self._asked > 1:
+            if len(self._asked) > 1:
                 for group in self._groups:
                     group.kill()
             time.sleep(POLL_SECONDS)

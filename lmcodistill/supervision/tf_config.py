@@ -1,9 +1,7 @@
-"""Which worker this process is: TF_CONFIG, read and checked without TensorFlow."""
+"""Which worker this process is, and who answers at the addresses of its group."""
 
 import contextlib
-import dataclasses
 import ipaddress
-import json
 import os
 import socket
 import threading
@@ -12,75 +10,29 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from lmcodistill import errors
+from lmcodistill.supervision import cluster_spec
 
+VARIABLE = "TF_CONFIG"
 _PROBE_SECONDS = 3.0
 
 Answer = TypeVar("Answer")
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """This process's place in its group.
-
-    Attributes:
-        index: Among the workers of the group; 0 is the chief.
-        addresses: `host:port` of all workers, in order.
-    """
-
-    index: int
-    addresses: tuple[str, ...]
-
-    @property
-    def address(self) -> str:
-        """`host:port` that TensorFlow will listen on."""
-        return self.addresses[self.index]
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this process writes what the group leaves."""
-        return self.index == 0
-
-
 def is_set() -> bool:
     """Returns whether this process was started as one worker of a cluster."""
-    return "TF_CONFIG" in os.environ
+    return VARIABLE in os.environ
 
 
-def own_task() -> Task:
+def own_task() -> cluster_spec.Task:
     """Returns the task that TF_CONFIG describes.
 
     Raises:
-        UsageError: TF_CONFIG is not what TensorFlow expects.
+        UsageError: it cannot be that of a worker of a student.
     """
-    text = os.environ.get("TF_CONFIG", "")
-    try:
-        config = json.loads(text)
-        index, kind = int(config["task"]["index"]), config["task"]["type"]
-        addresses = tuple(config["cluster"]["worker"])
-        for address in addresses:
-            _split(address)
-        _ = addresses[index]
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise errors.UsageError(
-            f"TF_CONFIG = {text!r} cannot be used ({error!r}). "
-            'Expected {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
-            '"worker", "index": 0}}; without TF_CONFIG the whole run starts here.'
-        ) from error
-    if kind != "worker":
-        raise errors.UsageError(
-            f"TF_CONFIG has task type {kind!r}; every task of a student is a "
-            "'worker' (the first is the chief)."
-        )
-    return Task(index, addresses)
+    return cluster_spec.parse(os.environ.get(VARIABLE, ""))
 
 
-def _split(address: str) -> tuple[str, int]:
-    """Returns host and port; an IPv6 host stands in brackets."""
-    host, _, port = address.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def check_port(task: Task) -> None:
+def check_port(task: cluster_spec.Task) -> None:
     """Refuses to start where this worker's port is taken.
 
     TensorFlow would say so only in C++, in the middle of a stack trace.
@@ -88,7 +40,7 @@ def check_port(task: Task) -> None:
     Raises:
         GroupLostError: another process holds the port.
     """
-    _, port = _split(task.address)
+    _, port = cluster_spec.split(task.address)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -101,7 +53,7 @@ def check_port(task: Task) -> None:
             ) from error
 
 
-def check_addresses(task: Task, allow_public: bool) -> str | None:
+def check_addresses(task: cluster_spec.Task, allow_public: bool) -> str | None:
     """Refuses addresses that the internet may reach, unless that is meant.
 
     Names that cannot be resolved yet are let through.
@@ -128,7 +80,7 @@ def check_addresses(task: Task, allow_public: bool) -> str | None:
         )
     if all(ips and all(ip.is_loopback for ip in ips) for ips in ips_of.values()):
         return None
-    _, port = _split(task.address)
+    _, port = cluster_spec.split(task.address)
     return (
         f"TensorFlow will listen on port {port} of all interfaces of this machine, "
         f"whatever {task.address} says, without password or encryption: keep "
@@ -139,7 +91,7 @@ def check_addresses(task: Task, allow_public: bool) -> str | None:
 def _ip_addresses(
     address: str,
 ) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-    entries = socket.getaddrinfo(*_split(address), type=socket.SOCK_STREAM)
+    entries = socket.getaddrinfo(*cluster_spec.split(address), type=socket.SOCK_STREAM)
     # A link-local address may carry its interface's name.
     ips = {str(entry[4][0]).partition("%")[0] for entry in entries}
     return [ipaddress.ip_address(ip) for ip in sorted(ips)]
@@ -150,7 +102,9 @@ def unanswered(addresses: Sequence[str]) -> dict[str, str]:
 
     def connect(address: str) -> str:
         try:
-            socket.create_connection(_split(address), _PROBE_SECONDS).close()
+            socket.create_connection(
+                cluster_spec.split(address), _PROBE_SECONDS
+            ).close()
         except OSError as error:
             return error.strerror or str(error)
         return ""

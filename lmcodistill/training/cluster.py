@@ -6,6 +6,8 @@ group, in the same order.
 """
 
 import json
+import pathlib
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,10 +43,12 @@ class Group:
         num_replicas: Devices in the group, R.
         is_chief: Whether this process writes what the group leaves.
         has_gpu: Whether this process's replicas are GPUs.
+        devices: Those of this process's replicas, by name, for people.
     """
 
     def __init__(self) -> None:
         """Joins the group that TF_CONFIG describes; waits for its members."""
+        self.devices = _devices()
         self.has_gpu = bool(tf.config.list_physical_devices("GPU"))
         implementation = tf.distribute.experimental.CommunicationImplementation
         options = tf.distribute.experimental.CommunicationOptions(
@@ -163,3 +167,21 @@ class Group:
             return self.sum(whole)
 
         return tf.nest.map_structure(gather, nest)
+
+
+def _devices() -> list[str]:
+    """Returns the names of the GPUs that replicas are on, or of the processor."""
+    names = [
+        tf.config.experimental.get_device_details(device).get("device_name", "GPU")
+        for device in tf.config.list_physical_devices("GPU")
+    ]
+    return [f"GPU {i}: {name}" for i, name in enumerate(names)] or [_processor()]
+
+
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [x.partition(":")[2].strip() for x in lines if x.startswith("model name")]
+    return f"CPU: {names[0] if names else platform.machine()}"

@@ -98,8 +98,10 @@ class Guard:
         """Returns the error that ends the run; `why` has no full stop."""
         return errors.DivergedError(
             f"{self._cause}. {why}. Nothing that is not finite was saved. Lower "
-            "LEARNING_RATE or Optimizer.clip_norm, and go on from the last checkpoint "
-            "with --accept_changed_config."
+            "LEARNING_RATE, or clip gradients harder with Optimizer.clip_norm (0.0 "
+            "never clips), and start the same command again with "
+            "--accept_changed_config: it goes on from the last checkpoint, or from the "
+            "beginning where there is none."
         )
 
 

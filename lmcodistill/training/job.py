@@ -139,13 +139,10 @@ def open_inputs(job: Job) -> Inputs:
         DataError: the data folder, its partitions or their length does not fit.
         UsageError: the model's vocabulary size is another than the data's, or the
             weight is measured and there is no guide for it.
-        SnapshotError: an offline teacher is not there.
     """
     data = shards.ShardSet(job.data_dir)
     config = with_vocabulary(job.model, data.manifest.vocab_size, job.data_dir)
     data.held_out_split("validation")
-    for path in job.distillation.offline_exports:
-        lookup.find(path, job.key)
     partitions = job.batches.partitions_of(job.student)
     text = data.tokens_of(*map(data.train_split, partitions))
     return Inputs(
@@ -222,6 +219,28 @@ def check_vocabulary(job: Job, inputs: Inputs) -> None:
                     f"{job.data_dir} has {expected[:12]}: the token ids mean other "
                     "pieces. Give the data it was trained on, or another --run_dir."
                 )
+
+
+def check_offline_teachers(job: Job, data: shards.ShardSet) -> None:
+    """Refuses exports that could not teach: everything but how they predict.
+
+    Raises:
+        SnapshotError: one is damaged, or its token ids mean other pieces.
+    """
+    expected = data.manifest.vocabulary
+    for path in job.distillation.offline_exports:
+        snapshot = lookup.find(path, job.key)
+        described = snapshot.manifest()
+        trained_with = str(described.get("vocabulary"))
+        if trained_with != expected:
+            raise errors.SnapshotError(
+                f"{snapshot.path}, of OFFLINE_EXPORTS, was trained with vocabulary "
+                f"{trained_with[:12]}; {job.data_dir} has {expected[:12]}. Their token "
+                "ids mean different pieces. Give exports of the same `lmcodistill "
+                "prep`.",
+                reason="vocabulary",
+            )
+        publication.verify(snapshot, described)
 
 
 def check_peers(job: Job) -> None:

@@ -60,7 +60,6 @@ class Chief:
         report: After an update, with the step that it reached and its totals.
         angle: Before the update of a step, with the angle of the two gradients.
         score: After an evaluation, with its step and its result.
-        beat: After everything else, with the step that was reached.
     """
 
     owner: publication.Owner | None = None
@@ -69,7 +68,6 @@ class Chief:
     report: Callable[[int, step_lib.Totals], None] = _nothing
     angle: Callable[[int, gradient_angle.GradientAngle], None] = _nothing
     score: Callable[[int, evaluate_lib.Score], None] = _nothing
-    beat: Callable[..., None] = _nothing
 
 
 @dataclasses.dataclass
@@ -87,6 +85,7 @@ class Loop:
         guard: Judges the updates.
         asked_to_stop: Whether this worker was.
         on_step: Called before each update: training goes on.
+        beat: After everything else, with the step that was reached.
     """
 
     last: int
@@ -99,6 +98,7 @@ class Loop:
     guard: divergence.Guard
     asked_to_stop: Callable[[], bool]
     on_step: Callable[[int], None]
+    beat: Callable[..., None] = _nothing
 
     def run(self, first: int) -> Ending:
         """Makes the updates from step `first` on. Collective.
@@ -132,11 +132,11 @@ class Loop:
                 outcome = self._save(reached, is_due, outcome) or outcome
             if outcome is not None:
                 return Ending(outcome, reached)
-            self.chief.beat(reached)
+            self.beat(reached)
         end = max(first, self.last)  # An earlier start may have gone further.
         self.on_step(end)
         self.chief.publish(end)
-        self.chief.beat(end, force=True)
+        self.beat(end, force=True)
         return Ending(Outcome.DONE, end)
 
     def _settle(self, updates: Updates, lag: int, reached: int) -> Outcome | None:

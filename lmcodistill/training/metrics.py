@@ -1,6 +1,7 @@
 """Reports of a run: JSON Lines for programs, TensorBoard events for people."""
 
 import contextlib
+import datetime
 import json
 import logging
 import math
@@ -13,15 +14,25 @@ from lmcodistill.storage import files
 
 log = logging.getLogger("lmcodistill")
 # Of a report: each has `schema`, `kind` (`train`: means over the steps since the
-# last, `validation`, or `gradients`: before the update of the step) and `step`.
+# last, `validation`, or `gradients`: before the update of the step), `step` and
+# `time`, by this machine's clock.
 SCHEMA = 1
 
 
 class MetricsWriter:
     """Appends reports; only the chief has one."""
 
-    def __init__(self, path: pathlib.Path, events: pathlib.Path, restored_step: int):
-        """Opens both files; drops JSON lines of steps that will be made again."""
+    def __init__(
+        self,
+        path: pathlib.Path,
+        events: pathlib.Path,
+        restored_step: int,
+        config_text: str = "",
+    ):
+        """Opens both files; drops JSON lines of steps that will be made again.
+
+        The events begin with the configuration, as text.
+        """
         lines = [
             json.dumps(x) + "\n"
             for x in files.read_json_lines(path)
@@ -32,6 +43,8 @@ class MetricsWriter:
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115, see close
         self._unwritten = b""
         self._events = tf.summary.create_file_writer(str(events))
+        if config_text:
+            self._write_config(config_text, restored_step)
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Appends one report; what is no number goes to the JSON only."""
@@ -40,7 +53,8 @@ class MetricsWriter:
             n: None if isinstance(v, float) and not math.isfinite(v) else v
             for n, v in values.items()
         }
-        report = {"schema": SCHEMA, "kind": kind, "step": step, **values}
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        report = {"schema": SCHEMA, "kind": kind, "step": step, "time": now, **values}
         self._append(json.dumps(report).encode() + b"\n")
         # The same numbers in another form: not worth a run whose disk is full.
         with (
@@ -54,6 +68,16 @@ class MetricsWriter:
                 for name in teacher.keys() - {"peer", "step"}:
                     of_peer = f"{kind}/{name}_of_student_{teacher['peer']}"
                     tf.summary.scalar(of_peer, teacher[name])
+            self._events.flush()
+
+    def _write_config(self, text: str, step: int) -> None:
+        # Markdown takes what is indented as it is.
+        shown = "".join(f"    {line}\n" for line in text.splitlines())
+        with (
+            contextlib.suppress(OSError, tf.errors.OpError),
+            self._events.as_default(step),
+        ):
+            tf.summary.text("configuration", shown)
             self._events.flush()
 
     def _append(self, line: bytes) -> None:

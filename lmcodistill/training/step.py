@@ -104,10 +104,12 @@ class Updater:
         *,
         mean: contract.Model | None = None,
         average_decay: float = 0.0,
+        on_trace: Callable[[], None] = lambda: None,
     ):
         """Makes the slots; call inside the strategy's scope, like the model.
 
-        `mean` follows the weights by `average_decay`.
+        `mean` follows the weights by `average_decay`. `on_trace` is called before
+        anything is traced.
         """
         self.model = model = gradients.model
         self._group, self._gradients, self._optimizer = group, gradients, optimizer
@@ -124,6 +126,7 @@ class Updater:
         }
         self._compiled: list[Compiled] = []
         self.tracing_seconds = 0.0
+        self._on_trace = on_trace
         # By the models: a swap changes their weights, and no graph.
         self._update_of = functools.cache(self._compile_update)
         self._read_of = functools.cache(self._compile_read)
@@ -220,6 +223,8 @@ class Updater:
         def call(*args: Any) -> Any:
             traces = compiled.experimental_get_tracing_count()
             began = time.monotonic()
+            if not traces:
+                self._on_trace()
             results = compiled(*args)
             if compiled.experimental_get_tracing_count() > traces:
                 self.tracing_seconds += time.monotonic() - began

@@ -6,7 +6,7 @@ teachers. What the next step reads is not among it: that follows from the step.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,17 @@ class Student:
             reads follows from the step, so the same rate would diverge again.
     """
 
-    def __init__(self, job: job_lib.Job, inputs: job_lib.Inputs, group: cluster.Group):
-        """Builds the student with new weights. Collective."""
+    def __init__(
+        self,
+        job: job_lib.Job,
+        inputs: job_lib.Inputs,
+        group: cluster.Group,
+        on_trace: Callable[[], None] = lambda: None,
+    ):
+        """Builds the student with new weights. Collective.
+
+        `on_trace` is called before anything is traced, which may take minutes.
+        """
         self._job, self._inputs, self._group = job, inputs, group
         self._streams = job.batches.global_batch_size
         self._share = group.share_of(self._streams)
@@ -61,7 +70,10 @@ class Student:
                 or (job.training.xla == "auto" and group.has_gpu),
             )
             self._updater = step.Updater(
-                group, gradients, job.optimizer, mean=mean, average_decay=decay
+                *(group, gradients, job.optimizer),
+                mean=mean,
+                average_decay=decay,
+                on_trace=on_trace,
             )
         self.published = mean or self.model
         self._state = self._zero_state(self.model)

@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from lmcodistill import errors
 from lmcodistill.storage import files, places, progress_file, publication
+from lmcodistill.storage.progress_file import Phase
+from lmcodistill.supervision import cluster_spec, watchdog
 from lmcodistill.supervision import lease as lease_lib
-from lmcodistill.supervision import tf_config, watchdog
 from lmcodistill.training import checkpoints, cluster, divergence, metrics
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import loop as loop_lib
@@ -49,10 +50,14 @@ class Worker:
         job: job_lib.Job,
         lease: lease_lib.Lease | None,
         watch: watchdog.Watchdog,
+        progress: progress_file.Heartbeat,
     ):
         """Joins the group and builds the student. Collective."""
         self._job, self._lease, self._watch = job, lease, watch
+        self._progress = progress
+        progress.enter(Phase.JOINING)
         self.group = cluster.Group()
+        progress.uses(self.group.devices)
         stop = threading.Event()
         self._asked_to_stop = stop.is_set
         # TensorFlow installs a handler of its own that swallows the signal; ours must
@@ -61,14 +66,21 @@ class Worker:
             signal.signal(number, lambda *_: stop.set())
         watch.joined()
         self._inputs = job_lib.open_inputs(job)
-        self.student = student_lib.Student(job, self._inputs, self.group)
+        progress.enter(Phase.BUILDING)
+        self.student = student_lib.Student(
+            *(job, self._inputs, self.group),
+            on_trace=lambda: progress.enter(Phase.TRACING),
+        )
 
     def train(self) -> loop_lib.Ending:
         """Trains from the newest checkpoint to the end; raises as `run`."""
         if self.group.is_chief:
+            self._check_offline_teachers()
             _prepare_folder(self._job)
         while True:
+            self._progress.enter(Phase.RESTORING)
             first = _restore(self._job, self.group, self.student)
+            self._progress.restored(first)
             ending = self._train_from(first)
             if ending.outcome is not loop_lib.Outcome.ROLLED_BACK:
                 return ending
@@ -76,13 +88,20 @@ class Worker:
             if self._lease is not None:
                 self._lease.renew()  # What was published beyond the checkpoint is void.
 
+    def _check_offline_teachers(self) -> None:
+        """Refuses before the first step what would end the run after burn-in."""
+        loader = reload.Loader(self._job, self._inputs)
+        for path in self._job.distillation.offline_exports:
+            loader.of_path(path)
+
     def _train_from(self, first: int) -> loop_lib.Ending:
         """Makes the updates from step `first` on."""
         job, group, student = self._job, self.group, self.student
-        last = job.training.last_step
+        last, progress = job.training.last_step, self._progress
         loader = reload.Loader(job, self._inputs)
         exchange = reload.Reload(
-            job.policy, group, student, loader, self._asked_to_stop
+            *(job.policy, group, student, loader, self._asked_to_stop),
+            on_wait=lambda what: progress.enter(Phase.WAITING, what),
         )
         with self._chief(first, exchange) as chief:
             save = checkpoint.Checkpoint(
@@ -90,7 +109,12 @@ class Worker:
                 key=job.key,
                 owner=chief.owner,
                 settle=chief.settle,
+                on_save=lambda: progress.enter(Phase.SAVING),
             )
+
+            def on_window(count: int) -> None:
+                self._watch.goes_on(count)
+                progress.enter(Phase.VALIDATING)
 
             def score(step: int, result: evaluate.Score) -> None:
                 save.note_evaluation(step, result.cross_entropy)
@@ -111,13 +135,14 @@ class Worker:
                     self._inputs,
                     student,
                     group,
-                    on_window=self._watch.goes_on,
+                    on_window=on_window,
                     on_score=score,
                 ),
                 checkpoint=save,
                 guard=divergence.Guard(job.training, student.rollbacks),
                 asked_to_stop=self._asked_to_stop,
                 on_step=self._watch.reached,
+                beat=progress.beat,
             ).run(first)
 
     @contextlib.contextmanager
@@ -129,7 +154,9 @@ class Worker:
         assert self._lease is not None  # The chief has one.
         job, owner = self._job, self._lease.ownership(self._job.key)
         last = job.training.last_step
-        writer = metrics.MetricsWriter(job.layout.metrics, job.layout.events, first)
+        writer = metrics.MetricsWriter(
+            job.layout.metrics, job.layout.events, first, job.config_text
+        )
         with contextlib.closing(writer):
             export = publish.Publish(job, self._inputs, self.student, owner)
             write_report = report.Report(
@@ -157,18 +184,20 @@ class Worker:
                     "gradients", step, angle._asdict()
                 ),
                 score=score,
-                beat=progress_file.Heartbeat(job.layout.progress, last, first).beat,
             )
             export.close()  # Not after an error: it may be storage that hangs.
 
 
 def run(
-    job: job_lib.Job, lease: lease_lib.Lease | None, watch: watchdog.Watchdog
+    job: job_lib.Job,
+    lease: lease_lib.Lease | None,
+    watch: watchdog.Watchdog,
+    progress: progress_file.Heartbeat,
 ) -> None:
     """Trains the student of `job` as the worker that TF_CONFIG describes.
 
     The chief has a lease. `watch` hears that the group has come together, and how far
-    training is.
+    training is; so do people, by `progress`.
 
     Raises:
         StoppedError: it was asked to stop, and saved.
@@ -181,7 +210,7 @@ def run(
     # A run must repeat bit for bit on the CPU; all randomness is seeded by step.
     tf.config.experimental.enable_op_determinism()
     with _lost_workers_named(), places.failures_named():
-        worker = Worker(job, lease, watch)
+        worker = Worker(job, lease, watch, progress)
         outcome, step = worker.train()
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         result = {
@@ -190,9 +219,11 @@ def run(
             "peak_memory_mb": peak_kb // 1024,
             "weights": worker.student.digest(),
         }
+        progress.enter(Phase.ENDING)
         log.info("event=ended %s", " ".join(f"{n}={x}" for n, x in result.items()))
         path = job.layout.result(worker.group.worker_index)
-        progress_file.write_result(path, {**result, "step": step})
+        more = {"step": step, "pid": os.getpid()}
+        progress_file.write_result(path, {**result, **more})
     if outcome is loop_lib.Outcome.STOPPED:
         raise errors.StoppedError(
             "Stopped on request after saving; the same command goes on from here."
@@ -255,22 +286,27 @@ def start_logging(job: job_lib.Job, worker: int) -> None:
 
 def main(
     job: job_lib.Job,
-    task: tf_config.Task,
+    task: cluster_spec.Task,
     lease: lease_lib.Lease | None,
     watch: watchdog.Watchdog,
+    progress: progress_file.Heartbeat,
 ) -> int:
     """Trains as a process of its own: prepares the folder, logs, runs."""
     start_logging(job, task.index)
     if lease is not None:
         files.write_text(job.layout.config, job.config_text)
     try:
-        run(job, lease, watch)
+        run(job, lease, watch, progress)
     except errors.LmcodistillError as error:
         if lease is not None:
             lease.release()
         # TensorFlow may block or abort in its farewell when a worker is gone.
         errors.leave(error)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+            known = errors.of_system(error)
+            assert known is not None
+            errors.leave(known)
         traceback.print_exc()
         os._exit(1)  # A bug; the farewell as above.
     if lease is not None:

@@ -109,6 +109,70 @@ def test_evaluating_on_another_vocabulary_is_refused(start, other_data_dir, fini
     assert "Their token ids mean different pieces" in err
 
 
+def offline(data_dir, run_dir, export) -> list[object]:
+    """Returns the command line of a run that an export teaches, from step 6 on."""
+    return tiny_run.train_arguments(
+        data_dir,
+        run_dir,
+        students=1,
+        TARGETS="offline",
+        OFFLINE_EXPORTS=f"('{export}',)",
+        BURN_IN_STEPS=6,
+    )
+
+
+@pytest.fixture
+def teacher(finished, tmp_path):
+    """The newest export of a copy of the finished run."""
+    shutil.copytree(finished / "students/0/exports", tmp_path / "exports")
+    return max((tmp_path / "exports").glob("export-*"))
+
+
+def of_another_vocabulary(teacher, data_dir, other_data_dir):
+    return other_data_dir, "Their token ids mean different pieces"
+
+
+def damaged(teacher, data_dir, other_data_dir):
+    (data,) = teacher.glob("saved_model/variables/*.data*")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    return data_dir, "has SHA-256"
+
+
+def that_knows_nothing(teacher, data_dir, other_data_dir):
+    return data_dir, "nats per token on the probe batch"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("spoil", [of_another_vocabulary, damaged, that_knows_nothing])
+def test_an_offline_teacher_that_cannot_teach_is_refused_before_the_first_step(
+    start, data_dir, other_data_dir, teacher, tmp_path, spoil, dry_run
+):
+    data, says = spoil(teacher, data_dir, other_data_dir)
+    bound = ["--gin.Exchange.max_teacher_cross_entropy=0.1"]
+    process = start(
+        *offline(data, tmp_path / "run", teacher),
+        *(bound if spoil is that_knows_nothing else []),
+        *(["--dry_run"] if dry_run else []),
+    )
+
+    code, err = refusal(process)
+
+    assert code == 4
+    assert says in err
+    assert tiny_run.reports_of(tmp_path / "run", 0, "train") == []
+
+
+def test_a_dry_run_tries_a_good_offline_teacher(start, data_dir, teacher, tmp_path):
+    process = start(*offline(data_dir, tmp_path / "run", teacher), "--dry_run")
+
+    out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 0, err
+    assert "Everything that can be checked without training is in order." in out
+
+
 def test_a_folder_without_an_export_is_refused(start, data_dir, tmp_path):
     code, err = refusal(start("evaluate", "--data_dir", data_dir, "--export", tmp_path))
 
@@ -138,7 +202,7 @@ def test_a_truncated_shard_is_named(start, data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("tf_config", "says"),
     [
-        ("{}", "cannot be used"),
+        ("{}", "has no object 'cluster'"),
         (
             '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
             "'ps'",

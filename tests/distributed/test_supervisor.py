@@ -17,6 +17,7 @@ pytestmark = pytest.mark.distributed
 
 LOST = errors.GroupLostError.exit_code
 STOPPED = errors.StoppedError.exit_code
+INTERRUPTED = 130
 # Slow enough to be hit on the way.
 SLOW = {"LMCODISTILL_FAULT": "update@1+:sleep=0.05"}
 ALONE = {"students": 1, "TARGETS": "none", "EVALUATE_EVERY_STEPS": 0}
@@ -47,6 +48,13 @@ def started(journal: pathlib.Path, student: int) -> list[list[int]]:
     """Returns the process ids of each start of a student's group."""
     lines = tiny_run.journal_of(journal, "started")
     return [line["pids"] for line in lines if line["student"] == student]
+
+
+def state_of(start, run_dir: pathlib.Path) -> tuple[str, int]:
+    """Returns the state of student 0 as `status` tells it, and its exit code."""
+    process = start("status", run_dir, "--json")
+    output, _ = process.communicate(timeout=60)
+    return json.loads(output)["students"][0]["state"], process.returncode
 
 
 def kill_at_each_start(
@@ -128,11 +136,13 @@ def test_a_frozen_worker_is_killed_and_comes_back(start, data_dir, tmp_path):
     (frozen,) = started(journal, 0)[0]
 
     os.kill(frozen, signal.SIGSTOP)
+    assert tiny_run.wait_until(lambda: state_of(start, tmp_path) == ("frozen", LOST))
     _, err = process.communicate(timeout=180)
 
     assert process.returncode == 0, err
     (lost,) = tiny_run.journal_of(journal, "lost")
     assert lost["cause"] == "frozen"
+    assert state_of(start, tmp_path) == ("done", 0)
     assert tiny_run.processes_of(tmp_path) == []
     assert tiny_run.step_of(tmp_path, 0) == 80
 
@@ -186,7 +196,8 @@ def test_ctrl_c_during_a_pause_ends_the_run_at_once(start, data_dir, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
 
-    assert process.returncode == STOPPED, err
+    # Killed at each start, it had nothing to save.
+    assert process.returncode == INTERRUPTED, err
     assert time.monotonic() - began < 7.0  # The pause is 8 seconds long.
     assert tiny_run.processes_of(tmp_path) == []
     assert tiny_run.journal_of(journal)[-1]["event"] == "stopped"
@@ -300,6 +311,53 @@ def test_hosts_start_their_own_workers_again_and_the_cluster_comes_together(
     assert lost["cause"] == "SIGKILL"
     assert all(len(started(journal, 0)) >= 2 for journal in journals)
     assert tiny_run.weights_of(tmp_path, 0, 0) == tiny_run.weights_of(tmp_path, 0, 1)
+
+
+def test_a_chief_beside_the_workers_is_worker_0(start, data_dir, tmp_path):
+    chief, worker = free_addresses(2)
+    cluster = {"chief": [chief], "worker": [worker]}
+    tasks = [{"type": "chief", "index": 0}, {"type": "worker", "index": 0}]
+    hosts = [
+        start(
+            *tiny_run.train_arguments(data_dir, tmp_path, **ALONE),
+            *("--student", 0),
+            TF_CONFIG=json.dumps({"cluster": cluster, "task": task}),
+        )
+        for task in tasks
+    ]
+
+    errs = [host.communicate(timeout=180)[1] for host in hosts]
+
+    assert [host.returncode for host in hosts] == [0, 0], errs
+    assert tiny_run.weights_of(tmp_path, 0, 0) == tiny_run.weights_of(tmp_path, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "says"),
+    [
+        ({"worker": ["127.0.0.1:31001", "127.0.0.1:31001"]}, "twice"),
+        ({"worker": ["127.0.0.1:70000"]}, "port is no number up to 65,535"),
+        ({"ps": ["127.0.0.1:1"], "worker": ["127.0.0.1:2"]}, "has a job 'ps'"),
+        ({"worker": [f"10.0.0.{k}:1" for k in range(3)]}, "TF_CONFIG's workers: 3"),
+    ],
+)
+def test_a_cluster_that_cannot_come_together_is_refused_at_once(
+    start, data_dir, tmp_path, cluster, says
+):
+    process = start(
+        *tiny_run.train_arguments(data_dir, tmp_path / "run", **ALONE),
+        *("--student", 0),
+        TF_CONFIG=json.dumps(
+            {"cluster": cluster, "task": {"type": "worker", "index": 0}}
+        ),
+    )
+
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == errors.UsageError.exit_code
+    assert says in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_public_address_is_refused(start, data_dir, tmp_path):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from data_prep import counts as counts_lib
-from data_prep.reading import html_pages, page_process, readers
+from data_prep.reading import html_pages, page_process, readers, text_lines
 from tools.fuzz import child
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def test_large_hostile_input_does_no_harm(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _lose_a_page(body, **_):
+def _lose_a_page(*_, **__):
     return html_pages.PageText("", "unreadable_page")
 
 
@@ -65,16 +65,16 @@ def _raise(*_):
     raise KeyError("lost")
 
 
-def _take_memory(line, taken=[]):  # noqa: B006
+def _take_memory(lines, _, taken=[]):  # noqa: B006
     taken.append(taken or b"1" * (600 << 20))
-    return line.decode("utf-8", "replace")
+    return (line.decode("utf-8", "replace") for line in lines)
 
 
 @pytest.mark.parametrize(
     ("module", "name", "fault", "words"),
     [
         (readers, "_first_language", _raise, "KeyError: 'lost'"),
-        (readers, "_text_of", _take_memory, "memory: "),
+        (text_lines, "decode", _take_memory, "memory: "),
         (counts_lib.Counts, "drop", _drop_twice, "kept and dropped"),
         (page_process, "extract_text", _lose_a_page, "missing: "),
     ],

@@ -25,7 +25,7 @@ def made(tmp_path_factory):
     (folder / "b.warc.wet.gz").write_bytes(b"".join([*german, *copies]))
     (folder / "c.txt").write_text("The last of the texts is \x1b[2J a short one.\n")
     test_prep.run_pipeline(
-        inputs.find([str(folder)]), root / "data", test_prep.settings()
+        inputs.find([str(folder)]).files, root / "data", test_prep.settings()
     )
     return root / "data"
 

@@ -4,6 +4,8 @@ import os
 import pathlib
 import subprocess
 import sys
+import tarfile
+import venv
 import zipfile
 
 import pytest
@@ -26,11 +28,9 @@ def run(*command: str, cwd: pathlib.Path, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(root, tmp_path_factory) -> pathlib.Path:
-    """A wheel built from the files of the checkout, without a network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    # Building writes beside setup.py, so it works on a copy.
-    source = folder / "source"
+def source(root, tmp_path_factory) -> pathlib.Path:
+    """A copy of the checkout: building writes beside setup.py."""
+    source = tmp_path_factory.mktemp("packaging") / "source"
     source.mkdir()
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE"):
         (source / name).write_bytes((root / name).read_bytes())
@@ -40,6 +40,13 @@ def wheel(root, tmp_path_factory) -> pathlib.Path:
                 target = source / path.relative_to(root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(path.read_bytes())
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source, tmp_path_factory) -> pathlib.Path:
+    """A wheel built from the files of the checkout, without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     options = ["--no-deps", "--no-index", "--no-build-isolation", "--quiet"]
     run(*pip, "wheel", *options, "--wheel-dir", str(folder), str(source), cwd=folder)
@@ -57,8 +64,8 @@ def installed(wheel, tmp_path_factory) -> pathlib.Path:
     return folder / "site"
 
 
-def test_wheel_holds_both_packages_and_every_gin_file(wheel):
-    root = wheel.parent / "source"
+def test_wheel_holds_both_packages_and_every_gin_file(wheel, source):
+    root = source
     names = set(zipfile.ZipFile(wheel).namelist())
 
     for package in ("lmcodistill", "data_prep"):
@@ -122,3 +129,71 @@ def test_installed_program_has_the_templates_of_clusters(installed, tmp_path):
     )
 
     assert "FROM python:" in shown
+
+
+def test_both_distributions_say_that_their_types_can_be_trusted(wheel, source):
+    build = "from setuptools import build_meta; print(build_meta.build_sdist('dist'))"
+    run(sys.executable, "-c", build, cwd=source)
+    (sdist,) = (source / "dist").glob("*.tar.gz")
+
+    with tarfile.open(sdist) as packed:
+        in_sdist = {name.partition("/")[2] for name in packed.getnames()}
+
+    assert "lmcodistill/py.typed" in zipfile.ZipFile(wheel).namelist()
+    assert "lmcodistill/py.typed" in in_sdist
+
+
+# What a user writes, and the types that mypy must find in it.
+TYPED = """
+import lmcodistill
+
+students = lmcodistill.load("RUN", "s3://bucket/run")
+reveal_type(students.score(["A text."]))
+reveal_type(students.score(["A text."])[0].bits_per_byte)
+reveal_type(students.generate("The", temperature=0.5))
+reveal_type(students.evaluate("DATA", split="test").cross_entropy)
+reveal_type(students.vocabulary.encode("A text."))
+reveal_type(lmcodistill.read_metrics("RUN"))
+lmcodistill.laod("RUN")
+lmcodistill.load(3)
+"""
+REVEALED = [
+    "list[lmcodistill.inference.scores.TextScore]",
+    "float | None",
+    "list[str]",
+    "float",
+    "list[int]",
+    "list[dict[str, Any]]",
+]
+
+
+def test_type_checker_sees_the_types_of_the_installed_package(wheel, tmp_path):
+    # In the site-packages of an environment, where py.typed is asked for.
+    venv.create(tmp_path / "venv")
+    python = tmp_path / "venv/bin/python"
+    (site,) = (tmp_path / "venv/lib").glob("python*/site-packages")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-index", "--quiet", "--target", str(site)]
+    run(*pip, "install", *options, str(wheel), cwd=tmp_path)
+    (tmp_path / "program.py").write_text(TYPED)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python)]
+        + ["program.py"],
+        cwd=tmp_path,
+        env={
+            k: v for k, v in os.environ.items() if k not in ("MYPYPATH", "PYTHONPATH")
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+    told = done.stdout.replace("builtins.", "").replace("typing.", "")
+    assert [
+        line.split('"')[1] for line in told.splitlines() if "Revealed type" in line
+    ] == REVEALED
+    problems = [line for line in told.splitlines() if ": error: " in line]
+    assert len(problems) == 2, told
+    assert 'has no attribute "laod"' in problems[0]
+    assert 'incompatible type "int"' in problems[1]

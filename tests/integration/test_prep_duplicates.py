@@ -53,7 +53,7 @@ def copies_folder(tmp_path):
 
 def prep(folder, output, chosen, num_workers=1):
     settings = dataclasses.replace(test_prep.settings(), deduplication=chosen)
-    sources = inputs.find([str(folder)])
+    sources = inputs.find([str(folder)]).files
     return test_prep.run_pipeline(sources, output, settings, num_workers)
 
 
@@ -135,7 +135,7 @@ def test_settings_of_the_comparison_cost_no_second_reading(copies_folder, tmp_pa
     broken = dataclasses.replace(
         broken, vocabulary=dataclasses.replace(broken.vocabulary, size=60_000)
     )
-    sources = inputs.find([str(copies_folder)])
+    sources = inputs.find([str(copies_folder)]).files
     with pytest.raises(Exception, match="VOCAB_SIZE"):
         test_prep.run_pipeline(sources, output, broken)
     commit_file = pathlib.Path(output / ".work" / "kept" / "000000.json")

@@ -1,5 +1,6 @@
 """Data folders of a few tokens, as `lmcodistill prep` would write them."""
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -43,6 +44,8 @@ def write(
     model: bytes = b"",
     vocab_size: int = VOCAB_SIZE,
     guide: Sequence[ArrayLike] = (),
+    num_words: int = 0,
+    num_bytes: int = 0,
 ) -> pathlib.Path:
     """Writes a data folder and returns it.
 
@@ -53,6 +56,8 @@ def write(
         model: The vocabulary; else that of 12 words.
         vocab_size: How many pieces it has.
         guide: Of each shard, the tokens; none makes no guide.
+        num_words: Of the validation text.
+        num_bytes: Likewise.
     """
     model = model or vocabulary_model()
     dtype = shards.token_dtype(vocab_size)
@@ -61,12 +66,16 @@ def write(
         _write_split(root, n, p, dtype) for n, p in zip(names, train, strict=True)
     ]
     held_out = {"validation": validation} | ({"guide": guide} if guide else {})
+    written = {n: _write_split(root, n, x, dtype) for n, x in held_out.items()}
+    written["validation"] = dataclasses.replace(
+        written["validation"], words=num_words, bytes=num_bytes
+    )
     manifest = shards.Manifest(
         vocabulary=hashlib.sha256(model).hexdigest(),
         vocab_size=vocab_size,
         end_id=END,
         train=tuple(splits),
-        held_out={n: _write_split(root, n, x, dtype) for n, x in held_out.items()},
+        held_out=written,
     )
     files.write_text(root / "manifest.json", files.to_json(manifest.to_json()))
     (root / "vocabulary.model").write_bytes(model)

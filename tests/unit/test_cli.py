@@ -1,5 +1,6 @@
 """The dispatcher: what it imports, what it passes on, what it makes of errors."""
 
+import errno
 import importlib.util
 import json
 import subprocess
@@ -32,12 +33,19 @@ def define_flags(define):
     define.integer("count", 1, "How often.")
     define.enum("tone", "low", ["low", "high"], "How.")
     define.bool("loud", False, "Whether.")
+    define.float("speed", 1.0, "How fast.", 0.0)
 
 def run(flag_values):
     if flag_values.word == "data":
         raise errors.DataError("DATA is empty.")
     if flag_values.word == "bug":
         raise KeyError("a bug")
+    if flag_values.word == "memory":
+        raise MemoryError("Unable to allocate 7. TiB")
+    if flag_values.word == "tensors":
+        raise type("ResourceExhaustedError", (Exception,), {})("OOM when\\nallocating")
+    if flag_values.word.isdecimal():
+        raise OSError(int(flag_values.word), "of the system", "a/file")
     if flag_values.word == "stop":
         raise KeyboardInterrupt
     if flag_values.word == "seven":
@@ -121,13 +129,23 @@ def test_command_without_arguments_refuses_them(main):
     )
 
 
-@pytest.mark.parametrize("arguments", [("--count=few",), ("--tone=shrill",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("--count=few",), ("--tone=shrill",), ("--count=1.5",), ("--count=",)),
+        *(("--noloud=1",), ("--loud=perhaps",), ("--nocount",), ("--noword=1",)),
+        *(("--speed=nan",), ("--speed=inf",), ("--speed=-1",), ("--speed=1e999",)),
+        *(("--count=" + "9" * 30,), ("--count=" + "9" * 5_000,), ("--count",)),
+        *(("--flagfile=/dev/zero",), ("--speed=fast",), ("--=1",)),
+    ],
+)
 def test_bad_flag_value_exits_2_without_a_traceback(main, arguments):
     code, _, err = main("plain", *arguments)
 
     assert code == 2
     assert err.startswith("lmcodistill plain: ")
     assert "Traceback" not in err
+    assert err.count("\n") == 1
 
 
 def test_help_shows_docstring_flags_and_defaults_only_of_the_command(main):
@@ -154,6 +172,8 @@ Flags:
       Print one JSON object on standard output, for programs. (default: false)
   --[no]loud
       Whether. (default: false)
+  --speed
+      How fast. (default: 1.0)
   --tone
       <low|high>: How. (default: low)
   --word
@@ -173,6 +193,29 @@ def test_error_keeps_its_exit_code_and_json_carries_it(main):
         '{"error": "DATA is empty.", "exit_code": 3}\n',
         "lmcodistill plain: DATA is empty.\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "says"),
+    [
+        ("memory", 2, "not enough memory (Unable to allocate 7. TiB)"),
+        ("tensors", 2, "not enough memory (OOM when allocating)"),
+        (f"{errno.EACCES}", 2, "a/file: of the system. Give another path"),
+        (f"{errno.EROFS}", 2, "a/file: of the system. Give another path"),
+        (f"{errno.ENOSPC}", 3, "a/file: of the system. Storage failed"),
+    ],
+)
+def test_what_the_system_refuses_is_one_message(main, word, code, says):
+    exit_code, _, err = main("plain", f"--word={word}")
+
+    assert exit_code == code
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_other_words_of_the_system_are_a_bug(main):
+    with pytest.raises(OSError, match="of the system"):
+        main("plain", f"--word={errno.EINVAL}")
 
 
 def test_number_that_a_command_returns_is_the_exit_code(main):

@@ -1,5 +1,6 @@
 """What documents and docstrings point to is there: commands, links, files."""
 
+import importlib
 import importlib.util
 import pathlib
 import re
@@ -8,6 +9,8 @@ import sys
 
 import pytest
 
+from lmcodistill.commands import catalogue
+from lmcodistill.supervision.states import StudentState
 from tools import reference
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,6 +26,9 @@ SOURCES = sorted(
     for path in (ROOT / tree).rglob("*")
     if path.suffix in (".py", ".sh", ".gin") and path != pathlib.Path(__file__)
 )
+# A call of the program, to the end of its line; and a flag of it.
+CALL = re.compile(r"lmcodistill ([a-z]+) ((?:[^`\n])*)")
+FLAG = re.compile(r"(?<![\w-])--(?:no)?([a-z]\w*)")
 COMMAND = re.compile(r"python -m ((?:tools|tests)[\w.]*)( [a-z]+)?")
 
 
@@ -70,6 +76,49 @@ def test_documents_and_programs_that_are_named_exist():
     assert lost == set()
 
 
+def test_commands_that_are_shown_have_the_flags_they_are_given():
+    known = {
+        name: {flag.removeprefix("no") for flag in catalogue.flags_of(module)}
+        | {"gin", "help"}
+        for name in catalogue.COMMANDS
+        for module in [importlib.import_module(f"lmcodistill.commands.{name}")]
+    }
+
+    unknown = {
+        (str(path.relative_to(ROOT)), command, flag)
+        for path in (*DOCUMENTS, *SOURCES)
+        if path.parts[len(ROOT.parts)] != "tests"  # They make mistakes on purpose.
+        for command, rest in CALL.findall(path.read_text().replace("\\\n", " "))
+        if command in known
+        for flag in FLAG.findall(rest)
+        if flag not in known[command]
+    }
+    assert unknown == set()
+
+
 @pytest.mark.parametrize("path", reference.PAGES, ids=lambda path: path.name)
 def test_reference_is_what_the_code_says(path):
     assert path.read_text() == reference.PAGES[path](), "python -m tools.reference"
+
+
+def test_troubleshooting_names_settings_states_and_refusals_that_exist():
+    text = (ROOT / "docs/guide/troubleshooting.md").read_text()
+    reference = (ROOT / "docs/guide/reference.md").read_text()
+    program = "".join(p.read_text() for p in (ROOT / "lmcodistill").rglob("*.py"))
+    knobs = set(re.findall(r"`([A-Z][A-Z0-9_]+)(?: = [^`]*)?`", text))
+    flags = set(re.findall(r"--([a-z_]+)", text)) - {"json", "gin"}
+    fields = {field for _, field in re.findall(r"`([A-Z]\w+)\.([a-z_]+)`", text)}
+    states = re.findall(r"^\| ([a-z ]+) \|.*\|.*\|.*\|$", text, re.MULTILINE)
+    kinds = re.findall(
+        r"`([a-z_]+)`", text.partition("| kind |")[2].partition("\n\n")[0]
+    )
+
+    assert len(knobs) > 10 and len(flags) > 8 and len(fields) > 5 and len(kinds) > 8
+    known = {"TF_CONFIG", "CUDA_VISIBLE_DEVICES"}
+    assert {k for k in knobs - known if f"| `{k}` |" not in reference} == set()
+    assert {f for f in flags if f"| `--{f}` |" not in reference} == set()
+    assert {f for f in fields if f"| `{f}` |" not in reference} == set()
+    assert {k for k in kinds if f'reason="{k}"' not in program} - {
+        "missing_file"
+    } == set()
+    assert set(states) - {"state"} == {state.value for state in StudentState}

@@ -15,7 +15,7 @@ import pathlib
 import time
 from collections.abc import Callable
 
-from lmcodistill.commands.start_tensorflow import start_tensorflow
+from lmcodistill import tf_environment
 from lmcodistill.settings import model, training
 
 GO, READY = "go", "ready"
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     flags = parser.parse_args()
     asked = json.loads(flags.settings.read_text())
-    start_tensorflow()
+    tf_environment.start()
     from lmcodistill.model import cost
     from lmcodistill.planning import rates
     from lmcodistill.training import cluster

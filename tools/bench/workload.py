@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmcodistill import tf_environment
-from lmcodistill.commands import start_tensorflow
 from lmcodistill.training import job
 from tests.support import small_data
 
@@ -133,8 +132,7 @@ def split_gin(unknown: Sequence[str], parser: argparse.ArgumentParser) -> list[s
 
 def start() -> None:
     """Imports TensorFlow as a worker that is alone on this machine has it."""
-    tf_environment.prepare()
     threads = tf_environment.of_threads(len(os.sched_getaffinity(0)))
     for name, value in threads.items():
         os.environ.setdefault(name, value)  # Another number can be tried.
-    start_tensorflow.start_tensorflow()
+    tf_environment.start()

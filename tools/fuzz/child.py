@@ -18,6 +18,7 @@ from typing import Any
 
 from data_prep import work
 from data_prep.rules import extract
+from lmcodistill.data import report_checks
 from lmcodistill.settings import filtering, prep
 from tools.fuzz import giants as giants_lib
 from tools.fuzz import inputs
@@ -122,6 +123,9 @@ def try_file(
     counts = result.counts
     if counts.read != counts.kept + counts.dropped.total():
         raise Violation(f"read {counts.read} != kept and dropped: {counts}")
+    held = sum(counts.records[kind] for kind in report_checks.PAGE_RECORDS)
+    if counts.records and counts.read != held:
+        raise Violation(f"read {counts.read} of {held} records that may hold pages")
     if sum(sizes) != path.stat().st_size:
         raise Violation(
             f"{sum(sizes)} of {path.stat().st_size} bytes were told as read"

@@ -13,6 +13,7 @@ import json
 import lzma
 from collections.abc import Sequence
 
+from tools.fuzz import odd_pages
 from tools.fuzz.pages import Page, Random, broken_record, record, sentences
 from tools.fuzz.pages import pages as make_pages
 
@@ -44,6 +45,9 @@ def _member(content: bytes, rng: Random) -> bytes:
 def _archive(rng: Random) -> tuple[str, list[Page]]:
     """Returns a file name and the units that the file is made of."""
     pages = make_pages(rng)
+    for number in range(rng.choice((0, 0, 1, 3))):
+        odd = odd_pages.make(rng, number)
+        pages.insert(rng.randrange(len(pages) + 1), odd)
     how = rng.randrange(8)
     if how == 0:
         return "a.warc.wet", pages
@@ -89,7 +93,10 @@ def _lines(rng: Random) -> tuple[str, bytes]:
         suffix = ".txt"
     if rng.random() < 0.5:
         lines.insert(rng.randrange(len(lines) + 1), rng.choice(odd))
-    content = rng.choice(("\n", "\r\n")).join(lines).encode()
+    codec = rng.choice(("utf-8", "utf-8", "utf-8", "cp1252", "utf-16", "utf-32"))
+    lines.insert(rng.randrange(len(lines) + 1), "Über die Brücke, für 5 €.")
+    text = rng.choice(("\n", "\r\n")).join(lines)
+    content = text.encode(codec, "replace")
     how = rng.choice(("", ".gz", ".bz2", ".xz"))
     if how == ".gz":
         content = gzip.compress(content, 1, mtime=0)

@@ -42,15 +42,17 @@ class Checkpoint:
         key: bytes | None,
         owner: publication.Owner | None,
         settle: Callable[[], None] = lambda: None,
+        on_save: Callable[[], None] = lambda: None,
     ):
         """Saves nothing yet.
 
         On the chief, `owner` is who may write, and `settle` waits for the exports
-        that come before a checkpoint.
+        that come before a checkpoint. `on_save` is called before each save.
         """
         self._settings, self._folder = settings, folder
         self._group, self._student = group, student
         self._key, self._owner, self._settle = key, owner, settle
+        self._on_save = on_save
         self._every = Every(settings.checkpoint_every_steps, settings.last_step)
         self._failures, self._retry_step = 0, 0
         # The step of the last try, and when it ended.
@@ -80,6 +82,7 @@ class Checkpoint:
             DivergedError: a weight of any worker is not finite.
             SnapshotError: storage refused too often.
         """
+        self._on_save()
         self._refuse_non_finite(step)
         values = self._student.values()
         failure, pause = None, 0

@@ -10,6 +10,7 @@ import numpy as np
 
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.inference import evaluation
+from lmcodistill.report import units
 from lmcodistill.training import cluster, metrics
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import student as student_lib
@@ -47,6 +48,8 @@ class Score(NamedTuple):
     Attributes:
         cross_entropy: Nats per token.
         tokens: Scored.
+        bytes: Of the source text that they are; None where a part was scored, of
+            which nobody knows.
         seconds: It took.
         ensemble_cross_entropy: Of the mean of the student and its teachers, nats per
             token: what it is below `cross_entropy` is what the student lacks yet.
@@ -56,17 +59,32 @@ class Score(NamedTuple):
 
     cross_entropy: float
     tokens: int
+    bytes: int | None
     seconds: float
     ensemble_cross_entropy: float | None = None
     teachers: tuple[TeacherScore, ...] = ()
 
+    @property
+    def bits_per_byte(self) -> float | None:
+        """The cross entropy in a unit that does not depend on the vocabulary."""
+        if not self.bytes:
+            return None
+        return units.bits_per_byte(self.cross_entropy * self.tokens, self.bytes)
+
     def write(self, step: int, writer: metrics.MetricsWriter) -> None:
         """Reports it as the score of a step. Chief only."""
-        values = self._asdict() | {"teachers": [x.values() for x in self.teachers]}
+        values = self._asdict() | {
+            "perplexity": units.perplexity(self.cross_entropy),
+            "bits_per_byte": self.bits_per_byte,
+            "teachers": [x.values() for x in self.teachers],
+        }
         if not self.teachers:
             del values["ensemble_cross_entropy"], values["teachers"]
         writer.write("validation", step, values)
-        log.info("step=%d validation_cross_entropy=%.4f", step, self.cross_entropy)
+        log.info(
+            "step=%d validation_cross_entropy=%.4f perplexity=%.2f",
+            *(step, self.cross_entropy, units.perplexity(self.cross_entropy)),
+        )
 
 
 class Evaluate:
@@ -84,12 +102,13 @@ class Evaluate:
     ):
         """Has scored nothing yet; the workers of `group` share the streams.
 
-        `on_window` is called with the number of windows done, and on every worker
-        `on_score` with the step and the score.
+        `on_window` is called with the number of windows done, from none on, and on
+        every worker `on_score` with the step and the score.
         """
         self._every = Every(job.training.evaluate_every_steps, job.training.last_step)
+        self._split = inputs.data.held_out_split("validation")
         self._windows = windows_lib.EvaluationWindows(
-            inputs.data.tokens_of(inputs.data.held_out_split("validation")),
+            inputs.data.tokens_of(self._split),
             streams=job.training.evaluation_lanes,
             window=job.batches.window,
             end_id=inputs.data.manifest.end_id,
@@ -113,6 +132,7 @@ class Evaluate:
         """Evaluates where due."""
         if not self._every.is_due(step):
             return
+        self._on_window(0)
         # What the device has not done yet is training's: reading a weight waits for it.
         self._small_weight.numpy()
         began = time.monotonic()
@@ -121,7 +141,15 @@ class Evaluate:
             self._teachers(step) if self._scores_teachers else (None, ())
         )
         seconds = round(time.monotonic() - began, 3)
-        score = Score(float(nats / tokens), int(tokens), seconds, ensemble, teachers)
+        is_whole = tokens == self._split.tokens
+        score = Score(
+            float(nats / tokens),
+            int(tokens),
+            self._split.bytes if is_whole else None,
+            seconds,
+            ensemble,
+            teachers,
+        )
         self._on_score(step, score)
 
     def _totals(self, evaluator: evaluation.Evaluator) -> np.ndarray:

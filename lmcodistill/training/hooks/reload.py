@@ -85,10 +85,15 @@ class Reload:
         student: student_lib.Student,
         loader: Loader,
         asked_to_stop: Callable[[], bool],
+        on_wait: Callable[[str], None] = lambda _: None,
     ):
-        """Begins nothing yet; only the chief uses the loader."""
+        """Begins nothing yet; only the chief uses the loader.
+
+        `on_wait` is called before each wait, with what is waited for, in words.
+        """
         self._policy, self._group, self._student = policy, group, student
         self._loader, self._asked_to_stop = loader, asked_to_stop
+        self._on_wait = on_wait
         self._prefetcher = loader.of_peers()
         self._is_announced = False
 
@@ -192,6 +197,8 @@ class Reload:
         """Waits for the prefetcher. Collective; raises as `__call__`."""
         deadline = self._policy.exchange.deadline_seconds
         began = time.monotonic()
+        peers = ", ".join(map(str, plan.peers))
+        self._on_wait(f"step {plan.requests[0].step} of student {peers}")
         while True:
             done, stop, late = self._group.any(
                 self._prefetcher.is_done,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from lmcodistill.report import units
 from lmcodistill.training import divergence, metrics, step
 from lmcodistill.training import student as student_lib
 from lmcodistill.training.hooks.every import Every
@@ -52,9 +53,11 @@ class Report:
         counted = rows[columns.skipped == 0.0]
         taught = rows[(columns.skipped == 0.0) & (columns.taught == 1.0)]
         means = self._means(counted, taught)
+        score = means["cross_entropy"]
         values = {
             **self._pace(reached),
             **means,
+            "perplexity": None if score is None else units.perplexity(score),
             "taught_updates": len(taught),
             "skipped_updates": len(rows) - len(counted),
             "learning_rate": self._student.learning_rate_at(reached - 1),
@@ -68,17 +71,20 @@ class Report:
         }
         self._totals = []
         self._writer.write("train", reached, values)
-        score = means["cross_entropy"]
         if score is None or divergence.is_lost(score, self._student.model.vocab_size):
             log.warning(
                 "step=%d event=diverging reason=a guess among all pieces does better",
                 reached,
             )
-        shown = ("cross_entropy", "distillation_loss", "tokens_per_second")
+        shown = (
+            *("cross_entropy", "perplexity"),
+            *("distillation_loss", "tokens_per_second"),
+        )
         log.info(
-            "step=%d cross_entropy=%s distillation=%s tokens_per_second=%s",
+            "step=%d cross_entropy=%s perplexity=%s distillation=%s "
+            "tokens_per_second=%s",
             reached,
-            *("-" if values[n] is None else f"{values[n]:.4f}" for n in shown),
+            *("-" if values[n] is None else f"{values[n]:.6g}" for n in shown),
         )
 
     def _pace(self, reached: int) -> dict[str, float]:

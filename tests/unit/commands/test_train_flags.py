@@ -18,6 +18,7 @@ LISTS = (
         "dry_run",
         "frozen_seconds",
         "json",
+        "log",
         "max_restarts",
         "start_deadline_seconds",
         "workers_per_student",
@@ -78,8 +79,8 @@ def test_worker_knows_its_student_its_folders_and_the_configuration_of_the_start
     assert received.gin_file == [str(CONFIG)]
     assert (received.student, received.data_dir, received.run_dir) == (
         1,
-        "/data",
-        "/run",
+        pathlib.Path("/data"),
+        pathlib.Path("/run"),
     )
 
 

@@ -63,6 +63,27 @@ def kept_of(docs: Sequence[Doc]) -> tuple[shards.InputFile, ...]:
     return tuple(found)
 
 
+def report_of(inputs: Sequence[shards.InputFile]) -> dict[str, Any]:
+    """Returns a report of archives in which a page each was dropped."""
+    lines = [
+        {
+            "name": source.name,
+            "read": source.documents + 1,
+            "kept": source.documents,
+            "dropped": {"revisit": 1},
+            "records": {"response": source.documents, "revisit": 1, "request": 9},
+        }
+        for source in inputs
+    ]
+    kept = sum(source.documents for source in inputs)
+    total = {
+        "read": kept + len(lines),
+        "kept": kept,
+        "dropped": {"revisit": len(lines)},
+    }
+    return {"files": lines, "total": total}
+
+
 def write(
     root: pathlib.Path,
     model: bytes,
@@ -120,6 +141,7 @@ def write(
         inputs=inputs,
     )
     (root / "vocabulary.model").write_bytes(model)
+    files.write_text(root / "report.json", files.to_json(report_of(inputs)))
     files.write_text(root / "manifest.json", files.to_json(manifest.to_json()))
     return root
 

@@ -185,6 +185,36 @@ def test_missing_partition_says_what_helps(folder):
         data.train_split(2)
 
 
+def edit_vocabulary(value, **settings):
+    value["provenance"] = {"settings": {"PrepVocabulary": settings}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "lost"),
+    [
+        ({}, None),
+        ({"digits": "split", "marks": "none"}, None),
+        ({"digits": "generic"}, "every digit is written as 0"),
+        ({"marks": "sentences"}, "marks of sentences are tokens, and no text"),
+    ],
+)
+def test_text_that_tokens_do_not_give_back_is_known(folder, settings, lost):
+    edit_manifest(folder, lambda value: edit_vocabulary(value, **settings))
+    data = shards.ShardSet(folder)
+
+    assert data.text_lost(data.held_out_split("validation")) == lost
+
+
+def test_unknown_words_are_counted_as_lost_text(data_folder):
+    unknown, word = 0, 5
+    tokens = [[word, unknown, unknown, word, word, word, word, word, word, 2]]
+    data = shards.ShardSet(data_folder([tokens], tokens))
+
+    lost = data.text_lost(data.held_out_split("validation"))
+
+    assert lost == "20.0% of the tokens are unknown words"
+
+
 def test_missing_split_says_which_there_are(folder):
     data = shards.ShardSet(folder)
 

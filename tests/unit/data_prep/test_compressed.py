@@ -1,15 +1,25 @@
 import bz2
+import functools
 import gzip
 import lzma
 
 import pytest
+from backports import zstd
 
 from data_prep import counts as counts_lib
-from data_prep.reading import archive_bytes, compressed, readers
+from data_prep.reading import archive_bytes, compressed, readers, text_lines
 from lmcodistill.settings import prep
 
 TEXT = b"\n".join(b"line %d" % i for i in range(50_000))
-COMPRESS = (gzip.compress, bz2.compress, lzma.compress)
+COMPRESS = (
+    gzip.compress,
+    bz2.compress,
+    lzma.compress,
+    # With a sum, as the program writes it; the library leaves it out.
+    functools.partial(
+        zstd.compress, options={zstd.CompressionParameter.checksum_flag: 1}
+    ),
+)
 
 
 def read(tmp_path, content):
@@ -70,6 +80,22 @@ def test_xz_that_asks_for_a_gigabyte_of_memory_is_damage(tmp_path):
         read(tmp_path, lzma.compress(b"text", filters=filters))
 
 
+def test_zstd_that_asks_for_a_gigabyte_of_memory_is_damage(tmp_path):
+    options = {zstd.CompressionParameter.window_log: 30}
+    packed = zstd.ZstdCompressor(options=options)
+    # A frame without a content size keeps the window that was asked for.
+    content = packed.compress(b"text" * 999) + packed.flush()
+
+    with pytest.raises(archive_bytes.DamageError, match="[Mm]emory"):
+        read(tmp_path, content)
+
+
+def test_frame_that_zstd_skips_may_come_first(tmp_path):
+    skipped = b"\x50\x2a\x4d\x18\x04\0\0\0none"
+
+    assert read(tmp_path, skipped + zstd.compress(TEXT)) == TEXT
+
+
 @pytest.mark.parametrize("inner", COMPRESS)
 def test_file_that_is_compressed_twice_is_ignored_with_a_note(tmp_path, inner):
     path = tmp_path / "a.txt.gz"
@@ -106,6 +132,6 @@ def test_progress_is_told_in_bytes_of_the_file(tmp_path):
     path.write_bytes(gzip.compress(TEXT, 1))
     told = []
 
-    list(readers.read_lines(path, 1_000, counts_lib.Counts(), told.append))
+    list(text_lines.read(path, 1_000, counts_lib.Counts(), told.append))
 
     assert sum(told) == path.stat().st_size

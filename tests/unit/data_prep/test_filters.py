@@ -95,6 +95,11 @@ def blocked(tmp_path):
     path.write_text(
         "# made for a test\nads.example.com\n0.0.0.0 Bad.Example # a hosts file\n"
         "*.wild.example\n\n.dotted.example\n"
+        "m\u00fcller.example\nXN--BCHER-KVA.example\n\U0001f600.example\n"
+        "ported.example:8080\nhttps://whole.example:8443/\n//slashed.example\n"
+        "127.0.0.1 first.example second.example\n"
+        "192.0.2.7\n[2001:db8::1]:80\n2001:DB8:0:0::2\n::1 ip6.example\n",
+        encoding="utf-8",
     )
     return filtering.UrlRules(blocked_hosts=str(path))
 
@@ -109,6 +114,24 @@ def blocked(tmp_path):
         ("https://a.dotted.example/", True),
         ("https://example.com/ads.example.com", False),
         ("https://notbad.example/", False),
+        ("https://M\u00dcLLER.example/", True),
+        ("https://mu\u0308ller.example/", True),
+        ("https://www.xn--mller-kva.example/", True),
+        ("https://m%C3%BCller.example/", True),
+        ("https://b\u00fccher.example/", True),
+        ("https://b\u00fccher\u3002example/", True),
+        ("https://xn--e28h.example/", True),
+        ("https://ported.example/", True),
+        ("http://whole.example/a", True),
+        ("http://slashed.example/", True),
+        ("http://first.example/", True),
+        ("http://second.example/", True),
+        ("http://ip6.example/", True),
+        ("http://192.0.2.7:99/", True),
+        ("http://1.192.0.2.7.example/", False),
+        ("http://[2001:0db8::1]/", True),
+        ("http://[2001:db8::2]:8080/", True),
+        ("http://[2001:db8::3]/", False),
         ("https://[broken", False),
         ("", False),
     ],
@@ -117,6 +140,33 @@ def test_listed_hosts_and_those_below_them_are_blocked(blocked, url, is_blocked)
     verdict = judge(PROSE, url=url, urls=blocked)
 
     assert verdict.reason == ("blocked_url" if is_blocked else None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "||ads.example^",
+        "[Adblock Plus 2.0]",
+        "! a comment",
+        "ads.example/page.html",
+        "https://ads.example/page?id=1",
+        "ads.*.example",
+        "ads.example other.example",
+        "ads.example:port",
+        "ads..example",
+        "/banner[0-9]/",
+        "<ads.example>",
+        "x" * 64 + ".example",
+        "m\udcfcller.example",  # Latin-1.
+    ],
+)
+def test_line_that_names_no_host_is_refused_with_its_number(tmp_path, line):
+    path = tmp_path / "hosts.txt"
+    path.write_bytes(b"good.example\n" + line.encode(errors="surrogateescape"))
+    rules = filtering.UrlRules(blocked_hosts=str(path))
+
+    with pytest.raises(errors.DataError, match="BLOCKED_HOSTS.*line 2 names no host"):
+        hosts.drop_reason("https://a.example/", rules)
 
 
 def test_digest_of_a_block_list_is_that_of_its_content(blocked, tmp_path):

@@ -40,6 +40,32 @@ def test_middle_of_a_long_text_is_what_is_identified():
     assert languages.identify(navigation + ENGLISH * 30 + navigation)[0] == "eng"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(" ", "\u00a0"),
+        lambda text: text.replace("e ", "e\u00a0"),
+        lambda text: text.replace(" ", "\u202f"),
+        lambda text: text.replace(" ", "\u2003 \t\x0b"),
+        lambda text: text.replace(" ", "\u200b"),
+        lambda text: text.replace(" ", "\r\n\u2028"),
+        lambda text: text.replace("o", "o\u00ad"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.upper(),
+        lambda text: text.title(),
+        lambda text: text[:99] + " \n" * 9_000 + text[99:],
+    ],
+)
+@pytest.mark.parametrize(("text", "language"), [(ENGLISH, "eng"), (GERMAN, "deu")])
+def test_white_space_and_case_decide_nothing(change, text, language):
+    text = f"{text} " * 3
+
+    plain, changed = languages.identify(text), languages.identify(change(text))
+
+    assert changed[0] == language
+    assert changed[1] == pytest.approx(plain[1], abs=0.05)
+
+
 def test_unknown_language_is_refused_with_an_example():
     with pytest.raises(errors.UsageError, match="LANGUAGE = 'english'.*'en'"):
         languages.check_language("english")

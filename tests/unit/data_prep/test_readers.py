@@ -78,7 +78,6 @@ def test_wat_file_is_ignored_with_a_sentence_that_says_so(tmp_path):
     [
         (b"", "empty"),
         (b"filedesc://a.arc 0.0.0.0", "ARC"),
-        (b"\x28\xb5\x2f\xfd1234", "zstd"),
         (b"\x00\x01\x02\x03", "neither"),
     ],
 )

@@ -1,11 +1,17 @@
 """The report as a page."""
 
+import collections
 import copy
 import html.parser
 
 import pytest
 
+from data_prep import counts as counts_lib
+from data_prep import profile
 from data_prep.reports import page as page_lib
+from data_prep.reports import report as report_lib
+from data_prep.rules import extract
+from lmcodistill import errors
 
 SPLIT = {
     "documents": 4,
@@ -25,6 +31,8 @@ LINE = {
     "note": "",
     "truncated": False,
     "damaged": 0,
+    "encodings": {},
+    "replaced": 0,
 }
 REPORT = {
     "total": {
@@ -35,6 +43,7 @@ REPORT = {
         "bytes": 1_000,
         "damaged_files": 0,
         "truncated_files": 0,
+        "recoded_files": 0,
         "ignored_files": 0,
         "languages_found": {"eng": 8, "not looked at": 2},
         "lengths": [{"least": 64, "below": 91, "documents": 7}],
@@ -167,3 +176,36 @@ def test_report_of_nothing_can_be_shown():
     report["timings"] = {"seconds": {}, "cpu_seconds": {}}
 
     assert "0 of 0 documents kept" in _Page(page_lib.render(report)).text
+
+
+def extracted(**fields):
+    counts = counts_lib.Counts(read=9, kept=9)
+    for name, value in fields.items():
+        setattr(counts, name, value)
+    return extract.Extracted("a.txt", 100, "ab", counts, profile.Profile(), ())
+
+
+def test_text_in_another_encoding_is_said_and_costs_a_strict_run():
+    result = extracted(
+        encodings=collections.Counter({"windows-1252": 40, "shift_jis": 2}), replaced=3
+    )
+
+    assert report_lib.warnings_of(result) == [
+        "a.txt is not all UTF-8; lines were read as what they look like: 40 as "
+        "windows-1252, 2 as shift_jis",
+        "a.txt has 3 place(s) that are no text; U+FFFD stands there now",
+    ]
+    lines = [report_lib.file_line(x, {}) for x in (extracted(), result)]
+    with pytest.raises(errors.DataError, match=r"1 of 2 .* not in UTF-8 \(a\.txt\)"):
+        report_lib.refuse_damage(lines)
+    report_lib.refuse_damage(lines[:1])
+
+
+def test_page_says_what_text_was_read_as():
+    report = changed(recoded_files=1)
+    report["files"] = [{**LINE, "encodings": {"windows-1252": 40}, "replaced": 3}]
+
+    text = _Page(page_lib.render(report)).text
+
+    assert "1 file(s) that are not UTF-8: see below." in text
+    assert "40 lines read as windows-1252; 3 x U+FFFD" in text

@@ -8,16 +8,15 @@ import pytest
 from data_prep import counts as counts_lib
 from data_prep import documents, progress, work
 from data_prep.duplicates import survivors
-from data_prep.reading import inputs
 from data_prep.tokens import partition, tokenize_part, vocabulary_training
 from lmcodistill import errors
-from lmcodistill.settings import prep
+from lmcodistill.data import text_forms
 
 
 def test_clean_text_survives_what_json_and_terminals_bring():
-    assert (
-        documents.clean("a\r\nb\rc \u2581 \ud800!") == "a\nb\nc _ \ufffd\ufffd\ufffd!"
-    )
+    cleaned = text_forms.clean("a\r\nb\rc \u2581 \ud800! n\0ul")
+
+    assert cleaned == "a\nb\nc _ \ufffd\ufffd\ufffd! nul"
 
 
 def test_document_comes_back_from_its_line():
@@ -27,21 +26,6 @@ def test_document_comes_back_from_its_line():
 
     assert "\n" not in line
     assert documents.Document.from_json(line) == document
-
-
-def test_names_are_the_shortest_that_are_unique(tmp_path):
-    for name in ("a/x.txt", "b/x.txt", "b/y.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("text")
-
-    found = inputs.find([str(tmp_path / "*"), str(tmp_path / "b/y.txt")])
-
-    assert [source.name for source in found] == ["a/x.txt", "b/x.txt", "y.txt"]
-
-
-def test_pattern_without_a_file_is_refused():
-    with pytest.raises(errors.UsageError, match="'nowhere/.*' matches no file"):
-        inputs.find(["nowhere/*.wet.gz"])
 
 
 def test_names_of_files_cannot_steer_a_terminal():
@@ -101,7 +85,6 @@ def test_every_unknown_word_is_a_token_of_its_own(tmp_path):
         survivors=survivors.Survivors(tmp_path, False, False),
         place=partition.ByOrder("test", 0, 2, 1, 0.0),
         splits=("test",),
-        settings=prep.PrepVocabulary(type="word"),
     )
 
     tokenize_part.tokenize(task, lambda _: None)

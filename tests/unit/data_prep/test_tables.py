@@ -8,8 +8,9 @@ from data_prep.engines import choice
 from data_prep.reading import readers
 from data_prep.rules import extract, filters, paragraph_ids
 from data_prep.run import plan
-from data_prep.tokens import text_forms, vocabulary_training
+from data_prep.tokens import vocabulary_training
 from lmcodistill import errors
+from lmcodistill.data import text_forms
 from lmcodistill.settings import filtering, paragraphs, prep
 
 
@@ -20,6 +21,7 @@ from lmcodistill.settings import filtering, paragraphs, prep
         (prep.PRETOKENIZED_DOCUMENTS, readers.PRETOKENIZED_CUTTERS),
         (prep.VOCAB_TYPES, vocabulary_training.TYPES),
         (prep.MARKS, text_forms.MARKS),
+        (prep.MARKS, text_forms.MARKING),
         (prep.DIGITS, text_forms.DIGITS),
         (paragraphs.PARAGRAPHS, paragraph_ids.SPLITTERS),
         (filtering.RULES, dict(filters.RULES)),
@@ -30,9 +32,9 @@ def test_every_name_has_an_implementation_and_every_implementation_a_name(names,
 
 
 def test_kinds_of_files_have_a_reader_or_a_note():
-    assert not readers.READERS.keys() & readers._NOTES.keys()
+    assert not readers.READERS.keys() & readers.NOTES.keys()
     with pytest.raises(KeyError):
-        readers.READERS["parquet"]
+        readers.READERS["unheard-of"]
 
 
 def test_kind_that_nobody_reads_raises(tmp_path):

@@ -1,9 +1,9 @@
 import pytest
 
 from data_prep import work
-from data_prep.tokens import text_forms, vocabulary_training
+from data_prep.tokens import sampling, vocabulary_training
 from lmcodistill import errors
-from lmcodistill.data import vocabulary
+from lmcodistill.data import text_forms, vocabulary
 from lmcodistill.settings import prep
 from tests.support.crawl import WORDS
 
@@ -100,22 +100,20 @@ def test_split_digits_are_pieces_of_their_own_and_come_back(tmp_path, kind):
 
 
 def test_generic_digits_are_one_piece_for_whoever_encodes(tmp_path):
-    settings = prep.PrepVocabulary(digits="generic")
     pieces, _ = train(tmp_path, type="unigram", size=340, digits="generic")
 
     ids = pieces.encode("in 1984")
 
     assert [pieces.pieces[i] for i in ids[-4:]] == ["0"] * 4
-    assert pieces.decode(ids) == text_forms.piece_form("in 1984", settings)
+    assert pieces.decode(ids) == pieces.form("in 1984")
     assert pieces.decode(ids) == "in 0000"
 
 
 def test_marks_are_pieces_and_the_text_between_them_comes_back(tmp_path):
-    settings = prep.PrepVocabulary(marks="sentences")
     pieces, _ = train(tmp_path, type="unigram", size=340, marks="sentences")
     text = "The captain. The river?\n\n \nHouse\ue001s."
 
-    form = text_forms.piece_form(text, settings)
+    form = pieces.form(text)
 
     assert form == (
         "\ue000\ue002The captain.\ue003\ue002 The river?\ue003\ue001\n\n \n"
@@ -123,7 +121,7 @@ def test_marks_are_pieces_and_the_text_between_them_comes_back(tmp_path):
     )
     assert pieces.decode(pieces.encode(form)) == form
     assert {"\ue000", "\ue001", "\ue002", "\ue003"} <= set(pieces.pieces)
-    assert text_forms.marked(text, "none") == text
+    assert train(tmp_path, type="unigram", size=340)[0].form(text) == text
 
 
 @pytest.mark.parametrize("option", [{"digits": "split"}, {"marks": "paragraphs"}])
@@ -149,14 +147,17 @@ def test_limited_word_vocabulary_keeps_the_most_frequent_words():
 
 
 def test_word_level_text_keeps_line_ends_as_words():
-    assert text_forms.word_level(" a  b\n\nc\t d ") == "a b \n \n c d"
+    words = text_forms.apply(text_forms.WORDS, " a  b\n\nc\t d ")
+
+    assert words == "a b \n \n c d"
 
 
 def test_line_end_of_an_article_comes_back_from_its_words():
-    text = text_forms.word_level("a b\nc")
     words = vocabulary.Vocabulary(
         vocabulary_training.word_model(dict.fromkeys(["a", "b", "c", "\n"], 1), 0)
     )
+
+    text = words.form("a b\nc")
 
     assert words.decode(words.encode(text)) == text
     assert len(words.encode(text)) == 4
@@ -165,8 +166,50 @@ def test_line_end_of_an_article_comes_back_from_its_words():
 def test_long_paragraphs_are_cut_at_spaces_and_nothing_is_lost():
     text = "one two three\n\n" + "x" * 25 + " end \u65e5\u672c\u8a9e"
 
-    pieces = text_forms.paragraphs(text, 10)
+    pieces = sampling.paragraphs(text, 10)
 
     assert pieces == ["one two", "three", "x" * 10, "x" * 10, "x" * 5 + " end",
                       "\u65e5\u672c\u8a9e"]  # fmt: skip
     assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
+def test_word_vocabulary_loads_whatever_characters_the_text_had(tmp_path):
+    text = text_forms.clean(
+        "nul\0s \0 \u2581mark \ue000 \ufdd0 \u2585 \ufeff \x7f \u2047"
+    )
+    words = text_forms.apply(text_forms.WORDS, text).split(" ")
+    path = tmp_path / "vocabulary.model"
+
+    path.write_bytes(vocabulary_training.word_model(dict.fromkeys(words, 1), 0))
+
+    loaded = vocabulary.Vocabulary.load(path)
+    assert loaded.decode(loaded.encode(" ".join(words))) == " ".join(words)
+    assert words[:2] == ["nuls", "_mark"]
+
+
+@pytest.mark.parametrize("marks", ["none", "sentences"])
+def test_private_characters_of_the_text_break_no_vocabulary(tmp_path, marks):
+    text = "\n".join(f"\ue000{line}\ue003 \uf8ff" for line in TEXT.split("\n"))
+
+    pieces, _ = train(tmp_path, text=text, type="bpe", size=345, marks=marks)
+
+    form = pieces.form("\ue000 a \ue003\uf8ff.")
+    assert pieces.decode(pieces.encode(form)) == form
+    assert (form == "\ue000 a \ue003\uf8ff.") == (marks == "none")
+
+
+def test_blank_line_of_any_length_takes_linear_time(tmp_path):
+    pieces, _ = train(tmp_path, type="bpe", size=340, marks="sentences")
+
+    # The square of it would be an hour.
+    assert pieces.form("a.\n" + " " * 1_000_000).endswith(" ")
+
+
+def test_generic_digits_give_one_fingerprint_in_every_folder(tmp_path):
+    made = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        made.append(train(tmp_path / name, type="bpe", size=340, digits="generic")[0])
+
+    assert made[0].fingerprint == made[1].fingerprint
+    assert b"digits" not in made[0].model and bytes(tmp_path) not in made[0].model

@@ -41,15 +41,8 @@ def use_as_all_do(snapshot, vocabulary, pool):
     (teacher,) = pool.active
     scoring.token_losses(teacher.model, tokens, tokens)
     travelled = reader_lib.vocabulary_of(snapshot)
-    sampling.continuations(
-        export.build(),
-        travelled,
-        "one two",
-        num_samples=1,
-        num_tokens=2,
-        temperature=0.0,
-        seed=0,
-    )
+    sampler = sampling.Sampler([export.build()], travelled)
+    sampler.continuations("one two", num_tokens=2, temperature=0.0)
     return export
 
 

@@ -53,6 +53,52 @@ def test_path_without_exports_is_refused(student, tmp_path, path):
     assert refusal.value.reason == "missing_file"
 
 
+@pytest.fixture
+def run(tmp_path) -> pathlib.Path:
+    """A run of eleven students; beside them lies what is none."""
+    for index in range(11):
+        publish(tmp_path / f"run/students/{index}/exports", step=10 + index)
+    (tmp_path / "run/students/notes").mkdir()
+    return tmp_path / "run"
+
+
+def test_run_means_all_its_students_by_their_number(run):
+    found = lookup.find_all(str(run))
+
+    assert [snapshot.step for snapshot in found] == list(range(10, 21))
+
+
+def test_one_student_means_its_newest_export_alone(student):
+    assert versions(lookup.find_all(str(student))) == [(2, 100)]
+
+
+def test_run_where_one_model_is_wanted_is_told_which_to_give(run):
+    with pytest.raises(errors.SnapshotError, match="a run of 11 students") as refusal:
+        lookup.find(str(run))
+
+    assert str(run / "students" / "0") in str(refusal.value)
+
+
+def test_run_of_one_student_is_that_student(student, tmp_path):
+    assert lookup.find(str(tmp_path)).version == (2, 100)
+
+
+def test_student_without_an_export_is_named(run):
+    (run / "students" / "11").mkdir()
+
+    with pytest.raises(errors.SnapshotError, match="students/11 holds no committed"):
+        lookup.find_all(str(run))
+
+
+def test_run_in_an_object_store_means_its_students_too():
+    for index in (1, 0):
+        publish(places.place(f"memory://runs/r/students/{index}/exports"), 30 + index)
+
+    found = lookup.find_all("memory://runs/r")
+
+    assert [snapshot.step for snapshot in found] == [30, 31]
+
+
 def test_storage_that_fails_is_said_in_a_sentence(tmp_path):
     with pytest.raises(errors.SnapshotError, match="cannot be looked at") as refusal:
         lookup.find(str(tmp_path / ("x" * 300) / "export"))

@@ -3,7 +3,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from lmcodistill.report import charts
+from lmcodistill.report import charts, style
 
 LINE = charts.Series("one", [(0.0, 4.0), (100.0, 2.0)])
 
@@ -14,9 +14,16 @@ def draw(*series):
     )
 
 
-def texts(figure):
-    root = xml.etree.ElementTree.fromstring(figure)
-    return [element.text for element in root.iter("text")]
+def parsed(chart):
+    """Returns a chart, that is a figure and its numbers, as elements."""
+    return xml.etree.ElementTree.fromstring(f"<div>{chart}</div>")
+
+
+def texts(chart):
+    """Returns what stands in the drawing and in its legend."""
+    root = parsed(chart)
+    names = ["".join(item.itertext()) for item in root.iter("li")]
+    return [element.text for element in root.iter("text")] + names
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def test_chart_is_well_formed_and_names_its_axes_and_lines():
 
 
 def test_points_stand_where_their_values_are():
-    root = xml.etree.ElementTree.fromstring(draw(LINE))
+    root = parsed(draw(LINE))
     first, last = root.iter("circle")
 
     # The plot spans x from 64 to 704 in a drawing 720 wide; y grows downwards.
@@ -57,7 +64,7 @@ def test_points_stand_where_their_values_are():
 
 
 def test_values_that_are_not_finite_are_left_out():
-    root = xml.etree.ElementTree.fromstring(
+    root = parsed(
         draw(charts.Series("one", [(0.0, 1.0), (1.0, float("nan")), (2.0, 3.0)]))
     )
 
@@ -75,25 +82,46 @@ def test_names_are_escaped():
     assert "<script>alert(1)</script>" in texts(figure)
 
 
-def test_every_line_has_a_colour_on_both_papers():
+def test_every_line_has_a_colour_on_the_screen_by_night_and_in_print():
     for index in range(charts.MAX_SERIES):
-        assert len(re.findall(rf"\.chart \.s{index} {{", charts.STYLE)) == 2
+        assert len(re.findall(rf"\.chart \.s{index} {{", style.CHART)) == 3
     with pytest.raises(ValueError, match="7 lines"):
         draw(*[LINE] * (charts.MAX_SERIES + 1))
 
 
 def test_only_points_and_bands_are_filled():
-    filled = re.findall(r"(\S+) { fill: #", charts.STYLE)
+    filled = re.findall(r"(\S+) { fill: #", style.CHART)
 
     assert filled
     assert all(s.startswith(("circle.", ".band.")) for s in filled)
 
 
-def test_long_legend_goes_on_in_a_second_line():
-    names = [f"a line with a rather long name, number {i}" for i in range(3)]
-    root = xml.etree.ElementTree.fromstring(
-        draw(*[charts.Series(name, [(0.0, 1.0)]) for name in names])
-    )
+def test_lines_differ_without_colour():
+    dashes = re.findall(r"\.line\.s(\d) { stroke-dasharray: ([\d ]+); }", style.CHART)
 
-    heights = {t.get("y") for t in root.iter("text") if t.text in names}
-    assert len(heights) > 1
+    assert len(dict(dashes).keys()) == charts.MAX_SERIES - 1  # One has none.
+    assert len(set(dict(dashes).values())) == charts.MAX_SERIES - 1
+
+
+def test_numbers_of_a_chart_stand_in_a_table_below_it():
+    chart = draw(LINE, charts.Series("<two>", [(50.0, 3.0), (100.0, 1.5)]))
+    [table] = parsed(chart).iter("table")
+
+    rows = [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
+    assert rows == [
+        ["step", "one", "<two>"],
+        ["0", "4.0000", "-"],
+        ["50", "-", "3.0000"],
+        ["100", "2.0000", "1.5000"],
+    ]
+    assert "<details>" in chart
+
+
+def test_a_drawing_says_what_it_shows():
+    [figure] = parsed(draw(LINE)).iter("figure")
+    drawing = next(x for x in figure.iter("svg") if x.get("role") == "img")
+
+    assert drawing.get("aria-label") == "Losses: nats per token, by step"
+    assert (
+        "".join(figure.find("figcaption").itertext()) == "Lossesnats per token, by step"
+    )

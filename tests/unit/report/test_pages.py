@@ -60,10 +60,40 @@ def test_columns_of_numbers_stand_to_the_right():
         ["name", "count", "share", "mixed"],
         [["a", "1,234", "12.5 %", "1"], ["b", "-", "3 %", "one"]],
     )
-    right = [dict(a).get("class") == "n" for tag, a in Tags(made).seen if tag == "th"]
+    heads = [a for _, a in Tags(made).seen if a.get("scope") == "col"]
+    right = [head.get("class") == "n" for head in heads]
 
     assert right == [False, True, True, False]
 
 
 def test_table_without_rows_has_its_head():
-    assert "<th>name</th>" in pages.table(["name"], [])
+    assert "<th scope='col'>name</th>" in pages.table(["name"], [])
+
+
+def test_tables_tell_a_screen_reader_what_they_and_their_cells_are():
+    for made in (
+        pages.table(["name", "count"], [["a", "1"]], "What is <counted>"),
+        pages.meters(["name", "count"], [(["a", "1"], 0.5)], "What is <counted>"),
+        pages.bars({"a": 1}, 1, "What is <counted>"),
+    ):
+        tags = Tags(made)
+        scopes = [dict(a).get("scope") for tag, a in tags.seen if tag == "th"]
+
+        assert None not in scopes and "row" in scopes
+        assert "<caption>What is &lt;counted&gt;</caption>" in made
+        # A table that is too wide can be scrolled with the keyboard.
+        assert ("tabindex", "0") in {x for tag, a in tags.seen for x in a.items()}
+
+
+def test_page_has_rules_for_phones_and_paper():
+    made = pages.page("Title", [])
+
+    for rule in ("@media print", "break-inside: avoid", "(max-width: 40rem)"):
+        assert rule in made
+    assert "width=device-width" in made
+
+
+def test_details_are_folded_away():
+    made = pages.details("More <here>", pages.paragraph("Text."))
+
+    assert made.startswith("<details><summary>More &lt;here&gt;</summary><p>Text.")

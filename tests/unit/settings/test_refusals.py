@@ -83,6 +83,11 @@ REFUSED = [
         {"final_temperature": 2.0, "loss": "logit_mse"},
         "final_temperature",
     ),
+    (
+        codistillation.Distillation,
+        {"temperature": 2.0, "loss": "logit_mse"},
+        "temperature",
+    ),
     (codistillation.Distillation, {"gate": "open"}, "gate"),
     (codistillation.Distillation, {"gate": "right", "targets": "unigram"}, "gate"),
     (codistillation.Distillation, {"gate_confidence": 1.5}, "gate_confidence"),

@@ -1,4 +1,4 @@
-"""Places: what they say of themselves, and files that only one process creates.
+"""Places: what a person may name, and what they say of themselves.
 
 How an object store behaves is in `tests/integration/test_object_store.py`.
 """
@@ -6,11 +6,8 @@ How an object store behaves is in `tests/integration/test_object_store.py`.
 import errno
 import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
-import upath
 
 from lmcodistill import errors
 from lmcodistill.storage import faults, places
@@ -25,6 +22,44 @@ def test_path_is_local_and_absolute(monkeypatch, tmp_path):
     assert places.place("run") == tmp_path / "run"
     assert places.place("~/run") == pathlib.Path("/home/somebody/run")
     assert places.is_local(places.place("run"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("~nobody-of-this-name/run", "nobody of that name has a home folder here"),
+        ("x" * 300, "File name too long"),
+        ("gr\udcfcn", "no UTF-8 text"),
+        ("a\0b", "cannot be a path"),
+    ],
+)
+def test_what_no_path_can_be_is_refused(text, says):
+    for name in (places.place, places.local):
+        with pytest.raises(errors.UsageError, match=says):
+            name(text)
+
+
+def test_links_that_lead_in_a_circle_are_refused(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+
+    with pytest.raises(errors.UsageError, match="cannot be a path"):
+        places.place(str(tmp_path / "a" / "run"))
+
+
+@pytest.mark.parametrize("text", ["s3://bucket/run", "memory://a", "nothing://a"])
+def test_a_url_is_refused_where_a_path_must_be(text):
+    for name in (places.local, places.pattern):
+        with pytest.raises(errors.UsageError, match="is a URL, and a path was"):
+            name(text)
+
+
+def test_the_url_of_a_file_is_a_path_and_patterns_stay_what_they_are(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+    assert places.local("file:///a/run") == pathlib.Path("/a/run")
+    assert places.pattern("~/*.jsonl") == "/home/somebody/*.jsonl"
+    assert places.pattern("gr\udcfcn/*") == "gr\udcfcn/*"
 
 
 @pytest.mark.parametrize("text", ["file:///a/run", "local:///a/run"])
@@ -90,94 +125,6 @@ def test_errors_with_a_meaning_keep_it(error):
 def test_removing_what_is_not_there_does_nothing(tmp_path):
     places.remove_file(tmp_path / "a")
     places.remove_tree(tmp_path / "b")
-
-
-def test_only_the_first_creates_a_file(tmp_path):
-    assert places.create(tmp_path / "a", b"mine")
-    assert not places.create(tmp_path / "a", b"yours")
-
-    assert (tmp_path / "a").read_bytes() == b"mine"
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-def test_file_is_created_where_there_are_no_links(tmp_path, monkeypatch):
-    # As on FAT, or some storage mounted through FUSE; none of it is at hand here.
-    def refuse(*paths):
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", refuse)
-
-    assert places.create(tmp_path / "a", b"mine")
-    assert not places.create(tmp_path / "a", b"yours")
-
-    assert (tmp_path / "a").read_bytes() == b"mine"
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-def test_request_that_was_granted_and_repeated_is_still_granted(tmp_path, monkeypatch):
-    # An NFS client whose server's answer was lost asks again, and is told no.
-    link = os.link
-
-    def link_twice(*paths):
-        link(*paths)
-        link(*paths)
-
-    monkeypatch.setattr(os, "link", link_twice)
-
-    assert places.create(tmp_path / "a", b"mine")
-    assert not places.create(tmp_path / "a", b"yours")
-
-
-CREATOR = """
-import pathlib, sys
-from lmcodistill.storage import places
-names = [pathlib.Path(sys.argv[1], str(index)) for index in range(200)]
-sys.stdin.readline()  # All start together.
-print(sum(places.create(name, sys.argv[2].encode()) for name in names))
-"""
-
-
-@pytest.mark.parametrize("links", ["with links", "without links"])
-def test_every_file_has_one_creator_of_many_processes(tmp_path, links):
-    without = "import os\ndef no(*a): raise OSError(95, 'no')\nos.link = no\n"
-    code = (without if links == "without links" else "") + CREATOR
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), f"process {index}"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(4)
-    ]
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    created = [int(process.communicate()[0]) for process in processes]
-
-    assert sum(created) == 200
-    assert len(list(tmp_path.iterdir())) == 200
-    for path in tmp_path.iterdir():
-        assert path.read_bytes().startswith(b"process ")
-
-
-def test_storage_that_cannot_create_exclusively_is_refused():
-    where = upath.UPath("ftp://nowhere/run/lease", skip_instance_cache=True)
-    where._fs_cached = None  # Nobody is asked.
-
-    with pytest.raises(errors.UsageError, match="ftp:// cannot create a file only if"):
-        places.create(where, b"")
-
-
-def test_server_that_overwrites_what_it_should_create_is_found_out(monkeypatch):
-    where = places.place("memory://overwrites/lease")
-    monkeypatch.setattr(
-        type(where.fs), "pipe_file", lambda self, path, value, mode: None
-    )
-
-    with pytest.raises(errors.UsageError, match="overwrites what it was asked to"):
-        places.create(where, b"mine")
 
 
 def test_file_is_read_up_to_the_limit_and_one_byte_more(tmp_path):

@@ -42,7 +42,7 @@ def test_no_file_has_no_reports(tmp_path):
 
 def test_heartbeat_tells_the_latest_step(tmp_path):
     path = tmp_path / "progress.json"
-    heartbeat = progress_file.Heartbeat(path, num_train_steps=100, first_step=10)
+    heartbeat = progress_file.Heartbeat(path, num_train_steps=100, num_students=2)
 
     heartbeat.beat(20, force=True)
     heartbeat.beat(30, force=True)
@@ -55,12 +55,32 @@ def test_heartbeat_tells_the_latest_step(tmp_path):
 
 def test_heartbeat_is_written_once_a_second_at_most(tmp_path):
     path = tmp_path / "progress.json"
-    heartbeat = progress_file.Heartbeat(path, num_train_steps=100, first_step=0)
+    heartbeat = progress_file.Heartbeat(path, num_train_steps=100, num_students=2)
 
     heartbeat.beat(1, force=True)
     heartbeat.beat(2)
 
     assert progress_file.read(path)["step"] == 1
+
+
+def test_phase_is_told_at_once_and_keeps_the_step_of_an_earlier_start(tmp_path):
+    path = tmp_path / "progress.json"
+    before = progress_file.Heartbeat(path, num_train_steps=100, num_students=2)
+    before.beat(30, force=True)
+    heartbeat = progress_file.Heartbeat(path, num_train_steps=100, num_students=2)
+
+    heartbeat.enter(progress_file.Phase.IMPORTING)
+    importing = progress_file.read(path)
+    heartbeat.enter(progress_file.Phase.WAITING, "step 40 of student 1")
+    waiting = progress_file.read(path)
+    heartbeat.restored(20)
+    heartbeat.beat(21, force=True)
+
+    assert (importing["phase"], importing["step"]) == ("importing TensorFlow", 30)
+    assert waiting["waiting_for"] == "step 40 of student 1"
+    last = progress_file.read(path)
+    assert (last["phase"], last["waiting_for"]) == ("training", None)
+    assert (last["restored_step"], last["step"]) == (20, 21)
 
 
 def test_progress_that_is_half_written_counts_as_none(tmp_path):

@@ -13,7 +13,13 @@ import pytest
 
 from lmcodistill import errors
 from lmcodistill.storage import layout
-from lmcodistill.supervision import journal, launcher, process_group, supervisor
+from lmcodistill.supervision import (
+    journal,
+    launcher,
+    missing,
+    process_group,
+    supervisor,
+)
 
 LIMITS = process_group.Limits(max_restarts=3)
 JOIN = "echo + >&0;"
@@ -175,6 +181,64 @@ def test_a_request_to_stop_is_passed_on_once_and_waited_for(a_group, tmp_path):
 
     assert isinstance(failure, errors.StoppedError)
     assert "after saving" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_stop_before_there_was_anything_to_save_says_so(a_group, number, code):
+    # Neither has joined its group.
+    groups = [a_group(student, "sleep 9") for student in (0, 1)]
+    threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+
+    failure = failure_of(*groups)
+
+    assert failure.exit_code == code
+    assert "anything new to save of student 0 and student 1" in str(failure)
+
+
+def test_a_stop_that_only_one_student_could_save_names_the_other(a_group):
+    saves, starts = a_group(0, f"{JOIN} {OBEY}"), a_group(1, "sleep 9")
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    failure = failure_of(saves, starts)
+
+    assert failure.exit_code == errors.StoppedError.exit_code
+    assert "anything new to save of student 1;" in str(failure)
+
+
+def test_a_quiet_worker_is_noted_before_it_counts_as_frozen(a_group, tmp_path):
+    limits = process_group.Limits(max_restarts=0, frozen_seconds=3.0)
+    hums = f"{JOIN} sleep 1.8; echo + >&0; sleep 0.6"
+
+    supervisor.Supervisor([a_group(0, hums, limits=limits)]).run()
+    failure_of(a_group(1, f"{JOIN} sleep 9", limits=limits))
+
+    run = layout.RunLayout(tmp_path)
+    events = [[e["event"] for e in journal.of_student(run, s)[0]] for s in (0, 1)]
+    assert events == [
+        ["started", "quiet", "heard", "ended"],
+        ["started", "quiet", "lost", "gave_up"],
+    ]
+
+
+def test_whoever_does_not_answer_is_named_while_the_group_waits(
+    a_group, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(missing, "PATIENCE_SECONDS", 0.0)
+    folder = layout.RunLayout(tmp_path).student(0)
+
+    def start(number: int) -> process_group.ProcessGroup:
+        worker = launcher.start_worker(["sleep", "2"], folder, 0, {})
+        return process_group.ProcessGroup([worker], ["127.0.0.1:2", "127.0.0.1:1"])
+
+    group = a_group(0)
+    group._start = start
+    supervisor.Supervisor([group]).run()
+
+    [events] = [x for x in journal.of_student(layout.RunLayout(tmp_path), 0) if x]
+    waits = [e["missing"] for e in events if e["event"] == "waiting"]
+    assert waits[0] == ["127.0.0.1:1"]
 
 
 def test_a_command_that_cannot_be_started_is_tried_again_and_given_up(a_group):

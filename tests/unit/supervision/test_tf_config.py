@@ -5,14 +5,14 @@ import socket
 import pytest
 
 from lmcodistill import errors
-from lmcodistill.supervision import tf_config
+from lmcodistill.supervision import cluster_spec, tf_config
 
 
 @pytest.mark.parametrize(
     "address", ["8.8.8.8:2222", "[2606:4700::1111]:2222", "1.1.1.1:80"]
 )
 def test_a_public_address_is_refused(address):
-    task = tf_config.Task(0, ("127.0.0.1:2222", address))
+    task = cluster_spec.Task(0, ("127.0.0.1:2222", address))
 
     with pytest.raises(errors.UsageError, match="no password") as refusal:
         tf_config.check_addresses(task, allow_public=False)
@@ -22,7 +22,7 @@ def test_a_public_address_is_refused(address):
 
 
 def test_a_public_address_is_taken_when_it_is_meant():
-    task = tf_config.Task(1, ("10.0.0.1:2222", "8.8.8.8:2223"))
+    task = cluster_spec.Task(1, ("10.0.0.1:2222", "8.8.8.8:2223"))
 
     warning = tf_config.check_addresses(task, allow_public=True)
 
@@ -34,18 +34,18 @@ def test_a_public_address_is_taken_when_it_is_meant():
     "address", ["10.1.2.3:2222", "192.168.0.7:2222", "[fd00::1]:2222", "172.16.0.1:1"]
 )
 def test_a_private_address_is_only_warned_about(address):
-    assert tf_config.check_addresses(tf_config.Task(0, (address,)), False)
+    assert tf_config.check_addresses(cluster_spec.Task(0, (address,)), False)
 
 
 def test_a_name_that_nobody_knows_yet_is_let_through():
-    task = tf_config.Task(0, ("127.0.0.1:2222", "student-0-1.invalid:2222"))
+    task = cluster_spec.Task(0, ("127.0.0.1:2222", "student-0-1.invalid:2222"))
 
     assert tf_config.check_addresses(task, allow_public=False)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 def test_a_cluster_within_this_machine_needs_no_warning(host):
-    task = tf_config.Task(0, (f"{host}:2222", f"{host}:2223"))
+    task = cluster_spec.Task(0, (f"{host}:2222", f"{host}:2223"))
 
     assert tf_config.check_addresses(task, allow_public=False) is None
 

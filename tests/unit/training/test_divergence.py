@@ -104,8 +104,10 @@ def test_rollbacks_used_up_end_the_run_with_what_was_found_and_what_to_do():
         "Training diverged at step 7: 4 updates in a row were not finite: the loss on "
         "the labels was nan, on the soft targets 0, the gradient norm inf. It went "
         "back to a checkpoint 2 times, and Training.max_rollbacks is 2. Nothing that "
-        "is not finite was saved. Lower LEARNING_RATE or Optimizer.clip_norm, and go "
-        "on from the last checkpoint with --accept_changed_config."
+        "is not finite was saved. Lower LEARNING_RATE, or clip gradients harder "
+        "with Optimizer.clip_norm (0.0 never clips), and start the same command again "
+        "with --accept_changed_config: it goes on from the last checkpoint, or from "
+        "the beginning where there is none."
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -88,5 +89,36 @@ def test_without_a_teacher_an_evaluation_is_as_ever(evaluated):
     [report] = reports_at(4)
 
     assert report.keys() == {
-        *("schema", "kind", "step", "cross_entropy", "tokens", "seconds")
+        *("schema", "kind", "step", "time", "cross_entropy", "tokens", "seconds"),
+        *("bytes", "perplexity", "bits_per_byte"),
     }
+
+
+@pytest.mark.parametrize(
+    ("tokens", "bytes_", "bits"), [(40, 160, 0.75), (39, None, None)]
+)
+def test_bits_per_byte_are_of_the_whole_text_or_unknown(tokens, bytes_, bits):
+    # 40 tokens of 3 ln 2 nats are 120 bits.
+    score = evaluate.Score(3.0 * math.log(2.0), tokens, bytes_, 1.0)
+
+    assert score.bits_per_byte == pytest.approx(bits)
+
+
+def test_part_of_the_held_out_text_has_no_bytes(a_job, make_student, group):
+    found = []
+    for count in (0, 39):  # Of 40; 0: all.
+        job = a_job(
+            training=training.Training(
+                num_train_steps=10, evaluate_every_steps=2, evaluation_tokens=count
+            )
+        )
+        evaluate.Evaluate(
+            *(job, job_lib.open_inputs(job), make_student(job), group),
+            on_window=lambda index: None,
+            on_score=lambda step, score: found.append(score),
+        )(2)
+
+    whole, part = found
+    split = job_lib.open_inputs(job).data.held_out_split("validation")
+    assert (whole.tokens, whole.bytes) == (40, split.bytes)
+    assert (part.tokens, part.bytes) == (39, None)

@@ -40,7 +40,7 @@ class Fakes:
         self.loop = loop_lib.Loop(
             last=settings.num_train_steps,
             student=types.SimpleNamespace(update=self.update),
-            chief=loop_lib.Chief(publish=self.note("publish"), beat=self.beat),
+            chief=loop_lib.Chief(publish=self.note("publish")),
             reload=self,
             gradients=self.note("gradients"),
             evaluate=self.note("evaluate"),
@@ -48,6 +48,7 @@ class Fakes:
             guard=divergence.Guard(settings, 0),
             asked_to_stop=lambda: self.step in self.stops,
             on_step=lambda step: setattr(self, "step", step),
+            beat=self.beat,
         )
 
     def note(self, name):

@@ -1,5 +1,6 @@
 """What is reported of updates, and what happens where it cannot be written."""
 
+import datetime
 import json
 import time
 
@@ -47,7 +48,11 @@ def test_report_has_the_means_since_the_last_one(reports_of):
 
     assert [(r["step"], r["tokens"]) for r in reports] == [(2, 20), (4, 40)]
     assert [r["cross_entropy"] for r in reports] == pytest.approx([2.0, 6.0])
+    assert [r["perplexity"] for r in reports] == pytest.approx([7.389, 403.429], 1e-4)
     assert [r["distillation_weight"] for r in reports] == [0.0, 0.0]
+    now = datetime.datetime.now(datetime.UTC)
+    times = [datetime.datetime.fromisoformat(r["time"]) for r in reports]
+    assert all(abs(now - moment).total_seconds() < 60.0 for moment in times)
     assert reports[0]["refused_exports"] == {"digest": 1}
 
 
@@ -56,6 +61,7 @@ def test_skipped_updates_are_counted_and_not_averaged(reports_of):
 
     assert [r["skipped_updates"] for r in reports] == [1, 2]
     assert [r["cross_entropy"] for r in reports] == [pytest.approx(1.0), None]
+    assert [r["perplexity"] for r in reports] == [pytest.approx(np.e), None]
 
 
 def test_what_teachers_say_is_averaged_over_the_updates_that_had_some(reports_of):
@@ -139,3 +145,23 @@ def test_full_disk_delays_metrics_and_loses_none(tmp_path):
 
     reports = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(r["step"], r["x"]) for r in reports] == [(1, 1.0), (2, 2.0)]
+
+
+def test_events_have_the_configuration_as_text_and_perplexity_as_a_curve(tmp_path):
+    events = tmp_path / "events"
+    text = "SEED = 1\n# <b>\n"
+
+    writer = metrics.MetricsWriter(tmp_path / "metrics.jsonl", events, 0, text)
+    writer.write("validation", 4, {"perplexity": 7.5, "bits_per_byte": None})
+    writer.close()
+
+    [file] = events.iterdir()
+    values = {
+        value.tag: value.tensor
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    }
+    [shown] = tf.make_ndarray(values["configuration"]).tolist() or [None]
+    assert shown.decode() == "    SEED = 1\n    # <b>\n"
+    assert float(tf.make_ndarray(values["validation/perplexity"])) == 7.5
+    assert "validation/bits_per_byte" not in values

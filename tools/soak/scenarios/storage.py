@@ -21,6 +21,7 @@ from typing import Any
 from lmcodistill import errors
 from lmcodistill.codistill import policies, prefetch
 from lmcodistill.storage import (
+    exclusive,
     faults,
     places,
     publication,
@@ -294,7 +295,7 @@ def _is_refused(leases: pathlib.Path) -> bool:
 @contextlib.contextmanager
 def _late_listings(rng: random.Random) -> Iterator[Any]:
     """Makes every listing late, but within the context that is given."""
-    true_names, true_create = places.names_in, places.create
+    true_names, true_create = places.names_in, exclusive.create
     seen: dict[places.Place, list[set[str]]] = {}
     state = {"is_current": False}
 
@@ -318,11 +319,11 @@ def _late_listings(rng: random.Random) -> Iterator[Any]:
         yield
         state["is_current"] = False
 
-    places.names_in, places.create = names_in, create
+    places.names_in, exclusive.create = names_in, create
     try:
         yield current
     finally:
-        places.names_in, places.create = true_names, true_create
+        places.names_in, exclusive.create = true_names, true_create
 
 
 def race_for_student(setup: Setup) -> Survival:
