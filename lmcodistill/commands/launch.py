@@ -40,7 +40,7 @@ _ONLY_KUBERNETES = ("image", "claim", "mount_dir")
 # Flags that `train` gets as they were given here.
 GIVEN_ON = (
     *("allow_public_addresses", "export_key_file", "frozen_seconds"),
-    *("hang_seconds", "max_restarts", "start_deadline_seconds"),
+    *("hang_seconds", "log", "max_restarts", "start_deadline_seconds"),
 )
 
 

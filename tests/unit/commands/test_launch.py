@@ -143,10 +143,11 @@ def test_no_word_of_the_flags_is_read_by_the_shell(launch, tmp_path):
     assert flag_values.gin_file == [str(own)]
     assert flag_values.gin_bindings == ["EXCHANGE_MODE=freshest"]
     assert (flag_values.student, flag_values.students) == (1, 2)
-    assert flag_values.data_dir == flag_values.shared_dir == NASTY
-    assert flag_values.run_dir == f"{NASTY}/run"
+    nasty = pathlib.Path(NASTY)
+    assert flag_values.data_dir == flag_values.shared_dir == nasty
+    assert flag_values.run_dir == nasty / "run"
     assert flag_values.max_restarts == 3
-    assert flag_values.export_key_file == f"{NASTY}/key"
+    assert flag_values.export_key_file == nasty / "key"
 
 
 def test_names_of_files_mean_the_same_in_any_folder(launch, tmp_path, monkeypatch):
@@ -161,10 +162,10 @@ def test_names_of_files_mean_the_same_in_any_folder(launch, tmp_path, monkeypatc
 
     flag_values = flags_of_train(words)
     assert flag_values.gin_file == [str(tmp_path / "own.gin"), "models/tiny"]
-    assert flag_values.data_dir == str(tmp_path / "data")
-    assert flag_values.run_dir == "/elsewhere"
-    assert flag_values.shared_dir == "s3://bucket/run"
-    assert flag_values.export_key_file == str(tmp_path / "key")
+    assert flag_values.data_dir == tmp_path / "data"
+    assert flag_values.run_dir == pathlib.Path("/elsewhere")
+    assert str(flag_values.shared_dir) == "s3://bucket/run"
+    assert flag_values.export_key_file == tmp_path / "key"
 
 
 def test_every_flag_of_a_run_reaches_train():
@@ -296,8 +297,8 @@ def test_pods_get_the_configuration_and_the_flags_as_they_were_given(
     container = found["Job"][1]["spec"]["template"]["spec"]["containers"][0]
     words = [word.replace("$$", "$") for word in container["command"]]
     flag_values = flags_of_train(words)
-    assert (flag_values.student, flag_values.data_dir) == (1, folder)
-    assert flag_values.shared_dir == "s3://bucket/run"
+    assert (flag_values.student, str(flag_values.data_dir)) == (1, folder)
+    assert str(flag_values.shared_dir) == "s3://bucket/run"
     assert flag_values.hang_seconds == 60.0
     mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
     assert flag_values.gin_file == [f"{mounts['config']}/config.gin"]
