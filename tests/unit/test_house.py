@@ -24,6 +24,7 @@ ROOMS = (
     "codistill",
     "inference",
     "supervision",
+    "launchers",
     "training",
     "planning",
     "experiments",
