@@ -123,19 +123,10 @@ def _check(
     workers, source = flag_values.workers_per_student, "--workers_per_student="
     if tf_config.is_set():
         workers, source = len(tf_config.own_task().addresses), "TF_CONFIG's workers: "
-<<<<<<< HEAD
-    if job.batches.global_batch_size % workers:
-        raise errors.UsageError(
-            f"GLOBAL_BATCH_SIZE = {job.batches.global_batch_size} cannot be shared by "
-            f"{source}{workers}. Choose a multiple of {workers}."
-        )
-    # Under TF_CONFIG the other workers may have machines of their own.
-    is_alone = tf_config.is_set()
-    processes = 1 if is_alone else workers * flag_values.students
-    preflight.check(job, inputs, processes)
-=======
     run_flags.check_shared(job.batches, workers, source)
->>>>>>> launch
+    # Under TF_CONFIG the other workers may have machines of their own.
+    processes = 1 if tf_config.is_set() else workers * flag_values.students
+    preflight.check(job, inputs, processes)
     if not flag_values.accept_changed_config:
         _refuse_changed_config(job, loaded)
     return job_lib.summary(job, inputs, workers)

@@ -91,6 +91,10 @@ GOOD: dict[str, Sequence[Sequence[str]]] = {
     "compare": [(*_WHERE, "--output_dir=$W/out", "--at_once=2")],
     "churn": [("--data_dir=$DATA", "$EXPORT", "$EXPORT")],
     "plan": [(*_SMALL, "--data_dir=$DATA", "--gin_file=machines/gpu_2017")],
+    "launch": [
+        ("slurm", "--data_dir=$DATA", "--run_dir=$W/run", *_SMALL, "--print"),
+        ("docker", "--output_dir=$W/image"),
+    ],
     "score": [("$TEXT", "--export=$EXPORT")],
     "status": [("$RUN",)],
     "report": [("$RUN", "--output=$W/page.html")],
