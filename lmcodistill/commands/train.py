@@ -33,6 +33,7 @@ from lmcodistill.storage import places, progress_file
 from lmcodistill.storage.progress_file import Phase
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
+from lmcodistill.training import preflight
 
 # More would hide what to do about them.
 _MAX_CHANGES = 4
@@ -123,6 +124,10 @@ def _check(
     if tf_config.is_set():
         workers, source = len(tf_config.own_task().addresses), "TF_CONFIG's workers: "
     run_flags.check_shared(job.batches, workers, source)
+    # Under TF_CONFIG the other workers may have machines of their own.
+    is_alone = tf_config.is_set()
+    processes = 1 if is_alone else workers * flag_values.students
+    preflight.check(job, inputs, processes)
     if not flag_values.accept_changed_config:
         _refuse_changed_config(job, loaded)
     return job_lib.summary(job, inputs, workers)

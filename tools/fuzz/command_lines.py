@@ -91,7 +91,9 @@ GOOD: dict[str, Sequence[Sequence[str]]] = {
     "compare": [(*_WHERE, "--output_dir=$W/out", "--at_once=2")],
     "churn": [("--data_dir=$DATA", "$EXPORT", "$EXPORT")],
     "plan": [(*_SMALL, "--data_dir=$DATA", "--gin_file=machines/gpu_2017")],
+    "score": [("$TEXT", "--export=$EXPORT")],
     "status": [("$RUN",)],
+    "report": [("$RUN", "--output=$W/page.html")],
     "configs": [
         ("list",),
         ("show", "runs/quickstart"),

@@ -35,6 +35,8 @@ PLACES = {
     "churn": ("export_key_file",),
     "export": ("output_dir", "export_key_file"),
     "status": ("shared_dir",),
+    "score": ("export_key_file",),
+    "report": ("shared_dir", "export_key_file"),
 }
 EVERY = [(c, f) for table in (PATHS, PLACES) for c in table for f in table[c]]
 
