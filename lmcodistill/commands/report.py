@@ -12,7 +12,6 @@ Examples:
 
 import datetime
 import json
-import pathlib
 
 from absl import flags
 
@@ -30,13 +29,18 @@ _SAMPLE_TOKENS = 64
 
 def define_flags(define: command_flags.Definer) -> None:
     """Defines where the page goes, and what it shows besides."""
-    define.string(
+    define.place(
         "shared_dir",
-        None,
         "Where the run's exports and checkpoints are, if not in RUN.",
     )
-    define.string("output", None, "The page; RUN/report.html if not given.")
-    define.integer("samples", 0, "How many texts each student continues, for show.", 0)
+    define.path("output", "The page; RUN/report.html if not given.")
+    define.integer(
+        "samples",
+        0,
+        "How many texts each student continues, for show.",
+        0,
+        command_flags.MOST_ROWS,
+    )
     define.string("prompt", "", "How these texts begin.")
     export_flags.define_key(define)
 
@@ -48,8 +52,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             f"report takes one run's folder; {len(arguments)} were given. Example: "
             "lmcodistill report RUN"
         )
-    run_dir = pathlib.Path(arguments[0])
-    shared = places.place(flag_values.shared_dir) if flag_values.shared_dir else None
+    run_dir = places.local(arguments[0], "Give an object store as --shared_dir.")
+    shared = flag_values.shared_dir
     of_run = layout.RunLayout(run_dir, shared)
     students = status.read(run_dir, shared)
     if not students:
@@ -73,7 +77,9 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             made=_made(),
         )
     )
-    output = pathlib.Path(flag_values.output or of_run.page).expanduser()
+    output = flag_values.output or of_run.page
+    if output.is_dir():
+        raise errors.UsageError(f"--output {output} is a folder; name a file in it.")
     try:
         files.write_text(output, page)
     except OSError as error:
