@@ -6,7 +6,7 @@
 #
 #   tools/quickstart.sh                              writes to .quickstart
 #   tools/quickstart.sh DIR                          writes to DIR
-#   tools/quickstart.sh DIR --gin.NUM_TRAIN_STEPS=100   passed on to `train`
+#   tools/quickstart.sh DIR --gin.NUM_TRAIN_STEPS=400   passed on to `train`
 #
 # The same command goes on where it was stopped, and leaves alone what is done.
 set -euo pipefail

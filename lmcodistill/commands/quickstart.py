@@ -9,7 +9,7 @@ it was stopped, and leaves alone what is done.
 Examples:
   lmcodistill quickstart
   lmcodistill quickstart DIR
-  lmcodistill quickstart DIR --gin.NUM_TRAIN_STEPS=100
+  lmcodistill quickstart DIR --gin.NUM_TRAIN_STEPS=400
 """
 
 import dataclasses

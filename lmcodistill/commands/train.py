@@ -33,6 +33,7 @@ from lmcodistill.storage import places, progress_file
 from lmcodistill.storage.progress_file import Phase
 from lmcodistill.supervision import lease, lifeline, tf_config, watchdog
 from lmcodistill.training import job as job_lib
+from lmcodistill.training import preflight
 
 # More would hide what to do about them.
 _MAX_CHANGES = 4
@@ -154,6 +155,10 @@ def _check(
             f"GLOBAL_BATCH_SIZE = {job.batches.global_batch_size} cannot be shared by "
             f"{source}{workers}. Choose a multiple of {workers}."
         )
+    # Under TF_CONFIG the other workers may have machines of their own.
+    is_alone = tf_config.is_set()
+    processes = 1 if is_alone else workers * flag_values.students
+    preflight.check(job, inputs, processes)
     if not flag_values.accept_changed_config:
         _refuse_changed_config(job, loaded)
     return job_lib.summary(job, inputs, workers)

@@ -326,21 +326,29 @@ def _check_measured(job: Job, source: str) -> None:
 
 def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, object]:
     """Returns what `--dry_run` prints: sizes, lengths and an estimate of memory."""
-    count = weights.num_weights(inputs.model, inputs.data.manifest.vocab_size)
-    # Weights, gradient, slots, means.
-    copies = 2 + job.optimizer.num_slots + bool(job.training.average_decay)
     teachers = job.policy.num_teachers
     epoch = inputs.windows.windows_per_epoch
     return {
         "student": job.student,
         "students": job.num_students,
         "workers_per_student": workers_per_student,
-        "weights": count,
+        "weights": _num_weights(inputs),
         "vocab_size": inputs.data.manifest.vocab_size,
         "partition_tokens": inputs.text.num_tokens,
         "tokens_per_step": job.tokens_per_step,
         "steps_per_epoch": epoch,
         "epochs": round(job.training.num_train_steps / epoch, 3),
         "teachers": teachers,
-        "state_mb_per_process": round(4 * count * (copies + teachers) / 2**20),
+        "state_mb_per_process": round(state_bytes(job, inputs) / 2**20),
     }
+
+
+def state_bytes(job: Job, inputs: Inputs) -> int:
+    """Returns what a process holds for the whole run, in bytes: no activations."""
+    # Weights, gradient, slots, means.
+    copies = 2 + job.optimizer.num_slots + bool(job.training.average_decay)
+    return 4 * _num_weights(inputs) * (copies + job.policy.num_teachers)
+
+
+def _num_weights(inputs: Inputs) -> int:
+    return weights.num_weights(inputs.model, inputs.data.manifest.vocab_size)

@@ -85,7 +85,7 @@ def test_split_that_leaves_a_student_without_text_is_refused(
     capsys.readouterr()
 
     code = cli.main(
-        ["split", str(data), "--partitions=5000", f"--output_dir={tmp_path}"]
+        ["split", str(data), "--partitions=3000", f"--output_dir={tmp_path}"]
     )
 
     assert code == 3

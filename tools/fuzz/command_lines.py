@@ -91,7 +91,9 @@ GOOD: dict[str, Sequence[Sequence[str]]] = {
     "compare": [(*_WHERE, "--output_dir=$W/out", "--at_once=2")],
     "churn": [("--data_dir=$DATA", "$EXPORT", "$EXPORT")],
     "plan": [(*_SMALL, "--data_dir=$DATA", "--gin_file=machines/gpu_2017")],
+    "score": [("$TEXT", "--export=$EXPORT")],
     "status": [("$RUN",)],
+    "report": [("$RUN", "--output=$W/page.html")],
     "configs": [
         ("list",),
         ("show", "runs/quickstart"),
@@ -99,8 +101,6 @@ GOOD: dict[str, Sequence[Sequence[str]]] = {
         ("explain", "BURN_IN_STEPS"),
         ("diff", "runs/quickstart", "runs/quickstart_baseline"),
     ],
-    "score": [("$TEXT", "--export=$EXPORT")],
-    "report": [("$RUN", "--output=$W/page.html")],
     "split": [("$DATA", "--partitions=3", "--output_dir=$W/split")],
     "completion": [("bash",), ("zsh",), ("fish",)],
     "env": [()],

@@ -87,7 +87,7 @@ def test_terminal_without_unicode_gets_escapes(run_dir, lmcodistill):
     )
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("gr\\xfc\\xdfe ")
+    assert done.stdout.startswith("gr\\xfc\\xdfe")
 
 
 def test_person_at_a_terminal_is_asked_again_until_ctrl_d(run_dir):

@@ -120,7 +120,7 @@ def test_the_file_is_the_arm_as_it_ran(choice, tmp_path):
     path.write_text(text)
 
     expected = job.load(gin_files, [*recipe, "Training.stop_at_step=40"])
-    assert job.load([str(path)], []).text == expected.text
+    assert not job.load([str(path)], []).refused_changes(expected.text)
     assert "include 'models/tiny.gin'" in text
     # Its own knobs still turn.
     changed = job.load([str(path)], ["WIDTH=32", "NUM_TRAIN_STEPS=7"])

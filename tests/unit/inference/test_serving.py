@@ -134,10 +134,8 @@ def test_words_are_counted_one_by_one(served):
 
 @pytest.mark.parametrize("prompt", [DOCUMENTS[i] for i in (0, 1, 3, 4, 6)])
 def test_completion_keeps_the_prompt_and_is_the_greedy_one(pieces, served, prompt):
-    [text] = sampling.continuations(
-        *(a_model(pieces), pieces, prompt),
-        num_samples=1, num_tokens=12, temperature=0.0, seed=0,
-    )  # fmt: skip
+    sampler = sampling.Sampler([a_model(pieces)], pieces)
+    [text] = sampler.continuations(prompt, num_tokens=12, temperature=0.0)
 
     completed = served["complete"](texts=tf.constant([prompt]))["texts"]
 

@@ -161,7 +161,7 @@ def test_events_have_the_configuration_as_text_and_perplexity_as_a_curve(tmp_pat
         for event in tf.compat.v1.train.summary_iterator(str(file))
         for value in event.summary.value
     }
-    [shown] = tf.make_ndarray(values["configuration"]).tolist() or [None]
+    shown = tf.make_ndarray(values["configuration"]).item()
     assert shown.decode() == "    SEED = 1\n    # <b>\n"
     assert float(tf.make_ndarray(values["validation/perplexity"])) == 7.5
     assert "validation/bits_per_byte" not in values
