@@ -1,13 +1,13 @@
 """Text of people and of models: how commands read it and print it."""
 
 import functools
-import pathlib
 import sys
 import unicodedata
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from lmcodistill import errors
+from lmcodistill.storage import places
 
 STDIN = "-"
 _MAX_LINE_BYTES = 64 << 20
@@ -26,7 +26,7 @@ def lines(name: str) -> Iterator[str]:
         yield from _decoded(sys.stdin.buffer, "standard input")
         return
     try:
-        with open(pathlib.Path(name).expanduser(), "rb") as file:
+        with open(places.pattern(name), "rb") as file:
             yield from _decoded(file, name)
     except OSError as error:
         raise errors.DataError(

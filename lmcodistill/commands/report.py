@@ -30,10 +30,17 @@ _SAMPLE_TOKENS = 64
 def define_flags(define: command_flags.Definer) -> None:
     """Defines where the page goes, and what it shows besides."""
     define.place(
-        "shared_dir", "Where the run's exports and checkpoints are, if not in RUN."
+        "shared_dir",
+        "Where the run's exports and checkpoints are, if not in RUN.",
     )
     define.path("output", "The page; RUN/report.html if not given.")
-    define.integer("samples", 0, "How many texts each student continues, for show.", 0)
+    define.integer(
+        "samples",
+        0,
+        "How many texts each student continues, for show.",
+        0,
+        command_flags.MOST_ROWS,
+    )
     define.string("prompt", "", "How these texts begin.")
     export_flags.define_key(define)
 
@@ -71,6 +78,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
         )
     )
     output = flag_values.output or of_run.page
+    if output.is_dir():
+        raise errors.UsageError(f"--output {output} is a folder; name a file in it.")
     try:
         files.write_text(output, page)
     except OSError as error:

@@ -262,7 +262,10 @@ def _value(rng: random.Random, flag: flags.Flag) -> tuple[str, bool]:
     if flag.flag_type() == "path":
         if rng.random() < 0.15:
             return rng.choice(NO_PATHS), True
-        return rng.choice((*PATHS, *URLS, *("$W/new", "$DATA", "$TEXT") * 6)), False
+        text = rng.choice((*PATHS, *URLS, *("$W/new", "$DATA", "$TEXT") * 6))
+        # What all trials read is not written over.
+        is_shared = text.startswith(("$DATA", "$TEXT", "$RUN"))
+        return "$W/new" if is_shared and flag.name == "output" else text, False
     if flag.name == "gin_file":
         return rng.choice((*PATHS, *NO_PATHS[1:], "runs/quickstart", "runs/x")), False
     forms = FORMS.get(flag.name, ())

@@ -42,7 +42,8 @@ _CODES = {
     0,
     *(kind.exit_code for kind in errors.LmcodistillError.__subclasses__()),
 }
-# Before what TensorFlow does.
+# Commands that TensorFlow works for, and what is before its work.
+_COMPUTING = ("evaluate", "generate", "score", "export", "churn", "plan", "report")
 _COMPUTE = (("lmcodistill.tf_environment", "start"),)
 # What begins other work that takes longer than a moment: module and name.
 _WORK = (
@@ -248,7 +249,7 @@ def try_lines(
     with stopped_before_work(deep):
         for number in numbers:
             line = grammar.make(seed, number)
-            if deep and line.arguments[0] not in _COMPUTE:
+            if deep and line.arguments[0] not in _COMPUTING:
                 continue
             place = folder / f"{number}"
             outcome = type_line(line, world, place)

@@ -25,6 +25,7 @@ PATHS = {
     "compare": ("data_dir", "output_dir"),
     "plan": ("data_dir",),
     "split": ("output_dir",),
+    "report": ("output",),
 }
 # Flags that take a URL as well.
 PLACES = {
@@ -33,9 +34,9 @@ PLACES = {
     "evaluate": ("export_key_file",),
     "generate": ("export_key_file",),
     "churn": ("export_key_file",),
+    "score": ("export_key_file",),
     "export": ("output_dir", "export_key_file"),
     "status": ("shared_dir",),
-    "score": ("export_key_file",),
     "report": ("shared_dir", "export_key_file"),
 }
 EVERY = [(c, f) for table in (PATHS, PLACES) for c in table for f in table[c]]
@@ -80,6 +81,8 @@ def test_what_no_path_can_be_is_refused(command, flag, text, capsys):
         ("status", "s3://bucket/x"),
         ("quickstart", "s3://bucket/x"),
         ("split", "s3://bucket/x"),
+        ("report", "s3://bucket/x"),
+        ("score", "s3://bucket/x", "--export=x"),
         ("configs", "copy", "runs/quickstart", "s3://bucket/x"),
         ("prep", "s3://bucket/x", "--output_dir", "x"),
         ("prep", "--input", "s3://bucket/x", "--output_dir", "x"),
