@@ -151,7 +151,7 @@ def test_arms_are_tuned_on_one_half_of_the_text_and_scored_on_the_other(
         configs = sorted(tmp_path.glob(f"{pattern}/run/students/0/config.gin"))
         name = "Training.evaluation_first_token = "
         return {
-            int(line.removeprefix(name))
+            int(line.removeprefix(name).split()[0])
             for config in configs
             for line in config.read_text().splitlines()
             if line.startswith(name)
