@@ -268,7 +268,7 @@ def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(
 @pytest.mark.parametrize(
     ("mistake", "reason"),
     [
-        (["--arms=uniform_smoothing", "--smoothing_weight=-1"], "weight = -1.0"),
+        (["--arms=uniform_smoothing", "--smoothing_weight=-1"], "_weight=-1"),
         (["--variant=odd=codistilled NO_SUCH_KNOB=1"], "NO_SUCH_KNOB"),
         (["--output_dir=FILE"], "is a file"),
     ],
