@@ -34,8 +34,8 @@ stage "pytest, in two processes"
 run_tests -m "not slow and not distributed" -n 2 --dist loadfile "$@"
 stage_done
 
-# Tests that start many processes, and time them, run by themselves.
-stage "pytest, real runs"
-run_tests -m "distributed and not slow" "$@"
+# Much of a real run is waiting, so two files of them go side by side.
+stage "pytest, real runs, in two processes"
+run_tests -m "distributed and not slow" -n 2 --dist loadfile "$@"
 stage_done
 echo "All of it: ${SECONDS} s"
