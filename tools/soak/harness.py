@@ -138,8 +138,9 @@ class TinyRun:
         return tiny_run.heartbeat_of(self.run_dir, student)["step"]
 
     def pid(self, student: int) -> int:
-        """Returns the chief of a student's heartbeat; 0 before the first."""
-        return tiny_run.heartbeat_of(self.run_dir, student)["pid"]
+        """Returns a student's chief; 0 until it knows the step that it goes on from."""
+        heartbeat = tiny_run.heartbeat_of(self.run_dir, student)
+        return 0 if heartbeat.get("restored_step") is None else heartbeat["pid"]
 
     def log(self, student: int) -> str:
         """Returns the chief's log."""
