@@ -9,6 +9,7 @@ is made so by letting one request at a time through.
 """
 
 import contextlib
+import socket
 import subprocess
 import sys
 import threading
@@ -101,20 +102,26 @@ def _serve() -> None:
         with one_at_a_time:
             return moto(environ, start_response)
 
-    def listen(port: int) -> serving.BaseWSGIServer:
-        server = serving.make_server("127.0.0.1", port, app, threaded=True)
+    # Bound for good, so that nobody is given the port while the server is stopped.
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    host, port = reserved.getsockname()
+
+    def listen() -> serving.BaseWSGIServer:
+        server = serving.make_server(host, port, app, threaded=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return server
 
-    server, is_up = listen(0), True
-    print(server.port, flush=True)
+    server, is_up = listen(), True
+    print(port, flush=True)
     for line in sys.stdin:
         command, _, argument = line.strip().partition(" ")
         if command == "stop" and is_up:
             server.shutdown()
             server.server_close()
         elif command == "start" and not is_up:
-            server = listen(server.port)
+            server = listen()
         elif command == "delay":
             seconds = float(argument)
         is_up = {"stop": False, "start": True}.get(command, is_up)
