@@ -103,6 +103,8 @@ def of_system(error: Exception) -> LmcodistillError | None:
 
 def printable(text: str, kept: str = "\n") -> str:
     """Returns `text` with control characters escaped, but for those in `kept`."""
+    if text.isprintable():  # Nearly every time, and once for each page of a crawl.
+        return text
     return "".join(
         c if c.isprintable() or c in kept else c.encode("unicode_escape").decode()
         for c in text

@@ -97,7 +97,11 @@ def reason_against_utf_8(content: bytes, characters: int = 0) -> str | None:
     characters = characters or len(judged)
     if _has_controls(judged, characters):
         return "binary"
-    if 100 * judged.count(_REPLACED) > _MAX_REPLACED * characters:
+    # Most text has none, and a single byte is found ten times as fast as three.
+    may_have_replaced = _REPLACED[:1] in judged
+    if may_have_replaced and (
+        100 * judged.count(_REPLACED) > _MAX_REPLACED * characters
+    ):
         return "wrong_encoding"
     return None
 
