@@ -47,8 +47,11 @@ def check_shared(
     Raises:
         UsageError: one worker would get more than another.
     """
-    if batches.global_batch_size % workers:
+    parts = workers * batches.micro_batches
+    if batches.global_batch_size % parts:
+        passes = batches.micro_batches
         raise errors.UsageError(
             f"GLOBAL_BATCH_SIZE = {batches.global_batch_size} cannot be shared by "
-            f"{source}{workers}. Choose a multiple of {workers}."
+            f"{source}{workers}{f' and MICRO_BATCHES = {passes}' if passes > 1 else ''}"
+            f". Choose a multiple of {parts}."
         )

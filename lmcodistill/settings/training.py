@@ -13,6 +13,9 @@ class Batches(checks.Checked):
 
     Attributes:
         global_batch_size: Streams of one student, all its workers together.
+        micro_batches: Passes in which a worker goes through its streams, one after
+            the other; activations take that much less memory, and the update is the
+            same.
         window: Tokens per stream and step, T; gradients reach no further back.
         same_data: Whether every student reads partition 0 (the paper's control); the
             same as `pooled_partitions` = 1.
@@ -27,6 +30,7 @@ class Batches(checks.Checked):
     """
 
     global_batch_size: int = checks.positive(128)
+    micro_batches: int = checks.positive(1, may_change=True)
     window: int = checks.positive(32)
     same_data: bool = False
     pooled_partitions: int = checks.not_negative(0)

@@ -67,17 +67,18 @@ class Group:
         self._num_local = self.num_replicas // self.num_workers
         self._sum = tf.function(self._sum_over_replicas, autograph=False)
 
-    def share_of(self, streams: int) -> int:
-        """Returns how many of `streams` each replica takes.
+    def share_of(self, streams: int, micro_batches: int = 1) -> int:
+        """Returns how many of `streams` each replica takes, in so many passes.
 
         Raises:
             UsageError: they cannot be shared out evenly.
         """
-        if streams % self.num_replicas:
+        parts = self.num_replicas * micro_batches
+        if streams % parts:
+            passes = f" in {micro_batches} passes each" if micro_batches > 1 else ""
             raise errors.UsageError(
                 f"GLOBAL_BATCH_SIZE = {streams} cannot be shared by "
-                f"{self.num_replicas} replicas. Choose a multiple of "
-                f"{self.num_replicas}."
+                f"{self.num_replicas} replicas{passes}. Choose a multiple of {parts}."
             )
         return streams // self.num_replicas
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from lmcodistill.model import contract, objective
 from lmcodistill.settings import codistillation
+from lmcodistill.training import gradient_accumulation
 
 Models = tuple[contract.Model, ...]
 States = tuple[contract.State, ...]  # The student's, and its teachers'.
@@ -57,17 +58,20 @@ class ReplicaGradients:
         is_mix: bool,
         fixed_targets: np.ndarray | None,
         tokens_per_step: int,
+        micro_batches: int,
         use_xla: bool,
     ):
         """Computes nothing yet.
 
         `is_mix` is `DistillationWeight.mix`; `fixed_targets`, [V] float32, is what
-        label smoothing has in place of teachers; `tokens_per_step` is B * T.
+        label smoothing has in place of teachers; `tokens_per_step` is B * T;
+        `micro_batches` is `Batches.micro_batches`.
         """
         self.model = model
         self._distillation, self._is_mix = distillation, is_mix
         self._fixed_targets = fixed_targets
         self._tokens_per_step, self._use_xla = tokens_per_step, use_xla
+        self._micro_batches = micro_batches
 
     def of_update(self, teachers: Models, distil: bool) -> Callable[..., Any]:
         """Returns what an update needs, as a function of a batch and of states.
@@ -75,9 +79,7 @@ class ReplicaGradients:
         Its results are the gradients, the objective's parts and the new states.
         """
 
-        def compute(
-            inputs: BatchInputs, states: States
-        ) -> tuple[Gradients, tuple[tf.Tensor, ...], States]:
+        def compute(inputs: BatchInputs, states: States) -> tuple[Any, States]:
             state, *their_states = states
             soft, label_weight = None, 1.0
             weight = tf.cast(inputs.distillation_weight, self.model.dtype)
@@ -89,9 +91,22 @@ class ReplicaGradients:
             gradients, sums, state = self._gradients(
                 inputs, state, soft, weight, label_weight
             )
-            return gradients, tuple(sums), (state, *their_states)
+            return (gradients, sums), (state, *their_states)
 
-        return self._by_xla(compute)
+        def zeros() -> tuple[Gradients, objective.Sums]:
+            return self._zero_gradients(), objective.Sums(
+                *[tf.zeros([], self.model.dtype)] * len(objective.Sums._fields)
+            )
+
+        passes = gradient_accumulation.accumulated(compute, self._micro_batches, zeros)
+
+        def flat(
+            inputs: BatchInputs, states: States
+        ) -> tuple[Gradients, tuple[tf.Tensor, ...], States]:
+            (gradients, sums), states = passes(inputs, states)
+            return gradients, tuple(sums), states
+
+        return self._by_xla(flat)
 
     def of_terms(self, teachers: Models) -> Callable[..., Any]:
         """Returns the gradients of phi and of psi, as a function of the same.
@@ -99,14 +114,20 @@ class ReplicaGradients:
         One after the other in one list, psi's as if its weight were 1.0.
         """
 
-        def compute(inputs: BatchInputs, states: States) -> Gradients:
+        def compute(inputs: BatchInputs, states: States) -> tuple[Gradients, States]:
             state, *theirs = states
             soft, _ = self._soft_targets(teachers, inputs, theirs)
             of_labels, *_ = self._gradients(inputs, state, None, 0.0)
             of_soft, *_ = self._gradients(inputs, state, soft, 1.0, label_weight=0.0)
-            return of_labels + of_soft
+            return of_labels + of_soft, states
 
-        return self._by_xla(compute)
+        passes = gradient_accumulation.accumulated(
+            compute, self._micro_batches, lambda: 2 * self._zero_gradients()
+        )
+        return self._by_xla(lambda inputs, states: passes(inputs, states)[0])
+
+    def _zero_gradients(self) -> Gradients:
+        return [tf.zeros(w.shape, w.dtype) for w in self.model.weights.values()]
 
     def _by_xla(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Returns a function of a replica, which XLA compiles if it is on."""

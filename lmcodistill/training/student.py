@@ -50,7 +50,8 @@ class Student:
         """
         self._job, self._inputs, self._group = job, inputs, group
         self._streams = job.batches.global_batch_size
-        self._share = group.share_of(self._streams)
+        self._micro_batches = job.batches.micro_batches
+        self._share = group.share_of(self._streams, self._micro_batches)
         manifest = inputs.data.manifest
         # Two students must not start alike, unless their weights are averaged.
         seed = job.training.seed + (0 if job.training.shared_start else job.student)
@@ -66,6 +67,7 @@ class Student:
                 is_mix=job.weight.mix,
                 fixed_targets=self._distribution(),
                 tokens_per_step=job.tokens_per_step,
+                micro_batches=self._micro_batches,
                 use_xla=job.training.xla == "on"
                 or (job.training.xla == "auto" and group.has_gpu),
             )
@@ -186,8 +188,10 @@ class Student:
 
         def of_replica(replica: int) -> replica_gradients.BatchInputs:
             window = self._inputs.windows.at(number, replica * self._share, self._share)
-            # Room for the layers' offsets between two runs' seeds.
-            seeds = [seed * 1_000, number * self._group.num_replicas + replica]
+            # Room for the layers' offsets between two runs' seeds; one seed for each
+            # part of the batch that is drawn by itself.
+            part = number * self._group.num_replicas + replica
+            seeds = [seed * 1_000, part * self._micro_batches]
             return replica_gradients.BatchInputs(
                 tf.constant(window.inputs),
                 tf.constant(window.flat_targets),
