@@ -25,20 +25,16 @@ class TokenScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class TextScore:
-    """A text, read from its beginning.
+class _Summed:
+    """What every text's score has: the loss of its tokens, all together.
 
     Attributes:
-        nats: Cross entropy of the whole text, the `</s>` that ends it included.
+        nats: Cross entropy of all that was scored.
         num_tokens: How many tokens that are.
-        num_bytes: UTF-8 bytes of the text.
-        tokens: Each token by itself; None unless asked for.
     """
 
     nats: float
     num_tokens: int
-    num_bytes: int
-    tokens: tuple[TokenScore, ...] | None = None
 
     @property
     def cross_entropy(self) -> float:
@@ -50,6 +46,21 @@ class TextScore:
         """Per token."""
         return units.perplexity(self.cross_entropy)
 
+
+@dataclasses.dataclass(frozen=True)
+class TextScore(_Summed):
+    """A text, read from its beginning.
+
+    Attributes:
+        nats: Cross entropy of the whole text, the `</s>` that ends it included.
+        num_tokens: How many tokens that are.
+        num_bytes: UTF-8 bytes of the text.
+        tokens: Each token by itself; None unless asked for.
+    """
+
+    num_bytes: int
+    tokens: tuple[TokenScore, ...] | None = None
+
     @property
     def bits_per_byte(self) -> float | None:
         """None where the text is empty."""
@@ -57,7 +68,7 @@ class TextScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitScore:
+class SplitScore(_Summed):
     """A held-out split, or a part of it.
 
     Attributes:
@@ -68,20 +79,8 @@ class SplitScore:
         num_bytes: UTF-8 bytes of its text, likewise.
     """
 
-    nats: float
-    num_tokens: int
     num_words: int | None
     num_bytes: int | None
-
-    @property
-    def cross_entropy(self) -> float:
-        """Nats per token."""
-        return self.nats / self.num_tokens
-
-    @property
-    def perplexity(self) -> float:
-        """Per token."""
-        return units.perplexity(self.cross_entropy)
 
     @property
     def word_perplexity(self) -> float | None:

@@ -7,12 +7,9 @@ import pytest
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.exports import reader
-from lmcodistill.model import weights
 from lmcodistill.settings import codistillation, schedules, training
 from lmcodistill.training import gradient_accumulation, replica_gradients
-from lmcodistill.training import job as job_lib
-from tests.support import small_data
+from tests.support import peer_exports
 
 
 def in_passes(job, count):
@@ -24,17 +21,7 @@ def in_passes(job, count):
 def taught(student, job):
     """Gives a student one teacher, if the job has any."""
     if job.distillation.targets == "peers":
-        export = reader.Export(
-            source="students/1",
-            student=1,
-            step=0,
-            config=job.model,
-            vocab_size=small_data.VOCAB_SIZE,
-            vocabulary=job_lib.open_inputs(job).data.manifest.vocabulary,
-            reset_at_documents=True,
-            generation=1,
-            weights=weights.initial(job.model, small_data.VOCAB_SIZE, 9),
-        )
+        export = peer_exports.export_for(job, seed=9)
         student.teachers.swap([export], step=0)
     return student
 

@@ -7,18 +7,15 @@ import pytest
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.exports import reader
 from lmcodistill.model import registry, weights
 from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.training import checkpoints
 from lmcodistill.training import job as job_lib
-from tests.support import small_data
+from tests.support import peer_exports, small_data
 from tests.unit.training import conftest
 
 VOCAB_SIZE = small_data.VOCAB_SIZE
-TEACHER = model.LanguageModel(
-    embedding_size=2, num_layers=2, hidden_size=3, compute_dtype="float64"
-)
+TEACHER = peer_exports.TEACHER
 # Every step measures, and nothing of earlier ones is kept.
 AUTO = schedules.DistillationWeight(
     schedule="auto", auto_every_steps=1, auto_memory=0.0, auto_lanes=3, weight=5.0
@@ -40,17 +37,7 @@ SEED = 1
 
 
 def an_export(job, student=1, step=0, seed=SEED):
-    return reader.Export(
-        source="students/1",
-        student=student,
-        step=step,
-        config=TEACHER,
-        vocab_size=VOCAB_SIZE,
-        vocabulary=job_lib.open_inputs(job).data.manifest.vocabulary,
-        reset_at_documents=True,
-        generation=1,
-        weights=weights.initial(TEACHER, VOCAB_SIZE, seed),
-    )
+    return peer_exports.export_for(job, student=student, step=step, seed=seed)
 
 
 def taught(student, job, **version):

@@ -7,33 +7,19 @@ import pytest
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.exports import reader
 from lmcodistill.model import registry, weights
 from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.training import checkpoints, step
 from lmcodistill.training import job as job_lib
+from tests.support import peer_exports
 
 VOCAB_SIZE = 12
-# The teacher is of another width and depth than the student.
-TEACHER = model.LanguageModel(
-    embedding_size=2, num_layers=2, hidden_size=3, compute_dtype="float64"
-)
+TEACHER = peer_exports.TEACHER
 NO_BURN_IN = schedules.DistillationWeight(burn_in_steps=0, weight=0.7)
 
 
 def an_export(job, student=1, step=0, seed=9):
-    """Returns an export of a peer that was never on disk."""
-    return reader.Export(
-        source="students/1",
-        student=student,
-        step=step,
-        config=TEACHER,
-        vocab_size=VOCAB_SIZE,
-        vocabulary=job_lib.open_inputs(job).data.manifest.vocabulary,
-        reset_at_documents=True,
-        generation=1,
-        weights=weights.initial(TEACHER, VOCAB_SIZE, seed),
-    )
+    return peer_exports.export_for(job, student=student, step=step, seed=seed)
 
 
 def update(student, number):
