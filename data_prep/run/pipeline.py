@@ -20,13 +20,14 @@ import lmcodistill
 from data_prep import progress, work
 from data_prep.duplicates import signatures, survivors
 from data_prep.engines import engine as engine_lib
-from data_prep.reports import page, precision, report
+from data_prep.reports import page, report
 from data_prep.rules import extract, languages, paragraph_ids
 from data_prep.run import deduplicate, remote, stages
 from data_prep.run import plan as plan_lib
 from data_prep.tokens import (
     holding_out,
     partition,
+    precision,
     sampling,
     shuffle,
     tokenize_part,
@@ -215,7 +216,7 @@ class _Pipeline:
     def _hold_out(self, duplicates: Sequence[Mapping[str, int]]) -> holding_out.Choice:
         """Decides what is held out of text that comes without splits."""
         chosen = [
-            holding_out.File(
+            holding_out.KeptFile(
                 number,
                 result.source,
                 result.counts.is_one_text,

@@ -28,7 +28,7 @@ _MOST, _MOST_TIMES = 0.25, 2.0
 Sizes = Callable[[int], Iterable[tuple[str, int]]]
 
 
-class File(NamedTuple):
+class KeptFile(NamedTuple):
     """What is left of an input file, copies not among it.
 
     Attributes:
@@ -59,14 +59,14 @@ class Choice(NamedTuple):
     chances: Mapping[int, float]
 
 
-class _Source(NamedTuple):
+class _SourceDocument(NamedTuple):
     """A source document: the uniform number in [0, 1) of its hash, and its size."""
 
     chance: float
     bytes: int
 
 
-def choose(settings: prep.Prep, files: Sequence[File], sizes: Sizes) -> Choice:
+def choose(settings: prep.Prep, files: Sequence[KeptFile], sizes: Sizes) -> Choice:
     """Returns what is held out.
 
     Text files are dealt as a whole unless the one to be held out first is more
@@ -108,7 +108,7 @@ def choose(settings: prep.Prep, files: Sequence[File], sizes: Sizes) -> Choice:
     return Choice(partition.HeldOut(validation, start, guide), chances)
 
 
-def _is_plenty(share: float, files: Sequence[File]) -> bool:
+def _is_plenty(share: float, files: Sequence[KeptFile]) -> bool:
     """Returns whether a share of the hashes surely holds more than the least."""
     sources = sum(1 if file.is_one_text else file.documents for file in files)
     size = sum(file.bytes for file in files)
@@ -119,18 +119,18 @@ def _is_plenty(share: float, files: Sequence[File]) -> bool:
 
 
 def _sources(
-    seed: int, files: Sequence[File], chances: Mapping[int, float], sizes: Sizes
-) -> Iterator[_Source]:
+    seed: int, files: Sequence[KeptFile], chances: Mapping[int, float], sizes: Sizes
+) -> Iterator[_SourceDocument]:
     for file in files:
         if file.number in chances:
-            yield _Source(chances[file.number], file.bytes)
+            yield _SourceDocument(chances[file.number], file.bytes)
             continue
         for id_, size in sizes(file.number):
-            yield _Source(partition.draw(id_, seed).validation, size)
+            yield _SourceDocument(partition.draw(id_, seed).validation, size)
 
 
 def _end(
-    sources: Sequence[_Source],
+    sources: Sequence[_SourceDocument],
     end: float,
     most_bytes: float,
     least_sources: int = 1,

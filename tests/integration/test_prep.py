@@ -1,10 +1,12 @@
 """prep from files to shards, as a program and as a function."""
 
+import collections
 import dataclasses
 import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
 import signal
@@ -204,6 +206,27 @@ def files_of(folder):
     return names
 
 
+def unigram_error(folder):
+    """Returns the standard error of two files' mean loss by their own frequencies."""
+    data = shards.ShardSet(folder)
+    split = data.held_out_split("validation")
+    counts, of_file = collections.Counter(), collections.defaultdict(list)
+    for shard in split.shards:
+        ids = data.tokens_of_shard(split, shard).tolist()
+        counts.update(ids)
+        path = documents_index.path_of(data.path_of(split, shard))
+        for row in documents_index.read(path):
+            of_file[row["file"]] += ids[: row["tokens"]]
+            del ids[: row["tokens"]]
+    [first, second] = [
+        (len(ids), sum(-math.log(counts[x] / counts.total()) for x in ids))
+        for ids in of_file.values()
+    ]
+    mean = (first[1] + second[1]) / counts.total()
+    left = [loss - tokens * mean for tokens, loss in (first, second)]
+    return math.sqrt(2 * (left[0] ** 2 + left[1] ** 2)) / counts.total()
+
+
 def test_no_text_file_is_both_held_out_and_trained_on(tmp_path, lmcodistill):
     texts = write_texts(tmp_path / "texts", 25)
 
@@ -222,7 +245,8 @@ def test_no_text_file_is_both_held_out_and_trained_on(tmp_path, lmcodistill):
     assert not (validation | guide) & trained_on
     assert not validation & guide
     assert "validation has 2 source document(s) of 20" in result.stderr
-    assert "standard error" in result.stderr
+    error = unigram_error(tmp_path / "data")
+    assert f"a standard error of {error:.2g} nats per token" in result.stderr
 
 
 def test_sections_of_a_single_text_are_dealt_one_by_one_and_that_is_said(

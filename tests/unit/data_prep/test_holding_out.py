@@ -12,13 +12,13 @@ SPLITS = ("validation", "guide", "train")
 
 
 def text_files(count, size=40_000):
-    return [holding_out.File(i, f"{i}.txt", True, 8, size) for i in range(count)]
+    return [holding_out.KeptFile(i, f"{i}.txt", True, 8, size) for i in range(count)]
 
 
 def rows(count, size=4_000):
     """One file of so many source documents, and what tells their sizes."""
     ids = [documents.make_id("rows", str(i)) for i in range(count)]
-    file = holding_out.File(0, "rows", False, count, count * size)
+    file = holding_out.KeptFile(0, "rows", False, count, count * size)
     return [file], lambda number: ((id_, size) for id_ in ids)
 
 
@@ -125,7 +125,7 @@ def test_chance_cannot_hold_out_more_than_twice_the_share():
 
 def test_one_large_text_is_cut_between_its_sections():
     _, sizes = rows(100)
-    files = [holding_out.File(0, "book.txt", True, 100, 400_000)]
+    files = [holding_out.KeptFile(0, "book.txt", True, 100, 400_000)]
 
     found = dealt(files, sizes)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_prep.reports import precision
+from data_prep.tokens import precision
 
 
 def test_standard_error_is_that_of_a_ratio_over_sources():

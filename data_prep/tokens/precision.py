@@ -80,6 +80,6 @@ def _unigram_losses(
     losses = []
     for ids, documents in zip(tokens, rows, strict=True):
         sums = np.concatenate([[0.0], np.cumsum(nats[ids])])
-        ends = np.cumsum(documents["tokens"])
-        losses.append(np.diff(sums[np.concatenate([[0], ends])]))
+        ends = np.cumsum(documents["tokens"], dtype=np.int64)
+        losses.append(np.diff(sums[ends], prepend=0.0))
     return np.concatenate(losses)
