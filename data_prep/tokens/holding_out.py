@@ -101,10 +101,10 @@ def choose(settings: prep.Prep, files: Sequence[KeptFile], sizes: Sizes) -> Choi
     )
     start = max(validation, share)
     left = [source for source in sources if source.chance >= start]
-    guide = start
-    # One source is enough for a guide; what is too small for that goes without.
+    guide = start + guide_share
+    # One source is enough for a guide; a text that is too small for it goes without.
     if guide_share and left and left[0].bytes <= total * _SHARE_FOR_LEAST:
-        guide = _end(left, start + guide_share, most)
+        guide = _end(left, guide, most)
     return Choice(partition.HeldOut(validation, start, guide), chances)
 
 

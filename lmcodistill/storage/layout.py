@@ -53,6 +53,7 @@ class StudentLayout:
         self.metrics = root / "metrics.jsonl"
         self.progress = root / "progress.json"
         self.events = root / "events"
+        self.checkpoint_now = root / "checkpoint_now"
         self.checkpoints = shared / "checkpoints"
         self.exports = shared / "exports"
         self.leases = shared / "leases"
@@ -107,6 +108,7 @@ class RunLayout:
         self.config = root / "config.gin"
         self.supervisor = root / "supervisor.jsonl"
         self.page = root / "report.html"
+        self.checkpoint_now = root / "checkpoint_now"
 
     def student(self, index: int) -> StudentLayout:
         folder = f"students/{index}"

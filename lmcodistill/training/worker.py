@@ -104,12 +104,19 @@ class Worker:
             on_wait=lambda what: progress.enter(Phase.WAITING, what),
         )
         with self._chief(first, exchange) as chief:
+
+            def answer(step: int) -> None:
+                self._watch.asked_to_save.clear()
+                progress.saved_as_asked(step)
+                log.info("step=%d event=saved_as_asked", step)
+
             save = checkpoint.Checkpoint(
                 *(job.training, job.layout.checkpoints, group, student),
                 key=job.key,
                 owner=chief.owner,
                 settle=chief.settle,
                 on_save=lambda: progress.enter(Phase.SAVING),
+                on_answer=answer,
             )
 
             def on_window(count: int) -> None:
@@ -141,6 +148,7 @@ class Worker:
                 checkpoint=save,
                 guard=divergence.Guard(job.training, student.rollbacks),
                 asked_to_stop=self._asked_to_stop,
+                asked_to_save=self._watch.asked_to_save.is_set,
                 on_step=self._watch.reached,
                 beat=progress.beat,
             ).run(first)

@@ -150,8 +150,15 @@ def test_guide_has_a_source_of_its_own_where_a_tenth_holds_one(count):
     assert len(found["guide"]) == 1
 
 
-def test_text_of_few_sources_goes_without_a_guide():
-    assert not dealt(text_files(6), guide_fraction=0.2)["guide"]
+def test_text_of_few_sources_goes_without_a_guide_unless_its_share_has_one():
+    found = [
+        len(dealt(text_files(6), seed=seed, guide_fraction=share)["guide"])
+        for share in (1e-9, 0.2)
+        for seed in range(20)
+    ]
+
+    assert set(found[:20]) == {0}
+    assert 0 < sum(found[20:]) < 60  # Of 120 files, 24 expected.
     assert not dealt(text_files(40), guide_fraction=0.0)["guide"]
 
 
