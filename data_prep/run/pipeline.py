@@ -157,8 +157,8 @@ class _Pipeline:
         }
         self._publish(manifest, pieces.model, {**summary, "timings": timings})
         if all(source.split is None for source in self._plan.sources):
-            written = shards.ShardSet(self._output)
-            if warning := precision.warning(written, list(chances)):
+            data = shards.ShardSet(self._output)
+            if warning := precision.warning(data, list(chances)):
                 self._display.say(f"warning: {warning}")
         return summary
 

@@ -30,16 +30,16 @@ def warning(data: shards.ShardSet, whole_files: Sequence[int]) -> str | None:
     error = standard_error(
         np.bincount(sources, losses), np.bincount(sources, together["tokens"])
     )
+    told = (
+        "one of them tells nothing about others"
+        if error is None
+        else "a unigram model's cross entropy on it has a standard error of "
+        f"{error:.2g} nats per token"
+    )
     return (
-        f"{split.name} has {num_sources:,} source document(s) of {least} and "
-        f"{split.tokens:,} tokens of {holding_out.LEAST_TOKENS:,} that it should have: "
-        + (
-            "one of them tells nothing about others"
-            if error is None
-            else "a unigram model's cross entropy on it has a standard error of "
-            f"{error:.2g} nats per token"
-        )
-        + ". Give more text or raise VALIDATION_FRACTION"
+        f"{split.name} has {num_sources:,} source document(s) and {split.tokens:,} "
+        f"tokens; {least} and {holding_out.LEAST_TOKENS:,} are wanted: {told}. Give "
+        "more text or raise VALIDATION_FRACTION"
     )
 
 
