@@ -51,6 +51,9 @@ EXTRAS = {
     "parquet": ["pyarrow>=17"],
     # 4.1 is the first that deals rows to partitions by number. Needs Java 17.
     "spark": ["pyspark[sql]>=4.1,<5", "pandas<3"],
+    # Where reports are sent; of MLflow, the client alone.
+    "mlflow": ["mlflow-skinny>=3,<4"],
+    "wandb": ["wandb>=0.20,<1"],
     "dev": [
         "build>=1.2",
         # What `launch` writes: the schemas of Kubernetes, and two linters.

@@ -18,9 +18,9 @@ NO_GUIDE = (
     "the teachers on; raise GUIDE_FRACTION to train with it"
 )
 TEXTS_ON_BOTH_SIDES = (
-    "the text files are too few or too unequal to hold a whole one out, so their "
-    "sections are dealt one by one: validation has sections of files that are trained "
-    "on too, and is easier than new text. Give more files"
+    "each text file is too much of all text to be held out whole, so sections are "
+    "dealt one by one: validation has sections of files that are trained on too, and "
+    "is easier than new text. Give more files"
 )
 
 

@@ -24,6 +24,7 @@ _SHARE_FOR_LEAST = 0.1
 _PLENTY = 4
 # At most this share, or so many times the one asked for, is held out.
 _MOST, _MOST_TIMES = 0.25, 2.0
+_NEVER = math.inf
 
 Sizes = Callable[[int], Iterable[tuple[str, int]]]
 
@@ -69,8 +70,8 @@ class _SourceDocument(NamedTuple):
 def choose(settings: prep.Prep, files: Sequence[KeptFile], sizes: Sizes) -> Choice:
     """Returns what is held out.
 
-    Text files are dealt as a whole unless the one to be held out first is more
-    than a quarter of all text.
+    A text file that is too much of all text is always trained on. Where there is
+    nothing else, its documents are dealt one by one.
 
     Args:
         settings: What shares are wanted, and the seed of the hash.
@@ -80,22 +81,22 @@ def choose(settings: prep.Prep, files: Sequence[KeptFile], sizes: Sizes) -> Choi
     """
     share, guide_share = settings.validation_fraction, settings.guide_fraction
     files = [file for file in files if file.documents]
+    total = sum(file.bytes for file in files)
+    most = total * max(_MOST, _MOST_TIMES * share)
     chances = {
-        file.number: partition.draw(
-            documents.make_id(file.name, ""), settings.seed
-        ).validation
+        file.number: _NEVER
+        if file.bytes > most
+        else partition.draw(documents.make_id(file.name, ""), settings.seed).validation
         for file in files
         if file.is_one_text
     }
+    if chances and all(chances.get(file.number) == _NEVER for file in files):
+        one_by_one = [file._replace(is_one_text=False) for file in files]
+        return choose(settings, one_by_one, sizes)
     if _is_plenty(share, files):
         held_out = partition.HeldOut(share, share, share + guide_share)
         return Choice(held_out, chances)
     sources = sorted(_sources(settings.seed, files, chances, sizes))
-    total = sum(source.bytes for source in sources)
-    most = total * max(_MOST, _MOST_TIMES * share)
-    if chances and sources[0].bytes > most:
-        one_by_one = [file._replace(is_one_text=False) for file in files]
-        return choose(settings, one_by_one, sizes)
     validation = _end(
         sources, share, most, LEAST_SOURCES, _LEAST_BYTES, total * _SHARE_FOR_LEAST
     )
@@ -122,11 +123,11 @@ def _sources(
     seed: int, files: Sequence[KeptFile], chances: Mapping[int, float], sizes: Sizes
 ) -> Iterator[_SourceDocument]:
     for file in files:
-        if file.number in chances:
+        if file.number not in chances:
+            for id_, size in sizes(file.number):
+                yield _SourceDocument(partition.draw(id_, seed).validation, size)
+        elif chances[file.number] != _NEVER:
             yield _SourceDocument(chances[file.number], file.bytes)
-            continue
-        for id_, size in sizes(file.number):
-            yield _SourceDocument(partition.draw(id_, seed).validation, size)
 
 
 def _end(

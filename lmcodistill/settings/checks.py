@@ -64,10 +64,10 @@ def share(default: float) -> Any:
     return limited(default, lambda x: 0.0 <= x <= 1.0, "a share between 0 and 1")
 
 
-def choice(default: str, choices: Collection[str]) -> Any:
+def choice(default: str, choices: Collection[str], **metadata: bool) -> Any:
     """Returns a field for one of some words; see `limited`."""
     expected = f"one of {', '.join(sorted(choices))}"
-    return limited(default, lambda value: value in choices, expected)
+    return limited(default, lambda value: value in choices, expected, **metadata)
 
 
 def may_change(cls: type, name: str) -> bool:

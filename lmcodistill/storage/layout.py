@@ -85,6 +85,10 @@ class StudentLayout:
         """Returns those of `supervisor` that exist."""
         return sorted(self.root.glob("supervisor-worker-*.jsonl"))
 
+    def tracked(self, service: str) -> pathlib.Path:
+        """Returns what a tracking service knows the student by."""
+        return self.root / f"{service}.txt"
+
     def all_progress(self) -> list[pathlib.Path]:
         """Returns those of `worker_progress` that exist, the chief's first."""
         others = sorted(self.root.glob("progress-worker-*.json"))

@@ -123,6 +123,16 @@ def test_chance_cannot_hold_out_more_than_twice_the_share():
     assert set(counts) == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_text_file_that_is_half_of_all_is_trained_on_and_never_cut(seed):
+    files = [*text_files(20), holding_out.KeptFile(20, "book.txt", True, 99, 800_000)]
+
+    found = dealt(files, seed=seed, validation_fraction=0.05)
+
+    assert (20, None) in found["train"]
+    assert found["validation"]
+
+
 def test_one_large_text_is_cut_between_its_sections():
     _, sizes = rows(100)
     files = [holding_out.KeptFile(0, "book.txt", True, 100, 400_000)]
