@@ -103,8 +103,9 @@ def choose(settings: prep.Prep, files: Sequence[KeptFile], sizes: Sizes) -> Choi
     start = max(validation, share)
     left = [source for source in sources if source.chance >= start]
     guide = start + guide_share
+    taken = sum(source.bytes for source in sources if source.chance < validation)
     # One source is enough for a guide; a text that is too small for it goes without.
-    if guide_share and left and left[0].bytes <= total * _SHARE_FOR_LEAST:
+    if guide_share and left and taken + left[0].bytes <= most:
         guide = _end(left, guide, most)
     return Choice(partition.HeldOut(validation, start, guide), chances)
 

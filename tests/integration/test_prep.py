@@ -271,7 +271,7 @@ def test_sections_of_a_single_text_are_dealt_one_by_one_and_that_is_said(
 def test_guide_that_is_too_much_for_a_small_text_is_left_out_and_said(
     tmp_path, lmcodistill
 ):
-    texts = write_texts(tmp_path / "texts", 6)
+    texts = write_texts(tmp_path / "texts", 4)
 
     result = lmcodistill(
         *("prep", f"--input={texts}", f"--output_dir={tmp_path / 'data'}", *FLAGS),

@@ -154,7 +154,7 @@ def test_pages_are_held_out_beside_text_files_by_one_measure():
 
 
 @pytest.mark.parametrize("count", [12, 40])
-def test_guide_has_a_source_of_its_own_where_a_tenth_holds_one(count):
+def test_guide_has_a_source_of_its_own_where_a_quarter_holds_both(count):
     found = dealt(text_files(count), guide_fraction=1e-9)
 
     assert len(found["guide"]) == 1
