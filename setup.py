@@ -55,6 +55,9 @@ EXTRAS = {
     "spark": ["pyspark[sql]>=4.1,<5", "pandas<3"],
     # The documents as a site.
     "docs": DOCS,
+    # Where reports are sent; of MLflow, the client alone.
+    "mlflow": ["mlflow-skinny>=3,<4"],
+    "wandb": ["wandb>=0.20,<1"],
     "dev": [
         *DOCS,
         "build>=1.2",

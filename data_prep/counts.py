@@ -36,6 +36,7 @@ class Counts:
             where they stood.
         paragraphs: Paragraphs of a published list that were `found`, `not_found`.
         crawl: Name of the crawl that the file says it is part of, or empty.
+        is_one_text: Whether the documents are cut from one text.
         note: A sentence for people about the file as a whole, or empty.
     """
 
@@ -52,6 +53,7 @@ class Counts:
     encodings: collections.Counter[str] = counter()
     replaced: int = 0
     crawl: str = ""
+    is_one_text: bool = False
     note: str = ""
 
     def drop(self, reason: str) -> None:

@@ -253,6 +253,7 @@ def _parquet(source: Source) -> Iterator[documents.Document]:
 
 def _plain_text(source: Source) -> Iterator[documents.Document]:
     cut = TEXT_CUTTERS[source.settings.text_documents]
+    source.counts.is_one_text = source.settings.text_documents != "files"
     for number, text in enumerate(cut(source)):
         yield source.document(str(number), text)
 

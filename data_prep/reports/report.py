@@ -17,6 +17,11 @@ NO_GUIDE = (
     "no document fell to the guide, the text that WEIGHT_SCHEDULE = 'auto' measures "
     "the teachers on; raise GUIDE_FRACTION to train with it"
 )
+TEXTS_ON_BOTH_SIDES = (
+    "each text file is too much of all text to be held out whole, so sections are "
+    "dealt one by one: validation has sections of files that are trained on too, and "
+    "is easier than new text. Give more files"
+)
 
 
 def build(

@@ -10,6 +10,7 @@ import functools
 import gzip
 import itertools
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sentencepiece
@@ -24,7 +25,9 @@ from data_prep.rules import extract, languages, paragraph_ids
 from data_prep.run import deduplicate, remote, stages
 from data_prep.run import plan as plan_lib
 from data_prep.tokens import (
+    holding_out,
     partition,
+    precision,
     sampling,
     shuffle,
     tokenize_part,
@@ -118,7 +121,10 @@ class _Pipeline:
     def run(self, strict: bool, identity: dict[str, Any]) -> dict[str, Any]:
         self._extract(strict)
         duplicates = self._find_duplicates()
-        splits = partition.Splits(self._plan.sources, self._parts, self._plan.prep)
+        held_out, chances = self._hold_out(duplicates)
+        splits = partition.Splits(
+            self._plan.sources, self._parts, self._plan.prep, held_out, chances
+        )
         pieces, sampled = self._train_vocabulary(splits)
         counts = self._tokenize(splits)
         written = self._shuffle(splits, counts)
@@ -150,6 +156,10 @@ class _Pipeline:
             "cpu_seconds": self._stages.cpu_seconds,
         }
         self._publish(manifest, pieces.model, {**summary, "timings": timings})
+        if all(source.split is None for source in self._plan.sources):
+            data = shards.ShardSet(self._output)
+            if warning := precision.warning(data, list(chances)):
+                self._display.say(f"warning: {warning}")
         return summary
 
     def _extract(self, strict: bool) -> None:
@@ -202,6 +212,33 @@ class _Pipeline:
         for number, reasons in copies.items():
             dropped[self._parts[number].file].update(reasons)
         return dropped
+
+    def _hold_out(self, duplicates: Sequence[Mapping[str, int]]) -> holding_out.Choice:
+        """Decides what is held out of text that comes without splits."""
+        chosen = [
+            holding_out.KeptFile(
+                number,
+                result.source,
+                result.counts.is_one_text,
+                result.counts.kept - sum(duplicates[number].values()),
+                result.counts.kept_bytes,
+            )
+            for number, result in enumerate(self._extracted)
+            if self._plan.sources[number].split is None
+        ]
+        parts = collections.defaultdict(list)
+        for number, part in enumerate(self._parts):
+            parts[part.file].append((number, part))
+
+        def sizes(file: int) -> Iterator[tuple[str, int]]:
+            for number, part in parts[file]:
+                for _, document in self._survivors.read(number, part, lambda _: None):
+                    yield document.id, len(document.text.encode())
+
+        choice = holding_out.choose(self._plan.prep, chosen, sizes)
+        if not choice.chances and any(file.is_one_text for file in chosen):
+            self._display.say(f"warning: {report.TEXTS_ON_BOTH_SIDES}")
+        return choice
 
     def _train_vocabulary(
         self, splits: partition.Splits

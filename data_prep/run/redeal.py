@@ -126,7 +126,7 @@ def _read(
 def _rules(manifest: shards.Manifest, num_partitions: int) -> list[partition.Rule]:
     """Returns what deals out the documents of each input file."""
     settings = manifest.provenance["settings"]["Prep"]
-    by_hash = partition.ByHash(settings["seed"], 0.0, num_partitions, 0.0)
+    by_hash = partition.ByHash(settings["seed"], num_partitions)
     return [
         partition.ByOrder("train", 0, source.documents, num_partitions, 0.0)
         if source.name.startswith(_TRAIN)

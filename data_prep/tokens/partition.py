@@ -1,9 +1,10 @@
 """Which split a document belongs to, and where in it.
 
 Web and book text: a hash of the document's id decides, so that partitions are
-disjoint by construction, growing the corpus moves no document, and no random
-number generator can change between versions. Pre-tokenized text: its place in
-the file decides.
+disjoint by construction, growing the corpus moves no document between them, and no
+random number generator can change between versions. Whether a section of a text file
+is held out follows from the file's id. Pre-tokenized text: its place in the file
+decides.
 
 The guide is dealt from what would be training text, so that without it nothing
 else changes place.
@@ -14,7 +15,7 @@ import functools
 import hashlib
 import itertools
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from data_prep import work
@@ -56,28 +57,44 @@ def draw(document_id: str, seed: int) -> Draw:
     return Draw(validation / KEY_END, partition, key, sample / KEY_END)
 
 
+class HeldOut(NamedTuple):
+    """Which of the uniform numbers that say it mean held-out text.
+
+    Attributes:
+        validation: Those below are validation's.
+        guide_start: From here on,
+        guide_end: and below here, they are the guide's.
+    """
+
+    validation: float
+    guide_start: float
+    guide_end: float
+
+
 @dataclasses.dataclass(frozen=True)
 class ByHash:
     """Deals documents out by a hash of their ids.
 
     Attributes:
         seed: Of the hash.
-        validation_fraction: Share of the documents held out.
-        num_partitions: Disjoint slices of the others.
-        guide_fraction: Share of the documents that are the guide's.
+        num_partitions: Disjoint slices of the training text.
+        held_out: What is not training text.
+        chance: The number that says so for all documents alike, since they are cut
+            from one text; None: each has its own.
     """
 
     seed: int
-    validation_fraction: float
     num_partitions: int
-    guide_fraction: float
+    held_out: HeldOut = HeldOut(0.0, 0.0, 0.0)
+    chance: float | None = None
 
     def place(self, document_id: str, number: int) -> Place:
         """Returns where a document goes; its number in the file is unused."""
         drawn = draw(document_id, self.seed)
-        if drawn.validation < self.validation_fraction:
+        chance = drawn.validation if self.chance is None else self.chance
+        if chance < self.held_out.validation:
             return Place(VALIDATION, drawn.key)
-        if drawn.validation < self.validation_fraction + self.guide_fraction:
+        if self.held_out.guide_start <= chance < self.held_out.guide_end:
             return Place(GUIDE, drawn.key)
         partition = drawn.partition % self.num_partitions
         return Place(train_names(self.num_partitions)[partition], drawn.key)
@@ -152,8 +169,20 @@ class Splits:
         sources: Sequence[inputs.Input],
         parts: Sequence[work.Part],
         settings: prep.Prep,
+        held_out: HeldOut,
+        chances: Mapping[int, float],
     ):
+        """Builds the splits.
+
+        Args:
+            sources: All input files.
+            parts: All parts of them.
+            settings: What is dealt out.
+            held_out: Of text that prep splits itself, which documents are.
+            chances: By number of the file, see `ByHash.chance`.
+        """
         self._sources, self._parts, self._settings = sources, parts, settings
+        self._held_out, self._chances = held_out, chances
         optional = {
             TEST: any(source.split == TEST for source in sources),
             GUIDE: settings.guide_fraction > 0.0,
@@ -171,9 +200,9 @@ class Splits:
         if split is None:
             return ByHash(
                 settings.seed,
-                settings.validation_fraction,
                 settings.num_partitions,
-                settings.guide_fraction,
+                self._held_out,
+                self._chances.get(part.file),
             )
         parts = [other for other in self._parts if other.file == part.file]
         return ByOrder(

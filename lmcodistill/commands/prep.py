@@ -42,7 +42,7 @@ from data_prep.rules import paragraph_ids
 from data_prep.run import pipeline, remote
 from data_prep.run import plan as plan_lib
 from lmcodistill import errors
-from lmcodistill.commands import command_flags, crawl_flags
+from lmcodistill.commands import command_flags, crawl_flags, next_command
 from lmcodistill.config import loading
 from lmcodistill.settings import deduplication, filtering, paragraphs, prep
 from lmcodistill.storage import places
@@ -273,6 +273,10 @@ def _report(
             if split[fault]:
                 display.say(f"warning: {name}: {split[fault]:,} {words}")
     display.say(f"Wrote {output}; report.html there shows what was kept and why not.")
+    if isinstance(output, pathlib.Path):  # What is elsewhere is copied here first.
+        partitions = report["settings"]["Prep"]["num_partitions"]
+        display.say("Next:")
+        display.say(f"  {next_command.after_data(output, partitions)}")
 
 
 _FAULTS = {

@@ -16,7 +16,7 @@ from absl import flags
 from data_prep import progress
 from data_prep.run import redeal
 from lmcodistill import errors
-from lmcodistill.commands import command_flags
+from lmcodistill.commands import command_flags, next_command
 from lmcodistill.data import shards
 from lmcodistill.storage import layout, places
 
@@ -54,6 +54,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     for name, tokens in _sizes(manifest).items():
         print(f"{name}  {tokens:,} tokens")
     print(f"Wrote {output}")
+    print(f"Next:\n  {next_command.after_data(output, count)}")
 
 
 def _sizes(manifest: shards.Manifest) -> dict[str, int]:

@@ -121,7 +121,7 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
         )
         groups.append(_group(flag_values, job, run.config, events, start))
     shown = display.show_students(run.root, jobs[0].shared_dir, flag_values.log)
-    return _supervise(flag_values, groups, shown, jobs[0])
+    return _supervise(flag_values, groups, shown, jobs[0], run.checkpoint_now)
 
 
 def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
@@ -175,7 +175,8 @@ def _group(
         flag_values.frozen_seconds,
         job.policy.is_waited_for,
     )
-    return supervisor.SupervisedGroup(job.student, launch, limits, events)
+    request = job.layout.checkpoint_now
+    return supervisor.SupervisedGroup(job.student, launch, limits, events, request)
 
 
 def _command(
@@ -213,9 +214,10 @@ def _supervise(
     groups: Sequence[supervisor.SupervisedGroup],
     shown: contextlib.AbstractContextManager[None],
     job: job_lib.Job,
+    request: pathlib.Path | None = None,
 ) -> int:
     with shown:
-        supervisor.Supervisor(groups).run()
+        supervisor.Supervisor(groups, request).run()
     exports = " ".join(
         shlex.quote(str(job.peer_layout(g.student).shared)) for g in groups
     )

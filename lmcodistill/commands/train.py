@@ -21,6 +21,7 @@ Examples:
 """
 
 import json
+import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -135,7 +136,8 @@ def _check(
 def _refuse_changed_config(job: job_lib.Job, loaded: loading.Config) -> None:
     """Refuses to go on with a run whose configuration was another."""
     path = job.layout.config
-    changes = loaded.refused_changes(path.read_text()) if path.is_file() else []
+    old_text = path.read_text() if path.is_file() else loaded.text
+    changes = loaded.refused_changes(old_text)
     if changes:
         lines = [f"  {name}: was {old}, now {new}" for name, old, new in changes]
         if len(lines) > _MAX_CHANGES:
@@ -146,6 +148,13 @@ def _refuse_changed_config(job: job_lib.Job, loaded: loading.Config) -> None:
             f"{job.layout.root} was begun with another configuration:\n{rows}\n"
             "Give the old values, or another --run_dir, or go on all the same with "
             "--accept_changed_config."
+        )
+    for name, (old, new) in loaded.moved_ends(old_text).items():
+        print(
+            f"lmcodistill train: {job.layout.root} goes on with {name} = {new}, which "
+            f"was {old} and is the end of training in both: from here on the value is "
+            "that of the longer or shorter schedule.",
+            file=sys.stderr,
         )
 
 

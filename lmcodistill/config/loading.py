@@ -76,7 +76,8 @@ class Config:
     ) -> list[tuple[str, str | None, str | None]]:
         """Returns the settings that were others when a run was begun, and must not be.
 
-        A setting that the old text lacks had its default: an older version, which
+        A schedule's end that was the end of training, and is, is none of them. A
+        setting that the old text lacks had its default: an older version, which
         did not know it yet, wrote that text.
 
         Returns:
@@ -87,21 +88,55 @@ class Config:
         Raises:
             UsageError: it is damaged.
         """
+        return [
+            (name, *values)
+            for name, values in self._changes(old_text).items()
+            if name not in self.moved_ends(old_text)
+        ]
+
+    def moved_ends(self, old_text: str) -> dict[str, tuple[str | None, str | None]]:
+        """Returns the ends of schedules that move with the end of training.
+
+        Of each `Class.field`, the value of then and of now; see `refused_changes`.
+        """
+        old = self._old(old_text)
+        followed = {
+            f"{cls.__name__}.{field.name}": target
+            for cls in map(type, self._instances)
+            for field in dataclasses.fields(cls)
+            if (target := checks.follows(cls, field.name))
+        }
+        return {
+            name: values
+            for name, values in self._changes(old_text).items()
+            if (target := followed.get(name))
+            and values == (old.get(target), self._literals.get(target))
+        }
+
+    def _changes(self, old_text: str) -> dict[str, tuple[str | None, str | None]]:
+        """Returns the old and the new value of settings that may not simply change."""
+        old = self._old(old_text)
+        may_change = {
+            f"{cls.__name__}.{field.name}"
+            for cls in map(type, self._instances)
+            for field in dataclasses.fields(cls)
+            if checks.may_change(cls, field.name)
+        }
+        return {
+            name: (old.get(name), self._literals.get(name))
+            for name in sorted((old.keys() | self._literals.keys()) - may_change)
+            if old.get(name) != self._literals.get(name)
+        }
+
+    def _old(self, text: str) -> dict[str, str]:
+        """Returns the settings of the run, which had defaults where it has none."""
         old: dict[str, str] = {}
-        may_change: set[str] = set()
         for cls in map(type, self._instances):
             for field in dataclasses.fields(cls):
                 name = f"{cls.__name__}.{field.name}"
                 if field.default is not dataclasses.MISSING:
                     old[name] = repr(field.default)
-                if checks.may_change(cls, field.name):
-                    may_change.add(name)
-        old |= reader.read_flat(old_text)
-        return [
-            (name, old.get(name), self._literals.get(name))
-            for name in sorted((old.keys() | self._literals.keys()) - may_change)
-            if old.get(name) != self._literals.get(name)
-        ]
+        return old | reader.read_flat(text)
 
 
 def load(

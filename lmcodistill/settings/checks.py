@@ -30,7 +30,10 @@ class Checked:
 
 
 def limited(
-    default: Any, is_sound: Callable[[Any], object], expected: str, **metadata: bool
+    default: Any,
+    is_sound: Callable[[Any], object],
+    expected: str,
+    **metadata: bool | str,
 ) -> Any:
     """Returns a field of a `Checked`.
 
@@ -38,8 +41,9 @@ def limited(
         default: Its default; `dataclasses.MISSING` for none.
         is_sound: Whether a value can work.
         expected: Which values can, in words.
-        **metadata: `may_change`: two starts of the same run may differ in it; `later`:
-            see `prep.later_settings`.
+        **metadata: `may_change`: two starts of the same run may differ in it;
+            `follows`: name of a field, `Class.field`, that it may change with, having
+            its value before and after; `later`: see `prep.later_settings`.
     """
     checks = {"is_sound": is_sound, "expected": expected}
     return dataclasses.field(default=default, metadata=checks | metadata)
@@ -50,7 +54,7 @@ def positive(default: Any, **metadata: bool) -> Any:
     return limited(default, lambda value: value > 0, "a positive number", **metadata)
 
 
-def not_negative(default: Any, **metadata: bool) -> Any:
+def not_negative(default: Any, **metadata: bool | str) -> Any:
     """Returns a field for a number that is 0 or more; see `limited`."""
     return limited(default, lambda value: value >= 0, "0 or more", **metadata)
 
@@ -60,10 +64,10 @@ def share(default: float) -> Any:
     return limited(default, lambda x: 0.0 <= x <= 1.0, "a share between 0 and 1")
 
 
-def choice(default: str, choices: Collection[str]) -> Any:
+def choice(default: str, choices: Collection[str], **metadata: bool) -> Any:
     """Returns a field for one of some words; see `limited`."""
     expected = f"one of {', '.join(sorted(choices))}"
-    return limited(default, lambda value: value in choices, expected)
+    return limited(default, lambda value: value in choices, expected, **metadata)
 
 
 def may_change(cls: type, name: str) -> bool:
@@ -72,6 +76,12 @@ def may_change(cls: type, name: str) -> bool:
         field.name == name and field.metadata.get("may_change", False)
         for field in dataclasses.fields(cls)
     )
+
+
+def follows(cls: type, name: str) -> str | None:
+    """Returns the field, `Class.field`, that a dataclass's field may change with."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    return fields[name].metadata.get("follows")
 
 
 def require(condition: bool, name: str, value: object, expected: str) -> None:

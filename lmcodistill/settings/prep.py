@@ -20,9 +20,11 @@ class Prep(checks.Checked):
 
     Attributes:
         num_partitions: Disjoint slices of the training text, one per student.
-        validation_fraction: Share of the documents held out, by hash of the
-            document id. Pre-tokenized text brings its own held-out files.
-        guide_fraction: Share of the documents dealt to the guide instead of to
+        validation_fraction: Share of the source documents held out, by hash of
+            their ids: of pages, rows and whole text files. A small text holds out
+            more of them, so that there are 20 and some 10,000 tokens, up to a tenth
+            of the text. Pre-tokenized text brings its own held-out files.
+        guide_fraction: Share of the source documents dealt to the guide instead of to
             the students, likewise: what `WEIGHT_SCHEDULE = 'auto'` is measured on.
             It fits one number, so half as much as is held out will do; of
             pre-tokenized text, it is stretches of the training text. 0.0: none.

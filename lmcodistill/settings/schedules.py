@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from lmcodistill.settings import checks
 
+_LENGTH = "Training.num_train_steps"
+
 
 def _half_cosine(progress: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * progress))
@@ -56,7 +58,9 @@ class LearningRate(checks.Checked):
             from; at this step `step` makes its first jump.
         decay_every_steps: See `schedule`.
         decay_factor: See `schedule`.
-        decay_end_step: Step at which `cosine` reaches `final`.
+        decay_end_step: Step at which `cosine` reaches `final`. Where that is the end
+            of training, a run may go on with a later end: at once at the rate of the
+            longer schedule.
         final: Lowest rate that any schedule decays to.
     """
 
@@ -66,7 +70,7 @@ class LearningRate(checks.Checked):
     decay_start_step: int = 0
     decay_every_steps: int = checks.positive(1)
     decay_factor: float = 0.5
-    decay_end_step: int = 0
+    decay_end_step: int = dataclasses.field(default=0, metadata={"follows": _LENGTH})
     final: float = 0.0
 
     def __post_init__(self) -> None:
@@ -131,7 +135,7 @@ class DistillationWeight(checks.Checked):
     ramp_steps: int = checks.not_negative(0)
     schedule: str = checks.choice("constant", ("constant", *FALLS, "auto"))
     fall_start_step: int = checks.not_negative(0)
-    fall_end_step: int = checks.not_negative(0)
+    fall_end_step: int = checks.not_negative(0, follows=_LENGTH)
     final: float = checks.not_negative(0.0)
     mix: bool = False
     auto_every_steps: int = checks.positive(10)

@@ -4,6 +4,7 @@ import dataclasses
 
 from lmcodistill.settings import checks
 
+METRICS_SINKS = ("none", "mlflow", "wandb")
 OPTIMIZERS = ("adam", "adamw", "sgd", "adagrad")
 
 
@@ -118,6 +119,8 @@ class Training(checks.Checked):
             or `auto` for on with a GPU. It cost 1.2 times the wall time of
             oneDNN's products on a CPU, and four seconds more at the start.
         report_every_steps: Period of metrics and of the progress line.
+        metrics_sink: Where reports are sent besides `metrics.jsonl`: `none`, `mlflow`
+            or `wandb`, whose libraries are extras.
         checkpoint_every_steps: Period of restart snapshots.
         keep_checkpoints: How many of them stay: the newest.
         keep_best_checkpoints: How many more stay: those of the lowest validation
@@ -147,6 +150,7 @@ class Training(checks.Checked):
     )
     xla: str = checks.choice("auto", ("auto", "on", "off"))
     report_every_steps: int = checks.positive(100, may_change=True)
+    metrics_sink: str = checks.choice("none", METRICS_SINKS, may_change=True)
     checkpoint_every_steps: int = checks.positive(1_000, may_change=True)
     keep_checkpoints: int = checks.positive(2, may_change=True)
     keep_best_checkpoints: int = checks.not_negative(1, may_change=True)

@@ -53,6 +53,7 @@ class StudentLayout:
         self.metrics = root / "metrics.jsonl"
         self.progress = root / "progress.json"
         self.events = root / "events"
+        self.checkpoint_now = root / "checkpoint_now"
         self.checkpoints = shared / "checkpoints"
         self.exports = shared / "exports"
         self.leases = shared / "leases"
@@ -84,6 +85,10 @@ class StudentLayout:
         """Returns those of `supervisor` that exist."""
         return sorted(self.root.glob("supervisor-worker-*.jsonl"))
 
+    def tracked(self, service: str) -> pathlib.Path:
+        """Returns what a tracking service knows the student by."""
+        return self.root / f"{service}.txt"
+
     def all_progress(self) -> list[pathlib.Path]:
         """Returns those of `worker_progress` that exist, the chief's first."""
         others = sorted(self.root.glob("progress-worker-*.json"))
@@ -107,6 +112,7 @@ class RunLayout:
         self.config = root / "config.gin"
         self.supervisor = root / "supervisor.jsonl"
         self.page = root / "report.html"
+        self.checkpoint_now = root / "checkpoint_now"
 
     def student(self, index: int) -> StudentLayout:
         folder = f"students/{index}"

@@ -50,6 +50,7 @@ class Heartbeat:
             "phase": None,
             "waiting_for": None,
             "restored_step": None,
+            "asked_checkpoint": None,
             "devices": [],
         }
 
@@ -68,6 +69,10 @@ class Heartbeat:
         self._content |= {"step": step, "restored_step": step}
         # After a rollback the pace before it says nothing.
         self._first = None
+
+    def saved_as_asked(self, step: int) -> None:
+        """Notes the step of a checkpoint that somebody had asked for."""
+        self._content["asked_checkpoint"] = step
 
     def beat(self, step: int, force: bool = False) -> None:
         """Notes that training has reached a step."""

@@ -3,8 +3,8 @@
 A worker's standard input is one end of a pair of sockets. Every second the worker
 writes a line into it: `-` until it has joined its group, `+` from then on, the step
 that it is at as soon as it has one, and last of all `.` when its work is done.
-Nothing is ever sent the other way; that the line ends there means that the
-supervisor is gone. A supervisor may itself be at the end of such a line, that of a
+The other way goes `!`, which asks for a checkpoint; that the line ends there means that
+the supervisor is gone. A supervisor may itself be at the end of such a line, that of a
 program which trains many runs.
 """
 
@@ -22,6 +22,7 @@ BEAT_SECONDS = 1.0
 GRACE_SECONDS = 60.0
 
 _STARTING, _JOINED, _DONE = b"-", b"+", b"."
+_SAVE = b"!"
 _MAX_LINE = 32
 
 
@@ -63,17 +64,27 @@ class Pulse:
             elif line.isdigit() and len(line) < _MAX_LINE:
                 self.has_joined, self.step = True, int(line)
 
+    def ask_to_save(self) -> None:
+        """Asks the worker for a checkpoint; one that starts hears it later."""
+        with contextlib.suppress(OSError):  # It is gone, or heard it many times.
+            self._end.send(_SAVE + b"\n")
+
     def close(self) -> None:
         """Lets the line go."""
         self._end.close()
 
 
 class Lifeline:
-    """The worker's end."""
+    """The worker's end.
+
+    Attributes:
+        asked_to_save: Set when the supervisor asks for a checkpoint.
+    """
 
     def __init__(self, end: socket.socket):
         end.setblocking(False)
         self._end = end
+        self.asked_to_save = threading.Event()
 
     def tell(self, has_joined: bool, step: int | None) -> None:
         """Says that this process lives, and where it is."""
@@ -93,9 +104,12 @@ class Lifeline:
         """Waits for a beat; returns False as soon as the supervisor is gone."""
         try:
             readable, _, _ = select.select([self._end], [], [], BEAT_SECONDS)
-            return not readable or bool(self._end.recv(1))
+            heard = self._end.recv(1 << 16) if readable else b""
         except OSError:
             return False
+        if _SAVE in heard:
+            self.asked_to_save.set()
+        return bool(heard) or not readable
 
 
 def is_supervised() -> bool:

@@ -266,6 +266,10 @@ class ProcessGroup:
                 worker.process.terminate()
         self._save_by = now + lifeline.GRACE_SECONDS
 
+    def ask_to_save(self) -> None:
+        """Asks one worker for a checkpoint; it takes the others along."""
+        self.workers[0].pulse.ask_to_save()
+
     def kill(self) -> None:
         """Ends all processes at once."""
         for worker in self.workers:

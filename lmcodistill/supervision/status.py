@@ -49,6 +49,7 @@ class StudentStatus:
         teachers: The last report's `teachers`: peer, step, staleness in steps.
         newest_export: Step of its newest export.
         newest_checkpoint: Step of its newest checkpoint.
+        asked_checkpoint: Step of the newest one that somebody asked this start for.
         restarts: How often its processes were started again after a loss.
         processes: Of the latest start, each with its `worker`, `phase`,
             `waiting_for` and `devices`.
@@ -74,6 +75,7 @@ class StudentStatus:
     teachers: list[dict[str, Any]]
     newest_export: int | None
     newest_checkpoint: int | None
+    asked_checkpoint: int | None
     restarts: int
     processes: list[dict[str, Any]]
 
@@ -223,6 +225,7 @@ def _status(run: layout.RunLayout, index: int, signs: states.Signs) -> StudentSt
         teachers=last.get("teachers", []),
         newest_export=newest_step(student.exports, layout.EXPORT),
         newest_checkpoint=newest_step(student.checkpoints, layout.CHECKPOINT),
+        asked_checkpoint=beat.get("asked_checkpoint"),
         restarts=journal.restarts(run, index),
         processes=[{n: x.get(n) for n in named} for x in signs.of_this_start],
     )

@@ -12,6 +12,7 @@ for a process, and no decision needs storage.
 """
 
 import math
+import pathlib
 import signal
 import textwrap
 import time
@@ -47,13 +48,16 @@ class SupervisedGroup:
         start: Callable[[int], process_group.ProcessGroup],
         limits: process_group.Limits,
         journal: journals.Journal,
+        request: pathlib.Path | None = None,
     ):
         """Starts nothing yet.
 
         `start` goes from the number of a launch, counted from 1, to its processes;
-        it raises LmcodistillError where there is no sense in it.
+        it raises LmcodistillError where there is no sense in it. The file `request`
+        asks for a checkpoint where it appears; it is removed when it is passed on.
         """
         self.student = student
+        self._request = request
         self._start, self._limits, self._journal = start, limits, journal
         self.is_over = self.was_stopped = self.has_saved = self.stops_all = False
         self.failure: errors.LmcodistillError | None = None
@@ -61,7 +65,7 @@ class SupervisedGroup:
         self._first_failure: errors.LmcodistillError | None = None
         self._number, self._start_at = 0, -math.inf
         self._processes: process_group.ProcessGroup | None = None
-        self._is_stopping = False
+        self._is_stopping = self._is_asked_to_save = False
         self._quiet: set[int] = set()
         self._missing: list[str] = []
 
@@ -79,6 +83,18 @@ class SupervisedGroup:
         self._note_silence(self._processes)
         if self._processes.is_over:
             self._close(self._processes, now)
+
+    def ask_to_save(self, is_for_all: bool) -> None:
+        """Asks for a checkpoint if all students are asked, or this one is by its file.
+
+        What is asked between two starts is for the next one.
+        """
+        is_asked = is_for_all or self._is_asked_to_save
+        self._is_asked_to_save = _take(self._request) or is_asked
+        if self._is_asked_to_save and self._processes is not None:
+            self._is_asked_to_save = False
+            self._processes.ask_to_save()
+            self._note("save_asked")
 
     def stop(self, now: float) -> None:
         """Asks all processes to save and leave; nothing is started again."""
@@ -203,22 +219,31 @@ class SupervisedGroup:
 class Supervisor:
     """Runs groups to their end."""
 
-    def __init__(self, groups: Sequence[SupervisedGroup]):
-        self._groups = groups
+    def __init__(
+        self, groups: Sequence[SupervisedGroup], request: pathlib.Path | None = None
+    ):
+        """Starts nothing yet; the file `request` asks all groups for a checkpoint."""
+        self._groups, self._request = groups, request
         self._asked: list[int] = []
+        self._is_asked_to_save = False
 
     def run(self) -> None:
         """Runs until every group has ended, failed or stopped.
 
-        SIGINT or SIGTERM once: all save and stop. Twice: all stop now.
+        SIGINT or SIGTERM once: all save and stop. Twice: all stop now. SIGUSR1: all
+        save and go on.
 
         Raises:
             LmcodistillError: the first failure, with the worker's own words.
             StoppedError: no failure, but somebody asked to stop.
         """
         previous = {
-            number: signal.signal(number, self._ask)
-            for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, handler)
+            for number, handler in (
+                (signal.SIGINT, self._ask),
+                (signal.SIGTERM, self._ask),
+                (signal.SIGUSR1, self._ask_to_save),
+            )
         }
         try:
             failures = self._watch()
@@ -259,6 +284,9 @@ class Supervisor:
         # Only noted: a process may be on its way to being started just now.
         self._asked.append(number)
 
+    def _ask_to_save(self, *_: object) -> None:
+        self._is_asked_to_save = True
+
     def _watch(self) -> list[errors.LmcodistillError]:
         """Looks until all is over; returns the failures, the first one first."""
         failures: list[errors.LmcodistillError] = []
@@ -266,10 +294,13 @@ class Supervisor:
         while not all(group.is_over for group in self._groups):
             now = time.monotonic()
             elapsed, before = min(now - before, _LONGEST_TICK_SECONDS), now
+            is_asked, self._is_asked_to_save = self._is_asked_to_save, False
+            is_asked |= _take(self._request)
             for group in self._groups:
                 if group.is_over:
                     continue
                 group.look(now, elapsed)
+                group.ask_to_save(is_asked)
                 if group.failure is not None:
                     failures.append(group.failure)
             fatal = any(group.stops_all for group in self._groups)
@@ -292,3 +323,14 @@ class Supervisor:
             if time.monotonic() > give_up:
                 return
             time.sleep(POLL_SECONDS / 10)
+
+
+def _take(request: pathlib.Path | None) -> bool:
+    """Returns whether a file was there that asks for something; it is gone then."""
+    if request is None:
+        return False
+    try:
+        request.unlink()
+    except OSError:  # Mostly because there is none.
+        return False
+    return True

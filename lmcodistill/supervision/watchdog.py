@@ -22,12 +22,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Watchdog:
-    """Watches this process from its making on."""
+    """Watches this process from its making on.
+
+    Attributes:
+        asked_to_save: Set when the supervisor asks for a checkpoint.
+    """
 
     def __init__(self, hang_seconds: float):
         """Begins; between two calls of `reached` may be so long, 0.0: for ever."""
         self._hang_seconds = hang_seconds
         self._line = lifeline.inherited()
+        self.asked_to_save = self._line.asked_to_save
         self._has_joined = False
         self._step: int | None = None
         self._quiet_seconds = 0.0

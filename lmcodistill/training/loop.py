@@ -84,6 +84,7 @@ class Loop:
         checkpoint: Saves.
         guard: Judges the updates.
         asked_to_stop: Whether this worker was.
+        asked_to_save: Whether this worker was asked for a checkpoint.
         on_step: Called before each update: training goes on.
         beat: After everything else, with the step that was reached.
     """
@@ -97,6 +98,7 @@ class Loop:
     checkpoint: checkpoint_lib.Checkpoint
     guard: divergence.Guard
     asked_to_stop: Callable[[], bool]
+    asked_to_save: Callable[[], bool]
     on_step: Callable[[int], None]
     beat: Callable[..., None] = _nothing
 
@@ -119,7 +121,9 @@ class Loop:
                 self.checkpoint(step, is_last=True)
                 return Ending(Outcome.STOPPED, step)
             self.gradients(step)
-            control = step_lib.Control(self.asked_to_stop(), self.reload.announce())
+            control = step_lib.Control(
+                self.asked_to_stop(), self.reload.announce(), self.asked_to_save()
+            )
             reached = step + 1
             totals, agreed = self.student.update(step, control)
             updates.append((reached, totals, agreed))
@@ -151,6 +155,8 @@ class Loop:
                 self.student.teachers.swap([], reached)
             if float(agreed.teachers_ready):
                 self.reload.swap_staged(reached)
+            if float(agreed.save):
+                self.checkpoint.ask()
             if float(agreed.stop):
                 outcome = Outcome.STOPPED
         return outcome

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from lmcodistill.storage import files
+from lmcodistill.training import sinks
 
 log = logging.getLogger("lmcodistill")
 # Of a report: each has `schema`, `kind` (`train`: means over the steps since the
@@ -28,11 +29,14 @@ class MetricsWriter:
         events: pathlib.Path,
         restored_step: int,
         config_text: str = "",
+        sink: sinks.Sink | None = None,
     ):
         """Opens both files; drops JSON lines of steps that will be made again.
 
-        The events begin with the configuration, as text.
+        The events begin with the configuration, as text. Numbers go to `sink` too,
+        by the names that they have there.
         """
+        self._sink = sink
         lines = [
             json.dumps(x) + "\n"
             for x in files.read_json_lines(path)
@@ -56,19 +60,25 @@ class MetricsWriter:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         report = {"schema": SCHEMA, "kind": kind, "step": step, "time": now, **values}
         self._append(json.dumps(report).encode() + b"\n")
+        numbers = {
+            f"{kind}/{name}": value
+            for name, value in values.items()
+            if isinstance(value, int | float)
+        }
+        for teacher in values.get("teachers", ()):
+            for name in teacher.keys() - {"peer", "step"}:
+                of_peer = f"{kind}/{name}_of_student_{teacher['peer']}"
+                numbers[of_peer] = teacher[name]
         # The same numbers in another form: not worth a run whose disk is full.
         with (
             contextlib.suppress(OSError, tf.errors.OpError),
             self._events.as_default(step),
         ):
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    tf.summary.scalar(f"{kind}/{name}", value)
-            for teacher in values.get("teachers", ()):
-                for name in teacher.keys() - {"peer", "step"}:
-                    of_peer = f"{kind}/{name}_of_student_{teacher['peer']}"
-                    tf.summary.scalar(of_peer, teacher[name])
+            for name, value in numbers.items():
+                tf.summary.scalar(name, value)
             self._events.flush()
+        if self._sink is not None:
+            self._sink.send(step, numbers)
 
     def _write_config(self, text: str, step: int) -> None:
         # Markdown takes what is indented as it is.
@@ -95,3 +105,5 @@ class MetricsWriter:
         self._file.close()
         with contextlib.suppress(OSError, tf.errors.OpError):
             self._events.close()
+        if self._sink is not None:
+            self._sink.close()

@@ -13,6 +13,7 @@ from lmcodistill.data import shards
 from lmcodistill.settings import codistillation
 from lmcodistill.storage import places
 from lmcodistill.training import job as job_lib
+from lmcodistill.training import sinks
 
 # Of each end of a partition; an id that means nothing is in all of a wrong file.
 _LOOKED_AT_TOKENS = 1 << 20
@@ -27,12 +28,13 @@ def check(job: job_lib.Job, inputs: job_lib.Inputs, processes: int) -> None:
         processes: That run on this machine, of all students.
 
     Raises:
-        UsageError: no update would have a teacher, a folder is none, or the machine's
-            memory does not hold the weights.
+        UsageError: no update would have a teacher, a folder is none, the machine's
+            memory does not hold the weights, or a library is missing.
         DataError: held-out shards are missing, or ids mean no piece.
         OSError: a folder cannot be written to.
     """
     _check_lessons(job)
+    sinks.check(job.training.metrics_sink)
     for folder in (job.run_dir, job.shared_dir):
         if places.is_local(folder):
             _check_writable(pathlib.Path(str(folder)))

@@ -55,10 +55,12 @@ class Control(NamedTuple):
     Attributes:
         stop: Scalar float32, 1.0 where this worker was asked to stop.
         teachers_ready: Scalar float32, 1.0 where the chief has staged new teachers.
+        save: Scalar float32, 1.0 where this worker was asked for a checkpoint.
     """
 
     stop: Any = 0.0
     teachers_ready: Any = 0.0
+    save: Any = 0.0
 
 
 class Totals(NamedTuple):
@@ -295,10 +297,10 @@ class Updater:
         self._apply(gradients, scale, is_finite, inputs)
         states = tf.cond(is_finite, lambda: new_states, lambda: states)
         skipped = 1.0 - tf.cast(is_finite, tf.float32)
-        *sums, stop, teachers_ready = tf.unstack(report)
+        *sums, stop, teachers_ready, save = tf.unstack(report)
         taught = tf.constant(float(distil))
         totals = Totals._make([*sums, taught, norm, skipped])
-        return totals, Control(stop, teachers_ready), states
+        return totals, Control(stop, teachers_ready, save), states
 
     def _apply(
         self,

@@ -20,7 +20,7 @@ from lmcodistill.storage import files, places, progress_file, publication
 from lmcodistill.storage.progress_file import Phase
 from lmcodistill.supervision import cluster_spec, watchdog
 from lmcodistill.supervision import lease as lease_lib
-from lmcodistill.training import checkpoints, cluster, divergence, metrics
+from lmcodistill.training import checkpoints, cluster, divergence, metrics, sinks
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import loop as loop_lib
 from lmcodistill.training import student as student_lib
@@ -104,12 +104,19 @@ class Worker:
             on_wait=lambda what: progress.enter(Phase.WAITING, what),
         )
         with self._chief(first, exchange) as chief:
+
+            def answer(step: int) -> None:
+                self._watch.asked_to_save.clear()
+                progress.saved_as_asked(step)
+                log.info("step=%d event=saved_as_asked", step)
+
             save = checkpoint.Checkpoint(
                 *(job.training, job.layout.checkpoints, group, student),
                 key=job.key,
                 owner=chief.owner,
                 settle=chief.settle,
                 on_save=lambda: progress.enter(Phase.SAVING),
+                on_answer=answer,
             )
 
             def on_window(count: int) -> None:
@@ -141,6 +148,7 @@ class Worker:
                 checkpoint=save,
                 guard=divergence.Guard(job.training, student.rollbacks),
                 asked_to_stop=self._asked_to_stop,
+                asked_to_save=self._watch.asked_to_save.is_set,
                 on_step=self._watch.reached,
                 beat=progress.beat,
             ).run(first)
@@ -154,8 +162,11 @@ class Worker:
         assert self._lease is not None  # The chief has one.
         job, owner = self._job, self._lease.ownership(self._job.key)
         last = job.training.last_step
+        sink, text = None, job.config_text
+        if job.training.metrics_sink != "none":
+            sink = sinks.Sink(job.training.metrics_sink, job.layout, text)
         writer = metrics.MetricsWriter(
-            job.layout.metrics, job.layout.events, first, job.config_text
+            job.layout.metrics, job.layout.events, first, text, sink
         )
         with contextlib.closing(writer):
             export = publish.Publish(job, self._inputs, self.student, owner)

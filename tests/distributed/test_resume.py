@@ -135,6 +135,40 @@ def test_another_number_of_workers_goes_on_from_the_same_streams(
         assert two[value] == pytest.approx(one[value], rel=1e-4)
 
 
+def test_finished_run_goes_on_with_more_steps_though_its_rate_fell_to_the_end(
+    start, data_dir, tmp_path
+):
+    def train(num_train_steps, **changes):
+        cosine = {
+            "LearningRate.schedule": "'cosine'",
+            "LearningRate.decay_end_step": "%NUM_TRAIN_STEPS",
+        }
+        process = start(
+            *tiny_run.train_arguments(
+                *(data_dir, tmp_path),
+                **{"NUM_TRAIN_STEPS": num_train_steps, **cosine, **changes},
+            )
+        )
+        _, err = process.communicate(timeout=200)
+        return process.returncode, err
+
+    first, longer, other = train(6), train(12), train(14, SEED=5)
+
+    assert (first[0], longer[0]) == (0, 0), longer[1]
+    assert "goes on with LearningRate.decay_end_step = 12, which was 6" in longer[1]
+    log = tiny_run.log_of(tmp_path, 0, 0)
+    assert "step=6 event=restored" in log
+    reports = tiny_run.reports_of(tmp_path, 0, "train")
+    assert [report["step"] for report in reports] == [2, 4, 6, 8, 10, 12]
+    rates = {report["step"]: report["learning_rate"] for report in reports}
+    # The update of step 7 by hand: 0.02 * (1 + cos(pi * 7 / 12)) / 2.
+    assert rates[8] == pytest.approx(0.007412, rel=1e-3)
+    # A change that is none of the length is refused as ever.
+    assert other[0] == errors.UsageError.exit_code
+    assert "Training.seed: was 0, now 5" in other[1]
+    assert "decay_end_step" not in other[1]
+
+
 def test_ctrl_c_saves_stops_and_leaves_no_orphan(start, data_dir, tmp_path):
     many_steps = 100_000
     process = start(

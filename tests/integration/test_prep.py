@@ -1,10 +1,12 @@
 """prep from files to shards, as a program and as a function."""
 
+import collections
 import dataclasses
 import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
 import signal
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from data_prep import progress
@@ -20,7 +23,7 @@ from data_prep.reading import inputs
 from data_prep.run import pipeline
 from data_prep.run import plan as plan_lib
 from lmcodistill import errors
-from lmcodistill.data import shards, verification
+from lmcodistill.data import documents_index, shards, verification
 from lmcodistill.settings import filtering, prep
 from tests.support import crawl
 
@@ -176,15 +179,103 @@ def test_guide_takes_documents_from_training_and_changes_nothing_else(
     assert (found.faults, found.unproven) == ((), ())
 
 
-def test_guide_that_no_document_falls_to_is_left_out_and_said(
-    crawl_folder, tmp_path, lmcodistill
-):
+def write_texts(folder, count, paragraphs=24):
+    """Writes text files of some four sections each, no two alike."""
+    folder.mkdir()
+    for i in range(count):
+        rows = [
+            f"Text {i} has a part {k} of which there is some more to say. " * 14
+            for k in range(paragraphs)
+        ]
+        (folder / f"{i}.txt").write_text("\n\n".join(rows))
+    return folder
+
+
+def files_of(folder):
+    """Returns which input files the documents of each split came from."""
+    data = shards.ShardSet(folder)
+    names = {}
+    for split in data.manifest.splits:
+        rows = np.concatenate(
+            [
+                documents_index.read(documents_index.path_of(data.path_of(split, s)))
+                for s in split.shards
+            ]
+        )
+        names[split.name] = {data.manifest.inputs[i].name for i in rows["file"]}
+    return names
+
+
+def unigram_error(folder):
+    """Returns the standard error of two files' mean loss by their own frequencies."""
+    data = shards.ShardSet(folder)
+    split = data.held_out_split("validation")
+    counts, of_file = collections.Counter(), collections.defaultdict(list)
+    for shard in split.shards:
+        ids = data.tokens_of_shard(split, shard).tolist()
+        counts.update(ids)
+        path = documents_index.path_of(data.path_of(split, shard))
+        for row in documents_index.read(path):
+            of_file[row["file"]] += ids[: row["tokens"]]
+            del ids[: row["tokens"]]
+    [first, second] = [
+        (len(ids), sum(-math.log(counts[x] / counts.total()) for x in ids))
+        for ids in of_file.values()
+    ]
+    mean = (first[1] + second[1]) / counts.total()
+    left = [loss - tokens * mean for tokens, loss in (first, second)]
+    return math.sqrt(2 * (left[0] ** 2 + left[1] ** 2)) / counts.total()
+
+
+def test_no_text_file_is_both_held_out_and_trained_on(tmp_path, lmcodistill):
+    texts = write_texts(tmp_path / "texts", 25)
+
     result = lmcodistill(
-        "prep",
-        f"--input={crawl_folder}",
-        f"--output_dir={tmp_path / 'data'}",
-        *FLAGS,
-        "--gin.GUIDE_FRACTION=1e-9",
+        *("prep", f"--input={texts}", f"--output_dir={tmp_path / 'data'}"),
+        *("--gin.VOCAB_TYPE='bpe'", "--gin.VOCAB_SIZE=330", "--num_workers=2"),
+        *("--gin.QUALITY_RULES='none'", "--gin.SHARD_TOKENS=20000"),
+    )
+
+    assert result.returncode == 0, result.stderr
+    names = files_of(tmp_path / "data")
+    validation, guide = names.pop("validation"), names.pop("guide")
+    trained_on = set.union(*names.values())
+    # A tenth of 25 files, though VALIDATION_FRACTION = 0.01 is a quarter of a file.
+    assert (len(validation), len(guide), len(trained_on)) == (2, 1, 22)
+    assert not (validation | guide) & trained_on
+    assert not validation & guide
+    assert "validation has 2 source document(s) and " in result.stderr
+    error = unigram_error(tmp_path / "data")
+    assert f"a standard error of {error:.2g} nats per token" in result.stderr
+
+
+def test_sections_of_a_single_text_are_dealt_one_by_one_and_that_is_said(
+    tmp_path, lmcodistill
+):
+    texts = write_texts(tmp_path / "texts", 1, paragraphs=600)
+
+    result = lmcodistill(
+        *("prep", f"--input={texts}", f"--output_dir={tmp_path / 'data'}"),
+        *("--gin.VOCAB_TYPE='bpe'", "--gin.VOCAB_SIZE=330"),
+        "--gin.QUALITY_RULES='none'",
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "validation has sections of files that are trained on" in result.stderr
+    documents = (
+        shards.ShardSet(tmp_path / "data").held_out_split("validation").documents
+    )
+    assert documents >= 8
+
+
+def test_guide_that_is_too_much_for_a_small_text_is_left_out_and_said(
+    tmp_path, lmcodistill
+):
+    texts = write_texts(tmp_path / "texts", 4)
+
+    result = lmcodistill(
+        *("prep", f"--input={texts}", f"--output_dir={tmp_path / 'data'}", *FLAGS),
+        *("--gin.QUALITY_RULES='none'", "--gin.GUIDE_FRACTION=1e-9"),
     )
 
     assert result.returncode == 0, result.stderr

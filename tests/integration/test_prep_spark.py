@@ -46,11 +46,14 @@ def page(number):
 
 @pytest.fixture(scope="module")
 def crawl_folder(tmp_path_factory):
-    """Files of 30 pages each, of which five are in the next file as well."""
+    """Files of 30 pages each, of which five are in the next file as well, and texts."""
     folder = tmp_path_factory.mktemp("crawl")
     for i in range(8):
         pages = [crawl.member(page(n)) for n in range(i * 25, i * 25 + 30)]
         (folder / f"{i}.warc.wet.gz").write_bytes(b"".join(pages))
+        # As long as two sections, which are held out together.
+        text = "\n".join(page(1_000 + 10 * i + k).decode() for k in range(10))
+        (folder / f"{i}.txt").write_text(text)
     return folder
 
 

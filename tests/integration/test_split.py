@@ -1,6 +1,7 @@
 """Finished data, dealt anew: what prep would have written with that many partitions."""
 
 import json
+import shlex
 
 import pytest
 
@@ -8,6 +9,10 @@ from lmcodistill import cli
 
 WORDS = ["wind", "rain", "snow", "sun", "moon", "star", "tree", "leaf", "root", "fox"]
 SIZES = ("--gin.SHARD_TOKENS=500", "--gin.VOCAB_SIZE=300", "--gin.VOCAB_TYPE='bpe'")
+
+
+# The texts here are too short for the windows of `runs/quickstart`.
+SMALL_BATCH = ("--gin.GLOBAL_BATCH_SIZE=2", "--gin.WINDOW=8")
 
 
 def text_of(number):
@@ -76,6 +81,38 @@ def test_split_is_byte_for_byte_what_prep_would_have_written(prepared, tmp_path)
     ]
     assert reports[0]["splits"] == reports[1]["splits"]
     assert len(contents(three)) > 10  # Several shards, each with its index.
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_command_that_split_ends_with_can_train(prepared, tmp_path, capsys, count):
+    data = prepared(1)
+    capsys.readouterr()
+    output = tmp_path / "data of its own"
+
+    cli.main(["split", str(data), f"--partitions={count}", f"--output_dir={output}"])
+
+    out = capsys.readouterr().out
+    program, *arguments = shlex.split(out.split("Next:\n")[1])
+    assert program == "lmcodistill"
+    assert cli.main([*arguments, "--dry_run", *SMALL_BATCH]) == 0
+    assert f"\nstudents: {max(2, count)}\n" in capsys.readouterr().out
+
+
+def test_command_that_prep_ends_with_names_its_folder(tmp_path, capsys):
+    text = tmp_path / "a.jsonl"
+    text.write_text("\n".join(json.dumps({"text": text_of(i)}) for i in range(200)))
+
+    data = tmp_path / "data"
+    cli.main(
+        [
+            *("prep", "--gin_file=prep/quickstart", f"--input={text}"),
+            *(f"--output_dir={data}", "--num_workers=1", *SIZES),
+        ]
+    )
+
+    said = capsys.readouterr().err.split("Next:\n")[1]
+    _, *arguments = shlex.split(said)
+    assert cli.main([*arguments, "--dry_run", *SMALL_BATCH]) == 0
 
 
 def test_split_that_leaves_a_student_without_text_is_refused(

@@ -43,16 +43,19 @@ class Checkpoint:
         owner: publication.Owner | None,
         settle: Callable[[], None] = lambda: None,
         on_save: Callable[[], None] = lambda: None,
+        on_answer: Callable[[int], None] = lambda _: None,
     ):
         """Saves nothing yet.
 
         On the chief, `owner` is who may write, and `settle` waits for the exports
-        that come before a checkpoint. `on_save` is called before each save.
+        that come before a checkpoint. `on_save` is called before each save, and
+        `on_answer` with the step of one that somebody had asked for.
         """
         self._settings, self._folder = settings, folder
         self._group, self._student = group, student
         self._key, self._owner, self._settle = key, owner, settle
-        self._on_save = on_save
+        self._on_save, self._on_answer = on_save, on_answer
+        self._is_asked = False
         self._every = Every(settings.checkpoint_every_steps, settings.last_step)
         self._failures, self._retry_step = 0, 0
         # The step of the last try, and when it ended.
@@ -64,11 +67,15 @@ class Checkpoint:
         """Notes what the model of a step scored, to know the best one."""
         self._evaluated = (step, cross_entropy)
 
+    def ask(self) -> None:
+        """Makes a checkpoint due. To be called on all workers at the same step."""
+        self._is_asked = True
+
     def is_due(self, step: int) -> bool:
         """Returns whether to save at `step`."""
         if self._failures and not self._every.is_last(step):
             return step >= self._retry_step
-        return self._every.is_due(step)
+        return self._is_asked or self._every.is_due(step)
 
     def exists(self) -> bool:
         """Returns whether there is a checkpoint to go back to. Collective."""
@@ -94,6 +101,9 @@ class Checkpoint:
         failure, pause = self._group.broadcast_json([failure, pause])
         if failure is None:
             self._failures = 0
+            if self._is_asked:
+                self._is_asked = False
+                self._on_answer(step)
             return
         self._failures += 1
         steps = min(2 ** (self._failures - 1), self._settings.checkpoint_every_steps)

@@ -183,6 +183,31 @@ def test_change_of_a_field_that_may_change_is_not_refused():
     assert new.refused_changes(old.text) == []
 
 
+COSINE, END = "LearningRate.schedule='cosine'", "LearningRate.decay_end_step"
+
+
+@pytest.mark.parametrize(
+    ("old_end", "new_end", "refused", "moved"),
+    [
+        ("%NUM_TRAIN_STEPS", "%NUM_TRAIN_STEPS", [], {END: ("10", "11")}),
+        ("10", "11", [], {END: ("10", "11")}),
+        ("10", "12", [(END, "10", "12")], {}),
+        ("9", "11", [(END, "9", "11")], {}),
+        ("10", "10", [], {}),
+    ],
+)
+def test_end_of_a_schedule_may_move_with_the_end_of_training_alone(
+    old_end, new_end, refused, moved
+):
+    old, new = (
+        load(bindings=[f"NUM_TRAIN_STEPS={steps}", COSINE, f"{END}={value}"])
+        for steps, value in ((10, old_end), (11, new_end))
+    )
+
+    assert new.refused_changes(old.text) == refused
+    assert new.moved_ends(old.text) == moved
+
+
 def test_setting_that_an_older_version_did_not_know_had_its_default():
     now = load()
     older = "".join(

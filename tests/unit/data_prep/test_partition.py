@@ -7,8 +7,8 @@ from lmcodistill.storage import layout
 IDS = [documents.make_id("file", str(i)) for i in range(4_000)]
 
 
-def place_all(**changes):
-    rule = {"validation_fraction": 0.1, "num_partitions": 3, "guide_fraction": 0.0}
+def place_all(*, guide=0.0, **changes):
+    rule = {"num_partitions": 3, "held_out": partition.HeldOut(0.1, 0.1, 0.1 + guide)}
     by_hash = partition.ByHash(**{"seed": 0, **rule, **changes})
     return {id_: by_hash.place(id_, 0) for id_ in IDS}
 
@@ -41,7 +41,7 @@ def test_held_out_documents_stay_held_out_whatever_the_partitions():
 
 
 def test_guide_takes_its_share_of_training_and_moves_nothing_else():
-    before, after = place_all(), place_all(guide_fraction=0.1)
+    before, after = place_all(), place_all(guide=0.1)
 
     moved = [id_ for id_ in IDS if before[id_] != after[id_]]
 
@@ -50,6 +50,13 @@ def test_guide_takes_its_share_of_training_and_moves_nothing_else():
     assert {after[id_].split for id_ in moved} == {"guide"}
     assert "validation" not in {before[id_].split for id_ in moved}
     assert all(before[id_].key == after[id_].key for id_ in moved)
+
+
+def test_one_number_for_all_documents_moves_them_as_one_and_keeps_their_order():
+    alone, together = place_all(), place_all(chance=0.05)
+
+    assert {place.split for place in together.values()} == {"validation"}
+    assert [p.key for p in together.values()] == [p.key for p in alone.values()]
 
 
 def test_order_of_the_shuffle_is_unrelated_to_the_order_of_reading():

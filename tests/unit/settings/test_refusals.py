@@ -156,6 +156,7 @@ def test_only_lengths_periods_and_patience_may_change_in_a_run():
     assert free == {
         "Training.num_train_steps",
         "Training.report_every_steps",
+        "Training.metrics_sink",
         "Training.checkpoint_every_steps",
         "Training.keep_checkpoints",
         "Training.keep_best_checkpoints",

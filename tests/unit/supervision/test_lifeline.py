@@ -51,6 +51,16 @@ def test_what_was_said_while_nobody_listened_counts_as_the_last_word(ends):
     assert (pulse.step, pulse.quiet_seconds) == (19, 0.0)
 
 
+def test_a_worker_that_is_asked_for_a_checkpoint_hears_it_and_lives_on(ends):
+    pulse, line = ends
+    assert not line.asked_to_save.is_set()
+
+    pulse.ask_to_save()
+
+    assert line.lasts()
+    assert line.asked_to_save.is_set()
+
+
 def test_a_supervisor_that_sleeps_stops_no_worker(ends):
     pulse, line = ends
 

@@ -44,7 +44,8 @@ def a_group(tmp_path):
             return process_group.ProcessGroup(workers, ["127.0.0.1:1"] * len(workers))
 
         events = journal.Journal(layout.RunLayout(tmp_path).supervisor)
-        return supervisor.SupervisedGroup(student, start, limits, events)
+        request = folder.checkpoint_now
+        return supervisor.SupervisedGroup(student, start, limits, events, request)
 
     return make
 
@@ -68,6 +69,32 @@ def test_a_lost_group_is_started_until_it_succeeds(a_group, tmp_path):
 
     assert log(tmp_path).split("\n") == ["start 1", "start 2", "start 3", ""]
     assert journal.restarts(layout.RunLayout(tmp_path), 0) == 2
+
+
+@pytest.mark.parametrize("way", ["its file", "the run's file", "SIGUSR1"])
+def test_a_checkpoint_that_is_asked_for_is_passed_on_to_whom_it_concerns(
+    a_group, tmp_path, way
+):
+    run = layout.RunLayout(tmp_path)
+    # What the supervisor says is written to the log.
+    script = f"{JOIN} exec 3<&0; cat <&3 & sleep 2; kill $!"
+    groups = [a_group(0, script, script), a_group(1, script)]
+
+    def ask():
+        if way == "SIGUSR1":
+            os.kill(os.getpid(), signal.SIGUSR1)
+        else:
+            its = way == "its file"
+            (run.student(0) if its else run).checkpoint_now.touch()
+
+    timer = threading.Timer(1.0, ask)
+    timer.start()
+    supervisor.Supervisor(groups, run.checkpoint_now).run()
+
+    assert log(tmp_path) == "!\n"
+    assert log(tmp_path, worker=1) == ""
+    assert log(tmp_path, student=1) == ("" if way == "its file" else "!\n")
+    assert not list(tmp_path.rglob("checkpoint_now"))
 
 
 @pytest.mark.parametrize("code", [1, 4, 5])

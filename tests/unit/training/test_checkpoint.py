@@ -20,10 +20,10 @@ def no_faults_of_other_tests():
 def checkpoint_of(group, owner):
     """Makes the hook that saves a student."""
 
-    def make(job, student):
+    def make(job, student, **more):
         folder = job.layout.checkpoints
         return checkpoint_lib.Checkpoint(
-            *(job.training, folder, group, student), key=None, owner=owner
+            *(job.training, folder, group, student), key=None, owner=owner, **more
         )
 
     return make
@@ -47,6 +47,29 @@ def test_weights_that_are_not_finite_are_never_saved(
 def steps_of(job):
     checkpoints = publication.committed(job.layout.checkpoints, "ckpt")
     return [snapshot.step for snapshot in checkpoints]
+
+
+def test_asked_checkpoint_is_due_until_it_is_saved_and_answered_once(
+    a_job, make_student, checkpoint_of, monkeypatch
+):
+    job = a_job(
+        training=training.Training(num_train_steps=100, checkpoint_every_steps=20)
+    )
+    monkeypatch.setenv(faults.VARIABLE, "ckpt.written@1:fail")
+    answers = []
+    checkpoint = checkpoint_of(job, make_student(job), on_answer=answers.append)
+    assert not checkpoint.is_due(3)
+
+    checkpoint.ask()
+    assert checkpoint.is_due(3)
+    checkpoint(3)
+    assert answers == []
+    checkpoint(4)
+
+    assert answers == [4]
+    assert not checkpoint.is_due(5)
+    checkpoint(20)
+    assert answers == [4]
 
 
 def test_refused_checkpoint_is_tried_again_after_one_two_and_four_steps(

@@ -23,6 +23,7 @@ class Fakes:
         bad: Steps whose update is not finite.
         bad_weights: Steps at which a weight is not finite.
         stops: Steps at which this worker is asked to stop.
+        saves: Steps at which it is asked for a checkpoint.
         waits: Steps whose reload waits until somebody asks to stop.
         ready: Steps at which the chief has new teachers.
         has_checkpoint: Whether there is one to go back to.
@@ -30,7 +31,8 @@ class Fakes:
 
     def __init__(self, **given):
         self.calls = []
-        names = ("bad", "bad_weights", "stops", "waits", "ready", "has_checkpoint")
+        names = ("bad", "bad_weights", "stops", "saves", "waits", "ready")
+        names = (*names, "has_checkpoint")
         vars(self).update({name: given.pop(name, ()) for name in names})
         self.step = 0
         settings = training.Training(
@@ -47,6 +49,7 @@ class Fakes:
             checkpoint=Checkpoint(self),
             guard=divergence.Guard(settings, 0),
             asked_to_stop=lambda: self.step in self.stops,
+            asked_to_save=lambda: self.step in self.saves,
             on_step=lambda step: setattr(self, "step", step),
             beat=self.beat,
         )
@@ -85,14 +88,18 @@ class Checkpoint:
     """Stands for the hook that saves."""
 
     def __init__(self, fakes):
-        self._fakes = fakes
+        self._fakes, self._is_asked = fakes, False
+
+    def ask(self):
+        self._is_asked = True
 
     def is_due(self, step):
-        return self._fakes.every.is_due(step)
+        return self._is_asked or self._fakes.every.is_due(step)
 
     def __call__(self, step, is_last=False):
         if step in self._fakes.bad_weights:
             raise errors.DivergedError("embedding is not finite")
+        self._is_asked = False
         self._fakes.calls.append(("save!" if is_last else "save", step))
 
     def exists(self):
@@ -113,6 +120,14 @@ def test_a_step_is_publish_update_evaluate_save_beat():
         ("publish", 1),
         ("beat!", 1),
     ]
+
+
+def test_asked_for_a_checkpoint_it_saves_once_all_know_and_goes_on():
+    fakes = Fakes(num_train_steps=12, checkpoint_every_steps=12, saves=[4])
+
+    assert fakes.run() == (DONE, 12)
+    # Update 4 reaches 5; its totals are looked at after two more.
+    assert fakes.steps_of("save") == [8]
 
 
 def test_training_goes_on_from_its_first_step_and_saves_by_period_and_at_the_end():
