@@ -55,8 +55,8 @@ def test_students_teach_each_other_and_learn(undisturbed, student):
     assert [teacher["peer"] for teacher in last["teachers"]] == [1 - student]
     assert last["distillation_loss"] > 0.0
     assert last["refused_exports"] == {}
-    assert scores == sorted(scores, reverse=True)
-    assert scores[-1] < scores[0] - 0.2
+    # From step 4 to the last: it knows more than how frequent tokens are.
+    assert scores[-1] < scores[0] - 0.5
 
 
 def test_a_killed_worker_costs_a_restart_and_no_bit(
@@ -138,8 +138,11 @@ def test_dry_run_counts_weights_caches_and_activations(finish, data_dir, tmp_pat
         *("--gin.GLOBAL_BATCH_SIZE=8", "--gin.WINDOW=1024", "--gin.OPTIMIZER=sgd"),
     )
 
-    summary = json.loads(out)
-    layers = 12 * 768 * (7 * 768 // 768 * 768 + 3 * 2048 - 3 * 768 + 2) + 768
-    assert summary["weights"] == 400 * 768 + layers
+    summary = json.loads(out)["students"][0]
+    assert summary["weights"] == 768 * (400 + 12 * (4 * 768 + 3 * 2048 + 2) + 1)
     # Per stream 12 layers x 2 x 1,024 tokens x 768 numbers; a student and a teacher.
     assert summary["carried_mb_per_process"] == 4 * 2 * 72
+    # Of 4 streams: per layer and token 8 x 768, 12 x 2,048 and 5 x 2,048 numbers, and
+    # keys and values of 2,048 tokens.
+    per_layer = 4 * (1024 * (8 * 768 + 12 * 2048 + 5 * 2048) + 2 * 2048 * 768)
+    assert summary["activation_mb_per_process"] == round(12 * 4 * per_layer / 2**20)

@@ -76,7 +76,7 @@ def layer(
 ) -> Array:
     """Returns [T, D] of one layer over a text from its beginning.
 
-    `weights` are by the names of `layer.Weights`; the rest is as in `attention`.
+    `weights` are by the names of `layer.LayerWeights`; the rest is as in `attention`.
     """
     normalised = norm(x, weights["attention_gain"])
     qkv = normalised @ weights["attention_input"]

@@ -173,7 +173,7 @@ def test_mask_hides_what_is_later_too_far_back_or_of_another_document():
 
 
 def layer_weights():
-    return layer.Weights(
+    return layer.LayerWeights(
         *map(
             tf.constant,
             (

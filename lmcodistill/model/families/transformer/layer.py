@@ -20,7 +20,7 @@ from lmcodistill.model.families.transformer import (
 )
 
 
-class Weights(NamedTuple):
+class LayerWeights(NamedTuple):
     """The tensors of one layer; their names, but for the slash, are the fields.
 
     Attributes:
@@ -43,7 +43,7 @@ class Weights(NamedTuple):
 def read(
     x: tf.Tensor,
     cache: memory.Cache,
-    weights: Weights,
+    weights: LayerWeights,
     reading: attention.Reading,
     *,
     compute_dtype: tf.DType,

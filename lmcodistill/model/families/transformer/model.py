@@ -94,8 +94,8 @@ class Decoder(base.BaseModel):
         layers = {f"layer_{index}": blank for index in range(config.num_layers)}
         return {"is_remembered": tf.zeros([rows, config.memory], self.dtype), **layers}
 
-    def _weights_of(self, name: str) -> layer.Weights:
-        return layer.Weights(
+    def _weights_of(self, name: str) -> layer.LayerWeights:
+        return layer.LayerWeights(
             *(
                 tf.convert_to_tensor(self.weights[f"{name}/{part}/{tensor}"])
                 for part in ("attention", "feed_forward")
