@@ -1,5 +1,7 @@
 """The Transformer language model: embedding, layers, a last norm, the output head."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from lmcodistill.model import base, dropout
@@ -42,9 +44,6 @@ class Decoder(base.BaseModel):
         if not config.memory:
             state = self._blank_state(tf.shape(tokens)[0])
 
-        def drop(x: tf.Tensor, place: int) -> tf.Tensor:
-            return dropout.dropped(x, config.dropout, dropout_seed, place)
-
         new_state: State = {}
         documents, new_state["is_remembered"] = memory.read_documents(
             state["is_remembered"], is_start
@@ -60,7 +59,7 @@ class Decoder(base.BaseModel):
             config.memory,
         )
         x = tf.gather(self.weights["embedding"], tokens)
-        x = drop(tf.cast(x, self.dtype), 0)
+        x = self._drop(dropout_seed, 0)(tf.cast(x, self.dtype), 0)
         for index in range(config.num_layers):
             name = f"layer_{index}"
             x, new_state[name] = layer.read(
@@ -69,7 +68,7 @@ class Decoder(base.BaseModel):
                 self._weights_of(name),
                 reading,
                 compute_dtype=self.compute_dtype,
-                drop=lambda x, part, index=index: drop(x, 1 + 2 * index + part),
+                drop=self._drop(dropout_seed, 1 + 2 * index),
             )
         x = norm.rms_norm(x, tf.convert_to_tensor(self.weights["norm/gain"]))
         hidden = tf.transpose(x, [1, 0, 2])
@@ -93,6 +92,14 @@ class Decoder(base.BaseModel):
         )
         layers = {f"layer_{index}": blank for index in range(config.num_layers)}
         return {"is_remembered": tf.zeros([rows, config.memory], self.dtype), **layers}
+
+    def _drop(
+        self, seed: tf.Tensor | None, first: int
+    ) -> Callable[[tf.Tensor, int], tf.Tensor]:
+        """Returns dropout at the places from `first` on, as `layer.read` takes it."""
+        return lambda x, part: dropout.dropped(
+            x, self.config.dropout, seed, first + part
+        )
 
     def _weights_of(self, name: str) -> layer.LayerWeights:
         return layer.LayerWeights(
