@@ -144,8 +144,10 @@ class Transformer(ModelConfig):
             a part adds to the residual stream (Vaswani et al. 2017,
             arXiv:1706.03762, section 5.4).
         tie_embeddings: Whether the projection to logits is the transposed embedding.
-        init_scale: Standard deviation of the initial weights; that of what is added
-            to the residual stream is smaller by `sqrt(2 num_layers)`, as in GPT-2.
+        init_scale: A factor on the standard deviation of the initial weights, which is
+            `sqrt(2 / (5 width))` (Nguyen and Salazar 2019, arXiv:1910.05895, section
+            2.2); that of what is added to the residual stream is smaller by
+            `sqrt(2 num_layers)`, as in GPT-2.
     """
 
     width: int = _size(768)
@@ -163,7 +165,7 @@ class Transformer(ModelConfig):
     rotary_base: float = checks.limited(10_000.0, lambda x: x > 1.0, "more than 1")
     dropout: float = _dropout()
     tie_embeddings: bool = True
-    init_scale: float = checks.positive(0.02)
+    init_scale: float = checks.positive(1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

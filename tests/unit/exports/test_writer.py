@@ -298,7 +298,7 @@ def test_storage_that_fails_at_any_point_leaves_nothing_behind(
 
 
 TRANSFORMER = model_settings.Transformer(
-    width=8, num_layers=2, num_heads=2, feed_forward_width=6, memory=3, init_scale=0.3
+    width=8, num_layers=2, num_heads=2, feed_forward_width=6, memory=3, init_scale=1.3
 )
 
 
