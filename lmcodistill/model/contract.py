@@ -50,7 +50,7 @@ class Matmul(NamedTuple):
         rows: Rows of the left operand.
         inner: The dimension that is summed over.
         columns: Columns of the right operand.
-        times: How many of them a reading makes.
+        times: How many of them there are.
         is_sequential: Whether each waits for the one before, as in a recurrence.
     """
 

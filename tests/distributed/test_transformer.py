@@ -122,7 +122,23 @@ def test_transformer_and_lstm_teach_each_other(data_dir, tmp_path):
             assert json.loads(path.read_text()).get("model_family") == family
 
 
-def test_text_is_generated_and_scored(finish, undisturbed):
+def test_score_does_not_depend_on_the_windows_that_are_read(
+    finish, undisturbed, data_dir
+):
+    scores = []
+    for window in (5, 64):  # Shorter and longer than the memory.
+        out = finish(
+            *("evaluate", "--data_dir", data_dir, "--json"),
+            *("--export", undisturbed / "students/0"),
+            *("--lanes", 2, "--window", window, "--tokens", 400),
+        )
+        (result,) = json.loads(out)["results"]
+        scores.append(result["cross_entropy"])
+
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+
+
+def test_text_is_generated(finish, undisturbed):
     student = undisturbed / "students/0"
 
     text = finish("generate", "--export", student, "--prompt", "A class", "--tokens", 5)

@@ -20,7 +20,7 @@ _NEVER = -1e9
 
 
 class Cache(NamedTuple):
-    """The memory of one layer, the oldest token first.
+    """The memory of one layer, from its oldest token to its newest.
 
     Attributes:
         keys: [B, G, M, W], not turned by their positions.
