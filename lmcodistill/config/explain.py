@@ -7,6 +7,7 @@ its class. `lmcodistill configs explain` and the reference in the guide show it.
 import dataclasses
 import inspect
 import re
+import textwrap
 import typing
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -125,7 +126,7 @@ def _attributes(cls: type) -> dict[str, str]:
     _, _, part = inspect.cleandoc(cls.__doc__ or "").partition("\nAttributes:\n")
     found: dict[str, list[str]] = {}
     words: list[str] = []
-    for line in inspect.cleandoc(part).splitlines():
+    for line in textwrap.dedent(part).splitlines():
         if match := _ENTRY.fullmatch(line):
             words = found.setdefault(match[1], [match[2]])
         elif line.startswith(" "):

@@ -22,9 +22,6 @@ _HEAD = """\
 # set. Written by lmcodistill; repeat the run with --gin_file=THIS_FILE.
 """
 
-# For commands that build no model.
-_LSTM_ALONE: Mapping[str, type] = {"lstm": model.LanguageModel}
-
 Settings = TypeVar("Settings")
 
 
@@ -144,7 +141,7 @@ def load(
     bindings: Sequence[str],
     classes: Sequence[type],
     default: str,
-    families: Mapping[str, type] = _LSTM_ALONE,
+    families: Mapping[str, type] = model.BUILT_IN,
 ) -> Config:
     """Reads a command's settings; what comes later wins.
 
@@ -154,7 +151,8 @@ def load(
         classes: The dataclasses that the command reads; for `ModelConfig` that of
             the chosen family.
         default: The shipped file that is read first, `defaults/train.gin`.
-        families: The configurations of the model families that there are, by name.
+        families: The configurations of the model families that there are, by name;
+            commands that build no model need no others than the built-in ones.
 
     Raises:
         UsageError: something in them cannot be used, is read by nothing, or is
@@ -168,7 +166,7 @@ def resolved(
     bindings: Sequence[str],
     classes: Sequence[type],
     default: str,
-    families: Mapping[str, type] = _LSTM_ALONE,
+    families: Mapping[str, type] = model.BUILT_IN,
     may_be_blank: bool = False,
 ) -> dict[type, dict[str, resolve.Setting]]:
     """Returns what `load` builds the settings from; see `resolve.resolve`."""

@@ -2,7 +2,7 @@
 
 A *stream* is one row of the global batch. With N tokens and B streams, stream b reads
 the span that starts at `b * (N // B)`; window k of an epoch covers the T tokens
-at offset `k * T` of every stream. LSTM state is carried along a stream, so a stream's
+at offset `k * T` of every stream. State is carried along a stream, so a stream's
 windows follow each other; `is_start` says where the state must be zero.
 
 An order other than the text's turns it round: it begins at a position that a seed

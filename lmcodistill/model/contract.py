@@ -50,7 +50,7 @@ class Matmul(NamedTuple):
         rows: Rows of the left operand.
         inner: The dimension that is summed over.
         columns: Columns of the right operand.
-        times: How many of them a step makes.
+        times: How many of them there are.
         is_sequential: Whether each waits for the one before, as in a recurrence.
     """
 
@@ -72,10 +72,14 @@ class Operations(NamedTuple):
     Attributes:
         matmuls: Its matrix products, the output head's included.
         activations: How many values its layers compute besides, logits left out.
+        kept: How many values a gradient needs afterwards, logits left out.
+        carried: How many values the state has that the next window begins with.
     """
 
     matmuls: list[Matmul]
     activations: int
+    kept: int
+    carried: int
 
 
 class Model(Protocol):

@@ -38,13 +38,15 @@ def step(
     """Returns the matmuls of a student's update; arguments as `forward`.
 
     Each of the forward pass has two more for the gradients: with respect to its left
-    operand, in a recurrence step after step, and with respect to its right one, for
-    the whole window at once.
+    operand, and with respect to its right one. In a recurrence the first are made step
+    after step, and the second for the whole window at once.
     """
     matmuls = list(forward(config, vocab_size, streams, window).matmuls)
     for rows, inner, columns, times, is_sequential in tuple(matmuls):
         matmuls.append(contract.Matmul(rows, columns, inner, times, is_sequential))
-        matmuls.append(contract.Matmul(inner, rows * times, columns))
+        if is_sequential:
+            rows, times = rows * times, 1
+        matmuls.append(contract.Matmul(inner, rows, columns, times))
     return matmuls
 
 

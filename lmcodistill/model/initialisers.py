@@ -27,6 +27,15 @@ def uniform(half_width: float) -> Callable[[np.random.Generator, Shape], np.ndar
     return draw
 
 
+def normal(deviation: float) -> Callable[[np.random.Generator, Shape], np.ndarray]:
+    """Returns an initialiser that draws from a normal distribution around zero."""
+
+    def draw(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return generator.standard_normal(shape, np.float32) * np.float32(deviation)
+
+    return draw
+
+
 def glorot(scale: float, fan_in: int, fan_out: int) -> float:
     """Returns the half-width of Glorot and Bengio 2010, times `scale`."""
     return scale * (6.0 / (fan_in + fan_out)) ** 0.5

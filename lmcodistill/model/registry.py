@@ -15,9 +15,10 @@ import numpy as np
 from lmcodistill import errors
 from lmcodistill.model import contract
 from lmcodistill.model.families.lstm import family as lstm
+from lmcodistill.model.families.transformer import family as transformer
 from lmcodistill.settings import model as settings
 
-BUILT_IN = {"lstm": lstm.FAMILY}
+BUILT_IN = {"lstm": lstm.FAMILY, "transformer": transformer.FAMILY}
 _GROUP = "lmcodistill.families"
 # The family of descriptions that name none, as the first programs wrote them.
 _UNNAMED = "lstm"

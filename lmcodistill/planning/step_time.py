@@ -156,10 +156,10 @@ def _teachers(work: Work, machine: settings.Machine) -> float:
     if not work.teachers:
         return 0.0
     speedup = machine.teacher_speedup
-    matmuls, activations = cost.forward(*work.sizes)
+    forward = cost.forward(*work.sizes)
     one = (
-        _large(matmuls, machine.matrix_rate * speedup)
-        + _recurrence(matmuls, machine, speedup)
-        + (work.logits + activations) / element_rate(machine)
+        _large(forward.matmuls, machine.matrix_rate * speedup)
+        + _recurrence(forward.matmuls, machine, speedup)
+        + (work.logits + forward.activations) / element_rate(machine)
     )
     return work.teachers * one + work.logits / element_rate(machine)

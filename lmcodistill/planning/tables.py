@@ -16,7 +16,7 @@ NOT_PREDICTED = (
 _NAMES = {
     "products": "matrix products",
     "recurrence": "recurrence",
-    "elements": "logits and gates",
+    "elements": "logits and activations",
     "optimizer": "optimizer",
     "all_reduce": "all-reduce",
     "teachers": "teachers",

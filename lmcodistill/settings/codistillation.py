@@ -126,7 +126,7 @@ class Exchange(checks.Checked):
         average_weights: Whether at every reload the weights become the mean of all
             students' (local SGD), for comparison: nobody teaches. It needs a shared
             start and a scheduled exchange without delay.
-        state_on_swap: What becomes of a teacher's carried LSTM state when its
+        state_on_swap: What becomes of a teacher's carried state when its
             weights change: `carry` keeps it, `reset` zeroes it, `recompute`
             reads the last `recompute_windows` windows again with the new
             weights. The paper does not say. A teacher that is new in its place

@@ -16,7 +16,7 @@ from lmcodistill.config import loading
 from lmcodistill.data import shards
 from lmcodistill.data import windows as windows_lib
 from lmcodistill.exports import lookup
-from lmcodistill.model import registry, weights
+from lmcodistill.model import cost, registry, weights
 from lmcodistill.settings import classes, codistillation, model, schedules, training
 from lmcodistill.storage import layout as layouts
 from lmcodistill.storage import places, publication
@@ -328,6 +328,12 @@ def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, obj
     """Returns what `--dry_run` prints: sizes, lengths and an estimate of memory."""
     teachers = job.policy.num_teachers
     epoch = inputs.windows.windows_per_epoch
+    operations = cost.forward(
+        inputs.model,
+        inputs.data.manifest.vocab_size,
+        -(-job.batches.global_batch_size // workers_per_student),
+        job.batches.window,
+    )
     return {
         "student": job.student,
         "students": job.num_students,
@@ -340,6 +346,12 @@ def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, obj
         "epochs": round(job.training.num_train_steps / epoch, 3),
         "teachers": teachers,
         "state_mb_per_process": round(state_bytes(job, inputs) / 2**20),
+        "carried_mb_per_process": round(
+            4 * operations.carried * (1 + teachers) / 2**20
+        ),
+        "activation_mb_per_process": round(
+            4 * operations.kept / job.batches.micro_batches / 2**20
+        ),
     }
 
 

@@ -6,7 +6,6 @@ No line of the program names it: it is installed, and `MODEL_FAMILY` chooses it.
 import json
 import pathlib
 import shutil
-import socket
 
 import pytest
 
@@ -38,10 +37,7 @@ def call(finish, installed):
 
 def of_gru(**changes: object) -> list[str]:
     """Returns the bindings of a tiny run of the GRU."""
-    tiny = [
-        flag for flag in tiny_run.bindings(**changes) if "LanguageModel" not in flag
-    ]
-    return [*tiny, "--gin.MODEL_FAMILY=gru", "--gin.Gru.width=12"]
+    return tiny_run.bindings_of("gru", {"Gru.width": 12}, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -71,27 +67,12 @@ def run_dir(train, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="module")
-def mixed(start, installed, data_dir, tmp_path_factory) -> pathlib.Path:
+def mixed(installed, data_dir, tmp_path_factory) -> pathlib.Path:
     """A run whose student 0 is a GRU and whose student 1 is an LSTM."""
     folder = tmp_path_factory.mktemp("mixed")
-    never, processes = {"EVALUATE_EVERY_STEPS": 0}, []
-    for student, bindings in enumerate((of_gru(**never), tiny_run.bindings(**never))):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        task = {"cluster": {"worker": [address]}, "task": {"type": "worker"}}
-        task["task"]["index"] = 0
-        processes.append(
-            start(
-                *("train", "--data_dir", data_dir, "--run_dir", folder),
-                *("--students", 2, "--student", student, *bindings),
-                **installed,
-                TF_CONFIG=json.dumps(task),
-            )
-        )
-    for process in processes:
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
+    never = {"EVALUATE_EVERY_STEPS": 0}
+    students = [of_gru(**never), tiny_run.bindings(**never)]
+    tiny_run.train_apart(data_dir, folder, students, **installed)
     return folder
 
 

@@ -10,10 +10,11 @@ import os
 import pathlib
 import pydoc_data.topics
 import re
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lmcodistill.storage import layout
@@ -46,6 +47,13 @@ def bindings(**changes: object) -> list[str]:
     """Returns TINY with changes as flags; `Class__field` stands for `Class.field`."""
     knobs = TINY | {name.replace("__", "."): value for name, value in changes.items()}
     return [f"--gin.{name}={value}" for name, value in knobs.items()]
+
+
+def bindings_of(family: str, sizes: dict[str, object], **changes: object) -> list[str]:
+    """Returns TINY with a model of another family, of these sizes, and with changes."""
+    tiny = [flag for flag in bindings(**changes) if "LanguageModel" not in flag]
+    sized = [f"--gin.{name}={value}" for name, value in sizes.items()]
+    return [*tiny, f"--gin.MODEL_FAMILY={family}", *sized]
 
 
 def train_arguments(
@@ -85,6 +93,40 @@ def finish(*arguments: object, **more: str) -> str:
     if process.returncode:
         raise RuntimeError(f"exit code {process.returncode}: {said}")
     return output
+
+
+def train_apart(
+    data_dir: pathlib.Path,
+    run_dir: pathlib.Path,
+    students: Sequence[Sequence[str]],
+    **more: str,
+) -> None:
+    """Trains students of one worker each, each with bindings of its own.
+
+    Raises:
+        RuntimeError: one failed; says what it wrote to standard error.
+    """
+    processes = []
+    for student, own in enumerate(students):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        task = {
+            "cluster": {"worker": [address]},
+            "task": {"type": "worker", "index": 0},
+        }
+        processes.append(
+            start(
+                *("train", "--data_dir", data_dir, "--run_dir", run_dir),
+                *("--students", len(students), "--student", student, *own),
+                **more,
+                TF_CONFIG=json.dumps(task),
+            )
+        )
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        if process.returncode:
+            raise RuntimeError(f"exit code {process.returncode}: {said}")
 
 
 def make_data(folder: pathlib.Path) -> pathlib.Path:

@@ -47,7 +47,10 @@ def forward(
         contract.Matmul(streams, width, 3 * width, window, True),
         contract.Matmul(positions, width, vocab_size),
     ]
-    return contract.Operations(matmuls, positions * 3 * width)
+    values = positions * 3 * width
+    return contract.Operations(
+        matmuls, values, kept=3 * values, carried=streams * width
+    )
 
 
 def build(config, vocab_size, weights, *, trainable):

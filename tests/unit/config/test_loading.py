@@ -346,7 +346,7 @@ class OtherModel(model.ModelConfig):
     width: int = 3
 
 
-FAMILIES = {"lstm": model.LanguageModel, "other": OtherModel}
+FAMILIES = {**model.BUILT_IN, "other": OtherModel}
 
 
 def load_family(*bindings):

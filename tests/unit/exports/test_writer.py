@@ -11,6 +11,7 @@ from lmcodistill import errors
 from lmcodistill.exports import probe, quantized, reader
 from lmcodistill.exports import writer as writer_lib
 from lmcodistill.model import quantization, registry, scoring, weights
+from lmcodistill.settings import model as model_settings
 from lmcodistill.storage import publication
 
 END = 2
@@ -294,3 +295,31 @@ def test_storage_that_fails_at_any_point_leaves_nothing_behind(
         writer.publish(tmp_path, 50, given, owner)
 
     assert list(tmp_path.iterdir()) == []
+
+
+TRANSFORMER = model_settings.Transformer(
+    width=8, num_layers=2, num_heads=2, feed_forward_width=6, memory=3, init_scale=1.3
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_transformer_is_served_as_it_is_read(vocabulary, owner, tmp_path, dtype):
+    text = np.random.default_rng(0).integers(3, 12, [4, 9], np.int32)
+    judge = probe.Probe(text[:, :-1], text[:, 1:], np.zeros([4, 8], bool), None)
+    quantizer = quantized.Quantizer(dtype, judge, 1.0) if dtype != "float32" else None
+    exporter = writer_lib.Exporter(TRANSFORMER, vocabulary, 1, True, quantizer)
+    given = values(TRANSFORMER, seed=3)
+
+    snapshot = exporter.publish(tmp_path, 50, given, owner)
+
+    export = reader.read(snapshot)
+    assert (export.config, export.dtype) == (TRANSFORMER, dtype)
+    largest = {
+        name: np.abs(given[name] - w).max() for name, w in export.weights.items()
+    }
+    assert largest["norm/gain"] == 0.0
+    assert (largest["embedding"] == 0.0) == (dtype == "float32")
+    assert max(largest.values()) < 0.01
+    inputs = np.concatenate([np.full([4, 1], END), text[:, :-1]], 1).astype(np.int32)
+    expected = scoring.token_losses(export.build(), inputs, text)
+    np.testing.assert_allclose(scores(snapshot.path, text), expected, rtol=1e-5)

@@ -1,5 +1,6 @@
 """Text as served models and prompts read it: as training text was read."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -41,9 +42,23 @@ SETTINGS = {
     "sentences": {"type": "unigram", "size": 340, "marks": "sentences"},
     "word": {"type": "word", "size": 60},
 }
-MODEL = model_settings.LanguageModel(
-    embedding_size=4, num_layers=1, hidden_size=6, compute_dtype="float32"
+LSTM = model_settings.LanguageModel(embedding_size=4, num_layers=1, hidden_size=6)
+TRANSFORMER = model_settings.Transformer(
+    width=8,
+    num_layers=2,
+    num_heads=2,
+    feed_forward_width=8,
+    memory=6,
+    init_scale=1.3,
 )
+WITHOUT_MEMORY = dataclasses.replace(TRANSFORMER, memory=0)
+
+
+def of_models(*transformers):
+    """Repeats a test with LSTMs of every vocabulary and with Transformers of one."""
+    lstms = [(name, LSTM) for name in SETTINGS]
+    cases = [*lstms, *(("unigram", config) for config in transformers)]
+    return pytest.mark.parametrize(("pieces", "config"), cases, indirect=True)
 
 
 def train(folder, settings):
@@ -91,14 +106,19 @@ def pieces(request, tmp_path_factory):
     return train(tmp_path_factory.mktemp("vocabulary"), settings)
 
 
-def a_model(pieces):
-    return registry.build(MODEL, pieces.size, weights.initial(MODEL, pieces.size, 0))
+@pytest.fixture(scope="module")
+def config(request):
+    return getattr(request, "param", LSTM)
+
+
+def a_model(pieces, config):
+    return registry.build(config, pieces.size, weights.initial(config, pieces.size, 0))
 
 
 @pytest.fixture(scope="module")
-def served(pieces, tmp_path_factory):
+def served(pieces, config, tmp_path_factory):
     target = tmp_path_factory.mktemp("served") / "1"
-    serving.write(a_model(pieces), pieces, target, complete_tokens=12)
+    serving.write(a_model(pieces, config), pieces, target, complete_tokens=12)
     return tf.saved_model.load(str(target)).signatures
 
 
@@ -107,7 +127,8 @@ def ids_of(pieces, document):
     return [*pieces.encode(pieces.form(text_forms.clean(document))), pieces.end_id]
 
 
-def test_served_scores_are_those_of_evaluation(pieces, served):
+@of_models(TRANSFORMER)
+def test_served_scores_are_those_of_evaluation(pieces, config, served):
     scores = served["score"](texts=tf.constant(DOCUMENTS))
 
     for document, nats, count in zip(
@@ -118,7 +139,7 @@ def test_served_scores_are_those_of_evaluation(pieces, served):
             *(shards.SplitTokens([ids]),), streams=1, window=4, end_id=pieces.end_id,
             reset_at_documents=True,
         )  # fmt: skip
-        [expected], tokens = evaluation.Evaluator([a_model(pieces)]).totals(
+        [expected], tokens = evaluation.Evaluator([a_model(pieces, config)]).totals(
             held_out, 0, 1
         )
         assert int(count) == tokens == len(ids), document
@@ -132,9 +153,12 @@ def test_words_are_counted_one_by_one(served):
     assert list(counts.numpy()) == [6, 5, 51]
 
 
+@of_models(TRANSFORMER, WITHOUT_MEMORY)
 @pytest.mark.parametrize("prompt", [DOCUMENTS[i] for i in (0, 1, 3, 4, 6)])
-def test_completion_keeps_the_prompt_and_is_the_greedy_one(pieces, served, prompt):
-    sampler = sampling.Sampler([a_model(pieces)], pieces)
+def test_completion_keeps_the_prompt_and_is_the_greedy_one(
+    pieces, config, served, prompt
+):
+    sampler = sampling.Sampler([a_model(pieces, config)], pieces)
     [text] = sampler.continuations(prompt, num_tokens=12, temperature=0.0)
 
     completed = served["complete"](texts=tf.constant([prompt]))["texts"]

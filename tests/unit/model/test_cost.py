@@ -26,6 +26,63 @@ def test_an_update_costs_three_readings():
     assert cost.flops(cost.step(*SIZES)) == 3 * cost.flops(cost.forward(*SIZES).matmuls)
 
 
+def test_batch_of_the_paper_keeps_what_its_layers_backward_passes_need():
+    forward = cost.forward(*SIZES)
+
+    # Inputs; per unit h, c, tanh(c), the output, four gates, four normalised sums.
+    assert forward.kept == 1024 * (256 + 1024 + 2 * 12 * 1024)
+    assert forward.carried == 32 * 2 * 2 * 1024
+
+
+# 6 queries for 2 keys and values, of width 4.
+SMALL = settings.Transformer(
+    width=24,
+    num_layers=3,
+    num_heads=6,
+    num_key_value_heads=2,
+    feed_forward_width=10,
+    memory=7,
+)
+
+
+def test_transformer_costs_six_kinds_of_matmul_a_layer_and_its_logits():
+    matmuls = cost.forward(SMALL, 50, streams=2, window=5).matmuls
+
+    # 10 positions; per head 5 queries, each of 12 keys.
+    projections = 10 * (24 * 40 + 24 * 24 + 24 * 20 + 10 * 24)
+    scores_and_means = 2 * 2 * 6 * 5 * 12 * 4
+    assert cost.flops(matmuls) == 2 * (
+        3 * (projections + scores_and_means) + 10 * 24 * 50
+    )
+    assert not any(m.is_sequential for m in matmuls)
+
+
+def test_update_of_a_transformer_costs_three_readings_by_products_of_its_sizes():
+    sizes = (SMALL, 50, 2, 5)
+    step = cost.step(*sizes)
+
+    assert cost.flops(step) == 3 * cost.flops(cost.forward(*sizes).matmuls)
+    # Keys of a group have a gradient of their own, in each layer and stream.
+    assert (4, 15, 12, 12, False) in step
+
+
+def test_transformer_keeps_its_probabilities_and_carries_keys_and_values():
+    forward = cost.forward(SMALL, 50, streams=2, window=5)
+
+    # Per layer 2 streams x 12 tokens x 2 groups x 4 numbers, keys and values.
+    assert forward.kept == 3 * (10 * (8 * 24 + 6 * 12 + 5 * 10) + 2 * 2 * 12 * 8)
+    assert forward.carried == 3 * 2 * 2 * 7 * 8 + 2 * 7
+
+
+def test_transformer_124m_has_as_many_weights_as_the_small_gpt_2():
+    # 50,257 x 768; 12 times qkv, output, gate and linear, output, two gains; a gain.
+    layer = 768 * (3 * 768 + 768 + 3 * 2048 + 2)
+    expected = 50_257 * 768 + 12 * layer + 768
+
+    assert cost.weight_bytes(settings.Transformer(), 50_257) == 4 * expected
+    assert round(expected, -6) == 124_000_000
+
+
 def test_bytes_of_the_papers_weights_are_four_each():
     assert cost.weight_bytes(PAPER, 24_006) == 4 * 44_399_558
 

@@ -36,10 +36,16 @@ def install(tmp_path, monkeypatch):
     registry.families.cache_clear()
 
 
-def test_installed_family_stands_beside_the_lstm(install):
+def test_settings_know_the_configurations_of_the_families_that_come_with_it():
+    families = registry.BUILT_IN.items()
+
+    assert {name: family.config for name, family in families} == settings.BUILT_IN
+
+
+def test_installed_family_stands_beside_those_that_come_with_it(install):
     install("gru", "tests.support.gru.family:FAMILY")
 
-    assert registry.configs() == {"lstm": settings.LanguageModel, "gru": gru.Gru}
+    assert registry.configs() == {**settings.BUILT_IN, "gru": gru.Gru}
     assert registry.family_of(gru.Gru()) is gru.FAMILY
 
 
@@ -104,7 +110,12 @@ def test_endless_specifications_are_refused_and_not_gathered(install, monkeypatc
 
 
 def test_summed_axis_of_every_quantized_weight_is_one_of_its_axes():
-    for config in (settings.LanguageModel(), settings.LanguageModel(layer_norm=False)):
+    for config in (
+        settings.LanguageModel(),
+        settings.LanguageModel(layer_norm=False),
+        settings.Transformer(),
+        settings.Transformer(tie_embeddings=False),
+    ):
         for spec in weights.specs(config, 7).values():
             is_matrix = len(spec.shape) == 2
             assert spec.summed_axis in ((0, 1) if is_matrix else (None,))

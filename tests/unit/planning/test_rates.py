@@ -38,3 +38,15 @@ def test_figures_are_in_the_clocks_seconds(measured):
 
     assert slow.element_rate < fast.element_rate / 20
     assert slow.recurrent_step_seconds > 20 * fast.recurrent_step_seconds
+
+
+def test_family_without_a_recurrence_has_no_figures_of_one(monkeypatch):
+    monkeypatch.setattr(rates, "_SECONDS", 0.0)
+    config = model.Transformer(
+        width=8, num_layers=1, num_heads=2, feed_forward_width=8, memory=3
+    )
+
+    found = rates.measure(config, training.Optimizer(), 16, 2, 4)
+
+    assert (found.recurrent_rate, found.recurrent_step_seconds) == (0.0, 0.0)
+    assert min(found.matrix_rate, found.element_rate, found.memory_bandwidth) > 0.0

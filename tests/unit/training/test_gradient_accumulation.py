@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.settings import codistillation, schedules, training
+from lmcodistill.settings import codistillation, model, schedules, training
 from lmcodistill.training import gradient_accumulation, replica_gradients
 from tests.support import peer_exports
 
@@ -31,15 +31,36 @@ def all_of(student):
     return {name: np.array(value) for name, value in student.values().items()}
 
 
-@pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("targets", ["none", "uniform", "peers"])
+def a_transformer(memory):
+    return model.Transformer(
+        width=8,
+        num_layers=1,
+        num_heads=2,
+        feed_forward_width=12,
+        memory=memory,
+        compute_dtype="float64",
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "targets", "count"),
+    [
+        (None, "none", 2),
+        (None, "uniform", 2),
+        (None, "peers", 2),
+        (None, "peers", 4),
+        (a_transformer(memory=3), "peers", 2),
+        (a_transformer(memory=0), "none", 2),
+    ],
+)
 def test_passes_make_the_same_updates_and_carry_the_same_states(
-    targets, count, a_job, make_student
+    config, targets, count, a_job, make_student
 ):
     job = a_job(
         weight=schedules.DistillationWeight(burn_in_steps=0, weight=0.7),
         distillation=codistillation.Distillation(targets=targets),
     )
+    job = dataclasses.replace(job, model=config or job.model)
     found = {}
     for passes in (1, count):
         student = taught(make_student(in_passes(job, passes)), job)

@@ -53,7 +53,17 @@ def _forward(
         matmuls.append(contract.Matmul(positions, width, 4 * hidden))
         matmuls.append(contract.Matmul(streams, hidden, 4 * hidden, window, True))
     matmuls.append(contract.Matmul(positions, hidden, vocab_size))
-    return contract.Operations(matmuls, positions * config.num_layers * 4 * hidden)
+    units = config.num_layers * hidden
+    # Inputs, and what `layer` keeps of a step for its backward pass: h, c and tanh(c),
+    # four gates and, if there are any, four normalised sums; besides, its outputs.
+    inputs = config.embedding_size + (config.num_layers - 1) * hidden
+    of_position = inputs + (12 if config.layer_norm else 8) * units
+    return contract.Operations(
+        matmuls,
+        activations=positions * 4 * units,
+        kept=positions * of_position,
+        carried=streams * 2 * units,
+    )
 
 
 def _smallest(config: settings.LanguageModel) -> settings.LanguageModel:

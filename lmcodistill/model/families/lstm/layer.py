@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from lmcodistill.model import mixed_precision
+
 NORM_EPSILON = 1e-5
 
 
@@ -70,16 +72,6 @@ class _Step(NamedTuple):
 _PADDING = 32
 
 
-def _matmul(
-    a: tf.Tensor, b: tf.Tensor, compute_dtype: tf.DType, **transpose: bool
-) -> tf.Tensor:
-    """Multiplies in `compute_dtype`, returns the type of `a`."""
-    product = tf.matmul(
-        tf.cast(a, compute_dtype), tf.cast(b, compute_dtype), **transpose
-    )
-    return tf.cast(product, a.dtype)
-
-
 def _times(
     kernel: tf.Tensor, compute_dtype: tf.DType
 ) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -89,7 +81,9 @@ def _times(
     the kernel each time, and padding its rows.
     """
     padded = tf.pad(tf.cast(kernel, compute_dtype), [[0, 0], [0, _PADDING]])
-    return lambda x: _matmul(x, padded, compute_dtype)[:, : kernel.shape[1]]
+    return lambda x: mixed_precision.matmul(x, padded, compute_dtype)[
+        :, : kernel.shape[1]
+    ]
 
 
 def _normalise(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -186,7 +180,7 @@ def unroll(
 
     def forward(x: tf.Tensor, state: State, weights: Weights) -> tuple[tuple, Any]:
         from_input = tf.reshape(
-            _matmul(_flat(x), weights.input_kernel, compute_dtype),
+            mixed_precision.matmul(_flat(x), weights.input_kernel, compute_dtype),
             [tf.shape(x)[0], tf.shape(x)[1], 4 * hidden_size],
         )
         from_input, keeps = _array_of(from_input), _array_of(keep)
@@ -250,13 +244,15 @@ def unroll(
             h_before = _flat(saved.h_before.stack(), hidden_size)
             gradients = [
                 tf.reshape(
-                    _matmul(dz, weights.input_kernel, compute_dtype, transpose_b=True),
+                    mixed_precision.matmul(
+                        dz, weights.input_kernel, compute_dtype, transpose_b=True
+                    ),
                     tf.shape(x),
                 ),
                 dh,
                 dc,
-                _matmul(_flat(x), dz, compute_dtype, transpose_a=True),
-                _matmul(h_before, dz, compute_dtype, transpose_a=True),
+                mixed_precision.matmul(_flat(x), dz, compute_dtype, transpose_a=True),
+                mixed_precision.matmul(h_before, dz, compute_dtype, transpose_a=True),
             ]
             if weights.gain is None:
                 return [*gradients, tf.reduce_sum(dz, 0)]

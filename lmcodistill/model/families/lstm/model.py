@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from lmcodistill.model import base
+from lmcodistill.model import base, dropout
 from lmcodistill.model import output_head as output_head_lib
 from lmcodistill.model.families.lstm import layer as lstm
 from lmcodistill.settings import model as settings
@@ -38,7 +38,7 @@ class Lstm(base.BaseModel):
         x = tf.cast(x, self.dtype)
         new_state = {}
         for index in range(self.config.num_layers):
-            x = self._dropped(x, dropout_seed, index)
+            x = dropout.dropped(x, self.config.dropout, dropout_seed, index)
             layer = f"layer_{index}"
             x, new_state[layer] = lstm.unroll(
                 x,
@@ -49,7 +49,9 @@ class Lstm(base.BaseModel):
                 compute_dtype=self.compute_dtype,
                 is_trained=self.is_trained,
             )
-        return self._dropped(x, dropout_seed, self.config.num_layers), new_state
+        last = self.config.num_layers
+        x = dropout.dropped(x, self.config.dropout, dropout_seed, last)
+        return x, new_state
 
     def output_head(self, hidden: tf.Tensor) -> output_head_lib.OutputHead:
         """Returns the projection to logits; see `contract.Model`."""
@@ -67,10 +69,3 @@ class Lstm(base.BaseModel):
             return None if variable is None else tf.convert_to_tensor(variable)
 
         return lstm.Weights(*(tensor(name) for name in lstm.Weights._fields))
-
-    def _dropped(self, x: tf.Tensor, seed: tf.Tensor | None, index: int) -> tf.Tensor:
-        if seed is None or not self.config.dropout:
-            return x
-        return tf.nn.experimental.stateless_dropout(
-            x, self.config.dropout, seed=seed + [index, 0]
-        )
