@@ -7,6 +7,7 @@ from typing import Any
 import rich.table
 
 from lmcodistill.planning import exchange_time, prediction, step_time
+from lmcodistill.report import units
 
 NOT_PREDICTED = (
     "Not predicted: how many steps a model needs, with teachers or without, and what a "
@@ -134,9 +135,9 @@ def _exchanges(plan: prediction.Plan) -> rich.table.Table:
     students = plan.run.students
     of_traffic: dict[str, Callable[[exchange_time.Traffic], str]] = {
         "teachers at a time": lambda t: str(t.teachers),
-        "an export": lambda t: _size(t.published_bytes),
-        "a reload reads": lambda t: _size(t.read_bytes),
-        f"all {students} students publish and read once": lambda t: _size(
+        "an export": lambda t: units.size(t.published_bytes),
+        "a reload reads": lambda t: units.size(t.read_bytes),
+        f"all {students} students publish and read once": lambda t: units.size(
             students * (t.published_bytes + t.read_bytes)
         ),
         "seconds to write": lambda t: f"{t.write_seconds:.2f}",
@@ -157,7 +158,7 @@ def _exchanges(plan: prediction.Plan) -> rich.table.Table:
         table.add_row(name, *(show(t) for t in traffics))
     for name, field in of_periods.items():
         table.add_row(name, *(f"{getattr(p, field):,}" for p in periods))
-    moved = (f"{_size(p.storage_bytes_per_second)}/s" for p in periods)
+    moved = (f"{units.size(p.storage_bytes_per_second)}/s" for p in periods)
     table.add_row("storage moves on average", *moved)
     return table
 
@@ -168,10 +169,3 @@ def _duration(seconds: float) -> str:
     if seconds < 7_200.0:
         return f"{seconds / 60.0:.1f} min"
     return f"{seconds / 3_600.0:,.1f} h"
-
-
-def _size(num_bytes: float) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:,.1f} {unit}"
-    return f"{num_bytes / 1e3:,.1f} kB"
