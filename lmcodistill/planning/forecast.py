@@ -30,7 +30,9 @@ class Forecast(NamedTuple):
     seconds: float
 
 
-def of(job: job_lib.Job, inputs: job_lib.Inputs, trial: trial_lib.Trial) -> Forecast:
+def of(
+    job: job_lib.Job, inputs: job_lib.Inputs, trial: trial_lib.TrialUpdates
+) -> Forecast:
     """Returns the forecast of a student, given what updates took here."""
     steps = job.training.num_train_steps
     taught_steps = 0
@@ -57,7 +59,7 @@ def of(job: job_lib.Job, inputs: job_lib.Inputs, trial: trial_lib.Trial) -> Fore
 
 
 def rows(
-    job: job_lib.Job, trial: trial_lib.Trial, forecast: Forecast
+    job: job_lib.Job, trial: trial_lib.TrialUpdates, forecast: Forecast
 ) -> dict[str, str]:
     """Returns what people read of it, by name, each with what it rests on."""
     steps, students = job.training.num_train_steps, job.num_students

@@ -23,7 +23,7 @@ from lmcodistill.training.hooks import reload
 TIMED_UPDATES = 3
 
 
-class Trial(NamedTuple):
+class TrialUpdates(NamedTuple):
     """What a few updates told.
 
     Attributes:
@@ -47,7 +47,7 @@ class Trial(NamedTuple):
     peak_memory_bytes: int
 
 
-def run(job: job_lib.Job, workers: int) -> Trial:
+def run(job: job_lib.Job, workers: int) -> TrialUpdates:
     """Makes updates as one of a student's workers would, in a group of its own.
 
     TF_CONFIG must not be set. The peers' exports do not exist yet: copies of the
@@ -76,7 +76,7 @@ def run(job: job_lib.Job, workers: int) -> Trial:
         last = job.training.last_step - 1  # A weight that grows is zero at first.
         _, taught_step_seconds = _time_updates(job, student, last)
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Trial(
+    return TrialUpdates(
         group.devices,
         streams,
         cross_entropy,
