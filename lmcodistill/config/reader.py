@@ -38,7 +38,7 @@ _OTHER_LANGUAGES = {
     r"--": "a flag of the command line",
     r"(def|class|if|for|return) |\w+\(": "Python",
 }
-_STATEMENTS = "NAME = value, Class.field = value and include 'FILE'"
+_STATEMENTS = "NAME = value, Class.field = value or include 'FILE'"
 _VALUES = "one number, 'string', True, False, None, tuple, list or %NAME"
 _TOO_DEEP = "the value nests too deeply."
 
@@ -380,9 +380,11 @@ def _explained(error: Exception, line: int, text: str) -> tuple[int, str]:
             if word[1].lower() in ("true", "false", "none"):
                 fault += f"; otherwise write {word[1].capitalize()}"
             return at, f"{fault}."
-        _, equals, value = shown.partition("=")
-        if not equals or value.startswith("="):
-            return at, f"{shown!r} is none of {_STATEMENTS}."
+        name, _, value = shown.partition("=")
+        if cause.startswith("Expected indentation"):
+            return at, "the fields of a block are indented; put two spaces before it."
+        if not _NAME.match(name.strip()) or value.startswith("="):
+            return at, f"found {shown!r}, expected {_STATEMENTS}."
         return at, f"{value.strip()!r} is no value; expected {_VALUES}."
     opened: list[int] = []  # The lines of brackets that are not closed.
     for token in _tokens(text):
