@@ -218,7 +218,6 @@ class _Files:
             if isinstance(statement, config_parser.IncludeStatement):
                 files = (*including, path)
                 included = self._included(statement.filename, where)
-                self._refuse_other_command(included, name, where)
                 if included.resolve() in (file.resolve() for file in files):
                     shown = shortened(repr(statement.filename))
                     raise errors.UsageError(f"{where}: {shown} includes itself.")
@@ -232,20 +231,6 @@ class _Files:
                         "remove one of the two."
                     )
                 yield Statement(target, statement.value, where, is_default)
-
-    def _refuse_other_command(
-        self, included: pathlib.Path, name: str, where: str
-    ) -> None:
-        """Refuses a file that begins with the defaults of another command."""
-        included = included.resolve()
-        if included.parent != self._default.parent or included == self._default:
-            return
-        mine, other = self._default.stem, included.stem
-        raise errors.UsageError(
-            f"{where}: {name} is a file for `lmcodistill {other}`, whose defaults it "
-            f"includes; this command begins with those of {mine}. `lmcodistill configs "
-            "list` says what each file is for."
-        )
 
     def _read_text(self, path: pathlib.Path, name: str) -> str:
         try:

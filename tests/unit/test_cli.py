@@ -71,7 +71,7 @@ def main(tmp_path, monkeypatch, capsys):
     """Runs `cli.main` with the two commands above; returns code, out and err."""
     (tmp_path / "plain.py").write_text(PLAIN)
     (tmp_path / "positional.py").write_text(POSITIONAL)
-    monkeypatch.setattr(commands, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(commands, "__path__", [str(tmp_path), *commands.__path__])
     for name in ("plain", "positional"):
         monkeypatch.setitem(catalogue.COMMANDS, name, "A command.")
         monkeypatch.delitem(sys.modules, f"lmcodistill.commands.{name}", raising=False)

@@ -93,7 +93,7 @@ MISTAKES = {
     "train --nodry_run=1": "write --nodry_run",
     "train --gin_file runs/quikstart": "did you mean runs/quickstart?",
     "train --gin_file /tmp": "is a folder. Give a gin file in it",
-    "train --gin_file prep/quickstart": "is a file for `lmcodistill prep`",
+    "train --gin_file prep/quickstart": "quickstart is for `lmcodistill prep`",
     "prep --gin_file runs/quickstart --output_dir D": "is for `lmcodistill train`",
     "train --gin.BURN_IN_STEP=5": "did you mean BURN_IN_STEPS?",
     "train --gin.burn_in_steps=5": "did you mean BURN_IN_STEPS?",
