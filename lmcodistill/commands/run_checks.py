@@ -103,10 +103,11 @@ class PlannedRun:
         Returns:
             The summary of each student.
         """
+        own = self.own_jobs[0]
         summaries = [self.check_student(job) for job in self.jobs]
         if tf_config.is_set():
             supervision.check_task(self.flag_values)
-        if self.jobs[0].distillation.offline_exports:
+        if own.distillation.offline_exports:
             # Without TensorFlow first, because that takes seconds to import.
             self.check_offline_teachers()
             _try_offline_teachers(self.jobs)

@@ -71,9 +71,16 @@ def _check_writable(folder: pathlib.Path) -> None:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        raise errors.UsageError(f"{folder} is a file; a folder was expected.")
-    with tempfile.TemporaryFile(dir=folder) as probe:
-        probe.write(b"0")
+        raise errors.UsageError(
+            f"{folder} is a file; a folder was expected. Give another --run_dir or "
+            "--shared_dir."
+        )
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        error.filename = str(folder)  # Not a file that nobody knows of.
+        raise
 
 
 def _check_memory(job: job_lib.Job, inputs: job_lib.Inputs, processes: int) -> None:
