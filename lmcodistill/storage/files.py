@@ -123,7 +123,7 @@ def parse_json(content: bytes, source: object) -> dict[str, Any]:
         value = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise errors.DataError(
-            f"{source} is not readable JSON: {error}. Restore it, or what it is part of."
+            f"{source} is not readable JSON: {error}. Restore it, or make it again."
         ) from error
     if not isinstance(value, dict):
         raise errors.DataError(
