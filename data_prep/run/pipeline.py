@@ -10,10 +10,9 @@ import functools
 import gzip
 import itertools
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sentencepiece
-import upath
 
 import lmcodistill
 from data_prep import progress, work
@@ -34,6 +33,9 @@ from lmcodistill import errors
 from lmcodistill.data import shards, vocabulary
 from lmcodistill.storage import files, layout, places
 
+if TYPE_CHECKING:
+    import upath
+
 Counts = dict[str, dict[str, int]]
 
 
@@ -43,7 +45,7 @@ def run(
     engine: engine_lib.Engine,
     display: progress.Display,
     strict: bool = False,
-    target: upath.UPath | None = None,
+    target: "upath.UPath | None" = None,
 ) -> dict[str, Any]:
     """Fills the data folder `output` and returns its report.
 

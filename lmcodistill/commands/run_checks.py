@@ -5,15 +5,16 @@ then does more (`training/trial.py`).
 """
 
 import json
+import sys
 from collections.abc import Sequence
 
 from absl import flags
 
 from lmcodistill import errors, tf_environment
-from lmcodistill.commands import export_flags, run_flags, supervision
+from lmcodistill.commands import export_flags, run_flags
 from lmcodistill.config import loading
 from lmcodistill.data import shards
-from lmcodistill.supervision import tf_config
+from lmcodistill.supervision import cluster_spec, tf_config
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import preflight
 
@@ -106,7 +107,7 @@ class PlannedRun:
         own = self.own_jobs[0]
         summaries = [self.check_student(job) for job in self.jobs]
         if tf_config.is_set():
-            supervision.check_task(self.flag_values)
+            check_task(self.flag_values)
         if own.distillation.offline_exports:
             # Without TensorFlow first, because that takes seconds to import.
             self.check_offline_teachers()
@@ -167,6 +168,16 @@ def _try_offline_teachers(jobs: Sequence[job_lib.Job]) -> None:
         loader = reload.Loader(job, job_lib.open_inputs(job))
         for path in job.distillation.offline_exports:
             loader.of_path(path)
+
+
+def check_task(flag_values: flags.FlagValues) -> cluster_spec.Task:
+    """Checks what TF_CONFIG says; returns this worker's place."""
+    task = tf_config.own_task()
+    warning = tf_config.check_addresses(task, flag_values.allow_public_addresses)
+    tf_config.check_port(task)
+    if warning:
+        print(f"lmcodistill train: {warning}", file=sys.stderr)
+    return task
 
 
 def dry_run(planned: PlannedRun) -> None:

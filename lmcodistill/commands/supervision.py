@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from lmcodistill.commands import run_checks
 from lmcodistill.storage import files, layout, places
 from lmcodistill.supervision import (
-    cluster_spec,
     display,
     journal,
     launcher,
@@ -44,16 +44,6 @@ FORWARDED_FLAGS = (
 Start = Callable[[Sequence[str]], process_group.ProcessGroup]
 
 
-def check_task(flag_values: flags.FlagValues) -> cluster_spec.Task:
-    """Checks what TF_CONFIG says; returns this worker's place."""
-    task = tf_config.own_task()
-    warning = tf_config.check_addresses(task, flag_values.allow_public_addresses)
-    tf_config.check_port(task)
-    if warning:
-        print(f"lmcodistill train: {warning}", file=sys.stderr)
-    return task
-
-
 def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
     """Runs all workers of all students on this machine."""
     lifeline.stop_with_starter()
@@ -78,7 +68,7 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
 
 def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
     """Runs the one worker that TF_CONFIG describes."""
-    task = check_task(flag_values)
+    task = run_checks.check_task(flag_values)
     if task.is_chief:
         _refuse_held(flag_values, job)
     config = job.layout.supervised_config(task.index)

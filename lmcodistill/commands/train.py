@@ -49,7 +49,7 @@ def define_flags(define: command_flags.Definer) -> None:
 def run(flag_values: flags.FlagValues) -> int:
     """Trains, or checks; see the module's text."""
     # A mistake among the flags is found without all of this.
-    from lmcodistill.commands import run_checks, supervision, worker_process
+    from lmcodistill.commands import run_checks
     from lmcodistill.supervision import lifeline, tf_config
 
     planned = run_checks.PlannedRun(flag_values)
@@ -57,10 +57,14 @@ def run(flag_values: flags.FlagValues) -> int:
         run_checks.dry_run(planned)
         return 0
     if tf_config.is_set() and lifeline.is_supervised():
+        from lmcodistill.commands import worker_process
+
         return worker_process.run(planned)
     for job in planned.own_jobs:
         planned.check_student(job)
     planned.check_offline_teachers()
+    from lmcodistill.commands import supervision
+
     if tf_config.is_set():
         return supervision.run_one(flag_values, planned.own_jobs[0])
     return supervision.run_all(flag_values, planned.jobs)
