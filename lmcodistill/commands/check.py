@@ -6,8 +6,8 @@ teachers, TF_CONFIG, and memory against this machine's. Then, in the time that i
 takes to read the data and to start TensorFlow:
 
 - all shards are read: sizes, digests and every token;
-- the first updates are compiled and made, with and without teachers, on the windows
-  that training begins with;
+- the first updates of one student are compiled and made, with and without teachers,
+  on the windows that training begins with;
 - from those follow how long the run will be, how often teachers are updated, and how
   many bytes the students exchange.
 

@@ -99,19 +99,15 @@ class PlannedRun:
         job_lib.check_offline_teachers(job, shards.ShardSet(job.data_dir))
 
     def check(self) -> list[dict[str, object]]:
-        """Refuses whatever can be known without training to end badly.
+        """Refuses whatever can be known without TensorFlow to end badly.
 
         Returns:
             The summary of each student.
         """
-        own = self.own_jobs[0]
         summaries = [self.check_student(job) for job in self.jobs]
+        self.check_offline_teachers()
         if tf_config.is_set():
             check_task(self.flag_values)
-        if own.distillation.offline_exports:
-            # Without TensorFlow first, because that takes seconds to import.
-            self.check_offline_teachers()
-            _try_offline_teachers(self.jobs)
         return summaries
 
 
@@ -183,6 +179,8 @@ def check_task(flag_values: flags.FlagValues) -> cluster_spec.Task:
 def dry_run(planned: PlannedRun) -> None:
     """Checks everything that can be checked without training, and says so."""
     summaries = planned.check()
+    if planned.jobs[0].distillation.offline_exports:
+        _try_offline_teachers(planned.jobs)
     if planned.flag_values.json:
         print(json.dumps({"students": summaries, "config": planned.config_text}))
         return

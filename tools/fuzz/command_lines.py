@@ -82,6 +82,7 @@ GOOD: dict[str, Sequence[Sequence[str]]] = {
         (*_WHERE, "--run_dir=$W/run", "--shared_dir=$W/shared", "--students=1")
         + ("--gin.TARGETS=none",),
     ],
+    "check": [(*_WHERE, "--run_dir=$W/run")],
     "evaluate": [
         ("--data_dir=$DATA", "--export=$EXPORT"),
         ("--data_dir=$DATA", "$EXPORT"),
@@ -192,7 +193,7 @@ class Grammar:
                 arguments.append(f"--gin.{name}={rng.choice(VALUES)}")
         must_refuse &= self._tear(rng, arguments)
         tf_config = None
-        if command == "train" and rng.random() < 0.3:
+        if command in ("train", "check") and rng.random() < 0.3:
             cluster = rng.choice(_CLUSTERS)
             tf_config = cluster if isinstance(cluster, str) else json.dumps(cluster)
             arguments.append(f"--student={rng.choice((0, 1, 5))}")
