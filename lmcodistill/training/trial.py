@@ -73,8 +73,10 @@ def run(job: job_lib.Job, workers: int) -> TrialUpdates:
     taught_step_seconds, targets = None, job.distillation.targets
     if job.policy.num_teachers or targets in fixed_targets.DISTRIBUTIONS:
         student.teachers.swap(_teachers(job, inputs, student), 0)
-        last = job.training.last_step - 1  # A weight that grows is zero at first.
-        _, taught_step_seconds = _time_updates(job, student, last)
+        # A weight that grows is zero at first, one that falls at the end.
+        ends = job.weight.burn_in_steps, job.training.last_step - 1
+        number = max(ends, key=job.weight.at)
+        _, taught_step_seconds = _time_updates(job, student, number)
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return TrialUpdates(
         group.devices,
