@@ -70,7 +70,10 @@ FORMS = {
     "prompt": ("The", "-", "gr\udcfc\udcdfe", "one two"),
     "show_document": ("0", "99999", "-1", "x" * 32, "9" * 50),
 }
-_SMALL = ("--gin.NUM_TRAIN_STEPS=4", "--gin.GLOBAL_BATCH_SIZE=2", "--gin.WINDOW=5")
+_SMALL = (
+    *("--gin.NUM_TRAIN_STEPS=4", "--gin.GLOBAL_BATCH_SIZE=2", "--gin.WINDOW=5"),
+    *("--gin.PUBLISH_EVERY_STEPS=1", "--gin.RELOAD_EVERY_STEPS=1"),
+)
 _WHERE = ("--data_dir=$DATA", *_SMALL)
 # Of each command, lines that work.
 GOOD: dict[str, Sequence[Sequence[str]]] = {
