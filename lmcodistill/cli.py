@@ -34,6 +34,7 @@ Examples:
 
 _INTERRUPTED = 130
 _HELP = ("--help", "-help", "-h")
+_VERSION = ("--version", "-version", "version")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,9 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     wants_json = bool({"--json", "-json"} & set(arguments))
     try:
         code = 0
-        if not arguments or arguments[0] in (*_HELP, "help"):
+        arguments = _in_order(arguments)
+        if not arguments or arguments[0] in _HELP:
             print(_overview())
-        elif arguments[0] in ("--version", "-version"):
+        elif arguments[0] in _VERSION:
             print(f"lmcodistill {lmcodistill.__version__}")
         else:
             command = _command(arguments[0])
@@ -71,6 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if known is None:
             raise
         return _say(who, known, wants_json)
+
+
+def _in_order(arguments: list[str]) -> list[str]:
+    """Returns `help COMMAND` and `COMMAND help` as the same question."""
+    if arguments[:1] == ["help"]:
+        return [*arguments[1:2], "--help"]
+    if arguments[1:] == ["help"] and arguments[0] in catalogue.COMMANDS:
+        return [arguments[0], "--help"]
+    return arguments
 
 
 def _say(who: str, error: errors.LmcodistillError, as_json: bool) -> int:
@@ -110,19 +121,47 @@ def _run(command: str, arguments: list[str]) -> int:
     if set(_HELP) & set(before_dashes):
         print(_help(command, module, flag_values))
         return 0
-    try:
-        rest = flag_values([command, *_rewritten(arguments, module)])[1:]
-    except (flags.Error, ValueError) as error:
-        # ValueError: what absl raises of --noNAME=VALUE.
-        raise errors.UsageError(str(error)) from error
+    rest = _parsed(command, module, flag_values, arguments)
     if hasattr(module, "ARGUMENTS"):
         return module.run(flag_values, rest) or 0
     if rest:
-        raise errors.UsageError(
-            f"{rest[0]!r} belongs to no flag, and {command} takes flags only. A "
-            "value with spaces or stars needs quotes."
-        )
+        from lmcodistill.commands import mistakes
+
+        raise mistakes.unused_word(rest[0], arguments, command, module)
     return module.run(flag_values) or 0
+
+
+def _parsed(
+    command: str,
+    module: types.ModuleType,
+    flag_values: flags.FlagValues,
+    arguments: list[str],
+) -> list[str]:
+    """Sets the flags; returns what is left of the arguments.
+
+    Raises:
+        UsageError: a flag is unknown, or has a value that it cannot have.
+    """
+    try:
+        return flag_values([command, *_rewritten(arguments, module)])[1:]
+    except flags.UnrecognizedFlagError as error:
+        from lmcodistill.commands import mistakes
+
+        name = error.flagname
+        _, _, value = str(error.flagvalue or "").partition("=")
+        raise mistakes.unknown_flag(name, value, command, module) from error
+    except flags.Error as error:
+        words = str(error).removeprefix("flag ")
+        name = words.removeprefix("Missing value for flag ")
+        if name != words:
+            words = f"{name}: its value is missing; write {name}=VALUE"
+        raise errors.UsageError(f"{words}.".replace("..", ".")) from error
+    except ValueError as error:  # What absl raises of --noNAME=VALUE.
+        flag, _, _ = str(error).partition(" ")
+        raise errors.UsageError(
+            f"{flag}: a switch that begins with `no` takes no value; write "
+            f"{flag.partition('=')[0]}."
+        ) from error
 
 
 def _rewritten(arguments: list[str], module: types.ModuleType) -> list[str]:
@@ -134,6 +173,11 @@ def _rewritten(arguments: list[str], module: types.ModuleType) -> list[str]:
         binding = re.sub(r"\A--?gin\.", "--gin_bindings=", argument)
         if binding != argument and not catalogue.reads_gin(module):
             raise errors.UsageError(f"this command reads no gin; remove {argument}.")
+        if binding != argument and "=" not in argument:
+            from lmcodistill.commands import mistakes
+
+            name = binding.removeprefix("--gin_bindings=")
+            raise mistakes.unbound(name, arguments[index + 1 :])
         rewritten.append(binding)
     return rewritten
 

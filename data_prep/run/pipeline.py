@@ -11,10 +11,9 @@ import gzip
 import itertools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sentencepiece
-import upath
 
 import lmcodistill
 from data_prep import progress, work
@@ -37,6 +36,9 @@ from lmcodistill import errors
 from lmcodistill.data import shards, vocabulary
 from lmcodistill.storage import files, layout, places
 
+if TYPE_CHECKING:
+    import upath
+
 Counts = dict[str, dict[str, int]]
 
 
@@ -46,7 +48,7 @@ def run(
     engine: engine_lib.Engine,
     display: progress.Display,
     strict: bool = False,
-    target: upath.UPath | None = None,
+    target: "upath.UPath | None" = None,
 ) -> dict[str, Any]:
     """Fills the data folder `output` and returns its report.
 

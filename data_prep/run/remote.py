@@ -6,18 +6,20 @@ says that the folder is unfinished.
 """
 
 import pathlib
-
-import upath
+from typing import TYPE_CHECKING
 
 from data_prep import progress
 from lmcodistill import errors
 from lmcodistill.storage import files, layout, places
 
+if TYPE_CHECKING:
+    import upath
+
 # As the work folder of a local one is called.
 _UNFINISHED = ".work"
 
 
-def refuse_other(target: upath.UPath) -> None:
+def refuse_other(target: "upath.UPath") -> None:
     """Refuses a place that holds something else than a data folder.
 
     Raises:
@@ -33,7 +35,7 @@ def refuse_other(target: upath.UPath) -> None:
 
 
 def publish(
-    folder: pathlib.Path, target: upath.UPath, display: progress.Display
+    folder: pathlib.Path, target: "upath.UPath", display: progress.Display
 ) -> None:
     """Puts a finished data folder to its place, and removes the local one.
 
@@ -55,6 +57,6 @@ def publish(
     places.remove_tree(folder)
 
 
-def sweep(target: upath.UPath) -> None:
+def sweep(target: "upath.UPath") -> None:
     """Removes what says that a finished folder is not."""
     places.remove_file(target / _UNFINISHED)

@@ -6,7 +6,8 @@ here and a line in `MODES`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 from lmcodistill.codistill import fixed_targets, topologies
@@ -110,6 +111,13 @@ class Policy:
         """
         return ReloadPlan()
 
+    def update_steps(self, last: int) -> Iterator[int]:
+        """Yields the steps of a run of `last` at which there is something new to use.
+
+        Exports come as they do where all students keep one pace.
+        """
+        yield from ()
+
     def publishing(self, checkpoint_every_steps: int) -> Publishing:
         """Returns what it owes to readers; a restart throws it back by a checkpoint."""
         exchange = self.exchange
@@ -143,11 +151,20 @@ class Offline(Policy):
             return ReloadPlan()
         return ReloadPlan(paths=self.offline_exports)
 
+    def update_steps(self, last: int) -> Iterator[int]:
+        if self.burn_in_steps < last:
+            yield self.burn_in_steps
+
 
 class Freshest(Policy):
     """The newest committed export of every peer teaches, whenever it came."""
 
     reads_peers = True
+
+    @property
+    def least_age_steps(self) -> int:
+        """How old an export is at least when it is used, all students at one pace."""
+        return 1  # That of the same step is still being written.
 
     @property
     def num_teachers(self) -> int:
@@ -173,11 +190,37 @@ class Freshest(Policy):
         """Returns the plan of a reload, given that of the newest exports."""
         return plan
 
+    def export_step(self, step: int) -> int | None:
+        """Returns the step of the export that the reload at `step` uses.
+
+        It is the newest of at least `least_age_steps`; None if none was published.
+        """
+        newest = step - self.least_age_steps
+        published = newest - newest % self.exchange.publish_every_steps
+        return published if published > 0 else None
+
+    def update_steps(self, last: int) -> Iterator[int]:
+        period, first = self.exchange.reload_every_steps, self.burn_in_steps
+        used = None
+        later = range((first // period + 1) * period, last, period)
+        for step in itertools.chain((first,), later):
+            peers = topologies.peers_at(
+                step, self.student, self.num_students, self.exchange
+            )
+            newest = (self.export_step(step), peers)
+            if newest[0] and newest != used and step < last:
+                used = newest
+                yield step
+
 
 class Scheduled(Freshest):
     """Exactly the peers' exports of `delay_steps` ago teach, and are waited for."""
 
     is_waited_for = True
+
+    @property
+    def least_age_steps(self) -> int:
+        return self.exchange.delay_steps
 
     @property
     def read_deadline_seconds(self) -> float | None:
@@ -194,15 +237,6 @@ class Scheduled(Freshest):
         return plan._replace(
             requests=requests, must_wait=True, next_step=(step // period + 1) * period
         )
-
-    def export_step(self, step: int) -> int | None:
-        """Returns the step of the export that the reload at `step` uses.
-
-        It is the newest that was published `delay_steps` before; None if none was.
-        """
-        newest = step - self.exchange.delay_steps
-        published = newest - newest % self.exchange.publish_every_steps
-        return published if published > 0 else None
 
 
 class WeightAveraging(Scheduled):

@@ -12,6 +12,7 @@ COMMANDS = {
     "split": "Deal a data folder's training text out to more students, or fewer.",
     "inspect": "Show what a data folder holds, and prove that it is whole.",
     "train": "Train students that teach each other, here or as one worker of many.",
+    "check": "Try everything that a run needs, before it begins.",
     "launch": "Write what starts a run on Slurm or Kubernetes, or a Dockerfile.",
     "evaluate": "Report the held-out cross entropy of exports.",
     "generate": "Continue texts with an export.",

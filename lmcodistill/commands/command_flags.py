@@ -4,6 +4,7 @@ What a flag may be is said where it is defined, and refused where it is read: nu
 have limits, and a path is the same in every command.
 """
 
+import difflib
 import functools
 import math
 import pathlib
@@ -45,13 +46,21 @@ class Definer:
     def __init__(self, flag_values: flags.FlagValues):
         """Takes the flags of the command."""
         self._flag_values = flag_values
-        self.bool = functools.partial(flags.DEFINE_bool, flag_values=flag_values)
-        self.enum = functools.partial(flags.DEFINE_enum, flag_values=flag_values)
         self.string = functools.partial(flags.DEFINE_string, flag_values=flag_values)
         self.strings = functools.partial(
             flags.DEFINE_multi_string, flag_values=flag_values
         )
         self.list = functools.partial(flags.DEFINE_list, flag_values=flag_values)
+
+    def bool(self, name: str, default: bool, text: str) -> None:
+        """Defines a switch."""
+        flags.DEFINE_bool(name, default, text, flag_values=self._flag_values)
+        self._flag_values[name].parser = _SwitchParser()
+
+    def enum(self, name: str, default: str, values: list[str], text: str) -> None:
+        """Defines a choice among values."""
+        flags.DEFINE_enum(name, default, values, text, flag_values=self._flag_values)
+        self._flag_values[name].parser = _ChoiceParser(values)
 
     def integer(
         self,
@@ -62,9 +71,7 @@ class Definer:
         most: int = _MOST,
     ) -> None:
         """Defines a whole number within limits."""
-        flags.DEFINE_integer(
-            name, default, text, least, most, flag_values=self._flag_values
-        )
+        self._define(_WholeParser(least, most), name, default, text)
 
     def float(
         self,
@@ -99,14 +106,60 @@ class Definer:
         )
 
 
+class _WholeParser(flags.IntegerParser):
+    """Says in our own words what it expected, as the next three do."""
+
+    def parse(self, argument: Any) -> int:
+        try:
+            return super().parse(argument)
+        except (TypeError, ValueError):
+            raise ValueError(_expected("a whole number", self)) from None
+
+
 class _FiniteParser(flags.FloatParser):
     """Neither infinity nor what is no number can be compared with limits."""
 
-    def convert(self, argument: Any) -> float:
-        value = super().convert(argument)
-        if not math.isfinite(value):
-            raise ValueError("expected a finite number")
+    def parse(self, argument: Any) -> float:
+        try:
+            value = super().parse(argument)
+            is_finite = math.isfinite(value)
+        except (TypeError, ValueError):
+            is_finite = False
+        if not is_finite:
+            raise ValueError(_expected("a finite number", self))
         return value
+
+
+class _SwitchParser(flags.BooleanParser):
+    """True or false."""
+
+    def parse(self, argument: Any) -> bool:
+        try:
+            return super().parse(argument)
+        except (TypeError, ValueError):
+            raise ValueError("expected true or false") from None
+
+
+class _ChoiceParser(flags.EnumParser):
+    """One of some values."""
+
+    def parse(self, argument: str) -> str:
+        try:
+            return super().parse(argument)
+        except ValueError:
+            near = difflib.get_close_matches(argument.lower(), self.enum_values, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            expected = ", ".join(self.enum_values)
+            raise ValueError(f"expected one of {expected}{hint}") from None
+
+
+def _expected(kind: str, parser: flags.FloatParser | flags.IntegerParser) -> str:
+    """Returns which numbers a parser takes, in words."""
+    least, most = parser.lower_bound, parser.upper_bound
+    words = f"expected {kind}"
+    if least is not None and most not in (None, _MOST):
+        return f"{words} from {least} to {most}"
+    return words if least is None else f"{words}, {least} or more"
 
 
 class _PlaceParser(flags.ArgumentParser[Any]):

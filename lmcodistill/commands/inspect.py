@@ -89,14 +89,7 @@ def _verify(
 ) -> verification.VerificationResult:
     total = verification.bytes_to_read(manifest)
     progress = progress_lines.ProgressLines("verify", total, "MB", 1e6)
-    done = 0
-
-    def advance(num_bytes: int) -> None:
-        nonlocal done
-        done += num_bytes
-        progress(done)
-
-    return verification.verify(root, manifest, advance)
+    return verification.verify(root, manifest, progress.advance)
 
 
 def _report(root: pathlib.Path) -> dict[str, Any]:

@@ -23,10 +23,9 @@ from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, run_flags
-from lmcodistill.config import loading, shipped
+from lmcodistill.config import shipped
 from lmcodistill.launchers import cluster_run, docker, kubernetes, slurm
 from lmcodistill.storage import places
-from lmcodistill.training import job as job_lib
 
 ARGUMENTS = "TARGET"
 
@@ -102,17 +101,20 @@ def _target(flag_values: flags.FlagValues, arguments: list[str]) -> str:
 def _text(flag_values: flags.FlagValues, target: str) -> str:
     if target == "docker":
         return docker.text(flag_values.gpus_per_worker)
-    loaded = job_lib.load(flag_values.gin_file, flag_values.gin_bindings)
-    _check(flag_values, loaded)
+    config_text = _checked(flag_values)
     if target == "slurm":
         return slurm.text(_described(flag_values, _gin_flags(flag_values)))
     run = _described(flag_values, [])
     storage = kubernetes.PodStorage(flag_values.claim, flag_values.mount_dir)
-    return kubernetes.text(run, loaded.text, flag_values.image, storage)
+    return kubernetes.text(run, config_text, flag_values.image, storage)
 
 
-def _check(flag_values: flags.FlagValues, loaded: loading.Config) -> None:
-    """Refuses what `train` would refuse before it looks at a folder."""
+def _checked(flag_values: flags.FlagValues) -> str:
+    """Returns the configuration as gin text; refuses what is wrong without a folder."""
+    # A mistake among the flags is found without NumPy.
+    from lmcodistill.training import job as job_lib
+
+    loaded = job_lib.load(flag_values.gin_file, flag_values.gin_bindings)
     nowhere = pathlib.Path()
     job = job_lib.Job(
         data_dir=nowhere,
@@ -125,6 +127,7 @@ def _check(flag_values: flags.FlagValues, loaded: loading.Config) -> None:
     )
     job_lib.check_peers(job)
     run_flags.check_shared(job.batches, flag_values.workers_per_student)
+    return loaded.text
 
 
 def _described(

@@ -97,7 +97,7 @@ def run(flag_values: flags.FlagValues) -> None:
         return
     console = rich.console.Console()
     for part in tables.tables(plan):
-        console.print(part)
+        console.print(part, "")
 
 
 def _model(

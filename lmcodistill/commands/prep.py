@@ -35,12 +35,7 @@ from typing import Any
 from absl import flags
 
 from data_prep import progress
-from data_prep.downloading import crawls
-from data_prep.engines import choice
 from data_prep.reading import inputs
-from data_prep.rules import paragraph_ids
-from data_prep.run import pipeline, remote
-from data_prep.run import plan as plan_lib
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, crawl_flags, next_command
 from lmcodistill.config import loading
@@ -111,6 +106,13 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Fills the data folder; see the module's text."""
+    # A mistake among the flags is found without all of this.
+    from data_prep.downloading import crawls
+    from data_prep.engines import choice
+    from data_prep.rules import paragraph_ids
+    from data_prep.run import pipeline
+    from data_prep.run import plan as plan_lib
+
     target = _target(flag_values)
     output = _output(flag_values, target)
     request = crawl_flags.request(flag_values, output)
@@ -228,6 +230,8 @@ def _output(flag_values: flags.FlagValues, target: places.Place) -> pathlib.Path
     if isinstance(target, pathlib.Path):
         output, flag = target, "--output_dir"
     else:
+        from data_prep.run import remote
+
         remote.refuse_other(target)
         # The same at every attempt, so that one goes on where another stopped.
         digest = hashlib.sha256(str(target).encode()).hexdigest()[:8]

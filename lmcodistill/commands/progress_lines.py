@@ -13,6 +13,12 @@ class ProgressLines:
         """Starts the clock; `scale` steps are one `unit`, as 10^6 bytes a MB."""
         self._name, self._total, self._unit, self._scale = name, total, unit, scale
         self._began = self._shown = time.monotonic()
+        self._done = 0
+
+    def advance(self, count: int) -> None:
+        """Notes that `count` more steps are done."""
+        self._done += count
+        self(self._done)
 
     def __call__(self, done: int) -> None:
         """Notes that `done` steps are done in all."""

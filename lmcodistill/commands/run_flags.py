@@ -1,8 +1,11 @@
 """Flags of a whole run, for `train` and for what starts it on a cluster."""
 
 from lmcodistill import errors
-from lmcodistill.commands import command_flags, export_flags, supervision
+from lmcodistill.commands import command_flags, export_flags
 from lmcodistill.settings import training
+from lmcodistill.supervision import process_group
+
+_DEFAULTS = process_group.Limits()
 
 
 def define_flags(define: command_flags.Definer) -> None:
@@ -34,7 +37,63 @@ def define_flags(define: command_flags.Definer) -> None:
         1,
         command_flags.MOST_PROCESSES,
     )
-    supervision.define_flags(define)
+    _define_supervision(define)
+
+
+def define_worker_flags(define: command_flags.Definer) -> None:
+    """Defines whose worker this process is, and what it may go on with."""
+    define.integer(
+        "student", None, "With TF_CONFIG: which student this worker trains.", 0
+    )
+    define.bool(
+        "accept_changed_config",
+        False,
+        "Go on with a run although its configuration was another.",
+    )
+
+
+def _define_supervision(define: command_flags.Definer) -> None:
+    """Defines when a student is started again, and where its ports may be."""
+    define.integer(
+        "max_restarts",
+        _DEFAULTS.max_restarts,
+        "How often in a row a student is started again without getting any further "
+        "than before; 0: never, and the first failure ends the run.",
+        0,
+    )
+    define.float(
+        "start_deadline_seconds",
+        _DEFAULTS.start_deadline_seconds,
+        "How long a student's workers may take to find each other. Then the missing "
+        "ones are named, and all are started again.",
+        1.0,
+    )
+    define.float(
+        "hang_seconds",
+        1800.0,
+        "How long a step may take. Then the worker says where each of its threads "
+        "is, and its student is started again; 0: for ever.",
+        0.0,
+    )
+    define.float(
+        "frozen_seconds",
+        _DEFAULTS.frozen_seconds,
+        "How long a worker may give no sign of life, of which it gives one a second. "
+        "Then it is killed, and its student is started again.",
+        1.0,
+    )
+    define.bool(
+        "log",
+        False,
+        "Show what the workers write, each line with its student and worker. With "
+        "TF_CONFIG it is shown in any case.",
+    )
+    define.bool(
+        "allow_public_addresses",
+        False,
+        "Let TF_CONFIG have addresses of the internet. TensorFlow's ports have no "
+        "password: only behind a firewall.",
+    )
 
 
 def check_shared(

@@ -13,11 +13,8 @@ import json
 
 from absl import flags
 
-from data_prep import progress
-from data_prep.run import redeal
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, next_command
-from lmcodistill.data import shards
 from lmcodistill.storage import layout, places
 
 ARGUMENTS = "DATA"
@@ -47,15 +44,16 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
             f"{output} is a finished data folder and is not written to. Give another "
             "--output_dir, or train on that one."
         )
+    # A mistake among the flags is found without all of this.
+    from data_prep import progress
+    from data_prep.run import redeal
+
     manifest = redeal.redeal(data, count, output, progress.Display())
+    sizes = {split.name: split.tokens for split in manifest.train}
     if flag_values.json:
-        print(json.dumps({"output_dir": str(output), "train": _sizes(manifest)}))
+        print(json.dumps({"output_dir": str(output), "train": sizes}))
         return
-    for name, tokens in _sizes(manifest).items():
+    for name, tokens in sizes.items():
         print(f"{name}  {tokens:,} tokens")
     print(f"Wrote {output}")
     print(f"Next:\n  {next_command.after_data(output, count)}")
-
-
-def _sizes(manifest: shards.Manifest) -> dict[str, int]:
-    return {split.name: split.tokens for split in manifest.train}

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import os
 import pathlib
 import shlex
 import sys
@@ -16,10 +15,9 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
-from lmcodistill.commands import command_flags
+from lmcodistill.commands import run_checks
 from lmcodistill.storage import files, layout, places
 from lmcodistill.supervision import (
-    cluster_spec,
     display,
     journal,
     launcher,
@@ -42,64 +40,8 @@ FORWARDED_FLAGS = (
     "students",
 )
 
-_DEFAULTS = process_group.Limits()
-
 # From the command of one start of a student's workers to its processes.
 Start = Callable[[Sequence[str]], process_group.ProcessGroup]
-
-
-def define_flags(define: command_flags.Definer) -> None:
-    """Defines when a student is started again, and where its ports may be."""
-    define.integer(
-        "max_restarts",
-        _DEFAULTS.max_restarts,
-        "How often in a row a student is started again without getting any further "
-        "than before; 0: never, and the first failure ends the run.",
-        0,
-    )
-    define.float(
-        "start_deadline_seconds",
-        _DEFAULTS.start_deadline_seconds,
-        "How long a student's workers may take to find each other. Then the missing "
-        "ones are named, and all are started again.",
-        1.0,
-    )
-    define.float(
-        "hang_seconds",
-        1800.0,
-        "How long a step may take. Then the worker says where each of its threads "
-        "is, and its student is started again; 0: for ever.",
-        0.0,
-    )
-    define.float(
-        "frozen_seconds",
-        _DEFAULTS.frozen_seconds,
-        "How long a worker may give no sign of life, of which it gives one a second. "
-        "Then it is killed, and its student is started again.",
-        1.0,
-    )
-    define.bool(
-        "log",
-        False,
-        "Show what the workers write, each line with its student and worker. With "
-        "TF_CONFIG it is shown in any case.",
-    )
-    define.bool(
-        "allow_public_addresses",
-        False,
-        "Let TF_CONFIG have addresses of the internet. TensorFlow's ports have no "
-        "password: only behind a firewall.",
-    )
-
-
-def check_task(flag_values: flags.FlagValues) -> cluster_spec.Task:
-    """Checks what TF_CONFIG says; returns this worker's place."""
-    task = tf_config.own_task()
-    warning = tf_config.check_addresses(task, flag_values.allow_public_addresses)
-    tf_config.check_port(task)
-    if warning:
-        print(f"lmcodistill train: {warning}", file=sys.stderr)
-    return task
 
 
 def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
@@ -111,7 +53,7 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
     run.root.mkdir(parents=True, exist_ok=True)
     files.write_text(run.config, jobs[0].config_text)
     count = flag_values.workers_per_student
-    threads = max(1, len(os.sched_getaffinity(0)) // (len(jobs) * count))
+    threads = launcher.threads_of_each(len(jobs) * count)
     events = journal.Journal(run.supervisor)
     events.note("began", command=_command(flag_values, jobs[0], run.config))
     groups = []
@@ -126,7 +68,7 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
 
 def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
     """Runs the one worker that TF_CONFIG describes."""
-    task = check_task(flag_values)
+    task = run_checks.check_task(flag_values)
     if task.is_chief:
         _refuse_held(flag_values, job)
     config = job.layout.supervised_config(task.index)

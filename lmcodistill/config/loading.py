@@ -9,6 +9,7 @@ values as its `config.gin`.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -173,8 +174,25 @@ def resolved(
     first = shipped.root() / default
     statements = reader.read_file(first, first)
     for name in gin_files:
-        statements.extend(reader.read_file(reader.find_file(name), first))
+        read = reader.read_file(reader.find_file(name), first)
+        _refuse_other_command(name, read, default)
+        statements.extend(read)
     statements.extend(reader.read_binding(binding) for binding in bindings)
     every = {*settings_classes.ALL, *classes, *families.values()}
     known = {cls.__name__: cls for cls in every - {model.ModelConfig}}
     return resolve.resolve(statements, classes, known, families, may_be_blank)
+
+
+def _refuse_other_command(
+    name: str, statements: Sequence[reader.Statement], default: str
+) -> None:
+    """Refuses a file that begins with other defaults than those of the command."""
+    for statement in statements:
+        file = pathlib.PurePath(statement.where.rpartition(":")[0])
+        is_first = file.parent.name == "defaults" and shipped.find(str(file))
+        if is_first and not statement.is_default:
+            raise errors.UsageError(
+                f"--gin_file={name} is for `lmcodistill {file.stem}`, whose defaults "
+                f"it includes; this command begins with {default}. `lmcodistill "
+                "configs list` says what each file is for."
+            )

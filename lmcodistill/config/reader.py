@@ -30,6 +30,16 @@ MAX_NAME, MAX_STRING = 100, 4_096  # Characters; numbers are as short as names.
 MAX_PIECES = 100
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z")
+_OTHER_LANGUAGES = {
+    r"[\w.-]+:( |$)|- |---": "YAML",
+    r"[{}]|\"[^\"]*\"\s*:": "JSON",
+    r"\[[^]=]*\]\s*$": "TOML or INI",
+    r"export |set ": "a command of the shell",
+    r"--": "a flag of the command line",
+    r"(def|class|if|for|return) |\w+\(": "Python",
+}
+_STATEMENTS = "NAME = value, Class.field = value or include 'FILE'"
+_VALUES = "one number, 'string', True, False, None, tuple, list or %NAME"
 _TOO_DEEP = "the value nests too deeply."
 
 
@@ -97,6 +107,10 @@ def find_file(name: str) -> pathlib.Path:
         places.local(name)  # Refuses one that could not be written down.
         return given
     path = shipped.find(name)
+    if path is None and os.path.isdir(given):
+        raise errors.UsageError(
+            f"--gin_file={name} is a folder. Give a gin file in it."
+        )
     if path is None:
         raise errors.UsageError(
             f"--gin_file={name}: no such file, and no shipped file of that "
@@ -197,8 +211,10 @@ class _Files:
                 f"{name}: included too often or too deep; at most {MAX_FILES} files, "
                 f"{MAX_INCLUDE_DEPTH} deep."
             )
+        lines: dict[str, int] = {}  # Where this file has set what.
         for statement in _parse(self._read_text(path, name), name, name):
-            where = f"{name}:{statement.location.line_num}"
+            line = statement.location.line_num
+            where = f"{name}:{line}"
             if isinstance(statement, config_parser.IncludeStatement):
                 files = (*including, path)
                 included = self._included(statement.filename, where)
@@ -208,7 +224,13 @@ class _Files:
                 yield from self.statements(included, files)
             elif isinstance(statement, config_parser.BindingStatement):
                 parts = filter(None, (statement.selector, statement.arg_name))
-                yield Statement(".".join(parts), statement.value, where, is_default)
+                target = ".".join(parts)
+                if lines.setdefault(target, line) != line:
+                    raise errors.UsageError(
+                        f"{where}: {target} was set on line {lines[target]} already; "
+                        "remove one of the two."
+                    )
+                yield Statement(target, statement.value, where, is_default)
 
     def _read_text(self, path: pathlib.Path, name: str) -> str:
         try:
@@ -319,17 +341,36 @@ def _bombs(text: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], "a string of too many pieces."
 
 
+def _other_language(line: str) -> str:
+    """Returns in which other language a line is written, as far as that shows."""
+    for pattern, language in _OTHER_LANGUAGES.items():
+        if re.match(pattern, line):
+            return language
+    return ""
+
+
 def _explained(error: Exception, line: int, text: str) -> tuple[int, str]:
     """Returns the line and the cause of what gin's parser raised."""
+    at = (error.lineno or line) if isinstance(error, SyntaxError) else line
+    lines = text.splitlines()
+    shown = shortened(lines[at - 1]) if 0 < at <= len(lines) else ""
+    if other := _other_language(shown):
+        return at, f"{shown!r} is {other}; gin has NAME = value."
     if isinstance(error, SyntaxError):
         cause = str(error.msg).rpartition("\n")[2].strip()
         word = re.search(r"Failed to parse token '(.*)'", cause, re.DOTALL)
         if word:
             shown = shortened(word[1])
-            cause = f"{shown} is no value; a string needs quotes: '{shown}'"
+            fault = f"{shown} is no value; a string needs quotes: '{shown}'"
             if word[1].lower() in ("true", "false", "none"):
-                cause += f"; otherwise write {word[1].capitalize()}"
-        return error.lineno or line, f"{cause.rstrip('.')}."
+                fault += f"; otherwise write {word[1].capitalize()}"
+            return at, f"{fault}."
+        name, _, value = shown.partition("=")
+        if cause.startswith("Expected indentation"):
+            return at, "the fields of a block are indented; put two spaces before it."
+        if not _NAME.match(name.strip()) or value.startswith("="):
+            return at, f"found {shown!r}, expected {_STATEMENTS}."
+        return at, f"{value.strip()!r} is no value; expected {_VALUES}."
     opened: list[int] = []  # The lines of brackets that are not closed.
     for token in _tokens(text):
         if token.string in ("(", "[", "{"):

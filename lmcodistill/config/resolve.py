@@ -14,7 +14,7 @@ from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.config import reader, shipped, values
-from lmcodistill.settings import model
+from lmcodistill.settings import model, planning, prep
 
 # A knob that holds another twice, and so on, doubles with each line.
 MAX_VALUES = 10_000
@@ -126,11 +126,21 @@ def _check_target(
     # The command's own defaults may serve other commands too.
     elif class_name not in read_names and not binding.is_default:
         fault = (
-            f"this command does not read {class_name}. Remove the binding; this "
-            f"command reads {', '.join(sorted(read_names))}."
+            f"this command does not read {class_name}, which is for `lmcodistill "
+            f"{_reader_of(class_name)}`. Remove the binding, or give a file for this "
+            f"command; it reads {', '.join(sorted(read_names))}."
         )
     if fault:
         raise errors.UsageError(f"{binding.where}: {fault}")
+
+
+def _reader_of(class_name: str) -> str:
+    """Returns the command whose settings a class has."""
+    commands = {"prep": prep.PREP_SETTINGS, "plan": planning.PLAN_SETTINGS}
+    for command, settings in commands.items():
+        if class_name in (cls.__name__ for cls in settings):
+            return command
+    return "train"
 
 
 def _refuse_unread(

@@ -266,6 +266,12 @@ class ShardSet:
                 "pieces. Restore the vocabulary that prep wrote, or run prep again."
             )
 
+    @property
+    def num_bytes(self) -> int:
+        """Of all its shards."""
+        width = token_dtype(self.manifest.vocab_size).itemsize
+        return width * sum(split.tokens for split in self.manifest.splits)
+
     def train_split(self, partition: int) -> Split:
         """Returns the description of one training partition.
 

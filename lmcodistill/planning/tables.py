@@ -1,12 +1,15 @@
 """A plan as tables for people, and as one JSON object for programs."""
 
 import dataclasses
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import rich.box
 import rich.table
 
 from lmcodistill.planning import exchange_time, prediction, step_time
+from lmcodistill.report import units
 
 NOT_PREDICTED = (
     "Not predicted: how many steps a model needs, with teachers or without, and what a "
@@ -92,40 +95,57 @@ def _prediction_to_json(predicted: prediction.Prediction) -> dict[str, Any]:
     }
 
 
+def _table(title: str, corner: str, headings: Iterable[str]) -> rich.table.Table:
+    """Returns an empty table of what is compared; it fits into 60 columns."""
+    table = rich.table.Table(
+        corner,
+        title=title,
+        title_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 0, 0, 1),  # More would cost the narrowest its words.
+    )
+    for heading in headings:
+        # Left to itself, rich cuts the longest words before it breaks other lines.
+        table.add_column(_narrow(heading), justify="right", no_wrap=True)
+    return table
+
+
+def _narrow(text: str) -> str:
+    """Returns words one below the other, so that four columns fit."""
+    return "\n".join(textwrap.wrap(text, 10, break_long_words=False))
+
+
 def _steps(predictions: list[prediction.Prediction]) -> rich.table.Table:
     """One column for each way: their parts are what is compared."""
-    table = rich.table.Table("ms per step", title="A step")
-    for predicted in predictions:
-        table.add_column(predicted.name, justify="right")
+    table = _table("A step", "ms", (p.name for p in predictions))
     for part in step_time.Parts._fields:
         values = [getattr(p.step, part) for p in predictions]
         if any(values):
             table.add_row(_NAMES[part], *(f"{1e3 * v:,.1f}" for v in values))
     table.add_section()
     table.add_row("step", *(f"{1e3 * p.step.total:,.1f}" for p in predictions))
-    table.add_row("bound by", *(_NAMES[p.step.bound_by] for p in predictions))
-    table.add_row("lanes of a worker", *(f"{p.streams:,}" for p in predictions))
+    table.add_row("bound by", *(_narrow(_NAMES[p.step.bound_by]) for p in predictions))
+    table.add_row("streams of a worker", *(f"{p.streams:,}" for p in predictions))
     return table
 
 
 def _runs(predictions: list[prediction.Prediction]) -> rich.table.Table:
     first = predictions[0].wall_seconds
-    columns: dict[str, Callable[[prediction.Prediction], str]] = {
-        "": lambda p: p.name,
+    rows: dict[str, Callable[[prediction.Prediction], str]] = {
         "devices": lambda p: f"{p.devices:,}",
         "batch": lambda p: f"{p.global_batch_size:,}",
         "steps": lambda p: f"{p.steps:,}",
-        "tokens each": lambda p: f"{p.tokens:,}",
+        "million tokens each": lambda p: f"{p.tokens / 1e6:,.1f}",
         "tokens/s": lambda p: f"{p.tokens_per_second:,.0f}",
         "wall time": lambda p: _duration(p.wall_seconds),
         "device hours": lambda p: f"{p.device_seconds / 3_600:,.2f}",
         "wall time, relative": lambda p: f"{p.wall_seconds / first:.2f}",
     }
-    table = rich.table.Table(title="The run")
-    for heading in columns:
-        table.add_column(heading, justify="right" if heading else "left")
-    for predicted in predictions:
-        table.add_row(*(show(predicted) for show in columns.values()))
+    table = _table("The run", "", (p.name for p in predictions))
+    for name, show in rows.items():
+        table.add_row(name, *map(show, predictions))
     return table
 
 
@@ -134,9 +154,9 @@ def _exchanges(plan: prediction.Plan) -> rich.table.Table:
     students = plan.run.students
     of_traffic: dict[str, Callable[[exchange_time.Traffic], str]] = {
         "teachers at a time": lambda t: str(t.teachers),
-        "an export": lambda t: _size(t.published_bytes),
-        "a reload reads": lambda t: _size(t.read_bytes),
-        f"all {students} students publish and read once": lambda t: _size(
+        "an export": lambda t: units.size(t.published_bytes),
+        "a reload reads": lambda t: units.size(t.read_bytes),
+        f"all {students} students publish and read once": lambda t: units.size(
             students * (t.published_bytes + t.read_bytes)
         ),
         "seconds to write": lambda t: f"{t.write_seconds:.2f}",
@@ -150,14 +170,12 @@ def _exchanges(plan: prediction.Plan) -> rich.table.Table:
         "oldest a teacher gets, steps": "oldest_teacher_steps",
     }
     traffics, periods = zip(*plan.exchanges.values(), strict=True)
-    table = rich.table.Table("", title="The exchange, by topology")
-    for topology in plan.exchanges:
-        table.add_column(topology, justify="right")
+    table = _table("The exchange, by topology", "", plan.exchanges)
     for name, show in of_traffic.items():
         table.add_row(name, *(show(t) for t in traffics))
     for name, field in of_periods.items():
         table.add_row(name, *(f"{getattr(p, field):,}" for p in periods))
-    moved = (f"{_size(p.storage_bytes_per_second)}/s" for p in periods)
+    moved = (f"{units.size(p.storage_bytes_per_second)}/s" for p in periods)
     table.add_row("storage moves on average", *moved)
     return table
 
@@ -168,10 +186,3 @@ def _duration(seconds: float) -> str:
     if seconds < 7_200.0:
         return f"{seconds / 60.0:.1f} min"
     return f"{seconds / 3_600.0:,.1f} h"
-
-
-def _size(num_bytes: float) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:,.1f} {unit}"
-    return f"{num_bytes / 1e3:,.1f} kB"

@@ -5,11 +5,13 @@ import errno
 import os
 import pathlib
 import uuid
-
-import upath
+from typing import TYPE_CHECKING
 
 from lmcodistill import errors
 from lmcodistill.storage import places
+
+if TYPE_CHECKING:
+    import upath
 
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 # Where "create this unless it exists" is one request. fsspec's fallback, a look
@@ -66,7 +68,7 @@ def _create_in_place(target: pathlib.Path, content: bytes) -> bool:
     return True
 
 
-def _create_object(target: upath.UPath, content: bytes) -> bool:
+def _create_object(target: "upath.UPath", content: bytes) -> bool:
     if target.protocol not in _EXCLUSIVE:
         raise errors.UsageError(
             f"{target.protocol}:// cannot create a file only if there is none, so two "
@@ -86,7 +88,7 @@ def _create_object(target: upath.UPath, content: bytes) -> bool:
     return True
 
 
-def _create_once(target: upath.UPath, content: bytes) -> bool:
+def _create_once(target: "upath.UPath", content: bytes) -> bool:
     with places.storage_errors():
         try:
             target.fs.pipe_file(target.path, content, mode="create")

@@ -122,7 +122,9 @@ def parse_json(content: bytes, source: object) -> dict[str, Any]:
     try:
         value = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise errors.DataError(f"{source} is not readable JSON: {error}") from error
+        raise errors.DataError(
+            f"{source} is not readable JSON: {error}. Restore it, or make it again."
+        ) from error
     if not isinstance(value, dict):
         raise errors.DataError(
             f"{source} holds a JSON {type(value).__name__}; an object was expected."

@@ -18,14 +18,15 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from typing import Any, TypeGuard
-
-import upath
+from typing import TYPE_CHECKING, Any, TypeGuard, Union
 
 from lmcodistill import errors
 from lmcodistill.storage import faults
 
-Place = pathlib.Path | upath.UPath
+if TYPE_CHECKING:  # It takes longer to import than all else; few runs have a URL.
+    import upath
+
+Place = Union[pathlib.Path, "upath.UPath"]
 # What says that something is not there, and not that storage failed.
 ABSENT = (FileNotFoundError, NotADirectoryError)
 
@@ -64,6 +65,8 @@ def place(text: str) -> Place:
         return _local(text)
     if not text.rpartition("://")[2].strip("/"):
         raise errors.UsageError(f"{text} names no bucket; s3://BUCKET/FOLDER does.")
+    import upath
+
     try:
         is_s3 = text.startswith(("s3://", "s3a://"))
         url = upath.UPath(
@@ -252,7 +255,7 @@ def remove_tree(folder: Place) -> None:
         folder.fs.rm(folder.path, recursive=True)
 
 
-def put(source: pathlib.Path, target: upath.UPath) -> None:
+def put(source: pathlib.Path, target: "upath.UPath") -> None:
     """Copies a local file to a remote place."""
     with storage_errors():
         target.fs.put_file(str(source), target.path)
@@ -260,7 +263,7 @@ def put(source: pathlib.Path, target: upath.UPath) -> None:
 
 def put_tree(
     folder: pathlib.Path,
-    target: upath.UPath,
+    target: "upath.UPath",
     last: str,
     on_put: Callable[[int], None] = lambda num_bytes: None,
 ) -> None:

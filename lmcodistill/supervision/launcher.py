@@ -20,6 +20,11 @@ from lmcodistill.supervision import (
 )
 
 
+def threads_of_each(processes: int) -> int:
+    """Returns how many threads of this machine each of so many workers gets."""
+    return max(1, len(os.sched_getaffinity(0)) // processes)
+
+
 def start_group(
     command: Sequence[str], student: layout.StudentLayout, count: int, threads: int
 ) -> process_group.ProcessGroup:

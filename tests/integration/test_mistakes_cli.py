@@ -38,7 +38,7 @@ MISTAKES = {
     ),
     "mistyped flag": (
         ("configs", "--jsn"),
-        " configs: Unknown command line flag 'jsn'. Did you mean: json ?",
+        " configs: there is no flag --jsn. Did you mean --json?",
     ),
     "mistyped action": (
         ("configs", "shwo", "runs/quickstart"),
@@ -76,7 +76,7 @@ MISTAKES = {
     ),
     "mistyped flag of train": (
         ("train", "--data_dirr=DATA"),
-        " train: Unknown command line flag 'data_dirr'. Did you mean: data_dir ?",
+        " train: there is no flag --data_dirr. Did you mean --data_dir?",
     ),
     "word that belongs to no flag": (
         ("train", "DATA"),
@@ -85,7 +85,7 @@ MISTAKES = {
     ),
     "mistyped flag of prep": (
         ("prep", "--inptu=x"),
-        " prep: Unknown command line flag 'inptu'. Did you mean: input ?",
+        " prep: there is no flag --inptu. Did you mean --input?",
     ),
     "gin where nothing reads it": (
         ("configs", "list", "--gin.SEED=3"),

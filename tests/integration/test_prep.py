@@ -400,7 +400,7 @@ def test_program_prints_one_json_object_and_the_rest_for_people(
         (["--input={crawl}", "--output_dir=d", "--engine=beam"], 2, "--engine=beam"),
         (["--input={crawl}", "--train_text=a", "--output_dir=d"], 2, "both given"),
         (["--train_text=a", "--output_dir=d"], 2, "both --train_text and --validation"),
-        (["--input={crawl}", "--output_dir=d", "--num_workers=-1"], 2, "=-1: -1 is"),
+        (["--input={crawl}", "--output_dir=d", "--num_workers=-1"], 2, "=-1: expected"),
         (["--input={crawl}", "--output_dir=d", "--gin.LANGUAGE='xx'"], 2, "LANGUAGE"),
         (["--input={crawl}", "--output_dir=d", "--gin.LANGUAGE='fr'"], 3, "All 70"),
     ],

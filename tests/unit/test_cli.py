@@ -71,7 +71,7 @@ def main(tmp_path, monkeypatch, capsys):
     """Runs `cli.main` with the two commands above; returns code, out and err."""
     (tmp_path / "plain.py").write_text(PLAIN)
     (tmp_path / "positional.py").write_text(POSITIONAL)
-    monkeypatch.setattr(commands, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(commands, "__path__", [str(tmp_path), *commands.__path__])
     for name in ("plain", "positional"):
         monkeypatch.setitem(catalogue.COMMANDS, name, "A command.")
         monkeypatch.delitem(sys.modules, f"lmcodistill.commands.{name}", raising=False)
@@ -231,24 +231,28 @@ def test_bug_keeps_its_traceback(main):
         main("plain", "--word=bug")
 
 
-QUICK = [("--help",), ("--version",), ("configs", "list"), ("configs", "--help")]
+QUICK = [
+    *(("--help",), ("--version",), ("configs", "list"), ("configs", "--help")),
+    *(("train", "--help"), ("help", "check"), ("generate", "--help")),
+]
+QUICK_MISTAKES = [("confgs",), ("train", "--steps=5"), ("check", "--gin.SEED", "5")]
 
 
-def answer(arguments):
+def answer(arguments, expected_code=0):
     """Runs a command in a fresh process; returns its heavy imports and seconds."""
     program = (
         "import json, sys\nfrom lmcodistill import cli\n"
         f"code = cli.main({list(arguments)})\n"
-        "heavy = {'tensorflow', 'numpy', 'data_prep'} & set(sys.modules)\n"
-        "print(json.dumps(sorted(heavy)), file=sys.stderr)\n"
+        "heavy = {'tensorflow', 'numpy', 'data_prep', 'rich', 'fsspec'}\n"
+        "print(json.dumps(sorted(heavy & set(sys.modules))), file=sys.stderr)\n"
         "sys.exit(code)\n"
     )
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stderr), time.monotonic() - started
+    assert done.returncode == expected_code, done.stderr
+    return json.loads(done.stderr.splitlines()[-1]), time.monotonic() - started
 
 
 @pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
@@ -258,6 +262,11 @@ def test_quick_answers_come_without_heavy_imports_within_a_second(arguments):
 
     assert answers[0][0] == []
     assert min(seconds for _, seconds in answers) < 1.0
+
+
+@pytest.mark.parametrize("arguments", QUICK_MISTAKES, ids=" ".join)
+def test_mistakes_are_answered_without_heavy_imports(arguments):
+    assert answer(arguments, expected_code=2)[0] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -70,7 +70,10 @@ FORMS = {
     "prompt": ("The", "-", "gr\udcfc\udcdfe", "one two"),
     "show_document": ("0", "99999", "-1", "x" * 32, "9" * 50),
 }
-_SMALL = ("--gin.NUM_TRAIN_STEPS=4", "--gin.GLOBAL_BATCH_SIZE=2", "--gin.WINDOW=5")
+_SMALL = (
+    *("--gin.NUM_TRAIN_STEPS=4", "--gin.GLOBAL_BATCH_SIZE=2", "--gin.WINDOW=5"),
+    *("--gin.PUBLISH_EVERY_STEPS=1", "--gin.RELOAD_EVERY_STEPS=1"),
+)
 _WHERE = ("--data_dir=$DATA", *_SMALL)
 # Of each command, lines that work.
 GOOD: dict[str, Sequence[Sequence[str]]] = {
@@ -82,6 +85,7 @@ GOOD: dict[str, Sequence[Sequence[str]]] = {
         (*_WHERE, "--run_dir=$W/run", "--shared_dir=$W/shared", "--students=1")
         + ("--gin.TARGETS=none",),
     ],
+    "check": [(*_WHERE, "--run_dir=$W/run")],
     "evaluate": [
         ("--data_dir=$DATA", "--export=$EXPORT"),
         ("--data_dir=$DATA", "$EXPORT"),
@@ -192,7 +196,7 @@ class Grammar:
                 arguments.append(f"--gin.{name}={rng.choice(VALUES)}")
         must_refuse &= self._tear(rng, arguments)
         tf_config = None
-        if command == "train" and rng.random() < 0.3:
+        if command in ("train", "check") and rng.random() < 0.3:
             cluster = rng.choice(_CLUSTERS)
             tf_config = cluster if isinstance(cluster, str) else json.dumps(cluster)
             arguments.append(f"--student={rng.choice((0, 1, 5))}")

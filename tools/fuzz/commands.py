@@ -43,7 +43,10 @@ _CODES = {
     *(kind.exit_code for kind in errors.LmcodistillError.__subclasses__()),
 }
 # Commands that TensorFlow works for, and what is before its work.
-_COMPUTING = ("evaluate", "generate", "score", "export", "churn", "plan", "report")
+_COMPUTING = (
+    *("evaluate", "generate", "score", "export", "churn", "plan", "report"),
+    "check",
+)
 _COMPUTE = (("lmcodistill.tf_environment", "start"),)
 # What begins other work that takes longer than a moment: module and name.
 _WORK = (

@@ -199,3 +199,27 @@ def test_policy_changes_nothing_of_what_it_is_given():
     assert held == {1: (1, 0)}
     with pytest.raises(dataclasses.FrozenInstanceError):
         policy().student = 1
+
+
+@pytest.mark.parametrize(
+    ("given", "last", "expected"),
+    [
+        # The export of step 50 is still being written when step 50 looks for it.
+        ({}, 200, [100, 150]),
+        # What the look at the end of burn-in found is still the newest at 150.
+        ({"burn_in": 120}, 200, [120]),
+        ({"burn_in": 200}, 200, []),
+        ({"publish_every_steps": 100}, 300, [150, 250]),
+        # Each look finds another peer.
+        ({"publish_every_steps": 100, "topology": "rotate"}, 300, [150, 200, 250]),
+        ({"publish_every_steps": 160}, 200, []),
+        ({"mode": "scheduled"}, 200, [50, 100, 150]),
+        ({"mode": "scheduled", "delay_steps": 100}, 200, [150]),
+        ({"mode": "scheduled", "delay_steps": 150}, 200, []),
+        ({"targets": "offline", "paths": ("x",), "burn_in": 30}, 200, [30]),
+        ({"targets": "offline", "paths": ("x",), "burn_in": 200}, 200, []),
+        ({"targets": "none"}, 200, []),
+    ],
+)
+def test_steps_with_something_new_to_use_are_as_by_hand(given, last, expected):
+    assert list(policy(**given).update_steps(last)) == expected

@@ -20,6 +20,7 @@ PATHS = {
         "test_text",
     ),
     "train": ("data_dir", "run_dir"),
+    "check": ("data_dir", "run_dir"),
     "launch": ("data_dir", "run_dir", "output_dir"),
     "evaluate": ("data_dir",),
     "churn": ("data_dir",),
@@ -32,6 +33,7 @@ PATHS = {
 PLACES = {
     "prep": ("output_dir",),
     "train": ("shared_dir", "export_key_file"),
+    "check": ("shared_dir", "export_key_file"),
     "launch": ("shared_dir", "export_key_file"),
     "evaluate": ("export_key_file",),
     "generate": ("export_key_file",),

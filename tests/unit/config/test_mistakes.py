@@ -79,9 +79,10 @@ BINDINGS = {
     ),
     "class of another command": (
         ["Prep.seed=5"],
-        "--gin.Prep.seed=5: this command does not read Prep. Remove the binding; this "
-        "command reads Batches, Distillation, DistillationWeight, Exchange, "
-        "LanguageModel, LearningRate, ModelFamily, Optimizer, Training.",
+        "--gin.Prep.seed=5: this command does not read Prep, which is for `lmcodistill "
+        "prep`. Remove the binding, or give a file for this command; it reads Batches, "
+        "Distillation, DistillationWeight, Exchange, LanguageModel, LearningRate, "
+        "ModelFamily, Optimizer, Training.",
     ),
     "unknown knob referenced": (
         ["SEED=%SEDE"],
@@ -241,9 +242,14 @@ FILES = {
     ),
     "two equal signs": (
         "SEED == 1\n",
-        ":1: Couldn't parse statement, expected ':' or '='.",
+        ":1: found 'SEED == 1', expected NAME = value, Class.field = value or include "
+        "'FILE'.",
     ),
-    "no value": ("SEED =\n", ":1: Unable to parse value."),
+    "no value": (
+        "SEED =\n",
+        ":1: '' is no value; expected one number, 'string', True, False, None, tuple, "
+        "list or %NAME.",
+    ),
     "unclosed bracket": (
         "SEED = 1\nWINDOW = (1,\n",
         ":2: the bracket that opens here is never closed.",
@@ -272,7 +278,11 @@ FILES = {
         "FOLDER or a shipped one.",
     ),
     "include of itself": ("include 'my.gin'\n", ":1: 'my.gin' includes itself."),
-    "include that is no string": ("include 3\n", ":1: Expected file path as string."),
+    "include that is no string": (
+        "include 3\n",
+        ":1: found 'include 3', expected NAME = value, Class.field = value or include "
+        "'FILE'.",
+    ),
     "deep nesting": (
         "SEED = " + "[\n" * 5_000 + "]\n" * 5_000,
         ":1: the value nests too deeply.",
@@ -348,7 +358,7 @@ def test_binary_file_and_fifo_are_refused(tmp_path):
 
     assert "is not a readable text file" in refusal([str(tmp_path / "binary.gin")])
     assert "no such file" in refusal([str(tmp_path / "fifo.gin")])
-    assert "no such file" in refusal([str(tmp_path)])
+    assert "is a folder" in refusal([str(tmp_path)])
     assert "no such file" in refusal(["x" * 5_000])
 
 

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from lmcodistill import errors
+from lmcodistill.data import shards
 from lmcodistill.settings import codistillation, schedules
+from lmcodistill.storage import places
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import preflight
+from tests.support import small_data
 
 
 def check(job, processes=1):
@@ -41,6 +44,51 @@ def test_folder_that_is_a_file_is_refused(a_job, tmp_path):
     for run_dir in (file, file / "run"):
         with pytest.raises(errors.UsageError, match="file is a file"):
             check(a_job(run_dir=run_dir))
+
+
+def test_run_whose_peers_publish_too_late_is_refused(a_job):
+    late = codistillation.Exchange(publish_every_steps=9, reload_every_steps=2)
+
+    # Reads at 2, 4, 6 and 8, and the first export is of step 9.
+    with pytest.raises(errors.UsageError, match="PUBLISH_EVERY_STEPS = 9"):
+        check(a_job(exchange=late))
+
+
+def test_every_token_of_every_shard_is_read(tmp_path):
+    ids = np.resize([5, 4, 3, small_data.END], 80)
+    copy = small_data.write(tmp_path / "data", [[ids], [ids]], [ids])
+    data, read = shards.ShardSet(copy), []
+
+    preflight.read_shards(data, read.append)
+    assert sum(read) == data.num_bytes
+
+    for name in ("train-00001-of-00002", "validation"):
+        [shard] = (copy / name).glob("*.tokens")
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 4 * 2] ^= 1
+        shard.write_bytes(content)
+    with pytest.raises(errors.DataError) as caught:
+        preflight.read_shards(data)
+    assert "train-00001-of-00002/shard-00000.tokens: SHA-256" in str(caught.value)
+    assert "validation/shard-00000.tokens: SHA-256" in str(caught.value)
+
+
+def test_measured_memory_of_all_processes_must_be_there(monkeypatch):
+    monkeypatch.setattr(preflight, "memory_bytes", lambda: 10 << 30)
+
+    preflight.check_peak_memory(5 << 30, processes=2)
+    with pytest.raises(errors.UsageError, match=r"took 5.0 GiB .* has 10.0"):
+        preflight.check_peak_memory(5 << 30, processes=3)
+
+
+def test_object_store_is_written_to_and_left_as_it_was(object_store):
+    folder = places.place(object_store.new_place())
+
+    preflight.probe_object_store(folder)
+
+    assert places.names_in(folder) == []
+    with pytest.raises(errors.DataError, match="Nothing can be written to"):
+        preflight.probe_object_store(places.place("s3://no-such-bucket/run"))
 
 
 def test_model_larger_than_the_machine_is_refused(a_job, monkeypatch):

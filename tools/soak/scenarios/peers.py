@@ -24,7 +24,7 @@ def dead_peer(setup: Setup) -> Survival:
         "EXCHANGE_MODE": "freshest",
         "RELOAD_EVERY_STEPS": 1,
         "CHECKPOINT_EVERY_STEPS": 5_000,
-        "PUBLISH_EVERY_STEPS": 1_000,
+        "PUBLISH_EVERY_STEPS": 18,  # Before the last look of the 20 steps below.
         "Exchange__max_staleness_steps": limit,
     }
     # Student 1 alone publishes its last step, then is no more.
