@@ -39,32 +39,39 @@ def text_of(
     if choice.arm.taught_by:
         lines += ["#", "# Its teachers are the comparison's own, of the first seed."]
     lines.append("")
-    for name in gin_files:
-        lines += _of_file(name)
+    statements = [line for name in gin_files for line in _of_file(name)]
     if recipe:
-        lines += ["", "# The comparison's own settings, and the arm's."]
-    for binding in recipe:
-        statement = reader.read_binding(binding)
-        lines.append(f"{statement.target} = {_value(statement.value)}")
+        statements += ["", "# The comparison's own settings, and the arm's."]
+    statements += [reader.read_binding(binding) for binding in recipe]
     if choice.stop_at_step:
-        lines += [
+        statements += [
             "",
             "# Where its device seconds were spent, or it was best within them. A",
             "# NUM_TRAIN_STEPS that ends there, and schedules with it, was not tried.",
-            f"Training.stop_at_step = {choice.stop_at_step}",
+            reader.read_binding(f"Training.stop_at_step={choice.stop_at_step}"),
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_written(statements)]) + "\n"
 
 
-def _of_file(name: str) -> Iterator[str]:
+def _of_file(name: str) -> Iterator[str | reader.Statement]:
+    """Yields what stands for a file: lines as they are, and what is set."""
     path = reader.find_file(name)
     root = shipped.root()
     if path.resolve().is_relative_to(root.resolve()):
         yield f"include '{path.resolve().relative_to(root.resolve()).as_posix()}'"
         return
     yield f"# What {path.name} says."
-    for statement in reader.read_file(path, root / "defaults/train.gin"):
-        yield f"{statement.target} = {_value(statement.value)}"
+    yield from reader.read_file(path, root / "defaults/train.gin")
+
+
+def _written(statements: Sequence[str | reader.Statement]) -> Iterator[str]:
+    """Yields the lines; of two that set the same, the second, which is what counts."""
+    last = {s.target: s for s in statements if not isinstance(s, str)}
+    for statement in statements:
+        if isinstance(statement, str):
+            yield statement
+        elif statement is last[statement.target]:
+            yield f"{statement.target} = {_value(statement.value)}"
 
 
 def _value(value: object) -> str:

@@ -19,7 +19,7 @@ NOT_PREDICTED = (
 _NAMES = {
     "products": "matrix products",
     "recurrence": "recurrence",
-    "elements": "logits and activations",
+    "elements": "logits and layers",
     "optimizer": "optimizer",
     "all_reduce": "all-reduce",
     "teachers": "teachers",

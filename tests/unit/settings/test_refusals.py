@@ -163,6 +163,7 @@ def test_only_lengths_periods_and_patience_may_change_in_a_run():
     }
 
     assert free == {
+        "Batches.micro_batches",
         "Training.num_train_steps",
         "Training.report_every_steps",
         "Training.metrics_sink",
