@@ -22,14 +22,14 @@ from typing import Any, Literal
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import command_flags, progress_lines
+from lmcodistill.commands import command_flags, operands, progress_lines
 from lmcodistill.data import (
     document_reader,
     report_checks,
     shards,
     verification,
 )
-from lmcodistill.storage import files, layout, places
+from lmcodistill.storage import files, layout
 
 ARGUMENTS = "DATA"
 READS_GIN = False
@@ -55,12 +55,7 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Shows the folder; see the module's text."""
-    if len(arguments) != 1:
-        raise errors.UsageError(
-            f"inspect takes one data folder; {len(arguments)} were given. Example: "
-            "lmcodistill inspect DATA"
-        )
-    root = places.local(arguments[0], command_flags.COPY_IT)
+    root = operands.data_folder(arguments, "inspect DATA")
     manifest = shards.Manifest.read(layout.DataLayout(root).manifest)
     if flag_values.show_document or flag_values.sample:
         reader = document_reader.DocumentReader(root)

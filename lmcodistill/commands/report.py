@@ -17,9 +17,9 @@ from absl import flags
 
 import lmcodistill
 from lmcodistill import errors, tf_environment
-from lmcodistill.commands import command_flags, export_flags
+from lmcodistill.commands import command_flags, export_flags, operands
 from lmcodistill.exports import lookup
-from lmcodistill.storage import files, layout, places
+from lmcodistill.storage import files, layout
 from lmcodistill.supervision import journal, run_page, status
 
 ARGUMENTS = "RUN"
@@ -47,20 +47,10 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     """Writes the page; see the module's text."""
-    if len(arguments) != 1:
-        raise errors.UsageError(
-            f"report takes one run's folder; {len(arguments)} were given. Example: "
-            "lmcodistill report RUN"
-        )
-    run_dir = places.local(arguments[0], "Give an object store as --shared_dir.")
+    run_dir = operands.run_folder(arguments, "report RUN")
     shared = flag_values.shared_dir
     of_run = layout.RunLayout(run_dir, shared)
-    students = status.read(run_dir, shared)
-    if not students:
-        raise errors.UsageError(
-            f"{run_dir} holds no students; a run's folder has one below students/. "
-            "Give the --run_dir of `lmcodistill train`."
-        )
+    students = status.read_begun(run_dir, shared)
     numbers = of_run.students()
     events = [e for n in numbers for x in journal.of_student(of_run, n) for e in x]
     page = run_page.render(

@@ -14,8 +14,8 @@ import json
 from absl import flags
 
 from lmcodistill import errors
-from lmcodistill.commands import command_flags, next_command
-from lmcodistill.storage import layout, places
+from lmcodistill.commands import command_flags, next_command, operands
+from lmcodistill.storage import layout
 
 ARGUMENTS = "DATA"
 READS_GIN = False
@@ -30,12 +30,7 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     """Writes the new folder."""
-    if len(arguments) != 1:
-        raise errors.UsageError(
-            f"split takes one data folder; {len(arguments)} were given. Example: "
-            "lmcodistill split DATA --partitions 2"
-        )
-    data = places.local(arguments[0], command_flags.COPY_IT)
+    data = operands.data_folder(arguments, "split DATA --partitions 2")
     count = flag_values.partitions
     output = flag_values.output_dir or data.with_name(f"{data.name}-{count}")
     manifest_file = layout.DataLayout(output).manifest

@@ -21,9 +21,7 @@ import time
 import rich.console
 from absl import flags
 
-from lmcodistill import errors
-from lmcodistill.commands import command_flags
-from lmcodistill.storage import places
+from lmcodistill.commands import command_flags, operands
 from lmcodistill.supervision import status, status_view
 
 ARGUMENTS = "RUN"
@@ -41,19 +39,9 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Shows the students; see the module's text."""
-    if len(arguments) != 1:
-        raise errors.UsageError(
-            f"status takes one run's folder; {len(arguments)} were given. Example: "
-            "lmcodistill status RUN"
-        )
-    run_dir = places.local(arguments[0], "Give an object store as --shared_dir.")
+    run_dir = operands.run_folder(arguments, "status RUN")
     shared = flag_values.shared_dir
-    students = status.read(run_dir, shared)
-    if not students:
-        raise errors.UsageError(
-            f"{run_dir} holds no students; a run's folder has one below students/. "
-            "Give the --run_dir of `lmcodistill train`."
-        )
+    students = status.read_begun(run_dir, shared)
     console = rich.console.Console(quiet=flag_values.json)
     console.print(status_view.view(students, console.width))
     while flag_values.watch and not status.is_over(students):

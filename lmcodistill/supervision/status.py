@@ -100,6 +100,23 @@ def read(
     return [_status(run, index, one) for index, one in signs.items()]
 
 
+def read_begun(
+    run_dir: pathlib.Path, shared_dir: places.Place | None = None
+) -> list[StudentStatus]:
+    """Returns what `read` does, of a folder that somebody named as a run's.
+
+    Raises:
+        UsageError: there are no students.
+    """
+    students = read(run_dir, shared_dir)
+    if not students:
+        raise errors.UsageError(
+            f"{run_dir} holds no students; a run's folder has one below students/. "
+            "Give the --run_dir of `lmcodistill train`."
+        )
+    return students
+
+
 def is_over(students: list[StudentStatus]) -> bool:
     """Returns whether nothing of a run goes on by itself any more."""
     started = [s for s in students if s.state is not states.StudentState.NOT_STARTED]
