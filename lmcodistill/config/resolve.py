@@ -125,13 +125,26 @@ def _check_target(
         fault = f"{class_name} has no field {field}{hint}."
     # The command's own defaults may serve other commands too.
     elif class_name not in read_names and not binding.is_default:
-        fault = (
-            f"this command does not read {class_name}, which is for `lmcodistill "
-            f"{_reader_of(class_name)}`. Remove the binding, or give a file for this "
-            f"command; it reads {', '.join(sorted(read_names))}."
-        )
+        fault = f"this command does not read {class_name}, which is "
+        if _is_family(class_name, known) and any(
+            _is_family(n, known) for n in read_names
+        ):
+            fault += (
+                "another family's than MODEL_FAMILY says. Remove the binding, or set "
+                "MODEL_FAMILY beside it."
+            )
+        else:
+            fault += (
+                f"for `lmcodistill {_reader_of(class_name)}`. Remove the binding, or "
+                "give a file for this command; it reads "
+                f"{', '.join(sorted(read_names))}."
+            )
     if fault:
         raise errors.UsageError(f"{binding.where}: {fault}")
+
+
+def _is_family(class_name: str, known: Mapping[str, type]) -> bool:
+    return issubclass(known.get(class_name, object), model.ModelConfig)
 
 
 def _reader_of(class_name: str) -> str:

@@ -367,7 +367,10 @@ def test_settings_of_the_chosen_family_alone_are_read():
     ("bindings", "refusal"),
     [
         (["MODEL_FAMILY=othr"], "no model family 'othr' (did you mean other?)"),
-        (["OtherModel.width=5"], "this command does not read OtherModel"),
+        (
+            ["OtherModel.width=5"],
+            "this command does not read OtherModel, which is another family's",
+        ),
         (
             ["MODEL_FAMILY=other", "LanguageModel.hidden_size=5"],
             "this command does not read LanguageModel",
