@@ -1,8 +1,12 @@
-"""Successive halving: half of the trials go on at a quarter and at half of the steps.
+"""Successive halving: half of the trials go on at half of the steps.
 
 Jamieson and Talwalkar 2016 (Non-stochastic best arm identification and hyperparameter
-optimization), Li et al. 2017 (Hyperband), with a halving rate of 2 and three rungs. Six
-trials cost as much as three and a quarter whole runs.
+optimization), Li et al. 2017 (Hyperband), with a halving rate of 2 and two rungs. Six
+trials cost as much as four and a half whole runs.
+
+No earlier rung: what regularises looks bad before a model overfits. On books read
+eleven times, one group with a dropout of 0.3 was 0.05 nats behind 0.1 at a quarter of
+the steps, and 0.10 ahead at the end (2026-11-30).
 """
 
 import itertools
@@ -14,7 +18,7 @@ from typing import Any, TypeVar
 from lmcodistill import errors
 
 # Of a run's steps, where its trials are compared.
-_RUNGS = (0.25, 0.5, 1.0)
+_RUNGS = (0.5, 1.0)
 # A score is the mean of the reports in this last share of the steps so far.
 _SCORED_SHARE = 0.1
 
@@ -29,8 +33,8 @@ def rungs(num_train_steps: int) -> list[int]:
     """
     if num_train_steps < len(_RUNGS):
         raise errors.UsageError(
-            f"--tune compares trials at a quarter and at half of the steps, and "
-            f"NUM_TRAIN_STEPS = {num_train_steps} has none between. Give more steps."
+            f"--tune compares trials at half of the steps, and NUM_TRAIN_STEPS = "
+            f"{num_train_steps} has none. Give more steps."
         )
     return [math.ceil(share * num_train_steps) for share in _RUNGS]
 

@@ -82,8 +82,7 @@ def sentences(tuned: Sequence[Tuned], budget: int) -> list[str]:
     """Returns what was tried and whether more should be, for people."""
     lines = [
         f"Every arm had a budget of {budget} trials, on a seed and a part of the "
-        "validation text of their own; half of the trials went on at a quarter and at "
-        "half of the steps."
+        "validation text of their own; half of the trials went on at half of the steps."
     ]
     for arm in tuned:
         count = len(arm.trials)

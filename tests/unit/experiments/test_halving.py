@@ -9,21 +9,21 @@ from lmcodistill.experiments import halving
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected"), [(800, [200, 400, 800]), (8, [2, 4, 8]), (3, [1, 2, 3])]
+    ("steps", "expected"), [(800, [400, 800]), (9, [5, 9]), (2, [1, 2])]
 )
-def test_rungs_are_a_quarter_a_half_and_all_of_the_steps(steps, expected):
+def test_rungs_are_half_and_all_of_the_steps(steps, expected):
     assert halving.rungs(steps) == expected
 
 
-def test_a_run_of_two_steps_has_no_rungs():
+def test_a_run_of_one_step_has_no_rungs():
     with pytest.raises(errors.UsageError, match="Give more steps"):
-        halving.rungs(2)
+        halving.rungs(1)
 
 
 @pytest.mark.parametrize(
     ("trials", "runs"),
-    # 6 to a quarter, 3 to a half, 2 to the end.
-    [(1, 1.0), (2, 1.25), (4, 2.0), (6, 6 / 4 + 3 / 4 + 2 / 2), (8, 4.0)],
+    # 9 to half of the steps, 5 to the end.
+    [(1, 1.0), (2, 1.5), (4, 3.0), (6, 4.5), (9, 9 / 2 + 5 / 2)],
 )
 def test_half_of_the_trials_go_on_at_each_rung(trials, runs):
     assert halving.work(trials, halving.rungs(400)) == runs * 400
