@@ -29,7 +29,7 @@ from lmcodistill.supervision import (
     supervisor,
     tf_config,
 )
-from lmcodistill.supervision.requests import Request
+from lmcodistill.supervision.on_demand import OnDemand
 from lmcodistill.training import job as job_lib
 
 # Flags of `train` that the workers get as they were given. The others are only for
@@ -122,7 +122,7 @@ def _group(
     files_of_student = _request_files(job.layout)
     if not has_chief:
         # Only a chief exports; its supervisor finds the file.
-        del files_of_student[Request.EXPORT]
+        del files_of_student[OnDemand.EXPORT]
     return supervisor.SupervisedGroup(
         job.student, launch, limits, events, files_of_student
     )
@@ -130,11 +130,11 @@ def _group(
 
 def _request_files(
     folder: layout.RunLayout | layout.StudentLayout,
-) -> dict[Request, pathlib.Path]:
+) -> dict[OnDemand, pathlib.Path]:
     """Returns the file of each request to a run or to a student."""
     return {
-        Request.CHECKPOINT: folder.checkpoint_now,
-        Request.EXPORT: folder.export_now,
+        OnDemand.CHECKPOINT: folder.checkpoint_now,
+        OnDemand.EXPORT: folder.export_now,
     }
 
 

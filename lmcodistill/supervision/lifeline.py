@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 
-from lmcodistill.supervision.requests import Request
+from lmcodistill.supervision.on_demand import OnDemand
 
 # Says that standard input is a lifeline.
 VARIABLE = "LMCODISTILL_SUPERVISED"
@@ -65,7 +65,7 @@ class Pulse:
             elif line.isdigit() and len(line) < _MAX_LINE:
                 self.has_joined, self.step = True, int(line)
 
-    def ask(self, request: Request) -> None:
+    def ask(self, request: OnDemand) -> None:
         """Passes a request on to the worker; one that starts hears it later."""
         with contextlib.suppress(OSError):  # It is gone, or heard it many times.
             self._end.send(request.value + b"\n")
@@ -85,7 +85,7 @@ class Lifeline:
     def __init__(self, end: socket.socket):
         end.setblocking(False)
         self._end = end
-        self.asked = {request: threading.Event() for request in Request}
+        self.asked = {request: threading.Event() for request in OnDemand}
 
     def tell(self, has_joined: bool, step: int | None) -> None:
         """Says that this process lives, and where it is."""

@@ -25,7 +25,7 @@ from typing import Any
 from lmcodistill import errors
 from lmcodistill.supervision import journal as journals
 from lmcodistill.supervision import process_group, restarts
-from lmcodistill.supervision.requests import Request
+from lmcodistill.supervision.on_demand import OnDemand
 
 POLL_SECONDS = 0.2
 _REAP_SECONDS = 10.0
@@ -34,7 +34,7 @@ _LONGEST_TICK_SECONDS = 2.0
 _MAX_REASON = 400  # Letters of a worker's last words that the journal keeps.
 
 # The file that asks for it, where there is one.
-RequestFiles = Mapping[Request, pathlib.Path]
+RequestFiles = Mapping[OnDemand, pathlib.Path]
 
 
 class SupervisedGroup:
@@ -66,7 +66,7 @@ class SupervisedGroup:
         """
         self.student = student
         self._request_files = request_files
-        self._asked: set[Request] = set()
+        self._asked: set[OnDemand] = set()
         self._start, self._limits, self._journal = start, limits, journal
         self.is_over = self.was_stopped = self.has_saved = self.stops_all = False
         self.failure: errors.LmcodistillError | None = None
@@ -93,7 +93,7 @@ class SupervisedGroup:
         if self._processes.is_over:
             self._close(self._processes, now)
 
-    def ask(self, for_all: set[Request]) -> None:
+    def ask(self, for_all: set[OnDemand]) -> None:
         """Passes on what all students are asked, and this one is by its files.
 
         What is asked between two starts is for the next one.
@@ -237,7 +237,7 @@ class Supervisor:
         """Starts nothing yet; each of `request_files` asks all groups."""
         self._groups, self._request_files = groups, request_files
         self._asked: list[int] = []
-        self._requests: set[Request] = set()
+        self._requests: set[OnDemand] = set()
 
     def run(self) -> None:
         """Runs until every group has ended, failed or stopped.
@@ -250,7 +250,7 @@ class Supervisor:
             StoppedError: no failure, but somebody asked to stop.
         """
         handlers = {signal.SIGINT: self._ask, signal.SIGTERM: self._ask}
-        for request in Request:
+        for request in OnDemand:
             handlers[request.signal] = functools.partial(self._note_request, request)
         previous = {number: signal.signal(number, x) for number, x in handlers.items()}
         try:
@@ -292,7 +292,7 @@ class Supervisor:
         # Only noted: a process may be on its way to being started just now.
         self._asked.append(number)
 
-    def _note_request(self, request: Request, *_: object) -> None:
+    def _note_request(self, request: OnDemand, *_: object) -> None:
         self._requests.add(request)
 
     def _watch(self) -> list[errors.LmcodistillError]:
@@ -333,7 +333,7 @@ class Supervisor:
             time.sleep(POLL_SECONDS / 10)
 
 
-def _take(request_files: RequestFiles) -> set[Request]:
+def _take(request_files: RequestFiles) -> set[OnDemand]:
     """Returns what the files that are there ask for; they are gone then."""
     asked = set()
     for request, path in request_files.items():

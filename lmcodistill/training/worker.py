@@ -20,7 +20,7 @@ from lmcodistill.storage import files, places, progress_file, publication
 from lmcodistill.storage.progress_file import Phase
 from lmcodistill.supervision import cluster_spec, watchdog
 from lmcodistill.supervision import lease as lease_lib
-from lmcodistill.supervision.requests import Request
+from lmcodistill.supervision.on_demand import OnDemand
 from lmcodistill.training import checkpoints, cluster, divergence, metrics, sinks
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import loop as loop_lib
@@ -107,7 +107,7 @@ class Worker:
         with self._chief(first, exchange) as chief:
 
             def answer(step: int) -> None:
-                self._watch.asked[Request.CHECKPOINT].clear()
+                self._watch.asked[OnDemand.CHECKPOINT].clear()
                 progress.saved_as_asked(step)
                 log.info("step=%d event=saved_as_asked", step)
 
@@ -149,7 +149,7 @@ class Worker:
                 checkpoint=save,
                 guard=divergence.Guard(job.training, student.rollbacks),
                 asked_to_stop=self._asked_to_stop,
-                asked_to_save=self._watch.asked[Request.CHECKPOINT].is_set,
+                asked_to_save=self._watch.asked[OnDemand.CHECKPOINT].is_set,
                 on_step=self._watch.reached,
                 beat=progress.beat,
             ).run(first)
@@ -172,7 +172,7 @@ class Worker:
         with contextlib.closing(writer):
             export = publish.Publish(
                 *(job, self._inputs, self.student, owner),
-                asked=self._watch.asked[Request.EXPORT],
+                asked=self._watch.asked[OnDemand.EXPORT],
                 on_answer=self._progress.published_as_asked,
             )
             write_report = report.Report(

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from lmcodistill.supervision import lifeline
-from lmcodistill.supervision.requests import Request
+from lmcodistill.supervision.on_demand import OnDemand
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_what_was_said_while_nobody_listened_counts_as_the_last_word(ends):
     assert (pulse.step, pulse.quiet_seconds) == (19, 0.0)
 
 
-@pytest.mark.parametrize("request_", Request, ids=lambda r: r.name)
+@pytest.mark.parametrize("request_", OnDemand, ids=lambda r: r.name)
 def test_a_worker_that_is_asked_hears_what_for_and_lives_on(ends, request_):
     pulse, line = ends
 

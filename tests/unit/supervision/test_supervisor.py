@@ -20,7 +20,7 @@ from lmcodistill.supervision import (
     process_group,
     supervisor,
 )
-from lmcodistill.supervision.requests import Request
+from lmcodistill.supervision.on_demand import OnDemand
 
 LIMITS = process_group.Limits(max_restarts=3)
 JOIN = "echo + >&0;"
@@ -28,13 +28,13 @@ JOIN = "echo + >&0;"
 OBEY = "trap 'sleep 0.5; exit 143' TERM; sleep 9 & wait;"
 
 
-SIGNS = {Request.CHECKPOINT: "!\n", Request.EXPORT: "^\n"}
+SIGNS = {OnDemand.CHECKPOINT: "!\n", OnDemand.EXPORT: "^\n"}
 
 
 def files_of(folder):
     return {
-        Request.CHECKPOINT: folder.checkpoint_now,
-        Request.EXPORT: folder.export_now,
+        OnDemand.CHECKPOINT: folder.checkpoint_now,
+        OnDemand.EXPORT: folder.export_now,
     }
 
 
@@ -84,7 +84,7 @@ def test_a_lost_group_is_started_until_it_succeeds(a_group, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["its file", "the run's file", "a signal"])
-@pytest.mark.parametrize("request_", Request, ids=lambda r: r.name)
+@pytest.mark.parametrize("request_", OnDemand, ids=lambda r: r.name)
 def test_what_is_asked_for_is_passed_on_to_whom_it_concerns(
     a_group, tmp_path, way, request_
 ):

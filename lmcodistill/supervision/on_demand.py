@@ -4,7 +4,7 @@ import enum
 import signal
 
 
-class Request(enum.Enum):
+class OnDemand(enum.Enum):
     """A request; its value is the sign that stands for it on the lifeline.
 
     Attributes:
@@ -15,7 +15,7 @@ class Request(enum.Enum):
     CHECKPOINT = b"!", "save_asked", signal.SIGUSR1
     EXPORT = b"^", "export_asked", signal.SIGUSR2
 
-    def __new__(cls, sign: bytes, event: str, number: signal.Signals) -> "Request":
+    def __new__(cls, sign: bytes, event: str, number: signal.Signals) -> "OnDemand":
         """Makes one of its sign, its event and its signal."""
         request = object.__new__(cls)
         request._value_ = sign
