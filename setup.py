@@ -97,7 +97,7 @@ def version() -> str:
 setuptools.setup(
     name="lmcodistill",
     version=version(),
-    description="Codistillation of LSTM language models, at scale.",
+    description="Codistillation of language models at scale.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8")
     if (ROOT / "README.md").is_file()
     else "",
