@@ -1,4 +1,4 @@
-"""Codistillation of language models, at scale (Anil et al. 2018, arXiv:1804.03235).
+"""Codistillation of language models at scale (Anil et al. 2018, arXiv:1804.03235).
 
 The public Python interface, which docs/guide/python.md shows at work:
 

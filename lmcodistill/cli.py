@@ -6,7 +6,6 @@ command has flags of its own, which absl reads from a set of their own, and thes
 on become one message and an exit code here, and nowhere else.
 """
 
-import difflib
 import importlib
 import io
 import json
@@ -107,11 +106,9 @@ def _command(name: str) -> str:
             f"{name}: the command comes first: lmcodistill <command> [flags]. "
             f"Commands: {', '.join(catalogue.COMMANDS)}."
         )
-    near = difflib.get_close_matches(name, catalogue.COMMANDS, 1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise errors.UsageError(
-        f"there is no command {name}. {hint}Commands: {', '.join(catalogue.COMMANDS)}."
-    )
+    from lmcodistill.commands import mistakes
+
+    raise mistakes.unknown_command(name)
 
 
 def _run(command: str, arguments: list[str]) -> int:
@@ -216,6 +213,6 @@ def _flag_help(flag: flags.Flag) -> list[str]:
     text = catalogue.help_of(flag)
     if flag.default_as_str is not None and flag.default not in ([], ""):
         text += f" (default: {flag.default_as_str.strip(chr(39))})"
-    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
     wrapped = flags.text_wrap(text, length=80, indent="      ")
-    return [f"  {name}", *wrapped.splitlines()]
+    typed = f"--[no]{flag.name}" if flag.boolean else catalogue.typed(flag)
+    return [f"  {typed}", *wrapped.splitlines()]

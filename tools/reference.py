@@ -79,7 +79,8 @@ def _flags() -> Iterator[str]:
 def _row(flag: flags.Flag) -> str:
     default = flag.default_as_str if flag.default not in (None, [], "") else None
     what = catalogue.help_of(flag).replace("|", "\\|").replace("\n", " ")
-    return f"| `--{flag.name}` | {f'`{default}`' if default else ''} | {what} |"
+    typed = catalogue.typed(flag).replace("|", "\\|")
+    return f"| `{typed}` | {f'`{default}`' if default else ''} | {what} |"
 
 
 def man_page() -> str:
@@ -102,7 +103,8 @@ def _roff() -> Iterator[str]:
         own = catalogue.flags_of(module)
         for name in sorted(set(own) - {"gin_bindings"}):
             what = catalogue.help_of(own[name]).replace("\n", " ")
-            yield from (".TP", f".B \\-\\-{name}", _plain(what))
+            typed = _plain(catalogue.typed(own[name]))
+            yield from (".TP", f".B {typed}", _plain(what))
     yield from (
         *(".SH EXIT STATUS", ".nf"),
         *("0 done", "2 a flag or a setting cannot be used", "3 data cannot be used"),

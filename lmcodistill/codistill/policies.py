@@ -64,11 +64,14 @@ class Publishing(NamedTuple):
     Attributes:
         may_skip: Whether it may go without an export that is in the way.
         num_kept: How many of its newest exports it must not delete.
+        counted_every_steps: Only those of its multiples count among these: peers wait
+            for no others.
         patience_seconds: How long it tries again where storage refuses one.
     """
 
     may_skip: bool
     num_kept: int
+    counted_every_steps: int
     patience_seconds: float
 
 
@@ -123,14 +126,15 @@ class Policy:
         exchange = self.exchange
         # By the mode alone: peers may read the exports of who reads none.
         if not MODES[exchange.mode].is_waited_for:
-            return Publishing(True, exchange.keep_exports, 0.0)
+            return Publishing(True, exchange.keep_exports, 1, 0.0)
         # A peer is never further behind than the step whose export it made us wait
         # for, and a restart throws it back by one more checkpoint period.
         behind = exchange.delay_steps + exchange.reload_every_steps
         behind += checkpoint_every_steps
         num_kept = 2 * behind // exchange.publish_every_steps + 2
         num_kept = max(exchange.keep_exports, num_kept)
-        return Publishing(False, num_kept, exchange.deadline_seconds)
+        period = exchange.publish_every_steps
+        return Publishing(False, num_kept, period, exchange.deadline_seconds)
 
     @property
     def longest_wait_seconds(self) -> float:

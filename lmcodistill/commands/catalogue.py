@@ -8,10 +8,10 @@ from lmcodistill.commands import command_flags
 
 COMMANDS = {
     "quickstart": "Run the whole program on a small real text, in minutes.",
-    "prep": "Turn Common Crawl text into token shards, one partition per student.",
+    "prep": "Turn web text into token shards, one partition per student.",
     "split": "Deal a data folder's training text out to more students, or fewer.",
     "inspect": "Show what a data folder holds, and prove that it is whole.",
-    "train": "Train students that teach each other, here or as one worker of many.",
+    "train": "Train students that teach each other, here or on many machines.",
     "check": "Try everything that a run needs, before it begins.",
     "launch": "Write what starts a run on Slurm or Kubernetes, or a Dockerfile.",
     "evaluate": "Report the held-out cross entropy of exports.",
@@ -28,6 +28,13 @@ COMMANDS = {
     "env": "Show what a report of a fault should tell of this machine.",
 }
 
+# What stands in the help for a value of a type that absl has a name for.
+_VALUES = {
+    "comma separated list of strings": "A,B,...",
+    "float": "NUMBER",
+    "int": "N",
+    "path": "PATH",
+}
 # What absl adds to the help of a flag that may be given more than once.
 _ABSL_REPEATED = ";\n    repeat this option to specify a list of values"
 
@@ -60,4 +67,17 @@ def reads_gin(module: types.ModuleType) -> bool:
 
 def help_of(flag: flags.Flag) -> str:
     """Returns what a flag does, for people."""
-    return flag.help.replace(_ABSL_REPEATED, " May be given again.")
+    text = flag.help.replace(_ABSL_REPEATED, " May be given again.")
+    if isinstance(flag, flags.EnumFlag):
+        text = text.removeprefix(f"<{'|'.join(flag.parser.enum_values)}>: ")
+    return text
+
+
+def typed(flag: flags.Flag) -> str:
+    """Returns how a flag is written, with what stands for its value."""
+    if flag.boolean:
+        return f"--{flag.name}"
+    value = _VALUES.get(flag.parser.flag_type(), "VALUE")
+    if isinstance(flag, flags.EnumFlag):
+        value = "|".join(flag.parser.enum_values)
+    return f"--{flag.name} {value}"

@@ -1,18 +1,19 @@
 r"""Try everything that a run needs, before it begins; nothing is trained or kept.
 
-Takes the flags of `train`. First what `train --dry_run` looks at, in a second: every
-setting, folders to write to, the data folder, checkpoints to go on from, offline
-teachers, TF_CONFIG, and memory against this machine's. Then, in the time that it
-takes to read the data and to start TensorFlow:
+Takes the flags of `train`. First what `train --dry_run` looks at, in a second:
+every setting, folders to write to, the data folder, checkpoints to go on from,
+offline teachers, TF_CONFIG, and memory against this machine's. Then, in the
+time that it takes to read the data and to start TensorFlow:
 
 - all shards are read: sizes, digests and every token;
-- the first updates of one student are compiled and made, with and without teachers,
-  on the windows that training begins with;
-- from those follow how long the run will be, how often teachers are updated, and how
-  many bytes the students exchange.
+- the first updates of one student are compiled and made, with and without
+  teachers, on the windows that training begins with;
+- from those follow how long the run will be, how often teachers are updated,
+  and how many bytes the students exchange.
 
-The exit codes are those of `train`: 0, or 2: a flag or a setting; 3: data; 4: an
-export or a checkpoint; 5: the first update is not finite; 75: a port is taken.
+The exit codes are those of `train`: 0, or 2: a flag or a setting; 3: data; 4:
+an export or a checkpoint; 5: the first update is not finite; 75: a port is
+taken.
 
 Examples:
   lmcodistill check --gin_file runs/quickstart --data_dir DATA --run_dir RUN

@@ -1,14 +1,14 @@
 r"""Say how much predictions differ between models that should be the same.
 
 Retrain a model, and many single predictions change although the cross entropy
-does not. Churn is that change: per held-out token, the absolute difference of the
-true token's probability, total variation, KL both ways, and whether the most
-likely token is another. Give the retrains of one way to train as a group; several
-groups are compared with the first one on the same text. A+B is the ensemble of A
-and B. Intervals are 95 %: over other texts, by drawing documents, and, of three
-models or more, over other retrains, by leaving them out one by one. Occurrences in
-training are those in the first ten million tokens of partition 0, whoever is
-compared.
+does not. Churn is that change: per held-out token, the absolute difference of
+the true token's probability, total variation, KL both ways, and whether the
+most likely token is another. Give the retrains of one way to train as a group;
+several groups are compared with the first one on the same text. A+B is the
+ensemble of A and B. Intervals are 95 %: over other texts, by drawing documents,
+and, of three models or more, over other retrains, by leaving them out one by
+one. Occurrences in training are those in the first ten million tokens of
+partition 0, whoever is compared.
 
 Examples:
   lmcodistill churn --data_dir DATA OLD_RUN/students/0 NEW_RUN/students/0
@@ -23,13 +23,13 @@ import json
 from typing import Any
 
 import rich.console
-import rich.table
 from absl import flags
 
 from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags, progress_lines
 from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
+from lmcodistill.report import terminal
 from lmcodistill.storage import publication
 
 ARGUMENTS = "[EXPORT ...]"
@@ -169,21 +169,24 @@ def _print_tables(summary: dict[str, Any]) -> None:
     from lmcodistill.experiments import churn
 
     first, *others = summary
-    whole = rich.table.Table("group", *churn.MEASURES, title=churn.ALL)
-    ratios = rich.table.Table(
-        "group", *churn.MEASURES, title=f"times the churn of {first}"
-    )
-    kinds = rich.table.Table("absolute, by kind of token", *summary)
-    for name, group in summary.items():
-        whole.add_row(name, *map(_cell, group["churn"][churn.ALL].values()))
-    for name in others:
-        ratios.add_row(name, *map(_cell, summary[name]["times_the_first"].values()))
-    for kind in summary[first]["churn"]:
-        absolute = [group["churn"][kind]["absolute"] for group in summary.values()]
-        kinds.add_row(kind, *map(_cell, absolute))
+    head = ("group", *churn.MEASURES)
     console = rich.console.Console()
-    for table in (whole, *([ratios] if others else []), kinds):
-        console.print(table)
+    rows = [
+        [name, *map(_cell, group["churn"][churn.ALL].values())]
+        for name, group in summary.items()
+    ]
+    terminal.show(console, head, rows, title=churn.ALL)
+    ratios = [
+        [name, *map(_cell, summary[name]["times_the_first"].values())]
+        for name in others
+    ]
+    if ratios:
+        terminal.show(console, head, ratios, title=f"times the churn of {first}")
+    kinds = [
+        [kind, *(_cell(g["churn"][kind]["absolute"]) for g in summary.values())]
+        for kind in summary[first]["churn"]
+    ]
+    terminal.show(console, ("absolute, by kind of token", *summary), kinds)
     console.print("[over other texts]; (over other retrains)", markup=False)
 
 

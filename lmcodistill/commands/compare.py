@@ -1,28 +1,30 @@
 r"""Train in several ways, and say which is better for your model and data.
 
 Every arm is one way to train; the baseline is one group on the labels alone.
-Arms begin with the same weights and read their text in the same order, seed by seed,
-so that their differences are compared in pairs; the next seed has other weights and
-another order. Each run is a `lmcodistill train` of its
-own under --output_dir; runs that have ended are not made again, and one that was
-stopped goes on. The report corrects for the number of arms, says "no difference
-that matters" where the seeds show that there is none, and "not shown" where they
-show nothing. --reference compares any arm with any other. With --tune every arm is
-tuned first, at the same cost, on a seed and a half of the validation text that the
-comparison does not use. recommended.gin is the best single model at equal device
-seconds.
+Arms begin with the same weights and read their text in the same order, seed by
+seed, so that their differences are compared in pairs; the next seed has other
+weights and another order. Each run is a `lmcodistill train` of its own under
+--output_dir; runs that have ended are not made again, and one that was stopped
+goes on. The report corrects for the number of arms, says "no difference that
+matters" where the seeds show that there is none, and "not shown" where they
+show nothing. --reference compares any arm with any other. With --tune every arm
+is tuned first, at the same cost, on a seed and a half of the validation text
+that the comparison does not use. recommended.gin is the best single model at
+equal device seconds.
 
 Examples:
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --arms codistilled,double_batch,ensemble --seeds 3
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --delays 0,50,500 --seeds 3 --at_once 4
-  lmcodistill compare --gin_file runs/quickstart --data_dir DATA --output_dir OUT \
-    --arms pooled,pooled_ensemble,codistilled --reference pooled \
+  lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
+    --output_dir OUT --reference pooled \
+    --arms pooled,pooled_ensemble,codistilled \
     --tune 'LEARNING_RATE=4e-3,8e-3,16e-3;DROPOUT=0.0,0.2' \
     --tune_arm 'codistilled:DISTILLATION_WEIGHT=0.5,1.0,2.0'
-  lmcodistill compare --gin_file runs/quickstart --data_dir DATA --output_dir OUT \
-    --arms codistilled,codistilled_same_data --reference codistilled_same_data
+  lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
+    --output_dir OUT --reference codistilled_same_data \
+    --arms codistilled,codistilled_same_data
   lmcodistill compare --gin_file runs/quickstart --data_dir DATA \
     --output_dir OUT --variant 'gentle=codistilled DISTILLATION_WEIGHT=0.3'
 """
@@ -35,9 +37,7 @@ import signal
 import types
 from collections.abc import Sequence
 
-import rich.box
 import rich.console
-import rich.table
 from absl import flags
 
 from lmcodistill import errors
@@ -59,6 +59,7 @@ from lmcodistill.experiments import (
     verdicts,
 )
 from lmcodistill.experiments import trials as trials_lib
+from lmcodistill.report import terminal
 from lmcodistill.settings import codistillation, training
 from lmcodistill.storage import files
 from lmcodistill.training import job
@@ -281,13 +282,16 @@ def _print(report: page.ComparisonReport, path: pathlib.Path) -> None:
     if report.tuned:
         tables.insert(0, (tried.BEST_HEAD, tried.best_rows(report.tuned)))
     for head, rows in tables:
-        table = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=0)
-        for name in head:
-            # A name that is folded could be another arm's; nor do numbers fold.
-            table.add_column(name, no_wrap=name in _WHOLE)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+        # A name that is folded could be another arm's; nor do numbers fold.
+        folded = [
+            [
+                x if name in _WHOLE else terminal.narrow(x)
+                for name, x in zip(head, row, strict=True)
+            ]
+            for row in rows
+        ]
+        terminal.show(console, head, folded)
+    console.print()
     for line in (*report.all_sentences, f"Wrote {path}"):
         console.print(line, markup=False, highlight=False)
 

@@ -4,8 +4,9 @@
   show NAME         the text of one
   copy NAME [DEST]  a copy to change, here or at DEST; never over another file
   explain NAME      what a knob, a field or a class of settings means
-  diff A B          the settings in which two configurations differ, and where each
-                    was set; A and B are shipped files, gin files or runs' folders
+  diff A B          the settings in which two configurations differ, and where
+                    each was set; A and B: shipped files, gin files or runs'
+                    folders
 
 Examples:
   lmcodistill configs list

@@ -1,15 +1,15 @@
 r"""Report the held-out cross entropy of exports.
 
-Every token of the split, or of a part of it, is scored once. With several exports
-each is scored, and then their ensemble: the mean of their probabilities. Of a run
-all students are scored.
-Cross entropy and perplexity per token depend on the vocabulary; perplexity per word
-and bits per byte do not, where its tokens give the text back. Where they do not,
-because words are unknown or digits are all 0, the text that was scored is an easier
-one, and marks of paragraphs cost nats and are no text: such figures have a star, and
-`text_lost` in --json says why. Of a part nobody knows the words and bytes. Words are
-the text's: a published perplexity of the Penn Treebank, which counts the ends of
-sentences as words, is that per token.
+Every token of the split, or of a part of it, is scored once. With several
+exports each is scored, and then their ensemble: the mean of their
+probabilities. Of a run all students are scored. Cross entropy and perplexity
+per token depend on the vocabulary; perplexity per word and bits per byte do
+not, where its tokens give the text back. Where they do not, because words are
+unknown or digits are all 0, the text that was scored is an easier one, and
+marks of paragraphs cost nats and are no text: such figures have a star, and
+`text_lost` in --json says why. Of a part nobody knows the words and bytes.
+Words are the text's: a published perplexity of the Penn Treebank, which counts
+the ends of sentences as words, is that per token.
 
 Examples:
   lmcodistill evaluate --data_dir DATA --export RUN
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 ARGUMENTS = "[EXPORT ...]"
 READS_GIN = False
+_HEAD = ("model", "nats/token", "ppl/token", "ppl/word", "bits/byte", "tokens")
 
 
 def define_flags(define: command_flags.Definer) -> None:
@@ -110,22 +111,22 @@ def _score(
 
 def _print_table(results: list[dict[str, Any]], lost: str | None) -> None:
     import rich.console
-    import rich.table
 
-    table = rich.table.Table(
-        "model", "nats/token", "ppl/token", "ppl/word", "bits/byte", "tokens"
-    )
-    for result in results:
-        table.add_row(
+    from lmcodistill.report import terminal
+
+    rows = [
+        [
             result["name"],
             f"{result['cross_entropy']:.4f}",
             f"{result['perplexity_per_token']:.2f}",
             _number(result["perplexity_per_word"], ".2f", lost),
             _number(result["bits_per_byte"], ".4f", lost),
             f"{result['tokens']:,}",
-        )
+        ]
+        for result in results
+    ]
     console = rich.console.Console()
-    console.print(table)
+    terminal.show(console, _HEAD, rows)
     if lost:
         console.print(f"* not to be compared with other vocabularies: {lost}.")
 

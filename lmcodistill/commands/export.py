@@ -6,7 +6,8 @@ any program with tensorflow and tensorflow-text. Signatures:
   score     texts [B] -> cross_entropy [B] in nats, num_tokens [B]
   complete  texts [B] -> texts [B], each continued by its most likely tokens
 
-A program that loads it imports tensorflow_text first; docs/guide/python.md shows how.
+A program that loads it imports tensorflow_text first; docs/guide/python.md
+shows how.
 
 Examples:
   lmcodistill export --export RUN/students/0 --output_dir SERVING/1

@@ -4,15 +4,15 @@ Samples one token at a time from the model's distribution. The vocabulary
 travels with the export, so nothing else is needed. The same --seed gives the
 same text.
 
-Without --prompt, each line of standard input is a prompt. At a terminal this is a
-dialogue, which Ctrl-D ends. The second prompt is sampled with the seed after --seed,
-and so on; --json prints one object a line.
+Without --prompt, each line of standard input is a prompt. At a terminal this is
+a dialogue, which Ctrl-D ends. The second prompt is sampled with the seed after
+--seed, and so on; --json prints one object a line.
 
 Examples:
   lmcodistill generate --export RUN/students/0 --prompt 'The meaning of'
   lmcodistill generate --export RUN/students/0 --samples 3 --temperature 0.8
   lmcodistill generate --export RUN --json < PROMPTS
-  echo 'Once upon a time' | lmcodistill generate --export RUN/students/0 --prompt -
+  echo 'Once upon' | lmcodistill generate --export RUN/students/0 --prompt -
 """
 
 import contextlib

@@ -17,7 +17,7 @@ import dataclasses
 import json
 import pathlib
 import sys
-from typing import Any, Literal
+from typing import Any
 
 from absl import flags
 
@@ -29,6 +29,7 @@ from lmcodistill.data import (
     shards,
     verification,
 )
+from lmcodistill.settings import prep
 from lmcodistill.storage import files, layout
 
 ARGUMENTS = "DATA"
@@ -167,8 +168,24 @@ def _print_reasons(report: dict[str, Any], provenance: dict[str, Any]) -> None:
             ["documents read", f"{total['read']:,}"],
             [[name, f"{n:,}"] for name, n in [("kept", total["kept"]), *dropped]],
         )
-    for name, fields in provenance.get("settings", {}).items():
-        _print(f"{name}: {', '.join(f'{k}={v!r}' for k, v in fields.items())}")
+    changed = _changed(provenance.get("settings", {}))
+    if changed:
+        _print("Settings that are not the defaults; --json has all:")
+    for line in changed:
+        _print(f"  {line}")
+
+
+def _changed(settings: dict[str, dict[str, Any]]) -> list[str]:
+    """Returns the settings that are not what they are by default, as gin has them."""
+    defaults = {
+        f"{cls.__name__}.{field.name}": field.default
+        for cls in prep.PREP_SETTINGS
+        for field in dataclasses.fields(cls)
+    }
+    given = {f"{n}.{k}": v for n, fields in settings.items() for k, v in fields.items()}
+    # JSON has no tuples.
+    was = {name: list(d) if isinstance(d, tuple) else d for name, d in defaults.items()}
+    return [f"{n} = {v!r}" for n, v in given.items() if n not in was or was[n] != v]
 
 
 def _print_result(
@@ -208,19 +225,14 @@ def _print_document(document: document_reader.StoredDocument) -> None:
 
 
 def _print_table(head: list[str], rows: list[list[str]]) -> None:
-    import rich.box
     import rich.console
-    import rich.table
 
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-    for i, name in enumerate(head):
-        justify: Literal["left", "right"] = "right" if i else "left"
-        table.add_column(errors.printable(name), justify=justify, no_wrap=True)
-    for row in rows:
-        table.add_row(*map(errors.printable, row))
-    # What is read by programs is not cut to the width of a terminal.
+    from lmcodistill.report import terminal
+
+    # Programs want a line for each row, however long.
     width = None if sys.stdout.isatty() else _WIDE
-    rich.console.Console(markup=False, highlight=False, width=width).print(table)
+    console = rich.console.Console(highlight=False, width=width)
+    terminal.show(console, head, [[*map(errors.printable, row)] for row in rows])
 
 
 def _print(text: str) -> None:

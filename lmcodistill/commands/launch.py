@@ -1,13 +1,13 @@
-"""Write the file that starts a run on a cluster, or makes an image for one.
+r"""Write the file that starts a run on a cluster, or makes an image for one.
 
-TARGET is slurm (a batch script), kubernetes (manifests) or docker (a Dockerfile).
-What belongs to `train` is checked here and now; the data are looked at where the
-run starts. With Slurm, --data_dir and --run_dir may be left out: then DATA and RUN
-are to be set when the script is submitted.
+TARGET is slurm (a batch script), kubernetes (manifests) or docker (a
+Dockerfile). What belongs to `train` is checked here and now; the data are
+looked at where the run starts. With Slurm, --data_dir and --run_dir may be left
+out: then DATA and RUN are to be set when the script is submitted.
 
 Examples:
-  lmcodistill launch slurm --students 2 --workers_per_student 4 --gpus_per_worker 1 \
-    --time_limit 12:00:00 --gin_file runs/paper_codistill \
+  lmcodistill launch slurm --students 2 --workers_per_student 4 \
+    --gpus_per_worker 1 --time_limit 12:00:00 --gin_file runs/paper_codistill \
     --data_dir /shared/data --run_dir /shared/run --print > run.sbatch
   sbatch run.sbatch
   lmcodistill launch docker --output_dir image

@@ -9,46 +9,70 @@ from collections.abc import Sequence
 
 from lmcodistill import errors
 from lmcodistill.commands import catalogue
+from lmcodistill.config import other_words
 
-# What other programs call our flags and knobs. Of the names, the first that a command
-# has is meant; a name in capitals is a knob.
-_OTHER_WORDS = {
-    "batch": ("GLOBAL_BATCH_SIZE",),
-    "batch_size": ("GLOBAL_BATCH_SIZE",),
-    "bptt": ("WINDOW",),
+# What other programs call our flags. Of the names, the first that a command has is
+# meant.
+_OTHER_FLAGS = {
     "checkpoint": ("export",),
     "config": ("gin_file",),
-    "context_length": ("WINDOW",),
     "data": ("data_dir", "input"),
     "data_path": ("data_dir", "input"),
     "dataset": ("data_dir", "input"),
     "debug": ("log",),
     "destination": ("output_dir",),
-    "epochs": ("NUM_TRAIN_STEPS",),
     "force": ("accept_changed_config",),
     "gin": ("gin_file",),
     "gpus": ("gpus_per_worker", "workers_per_student"),
-    "iterations": ("NUM_TRAIN_STEPS",),
     "jobs": ("num_workers", "workers_per_student"),
     "logdir": ("run_dir",),
-    "lr": ("LEARNING_RATE",),
-    "max_steps": ("NUM_TRAIN_STEPS",),
-    "model": ("export", "MODEL_FAMILY"),
+    "model": ("export",),
     "model_dir": ("run_dir", "export"),
     "out": ("output_dir", "output", "run_dir"),
     "out_dir": ("output_dir", "run_dir"),
     "output": ("output_dir", "run_dir"),
     "output_dir": ("run_dir",),
     "save_dir": ("run_dir", "output_dir"),
-    "seq_len": ("WINDOW",),
-    "sequence_length": ("WINDOW",),
-    "steps": ("NUM_TRAIN_STEPS",),
     "text": ("input", "prompt"),
     "verbose": ("log",),
-    "warmup": ("LearningRate.warmup_steps",),
     "workers": ("num_workers", "workers_per_student"),
 }
+# What other programs call our commands.
+_OTHER_COMMANDS = {
+    "chat": "generate",
+    "config": "configs",
+    "dashboard": "report",
+    "diff": "configs",
+    "doctor": "check",
+    "estimate": "plan",
+    "finetune": "train",
+    "infer": "generate",
+    "monitor": "status",
+    "perplexity": "evaluate",
+    "predict": "generate",
+    "preprocess": "prep",
+    "resume": "train",
+    "sample": "generate",
+    "serve": "export",
+    "test": "evaluate",
+    "tokenize": "prep",
+    "tune": "compare",
+    "validate": "check",
+    "verify": "inspect",
+    "watch": "status",
+}
 _TRUTHS = ("true", "false", "yes", "no", "on", "off", "0", "1")
+
+
+def unknown_command(name: str) -> errors.UsageError:
+    """Returns the refusal of a command that there is not."""
+    meant = difflib.get_close_matches(name, catalogue.COMMANDS, 1)
+    if name.lower() in _OTHER_COMMANDS:
+        meant = [_OTHER_COMMANDS[name.lower()]]
+    hint = f"Did you mean {meant[0]}? " if meant else ""
+    return errors.UsageError(
+        f"there is no command {name}. {hint}Commands: {', '.join(catalogue.COMMANDS)}."
+    )
 
 
 def unknown_flag(
@@ -122,8 +146,9 @@ def _value(text: str) -> str:
 def _meant(name: str, known: Sequence[str], settings: Sequence[str]) -> str:
     """Returns the flag or setting that a name stands for; empty if nobody knows."""
     by_key = {s.rpartition(".")[2].lower(): s for s in reversed(settings)}
-    for word, others in _OTHER_WORDS.items():
-        for meant in reversed([x for x in others if x in known or x in settings]):
+    by_key |= {word: x for word, x in other_words.KNOBS.items() if x in settings}
+    for word, others in _OTHER_FLAGS.items():
+        for meant in reversed([x for x in others if x in known]):
             by_key[word] = meant
     by_key |= {flag: flag for flag in known}
     if name.lower() in by_key:

@@ -1,19 +1,20 @@
 r"""Predict what a run will take, before anything is trained.
 
 From the configuration that `train` reads and from figures of the machines: how
-long a step is and what bounds it, what the exchange moves, and the wall time and
-device time of one group, of one group with as many devices as all the students
-together, and of codistilling students. How many steps each needs is a question of
-learning, which nothing here answers.
+long a step is and what bounds it, what the exchange moves, and the wall time
+and device time of one group, of one group with as many devices as all the
+students together, and of codistilling students. How many steps each needs is a
+question of learning, which nothing here answers.
 
 The figures are settings: Machine.matrix_rate (operations per second),
-Machine.memory_bandwidth, Network.bandwidth, Storage.bandwidth (bytes per second)
-must be known, the others refine. --measure finds those of Machine here.
+Machine.memory_bandwidth, Network.bandwidth, Storage.bandwidth (bytes per
+second) must be known, the others refine. --measure finds those of Machine here.
 docs/guide/planning.md explains every number.
 
 Examples:
-  lmcodistill plan --gin_file=runs/paper_codistill --gin_file=machines/gpu_2017 \
-    --gin.VOCAB_SIZE=24006 --workers_per_student=128
+  lmcodistill plan --gin_file runs/paper_codistill \
+    --gin_file machines/gpu_2017 --gin.VOCAB_SIZE=24006 \
+    --workers_per_student 128
   lmcodistill plan --gin_file=runs/quickstart --data_dir=DATA --measure \
     --gin.Network.bandwidth=1e9 --gin.Storage.bandwidth=2e8
   lmcodistill plan --gin_file=runs/paper_codistill --data_dir=DATA --json \

@@ -1,10 +1,11 @@
 """Run the whole program on a small real text, in minutes, on two cores.
 
-Makes a corpus of the documentation that every Python carries, runs `prep`, trains
-two students that teach each other and one that learns alone, evaluates them and the
-ensemble, and says what came out, on the terminal and in DIR/quickstart.html. Every
-step is a command of this program, printed as it runs. The same command goes on where
-it was stopped, and leaves alone what is done.
+Makes a corpus of the documentation that every Python carries, runs `prep`,
+trains two students that teach each other and one that learns alone, evaluates
+them and the ensemble, and says what came out, on the terminal and in
+DIR/quickstart.html. Every step is a command of this program, printed as it
+runs. The same command goes on where it was stopped, and leaves alone what is
+done.
 
 Examples:
   lmcodistill quickstart

@@ -1,13 +1,13 @@
 """Write a page about a run: curves, peers, restarts, configuration.
 
-The page is one file that opens anywhere and fetches nothing. It shows how far each
-student is, its curves, how stale its teachers were and how far it agreed with them,
-what befell its processes, the command that goes on, and the whole configuration. It
-may be written while the run goes on.
+The page is one file that opens anywhere and fetches nothing. It shows how far
+each student is, its curves, how stale its teachers were and how far it agreed
+with them, what befell its processes, the command that goes on, and the whole
+configuration. It may be written while the run goes on.
 
 Examples:
   lmcodistill report RUN
-  lmcodistill report RUN --output page.html --samples 2 --prompt 'The meaning of'
+  lmcodistill report RUN --output page.html --samples 2 --prompt 'Once upon'
 """
 
 import datetime

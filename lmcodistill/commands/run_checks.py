@@ -65,10 +65,22 @@ class PlannedRun:
 
     @property
     def workers_per_student(self) -> int:
-        """Processes of each student."""
-        if tf_config.is_set():
-            return len(tf_config.own_task().addresses)
-        return self.flag_values.workers_per_student
+        """Processes of each student.
+
+        Raises:
+            UsageError: the flag and TF_CONFIG disagree.
+        """
+        flag = self.flag_values["workers_per_student"]
+        if not tf_config.is_set():
+            return flag.value
+        workers = len(tf_config.own_task().addresses)
+        if flag.present and flag.value != workers:
+            raise errors.UsageError(
+                f"--workers_per_student={flag.value}, and the cluster of TF_CONFIG has "
+                f"{workers}. Leave the flag out: TF_CONFIG decides; or unset TF_CONFIG "
+                "to start the whole run here."
+            )
+        return workers
 
     @property
     def processes(self) -> int:

@@ -1,13 +1,13 @@
 """Say how probable texts are to an export, or to the ensemble of several.
 
-Each line of the file is a text of its own, read from its beginning. A text's nats
-are the cross entropy of all its tokens, the end of the text included; bits per byte
-do not depend on the vocabulary, perplexity per token does.
+Each line of the file is a text of its own, read from its beginning. A text's
+nats are the cross entropy of all its tokens, the end of the text included; bits
+per byte do not depend on the vocabulary, perplexity per token does.
 
 Examples:
   lmcodistill score FILE --export RUN/students/0
   lmcodistill score FILE --export RUN --json
-  echo 'Is this likely?' | lmcodistill score - --export RUN/students/0 --per_token
+  echo 'Is it likely?' | lmcodistill score - --export RUN/students/0 --per_token
 """
 
 import itertools

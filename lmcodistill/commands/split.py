@@ -1,8 +1,8 @@
 """Deal the training text of a data folder into another number of partitions.
 
-A student needs a partition of its own. This deals finished data anew, without a new
-prep: the result is what `prep` with that NUM_PARTITIONS would have written. Held-out
-text stays as it is.
+A student needs a partition of its own. This deals finished data anew, without a
+new prep: the result is what `prep` with that NUM_PARTITIONS would have written.
+Held-out text stays as it is.
 
 Examples:
   lmcodistill split DATA --partitions 2

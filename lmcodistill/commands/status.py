@@ -2,11 +2,12 @@
 
 Reads the run's folder and nothing else, so it works from any machine that
 reaches the shared storage, while the run goes on and after it has ended. Each
-student has a state: not started, starting, waiting, running, frozen, restarting,
-stopped, diverged, failed, lost or done.
+student has a state: not started, starting, waiting, running, frozen,
+restarting, stopped, diverged, failed, lost or done.
 
-The exit code is 0 where all goes on or is done; 5: a student diverged; 75: one is
-frozen or lost; 143: stopped, the same command goes on; else that of what failed.
+The exit code is 0 where all goes on or is done; 5: a student diverged; 75: one
+is frozen or lost; 143: stopped, the same command goes on; else that of what
+failed.
 
 Examples:
   lmcodistill status RUN

@@ -11,6 +11,7 @@ import json
 import pathlib
 import shlex
 import sys
+import types
 from collections.abc import Callable, Sequence
 
 from absl import flags
@@ -28,6 +29,7 @@ from lmcodistill.supervision import (
     supervisor,
     tf_config,
 )
+from lmcodistill.supervision.on_demand import OnDemand
 from lmcodistill.training import job as job_lib
 
 # Flags of `train` that the workers get as they were given. The others are only for
@@ -63,7 +65,7 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
         )
         groups.append(_group(flag_values, job, run.config, events, start))
     shown = display.show_students(run.root, jobs[0].shared_dir, flag_values.log)
-    return _supervise(flag_values, groups, shown, jobs[0], run.checkpoint_now)
+    return _supervise(flag_values, groups, shown, jobs[0], _request_files(run))
 
 
 def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
@@ -117,8 +119,23 @@ def _group(
         flag_values.frozen_seconds,
         job.policy.is_waited_for,
     )
-    request = job.layout.checkpoint_now
-    return supervisor.SupervisedGroup(job.student, launch, limits, events, request)
+    files_of_student = _request_files(job.layout)
+    if not has_chief:
+        # Only a chief exports; its supervisor finds the file.
+        del files_of_student[OnDemand.EXPORT]
+    return supervisor.SupervisedGroup(
+        job.student, launch, limits, events, files_of_student
+    )
+
+
+def _request_files(
+    folder: layout.RunLayout | layout.StudentLayout,
+) -> dict[OnDemand, pathlib.Path]:
+    """Returns the file of each request to a run or to a student."""
+    return {
+        OnDemand.CHECKPOINT: folder.checkpoint_now,
+        OnDemand.EXPORT: folder.export_now,
+    }
 
 
 def _command(
@@ -156,10 +173,10 @@ def _supervise(
     groups: Sequence[supervisor.SupervisedGroup],
     shown: contextlib.AbstractContextManager[None],
     job: job_lib.Job,
-    request: pathlib.Path | None = None,
+    request_files: supervisor.RequestFiles = types.MappingProxyType({}),
 ) -> int:
     with shown:
-        supervisor.Supervisor(groups, request).run()
+        supervisor.Supervisor(groups, request_files).run()
     exports = " ".join(
         shlex.quote(str(job.peer_layout(g.student).shared)) for g in groups
     )

@@ -17,7 +17,8 @@ Examples:
   lmcodistill train --gin_file runs/quickstart --data_dir DATA --run_dir RUN
   lmcodistill train --gin_file runs/paper_baseline --students 1 \
     --data_dir DATA --run_dir RUN --gin.NUM_TRAIN_STEPS=20000
-  lmcodistill train --gin_file runs/quickstart --data_dir DATA --run_dir RUN --dry_run
+  lmcodistill train --gin_file runs/quickstart --dry_run \
+    --data_dir DATA --run_dir RUN
   TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]},
     "task": {"type": "worker", "index": 0}}' lmcodistill train --student 1 \
     --students 2 --gin_file runs/paper_codistill --data_dir DATA --run_dir RUN

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lmcodistill import errors
-from lmcodistill.config import reader, shipped, values
+from lmcodistill.config import other_words, reader, shipped, values
 from lmcodistill.settings import model, planning, prep
 
 # A knob that holds another twice, and so on, doubles with each line.
@@ -201,7 +201,8 @@ def _refuse_unread(
                 f"{target} itself; give --gin.{target}=... instead."
             )
         elif not readers:
-            hint = shipped.did_you_mean(name, [n for n in live if n in macros])
+            meant = other_words.KNOBS.get(name.lower(), name)
+            hint = shipped.did_you_mean(meant, [n for n in live if n in macros])
             lines.append(f"{macro.where}: nothing reads {name}{hint}.")
     if lines:
         raise errors.UsageError("\n  ".join(lines))

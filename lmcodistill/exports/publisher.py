@@ -44,6 +44,11 @@ class Publisher:
         self._is_published = True
         self._step, self._began = 0, 0.0
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an export is under way."""
+        return self._thread is not None and self._thread.is_alive()
+
     def submit(
         self, step: int, weights: Callable[[], writer.Weights], *, may_skip: bool
     ) -> bool:
@@ -62,8 +67,7 @@ class Publisher:
             LmcodistillError: as `check`.
         """
         self.check()
-        is_busy = self._thread is not None and self._thread.is_alive()
-        if is_busy and may_skip:
+        if self.is_busy and may_skip:
             log.warning(
                 "step=%d event=export_skipped reason=export %d is still being written "
                 "after %.0f s",

@@ -1,7 +1,6 @@
 """A plan as tables for people, and as one JSON object for programs."""
 
 import dataclasses
-import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,7 +8,7 @@ import rich.box
 import rich.table
 
 from lmcodistill.planning import exchange_time, prediction, step_time
-from lmcodistill.report import units
+from lmcodistill.report import terminal, units
 
 NOT_PREDICTED = (
     "Not predicted: how many steps a model needs, with teachers or without, and what a "
@@ -108,13 +107,8 @@ def _table(title: str, corner: str, headings: Iterable[str]) -> rich.table.Table
     )
     for heading in headings:
         # Left to itself, rich cuts the longest words before it breaks other lines.
-        table.add_column(_narrow(heading), justify="right", no_wrap=True)
+        table.add_column(terminal.narrow(heading), justify="right", no_wrap=True)
     return table
-
-
-def _narrow(text: str) -> str:
-    """Returns words one below the other, so that four columns fit."""
-    return "\n".join(textwrap.wrap(text, 10, break_long_words=False))
 
 
 def _steps(predictions: list[prediction.Prediction]) -> rich.table.Table:
@@ -126,7 +120,9 @@ def _steps(predictions: list[prediction.Prediction]) -> rich.table.Table:
             table.add_row(_NAMES[part], *(f"{1e3 * v:,.1f}" for v in values))
     table.add_section()
     table.add_row("step", *(f"{1e3 * p.step.total:,.1f}" for p in predictions))
-    table.add_row("bound by", *(_narrow(_NAMES[p.step.bound_by]) for p in predictions))
+    table.add_row(
+        "bound by", *(terminal.narrow(_NAMES[p.step.bound_by]) for p in predictions)
+    )
     table.add_row("streams of a worker", *(f"{p.streams:,}" for p in predictions))
     return table
 

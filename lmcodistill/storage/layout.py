@@ -54,6 +54,7 @@ class StudentLayout:
         self.progress = root / "progress.json"
         self.events = root / "events"
         self.checkpoint_now = root / "checkpoint_now"
+        self.export_now = root / "export_now"
         self.checkpoints = shared / "checkpoints"
         self.exports = shared / "exports"
         self.leases = shared / "leases"
@@ -113,6 +114,7 @@ class RunLayout:
         self.supervisor = root / "supervisor.jsonl"
         self.page = root / "report.html"
         self.checkpoint_now = root / "checkpoint_now"
+        self.export_now = root / "export_now"
 
     def student(self, index: int) -> StudentLayout:
         folder = f"students/{index}"

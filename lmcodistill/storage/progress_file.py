@@ -51,6 +51,7 @@ class Heartbeat:
             "waiting_for": None,
             "restored_step": None,
             "asked_checkpoint": None,
+            "asked_export": None,
             "devices": [],
         }
 
@@ -73,6 +74,10 @@ class Heartbeat:
     def saved_as_asked(self, step: int) -> None:
         """Notes the step of a checkpoint that somebody had asked for."""
         self._content["asked_checkpoint"] = step
+
+    def published_as_asked(self, step: int) -> None:
+        """Notes the step of an export that somebody had asked for."""
+        self._content["asked_export"] = step
 
     def beat(self, step: int, force: bool = False) -> None:
         """Notes that training has reached a step."""

@@ -273,19 +273,28 @@ def verify(
 
 
 def keep_newest(
-    folder: places.Place, prefix: str, count: int, protected: Collection[Snapshot] = ()
+    folder: places.Place,
+    prefix: str,
+    count: int,
+    *,
+    protected: Collection[Snapshot] = (),
+    period: int = 1,
 ) -> None:
     """Removes one's own committed snapshots that nobody needs any more.
 
-    The `count` newest stay, and the protected ones. What an earlier generation
-    left at the newest one's step or beyond is a future that was given up when
-    training went on from an older checkpoint; it goes.
+    The `count` newest of the steps that are multiples of `period` stay, whatever is
+    newer than these, and the protected ones. What an earlier generation left at the
+    newest one's step or beyond is a future that was given up when training went on
+    from an older checkpoint; it goes.
     """
     snapshots = committed(folder, prefix)
     newest = snapshots[-1:]
     current = [s for s in snapshots[:-1] if s.step < newest[0].step] + newest
+    counted = [s.step for s in current if s.step % period == 0][-count:]
+    first = min(counted, default=0)
     for snapshot in snapshots:
-        if snapshot not in current[-count:] and snapshot not in protected:
+        is_kept = snapshot in current and snapshot.step >= first
+        if not is_kept and snapshot not in protected:
             _remove(snapshot.path)
 
 

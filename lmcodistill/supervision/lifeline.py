@@ -3,8 +3,8 @@
 A worker's standard input is one end of a pair of sockets. Every second the worker
 writes a line into it: `-` until it has joined its group, `+` from then on, the step
 that it is at as soon as it has one, and last of all `.` when its work is done.
-The other way goes `!`, which asks for a checkpoint; that the line ends there means that
-the supervisor is gone. A supervisor may itself be at the end of such a line, that of a
+The other way go requests, each by its sign; that the line ends there means that the
+supervisor is gone. A supervisor may itself be at the end of such a line, that of a
 program which trains many runs.
 """
 
@@ -15,6 +15,8 @@ import signal
 import socket
 import threading
 
+from lmcodistill.supervision.on_demand import OnDemand
+
 # Says that standard input is a lifeline.
 VARIABLE = "LMCODISTILL_SUPERVISED"
 BEAT_SECONDS = 1.0
@@ -22,7 +24,6 @@ BEAT_SECONDS = 1.0
 GRACE_SECONDS = 60.0
 
 _STARTING, _JOINED, _DONE = b"-", b"+", b"."
-_SAVE = b"!"
 _MAX_LINE = 32
 
 
@@ -64,10 +65,10 @@ class Pulse:
             elif line.isdigit() and len(line) < _MAX_LINE:
                 self.has_joined, self.step = True, int(line)
 
-    def ask_to_save(self) -> None:
-        """Asks the worker for a checkpoint; one that starts hears it later."""
+    def ask(self, request: OnDemand) -> None:
+        """Passes a request on to the worker; one that starts hears it later."""
         with contextlib.suppress(OSError):  # It is gone, or heard it many times.
-            self._end.send(_SAVE + b"\n")
+            self._end.send(request.value + b"\n")
 
     def close(self) -> None:
         """Lets the line go."""
@@ -78,13 +79,13 @@ class Lifeline:
     """The worker's end.
 
     Attributes:
-        asked_to_save: Set when the supervisor asks for a checkpoint.
+        asked: For each request, an event that is set when the supervisor passes it on.
     """
 
     def __init__(self, end: socket.socket):
         end.setblocking(False)
         self._end = end
-        self.asked_to_save = threading.Event()
+        self.asked = {request: threading.Event() for request in OnDemand}
 
     def tell(self, has_joined: bool, step: int | None) -> None:
         """Says that this process lives, and where it is."""
@@ -107,8 +108,9 @@ class Lifeline:
             heard = self._end.recv(1 << 16) if readable else b""
         except OSError:
             return False
-        if _SAVE in heard:
-            self.asked_to_save.set()
+        for request, asked in self.asked.items():
+            if request.value in heard:
+                asked.set()
         return bool(heard) or not readable
 
 

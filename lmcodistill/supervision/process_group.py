@@ -20,6 +20,7 @@ from lmcodistill.supervision import (
     restarts,
     tf_config,
 )
+from lmcodistill.supervision.on_demand import OnDemand
 
 # How long the others may take to leave when one has failed by itself: long enough
 # for each to write its own words into its log.
@@ -266,9 +267,9 @@ class ProcessGroup:
                 worker.process.terminate()
         self._save_by = now + lifeline.GRACE_SECONDS
 
-    def ask_to_save(self) -> None:
-        """Asks one worker for a checkpoint; it takes the others along."""
-        self.workers[0].pulse.ask_to_save()
+    def ask(self, request: OnDemand) -> None:
+        """Asks one worker, the chief if it is here; it takes the others along."""
+        self.workers[0].pulse.ask(request)
 
     def kill(self) -> None:
         """Ends all processes at once."""

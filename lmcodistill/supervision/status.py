@@ -50,6 +50,7 @@ class StudentStatus:
         newest_export: Step of its newest export.
         newest_checkpoint: Step of its newest checkpoint.
         asked_checkpoint: Step of the newest one that somebody asked this start for.
+        asked_export: The same of exports.
         restarts: How often its processes were started again after a loss.
         processes: Of the latest start, each with its `worker`, `phase`,
             `waiting_for` and `devices`.
@@ -76,6 +77,7 @@ class StudentStatus:
     newest_export: int | None
     newest_checkpoint: int | None
     asked_checkpoint: int | None
+    asked_export: int | None
     restarts: int
     processes: list[dict[str, Any]]
 
@@ -243,6 +245,7 @@ def _status(run: layout.RunLayout, index: int, signs: states.Signs) -> StudentSt
         newest_export=newest_step(student.exports, layout.EXPORT),
         newest_checkpoint=newest_step(student.checkpoints, layout.CHECKPOINT),
         asked_checkpoint=beat.get("asked_checkpoint"),
+        asked_export=beat.get("asked_export"),
         restarts=journal.restarts(run, index),
         processes=[{n: x.get(n) for n in named} for x in signs.of_this_start],
     )

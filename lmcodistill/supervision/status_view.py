@@ -184,6 +184,8 @@ def _notes(student: status.StudentStatus) -> list[str]:
         notes.append(f"went on from step {student.restored_step}")
     if student.asked_checkpoint is not None:
         notes.append(f"saved at step {student.asked_checkpoint}, as asked")
+    if student.asked_export is not None:
+        notes.append(f"published at step {student.asked_export}, as asked")
     if student.restarts:
         times = "once" if student.restarts == 1 else f"{student.restarts} times"
         notes.append(f"started again {times} after a loss")

@@ -11,23 +11,30 @@ All is done by looking, several times a second, in one thread. Nothing here wait
 for a process, and no decision needs storage.
 """
 
+import contextlib
+import functools
 import math
 import pathlib
 import signal
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lmcodistill import errors
 from lmcodistill.supervision import journal as journals
 from lmcodistill.supervision import process_group, restarts
+from lmcodistill.supervision.on_demand import OnDemand
 
 POLL_SECONDS = 0.2
 _REAP_SECONDS = 10.0
 # A pause of this process itself proves nothing about the others.
 _LONGEST_TICK_SECONDS = 2.0
 _MAX_REASON = 400  # Letters of a worker's last words that the journal keeps.
+
+# The file that asks for it, where there is one.
+RequestFiles = Mapping[OnDemand, pathlib.Path]
 
 
 class SupervisedGroup:
@@ -48,16 +55,18 @@ class SupervisedGroup:
         start: Callable[[int], process_group.ProcessGroup],
         limits: process_group.Limits,
         journal: journals.Journal,
-        request: pathlib.Path | None = None,
+        request_files: RequestFiles,
     ):
         """Starts nothing yet.
 
         `start` goes from the number of a launch, counted from 1, to its processes;
-        it raises LmcodistillError where there is no sense in it. The file `request`
-        asks for a checkpoint where it appears; it is removed when it is passed on.
+        it raises LmcodistillError where there is no sense in it. Each of
+        `request_files` asks where it appears; it is removed when it is passed on.
+        What has no file here is not for these processes.
         """
         self.student = student
-        self._request = request
+        self._request_files = request_files
+        self._asked: set[OnDemand] = set()
         self._start, self._limits, self._journal = start, limits, journal
         self.is_over = self.was_stopped = self.has_saved = self.stops_all = False
         self.failure: errors.LmcodistillError | None = None
@@ -65,7 +74,7 @@ class SupervisedGroup:
         self._first_failure: errors.LmcodistillError | None = None
         self._number, self._start_at = 0, -math.inf
         self._processes: process_group.ProcessGroup | None = None
-        self._is_stopping = self._is_asked_to_save = False
+        self._is_stopping = False
         self._quiet: set[int] = set()
         self._missing: list[str] = []
 
@@ -84,17 +93,18 @@ class SupervisedGroup:
         if self._processes.is_over:
             self._close(self._processes, now)
 
-    def ask_to_save(self, is_for_all: bool) -> None:
-        """Asks for a checkpoint if all students are asked, or this one is by its file.
+    def ask(self, for_all: set[OnDemand]) -> None:
+        """Passes on what all students are asked, and this one is by its files.
 
         What is asked between two starts is for the next one.
         """
-        is_asked = is_for_all or self._is_asked_to_save
-        self._is_asked_to_save = _take(self._request) or is_asked
-        if self._is_asked_to_save and self._processes is not None:
-            self._is_asked_to_save = False
-            self._processes.ask_to_save()
-            self._note("save_asked")
+        self._asked |= for_all & self._request_files.keys() | _take(self._request_files)
+        if self._processes is None:
+            return
+        for request in sorted(self._asked, key=lambda request: request.value):
+            self._processes.ask(request)
+            self._note(request.event)
+        self._asked.clear()
 
     def stop(self, now: float) -> None:
         """Asks all processes to save and leave; nothing is started again."""
@@ -220,31 +230,29 @@ class Supervisor:
     """Runs groups to their end."""
 
     def __init__(
-        self, groups: Sequence[SupervisedGroup], request: pathlib.Path | None = None
+        self,
+        groups: Sequence[SupervisedGroup],
+        request_files: RequestFiles = types.MappingProxyType({}),
     ):
-        """Starts nothing yet; the file `request` asks all groups for a checkpoint."""
-        self._groups, self._request = groups, request
+        """Starts nothing yet; each of `request_files` asks all groups."""
+        self._groups, self._request_files = groups, request_files
         self._asked: list[int] = []
-        self._is_asked_to_save = False
+        self._requests: set[OnDemand] = set()
 
     def run(self) -> None:
         """Runs until every group has ended, failed or stopped.
 
-        SIGINT or SIGTERM once: all save and stop. Twice: all stop now. SIGUSR1: all
-        save and go on.
+        SIGINT or SIGTERM once: all save and stop. Twice: all stop now. The signal of
+        a request: it is passed on to all, and they go on.
 
         Raises:
             LmcodistillError: the first failure, with the worker's own words.
             StoppedError: no failure, but somebody asked to stop.
         """
-        previous = {
-            number: signal.signal(number, handler)
-            for number, handler in (
-                (signal.SIGINT, self._ask),
-                (signal.SIGTERM, self._ask),
-                (signal.SIGUSR1, self._ask_to_save),
-            )
-        }
+        handlers = {signal.SIGINT: self._ask, signal.SIGTERM: self._ask}
+        for request in OnDemand:
+            handlers[request.signal] = functools.partial(self._note_request, request)
+        previous = {number: signal.signal(number, x) for number, x in handlers.items()}
         try:
             failures = self._watch()
         finally:
@@ -284,8 +292,8 @@ class Supervisor:
         # Only noted: a process may be on its way to being started just now.
         self._asked.append(number)
 
-    def _ask_to_save(self, *_: object) -> None:
-        self._is_asked_to_save = True
+    def _note_request(self, request: OnDemand, *_: object) -> None:
+        self._requests.add(request)
 
     def _watch(self) -> list[errors.LmcodistillError]:
         """Looks until all is over; returns the failures, the first one first."""
@@ -294,13 +302,13 @@ class Supervisor:
         while not all(group.is_over for group in self._groups):
             now = time.monotonic()
             elapsed, before = min(now - before, _LONGEST_TICK_SECONDS), now
-            is_asked, self._is_asked_to_save = self._is_asked_to_save, False
-            is_asked |= _take(self._request)
+            requests, self._requests = self._requests, set()
+            requests |= _take(self._request_files)
             for group in self._groups:
                 if group.is_over:
                     continue
                 group.look(now, elapsed)
-                group.ask_to_save(is_asked)
+                group.ask(requests)
                 if group.failure is not None:
                     failures.append(group.failure)
             fatal = any(group.stops_all for group in self._groups)
@@ -325,12 +333,11 @@ class Supervisor:
             time.sleep(POLL_SECONDS / 10)
 
 
-def _take(request: pathlib.Path | None) -> bool:
-    """Returns whether a file was there that asks for something; it is gone then."""
-    if request is None:
-        return False
-    try:
-        request.unlink()
-    except OSError:  # Mostly because there is none.
-        return False
-    return True
+def _take(request_files: RequestFiles) -> set[OnDemand]:
+    """Returns what the files that are there ask for; they are gone then."""
+    asked = set()
+    for request, path in request_files.items():
+        with contextlib.suppress(OSError):  # Mostly because there is none.
+            path.unlink()
+            asked.add(request)
+    return asked

@@ -25,14 +25,14 @@ class Watchdog:
     """Watches this process from its making on.
 
     Attributes:
-        asked_to_save: Set when the supervisor asks for a checkpoint.
+        asked: What the supervisor asked for; see `Lifeline`.
     """
 
     def __init__(self, hang_seconds: float):
         """Begins; between two calls of `reached` may be so long, 0.0: for ever."""
         self._hang_seconds = hang_seconds
         self._line = lifeline.inherited()
-        self.asked_to_save = self._line.asked_to_save
+        self.asked = self._line.asked
         self._has_joined = False
         self._step: int | None = None
         self._quiet_seconds = 0.0

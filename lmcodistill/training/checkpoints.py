@@ -94,7 +94,7 @@ def save(
     }
     publication.publish(folder, PREFIX, step, write, manifest, owner)
     best = _best(folder, settings.keep_best_checkpoints, owner.key)
-    publication.keep_newest(folder, PREFIX, settings.keep_checkpoints, best)
+    publication.keep_newest(folder, PREFIX, settings.keep_checkpoints, protected=best)
 
 
 def _best(

@@ -20,6 +20,7 @@ from lmcodistill.storage import files, places, progress_file, publication
 from lmcodistill.storage.progress_file import Phase
 from lmcodistill.supervision import cluster_spec, watchdog
 from lmcodistill.supervision import lease as lease_lib
+from lmcodistill.supervision.on_demand import OnDemand
 from lmcodistill.training import checkpoints, cluster, divergence, metrics, sinks
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import loop as loop_lib
@@ -106,7 +107,7 @@ class Worker:
         with self._chief(first, exchange) as chief:
 
             def answer(step: int) -> None:
-                self._watch.asked_to_save.clear()
+                self._watch.asked[OnDemand.CHECKPOINT].clear()
                 progress.saved_as_asked(step)
                 log.info("step=%d event=saved_as_asked", step)
 
@@ -148,7 +149,7 @@ class Worker:
                 checkpoint=save,
                 guard=divergence.Guard(job.training, student.rollbacks),
                 asked_to_stop=self._asked_to_stop,
-                asked_to_save=self._watch.asked_to_save.is_set,
+                asked_to_save=self._watch.asked[OnDemand.CHECKPOINT].is_set,
                 on_step=self._watch.reached,
                 beat=progress.beat,
             ).run(first)
@@ -169,7 +170,11 @@ class Worker:
             job.layout.metrics, job.layout.events, first, text, sink
         )
         with contextlib.closing(writer):
-            export = publish.Publish(job, self._inputs, self.student, owner)
+            export = publish.Publish(
+                *(job, self._inputs, self.student, owner),
+                asked=self._watch.asked[OnDemand.EXPORT],
+                on_answer=self._progress.published_as_asked,
+            )
             write_report = report.Report(
                 self.student,
                 writer,

@@ -50,6 +50,21 @@ def test_what_prep_made_is_proven(made, capsys):
     assert "other_language" in out and "validation" in out
 
 
+def test_only_settings_that_are_not_the_defaults_are_shown(made, capsys):
+    _, out = inspect(capsys, made)
+
+    _, shown = out.split("Settings that are not the defaults; --json has all:\n")
+    settings = dict(line.strip().split(" = ") for line in shown.splitlines())
+    assert settings == {
+        "Prep.keep_documents": "True",
+        "Prep.num_partitions": "2",
+        "Prep.shard_tokens": "2000",
+        "Prep.validation_fraction": "0.2",
+        "PrepVocabulary.size": "330",
+        "PrepVocabulary.type": "'bpe'",
+    }
+
+
 def test_proof_for_programs_is_one_json_object(made, capsys):
     code, out = inspect(capsys, made, "--verify", "--json")
 

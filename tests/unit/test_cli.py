@@ -163,20 +163,20 @@ Examples:
   lmcodistill plain --word=tree
 
 Flags:
-  --count
+  --count N
       How often. (default: 1)
-  --gin_file
+  --gin_file VALUE
       A gin file, or the name of a shipped one. Later files win, and
       --gin.NAME=VALUE wins over files. May be given again.
   --[no]json
       Print one JSON object on standard output, for programs. (default: false)
   --[no]loud
       Whether. (default: false)
-  --speed
+  --speed NUMBER
       How fast. (default: 1.0)
-  --tone
-      <low|high>: How. (default: low)
-  --word
+  --tone low|high
+      How. (default: low)
+  --word VALUE
       What to say. (default: leaf)
   --gin.NAME=VALUE
       Sets a knob, or a field: Class.field. What one means:

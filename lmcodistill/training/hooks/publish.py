@@ -1,7 +1,9 @@
 """Exports between updates: when to publish, and what to do where storage refuses."""
 
 import logging
+import threading
 import time
+from collections.abc import Callable
 
 from lmcodistill import errors
 from lmcodistill.exports import probe, publisher, quantized, writer
@@ -26,8 +28,16 @@ class Publish:
         inputs: job_lib.Inputs,
         student: student_lib.Student,
         owner: publication.Owner,
+        asked: threading.Event | None = None,
+        on_answer: Callable[[int], None] = lambda _: None,
     ):
-        """Makes what all exports have in common."""
+        """Makes what all exports have in common.
+
+        Where `asked` is set, somebody wants an export at once; `on_answer` is called,
+        in the publisher's thread, with the step of the one that came of it.
+        """
+        self._asked, self._on_answer = asked or threading.Event(), on_answer
+        self._answers: set[int] = set()  # The steps of exports that were asked for.
         self._student, self._folder = student, job.layout.exports
         self._owner, self._keep_seconds = owner, job.exchange.keep_export_seconds
         self._every = Every(job.exchange.publish_every_steps, job.training.last_step)
@@ -69,8 +79,13 @@ class Publish:
             GroupLostError: another process took the student over.
         """
         self._publisher.check()
-        if not self._every.is_due(step):
+        # One that is asked for waits, as no other does, for the one before.
+        is_asked = self._asked.is_set() and step > 0 and not self._publisher.is_busy
+        if not is_asked and not self._every.is_due(step):
             return
+        if is_asked:
+            self._answers.add(step)
+            self._asked.clear()
         is_last = self._every.is_last(step)
         self._publisher.submit(
             step,
@@ -107,12 +122,17 @@ class Publish:
     def _export(self, step: int, weights: writer.Weights) -> None:
         """Publishes one export and removes old ones; in the publisher's thread."""
         made = self._exporter.publish(self._folder, step, weights, self._owner)
+        if step in self._answers:
+            self._on_answer(step)
+            log.info("step=%d event=published_as_asked", step)
         now = time.monotonic()
         self._young = {s: until for s, until in self._young.items() if until > now}
         self._young[made] = now + self._keep_seconds
         try:
             publication.keep_newest(
-                self._folder, layout.EXPORT, self._terms.num_kept, set(self._young)
+                *(self._folder, layout.EXPORT, self._terms.num_kept),
+                protected=set(self._young),
+                period=self._terms.counted_every_steps,
             )
         except OSError as error:  # The export stands; the next one tries again.
             log.warning("step=%d event=old_exports_kept reason=%s", step, error)

@@ -205,6 +205,15 @@ def test_clusters_that_cannot_work_are_refused(dry_run, monkeypatch, cluster):
     refused(dry_run("--student=0"), *expected)
 
 
+def test_number_of_workers_that_is_not_the_clusters_is_refused(dry_run, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", tf_config([PRIVATE]))
+
+    refused(
+        dry_run("--student=0", "--workers_per_student=2"),
+        *(2, "--workers_per_student=2", "TF_CONFIG has 1", "Leave the flag out"),
+    )
+
+
 def test_worker_of_no_student_and_taken_port_are_refused(dry_run, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"

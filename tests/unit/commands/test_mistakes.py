@@ -3,6 +3,7 @@
 import pytest
 
 from lmcodistill import cli
+from lmcodistill.commands import catalogue
 
 # Words of absl, gin and Python, which mean nothing to who mistyped something.
 FOREIGN = (
@@ -21,6 +22,8 @@ MISTAKES = {
     "stauts RUN": "Did you mean status?",
     "eval": "Did you mean evaluate?",
     "plans": "Did you mean plan?",
+    "validate RUN": "Did you mean check?",
+    "Serve": "Did you mean export?",
     "help trian": "Did you mean train?",
     "--gin_file=my.gin train": "the command comes first",
     "configs --jsn": "Did you mean --json?",
@@ -96,6 +99,9 @@ MISTAKES = {
     "train --gin_file prep/quickstart": "quickstart is for `lmcodistill prep`",
     "prep --gin_file runs/quickstart --output_dir D": "is for `lmcodistill train`",
     "train --gin.BURN_IN_STEP=5": "did you mean BURN_IN_STEPS?",
+    "train --gin.STEPS=5": "did you mean NUM_TRAIN_STEPS?",
+    "train --gin.alpha=1": "did you mean DISTILLATION_WEIGHT?",
+    "prep --output_dir D --input x --gin.STEPS=5": "nothing reads STEPS",
     "train --gin.burn_in_steps=5": "did you mean BURN_IN_STEPS?",
     "train --gin.Trainings.seed=5": "did you mean Training?",
     "train --gin.LanguageModel.hiden_size=5": "did you mean hidden_size?",
@@ -163,6 +169,14 @@ def test_mistaken_gin_file_says_what_gin_has(capsys, tmp_path, text):
     assert f"{path}:" in err
     assert FILES[text] in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["", *catalogue.COMMANDS])
+def test_help_fits_a_terminal_of_80_columns(capsys, command):
+    assert cli.main([*command.split(), "--help"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("typed", ["help train", "train help", "train --help"])

@@ -11,6 +11,10 @@ FIGURES = (
     *("--gin.Machine.matrix_rate=8e12", "--gin.Machine.memory_bandwidth=5e11"),
     *("--gin.Network.bandwidth=1e9", "--gin.Storage.bandwidth=1e8"),
 )
+SMALL_RUN = (
+    *("plan", "--gin_file=runs/quickstart", "--gin.VOCAB_SIZE=1000"),
+    "--gin_file=machines/gpu_2017",
+)
 RUN = ("plan", "--gin_file=runs/paper_codistill", "--gin.VOCAB_SIZE=24006")
 
 
@@ -48,17 +52,26 @@ def test_tables_show_all_ways_and_what_is_not_predicted(plan, wide):
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_tables_lose_no_word_where_the_terminal_is_narrow(plan, monkeypatch, columns):
+@pytest.mark.parametrize(
+    ("run", "devices", "tokens"),
+    [
+        ((*RUN, *FIGURES), 128, ["5,242.9", "5,242.9", "10,485.8", "5,242.9"]),
+        # What bounds its step has a long name.
+        (SMALL_RUN, 1, ["1.6", "1.6", "3.3", "1.6"]),
+    ],
+)
+def test_tables_lose_no_word_where_the_terminal_is_narrow(
+    plan, monkeypatch, columns, run, devices, tokens
+):
     monkeypatch.setenv("COLUMNS", str(columns))
 
-    _, out, _ = plan(*RUN, *FIGURES, "--workers_per_student=128")
+    _, out, _ = plan(*run, f"--workers_per_student={devices}")
 
     assert max(map(len, out.splitlines())) <= columns
     assert "…" not in out
     # One way in each column, and every figure whole.
-    [devices] = [line for line in out.splitlines() if line.startswith("devices")]
-    assert devices.split() == ["devices", "128", "256", "256", "256"]
-    tokens = ["5,242.9", "5,242.9", "10,485.8", "5,242.9"]
+    [line] = [line for line in out.splitlines() if line.startswith("devices")]
+    assert line.split() == ["devices", *map(str, (devices, *3 * [2 * devices]))]
     assert [line for line in out.splitlines() if line.split()[-4:] == tokens]
 
 

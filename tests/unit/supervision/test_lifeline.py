@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from lmcodistill.supervision import lifeline
+from lmcodistill.supervision.on_demand import OnDemand
 
 
 @pytest.fixture
@@ -51,14 +52,14 @@ def test_what_was_said_while_nobody_listened_counts_as_the_last_word(ends):
     assert (pulse.step, pulse.quiet_seconds) == (19, 0.0)
 
 
-def test_a_worker_that_is_asked_for_a_checkpoint_hears_it_and_lives_on(ends):
+@pytest.mark.parametrize("request_", OnDemand, ids=lambda r: r.name)
+def test_a_worker_that_is_asked_hears_what_for_and_lives_on(ends, request_):
     pulse, line = ends
-    assert not line.asked_to_save.is_set()
 
-    pulse.ask_to_save()
+    pulse.ask(request_)
 
     assert line.lasts()
-    assert line.asked_to_save.is_set()
+    assert [x for x, asked in line.asked.items() if asked.is_set()] == [request_]
 
 
 def test_a_supervisor_that_sleeps_stops_no_worker(ends):

@@ -66,16 +66,19 @@ def test_running_student_has_numbers_phase_and_device(run, begin):
     assert json.dumps(dataclasses.asdict(first))
 
 
-def test_checkpoint_that_was_asked_for_is_shown_with_its_step(run, begin):
+def test_what_was_asked_for_is_shown_with_its_step(run, begin):
     heartbeat = begin()
     journal.Journal(run.supervisor).note("save_asked", student=0, attempt=1)
     heartbeat.saved_as_asked(51)
+    heartbeat.published_as_asked(50)
     heartbeat.beat(52, force=True)
 
     [student, _] = status.read(run.root)
 
-    assert (student.state, student.asked_checkpoint) == ("running", 51)
+    assert (student.asked_checkpoint, student.asked_export) == (51, 50)
+    assert student.state == "running"
     assert "saved at step 51, as asked" in shown([student], 80)
+    assert "published at step 50, as asked" in shown([student], 80)
 
 
 def test_pace_of_an_earlier_start_is_not_shown(run, begin):

@@ -20,11 +20,22 @@ from lmcodistill.supervision import (
     process_group,
     supervisor,
 )
+from lmcodistill.supervision.on_demand import OnDemand
 
 LIMITS = process_group.Limits(max_restarts=3)
 JOIN = "echo + >&0;"
 # Saves for a while when it is asked to stop; `wait` returns when it is.
 OBEY = "trap 'sleep 0.5; exit 143' TERM; sleep 9 & wait;"
+
+
+SIGNS = {OnDemand.CHECKPOINT: "!\n", OnDemand.EXPORT: "^\n"}
+
+
+def files_of(folder):
+    return {
+        OnDemand.CHECKPOINT: folder.checkpoint_now,
+        OnDemand.EXPORT: folder.export_now,
+    }
 
 
 @pytest.fixture
@@ -44,8 +55,9 @@ def a_group(tmp_path):
             return process_group.ProcessGroup(workers, ["127.0.0.1:1"] * len(workers))
 
         events = journal.Journal(layout.RunLayout(tmp_path).supervisor)
-        request = folder.checkpoint_now
-        return supervisor.SupervisedGroup(student, start, limits, events, request)
+        return supervisor.SupervisedGroup(
+            student, start, limits, events, files_of(folder)
+        )
 
     return make
 
@@ -71,9 +83,10 @@ def test_a_lost_group_is_started_until_it_succeeds(a_group, tmp_path):
     assert journal.restarts(layout.RunLayout(tmp_path), 0) == 2
 
 
-@pytest.mark.parametrize("way", ["its file", "the run's file", "SIGUSR1"])
-def test_a_checkpoint_that_is_asked_for_is_passed_on_to_whom_it_concerns(
-    a_group, tmp_path, way
+@pytest.mark.parametrize("way", ["its file", "the run's file", "a signal"])
+@pytest.mark.parametrize("request_", OnDemand, ids=lambda r: r.name)
+def test_what_is_asked_for_is_passed_on_to_whom_it_concerns(
+    a_group, tmp_path, way, request_
 ):
     run = layout.RunLayout(tmp_path)
     # What the supervisor says is written to the log.
@@ -81,20 +94,20 @@ def test_a_checkpoint_that_is_asked_for_is_passed_on_to_whom_it_concerns(
     groups = [a_group(0, script, script), a_group(1, script)]
 
     def ask():
-        if way == "SIGUSR1":
-            os.kill(os.getpid(), signal.SIGUSR1)
+        if way == "a signal":
+            os.kill(os.getpid(), request_.signal)
         else:
-            its = way == "its file"
-            (run.student(0) if its else run).checkpoint_now.touch()
+            folder = run.student(0) if way == "its file" else run
+            files_of(folder)[request_].touch()
 
     timer = threading.Timer(1.0, ask)
     timer.start()
-    supervisor.Supervisor(groups, run.checkpoint_now).run()
+    supervisor.Supervisor(groups, files_of(run)).run()
 
-    assert log(tmp_path) == "!\n"
+    assert log(tmp_path) == SIGNS[request_]
     assert log(tmp_path, worker=1) == ""
-    assert log(tmp_path, student=1) == ("" if way == "its file" else "!\n")
-    assert not list(tmp_path.rglob("checkpoint_now"))
+    assert log(tmp_path, student=1) == ("" if way == "its file" else SIGNS[request_])
+    assert not list(tmp_path.rglob("*_now"))
 
 
 @pytest.mark.parametrize("code", [1, 4, 5])
