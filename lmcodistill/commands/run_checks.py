@@ -70,13 +70,13 @@ class PlannedRun:
         Raises:
             UsageError: the flag and TF_CONFIG disagree.
         """
-        flag = self.flag_values["workers_per_student"]
+        given = self.flag_values.workers_per_student
         if not tf_config.is_set():
-            return flag.value
+            return given
         workers = len(tf_config.own_task().addresses)
-        if flag.present and flag.value != workers:
+        if self.flag_values["workers_per_student"].present and given != workers:
             raise errors.UsageError(
-                f"--workers_per_student={flag.value}, and the cluster of TF_CONFIG has "
+                f"--workers_per_student={given}, and the cluster of TF_CONFIG has "
                 f"{workers}. Leave the flag out: TF_CONFIG decides; or unset TF_CONFIG "
                 "to start the whole run here."
             )
