@@ -37,6 +37,7 @@ FORWARDED_FLAGS = (
     "export_key_file",
     "hang_seconds",
     "shared_dir",
+    "strategy",
     "students",
 )
 
@@ -54,12 +55,17 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
     files.write_text(run.config, jobs[0].config_text)
     count = flag_values.workers_per_student
     threads = launcher.threads_of_each(len(jobs) * count)
+    is_asynchronous = bool(jobs[0].asynchronous_workers)
     events = journal.Journal(run.supervisor)
     events.note("began", command=_command(flag_values, jobs[0], run.config))
     groups = []
     for job in jobs:
         start = functools.partial(
-            launcher.start_group, student=job.layout, count=count, threads=threads
+            launcher.start_group,
+            student=job.layout,
+            count=count,
+            threads=threads,
+            parameter_servers=flag_values.parameter_servers * is_asynchronous,
         )
         groups.append(_group(flag_values, job, run.config, events, start))
     shown = display.show_students(run.root, jobs[0].shared_dir, flag_values.log)
@@ -124,7 +130,7 @@ def _command(
     flag_values: flags.FlagValues, job: job_lib.Job, config: pathlib.Path
 ) -> str:
     """Returns the command that goes on with the run, from any folder."""
-    names = (*FORWARDED_FLAGS, "workers_per_student", "student")
+    names = (*FORWARDED_FLAGS, "workers_per_student", "parameter_servers", "student")
     given = (flag_values[n] for n in names if flag_values[n].present)
     return shlex.join(
         [

@@ -12,7 +12,7 @@ from lmcodistill.storage import files, layout
 
 SCHEMA = 1
 # What people want to know of while a run goes well otherwise.
-_SAID = ("waiting", "quiet", "heard", "lost", "restarting", "gave_up")
+_SAID = ("waiting", "quiet", "heard", "lost", "replacing", "restarting", "gave_up")
 _ALWAYS = ("student", "attempt", "worker", "cause", "last_step")
 
 
