@@ -68,7 +68,7 @@ class Task:
 
     @property
     def cluster(self) -> dict[str, tuple[str, ...]]:
-        """All addresses by kind, in TensorFlow's terms; alone, workers have no chief."""
+        """All addresses by kind; without parameter servers all are workers."""
         if not self.parameter_servers:
             return {"worker": self.addresses}
         first_server = len(self.addresses) - self.parameter_servers

@@ -118,7 +118,7 @@ class WorkerProcess:
     def can_be_lost(self) -> bool:
         """Whether its group goes on without it until it is there again."""
         helps = self.code is None or restarts.helps(self.code)
-        return self.start_again is not None and helps
+        return self.start_again is not None and helps and not self.was_killed
 
     def kill(self) -> None:
         """Ends it at once, also where it is stopped."""

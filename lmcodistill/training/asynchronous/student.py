@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from lmcodistill import errors
 from lmcodistill.exports import writer
 from lmcodistill.model import registry
 from lmcodistill.training import job as job_lib
@@ -20,6 +21,9 @@ from lmcodistill.training import step
 from lmcodistill.training import student as student_lib
 from lmcodistill.training.asynchronous import coordination
 from lmcodistill.training.hooks.every import Every
+
+# In a checkpoint's manifest: of each worker's streams, how many windows were read.
+_WINDOWS_READ = "windows_read"
 
 
 class AsynchronousUpdater(step.Updater):
@@ -78,8 +82,7 @@ class AsynchronousStudent(student_lib.Student):
         self.published = registry.build(
             inputs.model, inputs.data.manifest.vocab_size, self._trained_weights()
         )
-        # How many windows of each worker's streams were read.
-        self._positions = tf.Variable(tf.zeros(group.num_replicas, tf.int64))
+        self._windows_read = [0] * group.num_replicas
         self._threads = futures.ThreadPoolExecutor(group.num_replicas)
         self._under_way: dict[futures.Future, int] = {}
         self._begun, self._is_stopping = 0, False
@@ -104,7 +107,7 @@ class AsynchronousStudent(student_lib.Student):
         first = done.pop()
         replica = self._under_way.pop(first)
         totals, _, self._state[replica] = first.result()
-        self._positions.scatter_nd_add([[replica]], [1])
+        self._windows_read[replica] += 1
         if self._is_stopping or self._is_read(number + 1):
             self._fetch_weights()
         has_stopped = self._is_stopping and not self._under_way
@@ -120,11 +123,13 @@ class AsynchronousStudent(student_lib.Student):
         while len(self._under_way) < most and (
             self._begun == number or not self._is_read(self._begun)
         ):
-            positions = self._positions.numpy()
-            free = set(range(len(positions))) - set(self._under_way.values())
-            replica = min(free, key=lambda r: (positions[r], r))
-            rate = self.learning_rate_at(self._begun)
-            window = int(positions[replica])
+            replicas = set(range(self._group.num_replicas))
+            free = replicas - set(self._under_way.values())
+            replica = min(free, key=lambda r: (self._windows_read[r], r))
+            window, rate = (
+                self._windows_read[replica],
+                self.learning_rate_at(self._begun),
+            )
             task = self._threads.submit(
                 self._updater,
                 self._batch(replica, window, self._begun, rate, 0.0),
@@ -147,14 +152,28 @@ class AsynchronousStudent(student_lib.Student):
         for name, value in self._trained_weights().items():
             self.published.weights[name].assign(value)
 
-    def _variables(self) -> dict[str, tf.Variable]:
-        return super()._variables() | {"positions": self._positions}
+    def manifest(self) -> dict[str, Any]:
+        """Returns what a checkpoint's manifest says; see `Student.manifest`."""
+        return super().manifest() | {_WINDOWS_READ: self._windows_read}
 
     def restore(
         self, values: dict[str, np.ndarray], manifest: dict[str, Any], source: str
     ) -> None:
-        """Puts a checkpoint's tensors in place; what is under way comes before."""
+        """Puts a checkpoint's tensors in place; what is under way is dropped.
+
+        Raises:
+            SnapshotError: it is of another strategy, number of workers, or model.
+        """
+        workers, saved = self._group.num_replicas, manifest.get(_WINDOWS_READ, ())
+        if len(saved) != workers:
+            raise errors.SnapshotError(
+                f"{source} is of {len(saved) or 'no'} asynchronous workers, and here "
+                f"are {workers}: each goes on where its streams are. Start as many, "
+                "with the same --strategy, or give another --run_dir.",
+                reason="workers",
+            )
         futures.wait(self._under_way)
         self._under_way.clear()
         super().restore(values, manifest, source)
+        self._windows_read = list(saved)
         self._fetch_weights()
