@@ -109,6 +109,21 @@ def test_stopped_and_without_its_server_it_goes_on_from_the_checkpoint(
     assert sum(windows_read(tmp_path)) == LONG["NUM_TRAIN_STEPS"]
 
 
+def test_streams_of_another_number_of_workers_are_refused(start, data_dir, tmp_path):
+    arguments = tiny_run.train_arguments(data_dir, tmp_path, **ALONE)
+    two = (*arguments, *ASYNCHRONOUS, "--workers_per_student", 2)
+    tiny_run.finish(*two)
+    more = ("--gin.NUM_TRAIN_STEPS=12",)
+
+    process = start(*arguments, *more, *ASYNCHRONOUS, "--workers_per_student", 1)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 4
+    assert "is of 2 asynchronous workers, and here are 1" in err
+    tiny_run.finish(*two, *more)
+    assert sum(windows_read(tmp_path)) == 12
+
+
 def test_each_process_takes_its_place_in_tf_config(start, data_dir, tmp_path):
     chief, worker, server = free_addresses(3)
     cluster = {"chief": [chief], "worker": [worker], "ps": [server]}

@@ -126,10 +126,8 @@ class AsynchronousStudent(student_lib.Student):
             replicas = set(range(self._group.num_replicas))
             free = replicas - set(self._under_way.values())
             replica = min(free, key=lambda r: (self._windows_read[r], r))
-            window, rate = (
-                self._windows_read[replica],
-                self.learning_rate_at(self._begun),
-            )
+            window = self._windows_read[replica]
+            rate = self.learning_rate_at(self._begun)
             task = self._threads.submit(
                 self._updater,
                 self._batch(replica, window, self._begun, rate, 0.0),
