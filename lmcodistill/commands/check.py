@@ -21,6 +21,7 @@ Examples:
     --data_dir DATA --run_dir RUN --json
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -62,6 +63,8 @@ def run(flag_values: flags.FlagValues) -> None:
     from lmcodistill.planning import forecast
     from lmcodistill.training import trial as trial_lib
 
+    if job.asynchronous_workers:  # Each makes whole updates of its own.
+        job, workers = dataclasses.replace(job, asynchronous_workers=0), 1
     trial = trial_lib.run(job, workers)
     preflight.check_peak_memory(trial.peak_memory_bytes, processes)
     expected = forecast.of(job, inputs, trial)

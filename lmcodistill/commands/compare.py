@@ -78,9 +78,10 @@ def define_flags(define: command_flags.Definer) -> None:
     define.list(
         "arms",
         ["codistilled"],
-        "What is compared with the baseline: double_batch, double_steps, independent, "
-        "ensemble, codistilled, codistilled_ensemble, codistilled_same_data, ema, "
-        "codistilled_ema, uniform_smoothing, unigram_smoothing, two_phase, "
+        "What is compared with the baseline: double_batch, double_steps, asynchronous, "
+        "independent, ensemble, codistilled, codistilled_ensemble, "
+        "codistilled_same_data, ema, codistilled_ema, uniform_smoothing, "
+        "unigram_smoothing, two_phase, "
         "weight_averaging; where every group reads the text of all students: pooled, "
         "pooled_double_batch, pooled_ema, pooled_independent, pooled_ensemble, "
         "codistilled_same_text, pooled_two_phase, chain; or `all`.",
@@ -260,10 +261,11 @@ def _recommend(
     choices = {name: choice for name, choice in found.items() if choice}
     for name, choice in choices.items():
         path = settings.root / name
+        workers = "--workers_per_student", str(settings.workers_per_student)
         command = [
             f"lmcodistill train --gin_file {shlex.quote(str(path))} \\",
             f"  --students {choice.arm.students} "
-            f"--workers_per_student {settings.workers_per_student} \\",
+            f"{shlex.join([*workers, *choice.arm.flags])} \\",
             f"  --data_dir {shlex.quote(str(settings.data_dir))} --run_dir RUN",
         ]
         recipe = runs.ArmRun(settings, choice.arm, 0).recipe

@@ -65,7 +65,7 @@ class PlannedRun:
 
     @property
     def workers_per_student(self) -> int:
-        """Processes of each student.
+        """Processes of each student that make its updates.
 
         Raises:
             UsageError: the flag and TF_CONFIG disagree.
@@ -73,7 +73,8 @@ class PlannedRun:
         given = self.flag_values.workers_per_student
         if not tf_config.is_set():
             return given
-        workers = len(tf_config.own_task().addresses)
+        workers = self.jobs[0].asynchronous_workers
+        workers = workers or len(tf_config.own_task().addresses)
         if self.flag_values["workers_per_student"].present and given != workers:
             raise errors.UsageError(
                 f"--workers_per_student={given}, and the cluster of TF_CONFIG has "
@@ -88,7 +89,10 @@ class PlannedRun:
         # Under TF_CONFIG the other workers may have machines of their own.
         if tf_config.is_set():
             return 1
-        return self.workers_per_student * len(self.jobs)
+        others = 0  # The coordinator, which evaluates, and those that keep the weights.
+        if self.jobs[0].asynchronous_workers:
+            others = 1 + self.flag_values.parameter_servers
+        return self.workers_per_student * len(self.jobs) + others
 
     def check_student(self, job: job_lib.Job) -> dict[str, object]:
         """Refuses what one student could not be trained with; returns its summary."""
@@ -99,7 +103,8 @@ class PlannedRun:
         if tf_config.is_set():
             source = "TF_CONFIG's workers: "
         workers = self.workers_per_student
-        run_flags.check_shared(job.batches, workers, source)
+        if not job.asynchronous_workers:
+            run_flags.check_shared(job.batches, workers, source)
         preflight.check(job, inputs, self.processes)
         if not self.flag_values.accept_changed_config:
             _refuse_changed_config(job, self._loaded)
@@ -139,8 +144,29 @@ def _job(
         num_students=flag_values.students,
         config_text=loaded.text,
         key=export_flags.key(flag_values),
+        asynchronous_workers=_asynchronous_workers(flag_values),
         **job_lib.settings(loaded),
     )
+
+
+def _asynchronous_workers(flag_values: flags.FlagValues) -> int:
+    """Returns how many workers make updates of their own; 0: all make each together.
+
+    Raises:
+        UsageError: TF_CONFIG is that of another strategy.
+    """
+    strategy = flag_values.strategy
+    is_asynchronous = strategy == "parameter_server"
+    if not tf_config.is_set():
+        return flag_values.workers_per_student if is_asynchronous else 0
+    workers = tf_config.own_task().asynchronous_workers
+    if bool(workers) != is_asynchronous:
+        found = "parameter servers" if workers else "no parameter servers ('ps')"
+        raise errors.UsageError(
+            f"TF_CONFIG has {found}, and --strategy={strategy}. Give the other "
+            "strategy, or the TF_CONFIG of this one."
+        )
+    return workers
 
 
 def _refuse_changed_config(job: job_lib.Job, loaded: loading.Config) -> None:

@@ -6,6 +6,8 @@ from lmcodistill.settings import training
 from lmcodistill.supervision import process_group
 
 _DEFAULTS = process_group.Limits()
+# As TensorFlow calls them: synchronous and asynchronous SGD.
+STRATEGIES = ("multi_worker_mirrored", "parameter_server")
 
 
 def define_flags(define: command_flags.Definer) -> None:
@@ -41,7 +43,22 @@ def define_flags(define: command_flags.Definer) -> None:
 
 
 def define_worker_flags(define: command_flags.Definer) -> None:
-    """Defines whose worker this process is, and what it may go on with."""
+    """Defines how workers work together, whose this one is, what it goes on with."""
+    define.enum(
+        "strategy",
+        STRATEGIES[0],
+        list(STRATEGIES),
+        "How a student's workers work together: all on every update, or each on "
+        "updates of its own, which it makes on weights that parameter servers keep: "
+        "asynchronous SGD, for --students=1 without teachers.",
+    )
+    define.integer(
+        "parameter_servers",
+        1,
+        "Processes that keep the weights, with --strategy=parameter_server.",
+        1,
+        command_flags.MOST_PROCESSES,
+    )
     define.integer(
         "student", None, "With TF_CONFIG: which student this worker trains.", 0
     )

@@ -39,6 +39,7 @@ FORWARDED_FLAGS = (
     "export_key_file",
     "hang_seconds",
     "shared_dir",
+    "strategy",
     "students",
 )
 
@@ -56,16 +57,21 @@ def run_all(flag_values: flags.FlagValues, jobs: Sequence[job_lib.Job]) -> int:
     files.write_text(run.config, jobs[0].config_text)
     count = flag_values.workers_per_student
     threads = launcher.threads_of_each(len(jobs) * count)
+    is_asynchronous = bool(jobs[0].asynchronous_workers)
     events = journal.Journal(run.supervisor)
     events.note("began", command=_command(flag_values, jobs[0], run.config))
     groups = []
     for job in jobs:
         start = functools.partial(
-            launcher.start_group, student=job.layout, count=count, threads=threads
+            launcher.start_group,
+            student=job.layout,
+            count=count,
+            threads=threads,
+            parameter_servers=flag_values.parameter_servers * is_asynchronous,
         )
         groups.append(_group(flag_values, job, run.config, events, start))
     shown = display.show_students(run.root, jobs[0].shared_dir, flag_values.log)
-    return _supervise(flag_values, groups, shown, jobs[0], _request_files(run))
+    return _supervise(flag_values, groups, shown, jobs[0], _request_files(run, jobs[0]))
 
 
 def run_one(flag_values: flags.FlagValues, job: job_lib.Job) -> int:
@@ -119,19 +125,21 @@ def _group(
         flag_values.frozen_seconds,
         job.policy.is_waited_for,
     )
-    files_of_student = _request_files(job.layout)
+    files_of_student = _request_files(job.layout, job)
     if not has_chief:
         # Only a chief exports; its supervisor finds the file.
-        del files_of_student[OnDemand.EXPORT]
+        files_of_student.pop(OnDemand.EXPORT, None)
     return supervisor.SupervisedGroup(
         job.student, launch, limits, events, files_of_student
     )
 
 
 def _request_files(
-    folder: layout.RunLayout | layout.StudentLayout,
+    folder: layout.RunLayout | layout.StudentLayout, job: job_lib.Job
 ) -> dict[OnDemand, pathlib.Path]:
     """Returns the file of each request to a run or to a student."""
+    if job.asynchronous_workers:  # Its weights are of a step at its periods alone.
+        return {}
     return {
         OnDemand.CHECKPOINT: folder.checkpoint_now,
         OnDemand.EXPORT: folder.export_now,
@@ -142,7 +150,7 @@ def _command(
     flag_values: flags.FlagValues, job: job_lib.Job, config: pathlib.Path
 ) -> str:
     """Returns the command that goes on with the run, from any folder."""
-    names = (*FORWARDED_FLAGS, "workers_per_student", "student")
+    names = (*FORWARDED_FLAGS, "workers_per_student", "parameter_servers", "student")
     given = (flag_values[n] for n in names if flag_values[n].present)
     return shlex.join(
         [

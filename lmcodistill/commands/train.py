@@ -10,6 +10,9 @@ With TF_CONFIG set (by Slurm, Kubernetes or by hand), one worker of student
 cluster is the chief. Start one such cluster per student, all with the same
 --run_dir on shared storage.
 
+--strategy=parameter_server trains one student by asynchronous SGD, the paper's other
+baseline: its workers do not wait for each other.
+
 `lmcodistill check` with the same flags tries all of it before, the first update
 included.
 
@@ -18,6 +21,9 @@ Examples:
   lmcodistill train --gin_file runs/paper_baseline --students 1 \
     --data_dir DATA --run_dir RUN --gin.NUM_TRAIN_STEPS=20000
   lmcodistill train --gin_file runs/quickstart --dry_run \
+    --data_dir DATA --run_dir RUN
+  lmcodistill train --gin_file runs/paper_baseline --students 1 \
+    --strategy parameter_server --workers_per_student 2 \
     --data_dir DATA --run_dir RUN
   TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]},
     "task": {"type": "worker", "index": 0}}' lmcodistill train --student 1 \

@@ -43,6 +43,7 @@ class Arm:
         num_teachers: How many students of that arm there are.
         seed_offset: Added to the seed of first weights and of dropout; not 0 where a
             run must share neither with the baseline.
+        flags: Of `train`, beside the number of students.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Arm:
     taught_by: str = ""
     num_teachers: int = 0
     seed_offset: int = 0
+    flags: tuple[str, ...] = ()
 
     @property
     def run(self) -> str:
@@ -103,6 +105,13 @@ def _on_own_text(base: Base) -> list[Arm]:
             "one group, twice the steps",
             1,
             (*alone, ("NUM_TRAIN_STEPS", str(2 * base.num_train_steps))),
+        ),
+        Arm(
+            "asynchronous",
+            "one group whose workers do not wait for each other",
+            1,
+            alone,
+            flags=("--strategy", "parameter_server"),
         ),
         # A pupil's teachers must not be the pupil itself, one training earlier.
         Arm(

@@ -156,6 +156,7 @@ class TrainRun(abc.ABC, Generic[_Outcome]):
         settings = self._settings
         return [
             *("lmcodistill", "train", "--students", str(self.arm.students)),
+            *self.arm.flags,
             *("--workers_per_student", str(settings.workers_per_student)),
             *("--data_dir", str(settings.data_dir), "--run_dir", str(self._run.root)),
             *(f"--gin_file={path}" for path in settings.gin_files),

@@ -30,6 +30,7 @@ class Phase(enum.StrEnum):
     VALIDATING = "validating"
     SAVING = "saving"
     WAITING = "waiting"
+    SERVING = "serving the coordinator"
     ENDING = "ending"
 
 

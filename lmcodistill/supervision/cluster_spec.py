@@ -12,10 +12,10 @@ from lmcodistill import errors
 
 _FORM = (
     'Expected {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
-    '"index": 0}}, perhaps with one "chief"; without TF_CONFIG the whole run starts '
-    "here."
+    '"index": 0}}, perhaps with one "chief", which "ps" need; without TF_CONFIG the '
+    "whole run starts here."
 )
-_JOBS = ("chief", "worker")  # In this order they are one list.
+_JOBS = ("chief", "worker", "ps")  # In this order they are one list.
 _HIGHEST_PORT = 65_535
 _SHOWN = 200
 
@@ -25,12 +25,15 @@ class Task:
     """This process's place in its group.
 
     Attributes:
-        index: Among the workers of the group; 0 is the chief.
-        addresses: `host:port` of all workers, in order.
+        index: Among the processes of the group; 0 is the chief.
+        addresses: `host:port` of all of them, in order.
+        parameter_servers: How many of them, the last ones, are parameter servers.
+            Then the chief only coordinates, and the others work for it.
     """
 
     index: int
     addresses: tuple[str, ...]
+    parameter_servers: int = 0
 
     @property
     def address(self) -> str:
@@ -43,10 +46,52 @@ class Task:
         return self.index == 0
 
     @property
+    def asynchronous_workers(self) -> int:
+        """Workers that make updates of their own, on parameter servers."""
+        servers = self.parameter_servers
+        return len(self.addresses) - 1 - servers if servers else 0
+
+    @property
+    def serves(self) -> bool:
+        """Whether this process only does what the chief asks it to."""
+        return bool(self.parameter_servers) and not self.is_chief
+
+    @property
+    def job(self) -> str:
+        """What TensorFlow calls its kind: `chief`, `worker` or `ps`."""
+        return self._place[0]
+
+    @property
+    def job_index(self) -> int:
+        """Its index among those of its kind."""
+        return self._place[1]
+
+    @property
+    def cluster(self) -> dict[str, tuple[str, ...]]:
+        """All addresses by kind; without parameter servers all are workers."""
+        if not self.parameter_servers:
+            return {"worker": self.addresses}
+        first_server = len(self.addresses) - self.parameter_servers
+        return {
+            "chief": self.addresses[:1],
+            "worker": self.addresses[1:first_server],
+            "ps": self.addresses[first_server:],
+        }
+
+    @property
+    def _place(self) -> tuple[str, int]:
+        index = self.index
+        for job, addresses in self.cluster.items():
+            if index < len(addresses):
+                return job, index
+            index -= len(addresses)
+        raise IndexError(f"there is no task {self.index}")
+
+    @property
     def tf_config(self) -> str:
-        """TF_CONFIG that says the same with workers alone."""
-        task = {"type": "worker", "index": self.index}
-        return json.dumps({"cluster": {"worker": self.addresses}, "task": task})
+        """TF_CONFIG that says the same."""
+        task = {"type": self.job, "index": self.job_index}
+        return json.dumps({"cluster": self.cluster, "task": task})
 
 
 def parse(text: str) -> Task:
@@ -66,12 +111,18 @@ def parse(text: str) -> Task:
     if strange:
         raise _refusal(
             text,
-            f"has a job {strange[0]!r} in its cluster; a student has workers and "
-            "perhaps a chief, and what it would ask of others nobody answers",
+            f"has a job {strange[0]!r} in its cluster; a student has workers, "
+            "perhaps a chief and parameter servers, and what it would ask of others "
+            "nobody answers",
         )
     if len(by_job.get("chief", [])) > 1:
         raise _refusal(text, f"has {len(by_job['chief'])} chiefs; a student has one")
     addresses = [address for job in _JOBS for address in by_job.get(job, [])]
+    servers = len(by_job.get("ps", []))
+    if servers and not (by_job.get("chief") and by_job.get("worker")):
+        raise _refusal(
+            text, "has parameter servers, and not both a chief and workers for them"
+        )
     if not addresses:
         raise _refusal(text, "has no worker in its cluster")
     _refuse_equal(text, addresses)
@@ -79,7 +130,7 @@ def parse(text: str) -> Task:
         _, port = split(address)
         if port == 0 and len(addresses) > 1:  # Any that is free, if nobody calls.
             raise _refusal(text, f"has the port 0 in {address!r}; nobody could find it")
-    return Task(_index(text, task, by_job), tuple(addresses))
+    return Task(_index(text, task, by_job), tuple(addresses), servers)
 
 
 def split(address: str) -> tuple[str, int]:
@@ -141,7 +192,9 @@ def _index(text: str, task: dict[str, Any], by_job: dict[str, list[str]]) -> int
     job, index = task.get("type"), task.get("index")
     if job not in _JOBS:
         raise _refusal(
-            text, f"has task type {_short(job)}; every task of a student is a 'worker'"
+            text,
+            f"has task type {_short(job)}; every task of a student is a 'worker', or "
+            "the chief, or a parameter server, 'ps'",
         )
     if isinstance(index, str) and index.isascii() and index.isdigit():
         index = int(index[:_SHOWN])
@@ -152,7 +205,8 @@ def _index(text: str, task: dict[str, Any], by_job: dict[str, list[str]]) -> int
         raise _refusal(
             text, f"has task index {index}, and its cluster {count} of the job {job!r}"
         )
-    return index + (len(by_job.get("chief", [])) if job == "worker" else 0)
+    before = _JOBS[: _JOBS.index(job)]
+    return index + sum(len(by_job.get(other, [])) for other in before)
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,7 @@ SCHEMA = 1
 # What people want to know of while a run goes well otherwise.
 _SAID = (
     *("waiting", "quiet", "heard", "save_asked", "export_asked"),
-    *("lost", "restarting", "gave_up"),
+    *("lost", "replacing", "restarting", "gave_up"),
 )
 _ALWAYS = ("student", "attempt", "worker", "cause", "last_step")
 
@@ -24,15 +24,17 @@ class Journal:
 
     Each line has `schema`, `seconds` since this supervisor began, `time` (by this
     machine's clock, for people only), the `event`: `began`, `started`, `waiting`,
-    `quiet`, `heard`, `save_asked`, `export_asked`, `lost`, `restarting`, `gave_up`,
-    `ended` or `stopped`; the `student` whose group it concerns; the `attempt`: how
-    often the group was started, this time included; the `worker` that began it, where
-    one did; the `cause`: a signal's name, an exit code, `frozen`, `start deadline`; the
-    `last_step`, the newest that the group ever reached; and what belongs to the event:
-    `began`, of the whole run, the command that goes on with it; `started` the process
-    ids; `waiting` the addresses where nobody answers any more, none when all do;
-    `restarting` the delay in seconds. A worker that says nothing is `quiet` until it is
-    `heard` or `lost`.
+    `quiet`, `heard`, `save_asked`, `export_asked`, `lost`, `replacing`,
+    `restarting`, `gave_up`, `ended` or `stopped`; the `student` whose group it
+    concerns; the `attempt`: how often the group was started, this time included;
+    the `worker` that began it, where one did; the `cause`: a signal's name, an exit
+    code, `frozen`, `start deadline`; the `last_step`, the newest that the group
+    ever reached; and what belongs to the event: `began`, of the whole run, the
+    command that goes on with it; `started` the process ids; `waiting` the addresses
+    where nobody answers any more, none when all do; `restarting` the delay in
+    seconds. A worker that says nothing is `quiet` until it is `heard` or `lost`.
+    One without which its group goes on is not `lost`: `replacing` says that it is
+    started again.
     """
 
     def __init__(self, path: pathlib.Path):

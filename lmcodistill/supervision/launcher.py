@@ -5,6 +5,7 @@ TF_CONFIG it is the one worker that belongs here.
 """
 
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -26,21 +27,32 @@ def threads_of_each(processes: int) -> int:
 
 
 def start_group(
-    command: Sequence[str], student: layout.StudentLayout, count: int, threads: int
+    command: Sequence[str],
+    student: layout.StudentLayout,
+    count: int,
+    threads: int,
+    parameter_servers: int = 0,
 ) -> process_group.ProcessGroup:
     """Starts `count` workers of a student here, each with so many threads.
+
+    With parameter servers, a coordinator is started besides, and a worker that is
+    lost is started again by itself.
 
     Raises:
         OSError: one could not be started; then none runs.
     """
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+    processes = count + (1 + parameter_servers if parameter_servers else 0)
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(processes)]
     shared = tf_environment.of_threads(threads)
     workers: list[process_group.WorkerProcess] = []
     try:
-        for index in range(count):
-            task = cluster_spec.Task(index, tuple(addresses))
+        for index in range(processes):
+            task = cluster_spec.Task(index, tuple(addresses), parameter_servers)
             environment = {**shared, tf_config.VARIABLE: task.tf_config}
-            workers.append(start_worker(command, student, index, environment))
+            is_replaced = task.serves and task.job == "worker"
+            worker = start_worker(command, student, index, environment, is_replaced)
+            worker.serves = task.serves
+            workers.append(worker)
     except OSError:
         for worker in workers:
             worker.kill()
@@ -54,8 +66,11 @@ def start_worker(
     student: layout.StudentLayout,
     index: int,
     environment: Mapping[str, str],
+    is_replaced: bool = False,
 ) -> process_group.WorkerProcess:
     """Starts one worker, with variables beside those of this process.
+
+    Where it `is_replaced`, its group starts it again by itself.
 
     Raises:
         OSError: it could not be started.
@@ -75,7 +90,12 @@ def start_worker(
             start_new_session=True,
         )
         on_failure.pop_all()
-    return process_group.WorkerProcess(index, log, process, lifeline.Pulse(ours))
+    worker = process_group.WorkerProcess(index, log, process, lifeline.Pulse(ours))
+    if is_replaced:
+        worker.start_again = functools.partial(
+            start_worker, command, student, index, environment, is_replaced
+        )
+    return worker
 
 
 def _free_ports(count: int) -> list[int]:

@@ -5,13 +5,14 @@ its silence, or because the group did not come together in time. Never waits, bu
 for the seconds in which it asks who is missing.
 """
 
+import contextlib
 import dataclasses
 import math
 import os
 import pathlib
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lmcodistill.supervision import (
     lifeline,
@@ -94,6 +95,8 @@ class WorkerProcess:
         process: The process.
         pulse: What is heard of it.
         was_killed: Whether it was ended from here, not by what else befell it.
+        serves: Whether it only does what the first one asks it to, and ends with it.
+        start_again: Starts it anew, where the group goes on without it meanwhile.
     """
 
     index: int
@@ -101,6 +104,8 @@ class WorkerProcess:
     process: subprocess.Popen
     pulse: lifeline.Pulse
     was_killed: bool = False
+    serves: bool = False
+    start_again: Callable[[], "WorkerProcess"] | None = None
 
     @property
     def code(self) -> int | None:
@@ -109,6 +114,12 @@ class WorkerProcess:
         if code is not None:
             self.pulse.listen(0.0)  # Its last word may say that all is well.
         return 0 if code and self.pulse.is_done else code
+
+    @property
+    def can_be_lost(self) -> bool:
+        """Whether its group goes on without it until it is there again."""
+        helps = self.code is None or restarts.helps(self.code)
+        return self.start_again is not None and helps and not self.was_killed
 
     def kill(self) -> None:
         """Ends it at once, also where it is stopped."""
@@ -146,11 +157,12 @@ class ProcessGroup:
         workers: Those that run here.
         missing: Where nobody of the others answers while it waits for them, and why.
         quiet: The workers that said nothing for long, but not long enough to judge.
+        lost_alone: Those lost at the last look without which the group goes on.
     """
 
     def __init__(self, workers: Sequence[WorkerProcess], addresses: Sequence[str]):
         """Takes processes just started, and `host:port` of the whole group's."""
-        self.workers, self._addresses = workers, addresses
+        self.workers, self._addresses = list(workers), addresses
         here = {worker.index for worker in workers}
         self._others = missing.MissingWorkers(
             [x for index, x in enumerate(addresses) if index not in here]
@@ -159,6 +171,10 @@ class ProcessGroup:
         self.quiet: set[int] = set()
         self._starting_seconds = self._leaving_seconds = 0.0
         self._condemned: list[WorkerLoss] = []
+        self.lost_alone: list[WorkerLoss] = []
+        # By worker: failures since it last joined, and when it is started again.
+        self._failures: dict[int, int] = {}
+        self._again_at: dict[int, float] = {}
         self._kill_at = self._save_by = math.inf
 
     @property
@@ -169,7 +185,7 @@ class ProcessGroup:
     @property
     def has_joined(self) -> bool:
         """Whether the group has come together."""
-        return all(worker.pulse.has_joined for worker in self.workers)
+        return all(w.pulse.has_joined for w in self.workers if not w.start_again)
 
     @property
     def step(self) -> int | None:
@@ -184,7 +200,7 @@ class ProcessGroup:
         All leave when they have agreed on it, and saved; one that leaves earlier,
         because it had not joined yet, loses the others what they had not begun.
         """
-        codes = {worker.code for worker in self.workers if not worker.was_killed}
+        codes = {worker.code for worker in self._leaving}
         left = {restarts.STOPPED, restarts.INTERRUPTED}
         if not codes <= {0, restarts.LOST, *left} or self._condemned:
             return False
@@ -193,17 +209,24 @@ class ProcessGroup:
     @property
     def has_saved(self) -> bool:
         """Whether a worker left with the word that it saved because it was asked to."""
-        codes = {worker.code for worker in self.workers if not worker.was_killed}
-        return restarts.STOPPED in codes
+        return restarts.STOPPED in {worker.code for worker in self._leaving}
+
+    @property
+    def _leaving(self) -> list[WorkerProcess]:
+        """Those that decide by themselves how they leave."""
+        return [w for w in self.workers if not (w.was_killed or w.serves)]
 
     def look(self, now: float, elapsed: float, limits: Limits) -> None:
         """Listens, judges, and kills what must not live on.
 
         `now` is by the monotonic clock; the last look was `elapsed` seconds ago.
         """
-        for worker in self.workers:
+        self.lost_alone = []
+        for place, worker in enumerate(self.workers):
             worker.listen(elapsed)
-            if worker.code is not None:
+            if limits.max_restarts and worker.can_be_lost:
+                self._keep_alive(place, worker, now, limits)
+            elif worker.code is not None:
                 self._kill_at = min(self._kill_at, now + _patience(worker.code))
             elif worker.pulse.quiet_seconds > limits.frozen_seconds:
                 words = f"gave no sign of life for {limits.frozen_seconds:g} s"
@@ -211,6 +234,10 @@ class ProcessGroup:
             elif now >= self._save_by:
                 words = f"did not save within {lifeline.GRACE_SECONDS:g} s"
                 self._condemn(worker, _STOP_DEADLINE, words, now)
+        if self.workers[0].code is not None:
+            for worker in self.workers[1:]:
+                if worker.serves:
+                    worker.kill()
         too_long = _QUIET_SHARE * limits.frozen_seconds
         for worker in self.workers:
             if worker.code is None:  # Of one that is gone nothing is heard again.
@@ -227,6 +254,35 @@ class ProcessGroup:
             self._leaving_seconds += elapsed
         if now >= self._kill_at or self._leaving_seconds > lifeline.GRACE_SECONDS:
             self.kill()
+
+    def _keep_alive(
+        self, place: int, worker: WorkerProcess, now: float, limits: Limits
+    ) -> None:
+        """Starts a worker again that was lost alone; ends it first where it froze."""
+        index = worker.index
+        if worker.code is None:
+            if worker.pulse.has_joined:
+                self._failures[index] = 0
+            if worker.pulse.quiet_seconds > limits.frozen_seconds:
+                worker.process.kill()
+        elif index not in self._again_at:
+            self._failures[index] = self._failures.get(index, 0) + 1
+            self._again_at[index] = now + restarts.delay_after(self._failures[index])
+            self.lost_alone.append(_loss_of(worker))
+        elif now >= self._again_at[index] and not self._is_ending:
+            assert worker.start_again is not None
+            del self._again_at[index]
+            # One that cannot be started counts as lost once more.
+            with contextlib.suppress(OSError):
+                self.workers[place] = worker.start_again()
+                self.workers[place].serves = worker.serves
+                worker.pulse.close()
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether nothing is started any more."""
+        is_stopped = self._kill_at < math.inf or self._save_by < math.inf
+        return is_stopped or self.workers[0].code is not None
 
     def _condemn(
         self, worker: WorkerProcess, cause: str, words: str, now: float
@@ -284,6 +340,7 @@ class ProcessGroup:
             _loss_of(worker)
             for worker in self.workers
             if worker.code and not worker.was_killed and worker.index not in condemned
+            if worker.index not in self._again_at
         ]
         return min(losses, key=lambda loss: loss.rank, default=None)
 

@@ -22,6 +22,12 @@ def helps(code: int) -> bool:
     return code < 0 or code in (LOST, STOPPED, INTERRUPTED)
 
 
+def delay_after(failures: int) -> float:
+    """Returns the seconds to wait after so many failures in a row."""
+    # Beyond the seventh doubling the bound holds anyway.
+    return min(FIRST_DELAY_SECONDS * 2 ** min(failures - 1, 7), LONGEST_DELAY_SECONDS)
+
+
 def concerns_all(code: int) -> bool:
     """Returns whether what ended a worker with this exit code ends all students.
 
@@ -58,6 +64,4 @@ class Restarts:
         self.failures += 1
         if self.failures > self._max_restarts:
             return None
-        # Beyond the seventh doubling the bound holds anyway.
-        doublings = min(self.failures - 1, 7)
-        return min(FIRST_DELAY_SECONDS * 2**doublings, LONGEST_DELAY_SECONDS)
+        return delay_after(self.failures)

@@ -12,7 +12,7 @@ from lmcodistill.supervision import status, status_view
 _MAX_POINTS = 200
 _MAX_COLUMNS = 12
 # Of a journal, what tells of more than a start that went well.
-_TOLD = ("quiet", "lost", "restarting", "gave_up", "stopped")
+_TOLD = ("quiet", "lost", "replacing", "restarting", "gave_up", "stopped")
 
 Reports = Sequence[Mapping[str, Any]]
 

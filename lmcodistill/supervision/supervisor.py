@@ -90,6 +90,8 @@ class SupervisedGroup:
         if self._processes.step is not None:
             self._restarts.reached(self._processes.step)
         self._note_silence(self._processes)
+        for loss in self._processes.lost_alone:
+            self._note("replacing", worker=loss.worker, cause=loss.cause)
         if self._processes.is_over:
             self._close(self._processes, now)
 

@@ -98,6 +98,10 @@ class Group:
             *values,
         )
 
+    def call(self, compiled: Callable[..., Any], args: Sequence[Any]) -> Any:
+        """Returns what a compiled function of the replicas makes of `args`."""
+        return compiled(*args)
+
     def reduce(
         self, tensors: Sequence[tf.Tensor], dtype: tf.DType | None = None
     ) -> list[tf.Tensor]:
@@ -119,6 +123,8 @@ class Group:
 
     def sum(self, value: np.ndarray) -> np.ndarray:
         """Returns the sum of one array over the workers. Collective."""
+        if self.num_workers == 1:
+            return value
         zeros = np.zeros_like(value)
         # Of a worker's replicas, the first gives the array and the others zeros.
         total = self._sum(

@@ -63,6 +63,8 @@ class Job:
         exchange: How exports travel.
         config_text: The whole configuration as a gin file.
         key: Signs checkpoints and exports; None signs nothing.
+        asynchronous_workers: How many workers make updates of their own, each on
+            streams of its own; 0: workers make every update together.
     """
 
     data_dir: pathlib.Path
@@ -80,6 +82,7 @@ class Job:
     exchange: codistillation.Exchange
     config_text: str
     key: bytes | None = dataclasses.field(default=None, repr=False)
+    asynchronous_workers: int = 0
 
     @property
     def layout(self) -> layouts.StudentLayout:
@@ -106,6 +109,11 @@ class Job:
         """Whether the distillation weight is measured, on the guide."""
         teaches = self.distillation.targets in codistillation.TEACHER_TARGETS
         return self.weight.is_measured and teaches
+
+    @property
+    def num_streams(self) -> int:
+        """Streams that the text is read in."""
+        return self.batches.global_batch_size * (self.asynchronous_workers or 1)
 
     @property
     def tokens_per_step(self) -> int:
@@ -149,7 +157,7 @@ def open_inputs(job: Job) -> Inputs:
         data,
         windows_lib.TrainingWindows(
             text,
-            global_batch_size=job.batches.global_batch_size,
+            global_batch_size=job.num_streams,
             window=job.batches.window,
             end_id=data.manifest.end_id,
             reset_at_documents=job.batches.reset_at_documents,
@@ -254,6 +262,8 @@ def check_peers(job: Job) -> None:
             f"--student={job.student} does not exist: --students={job.num_students} "
             f"have the indices 0 to {job.num_students - 1}."
         )
+    if job.asynchronous_workers:
+        _check_asynchronous(job)
     averages = job.exchange.average_weights
     source = f"TARGETS = {job.distillation.targets!r}"
     if averages:
@@ -292,6 +302,24 @@ def check_peers(job: Job) -> None:
         )
     if job.weight.is_measured:
         _check_measured(job, source)
+
+
+def _check_asynchronous(job: Job) -> None:
+    """Refuses to train asynchronously what is more than one model on labels.
+
+    Raises:
+        UsageError: it is.
+    """
+    targets, students = job.distillation.targets, job.num_students
+    if targets != "none" or students != 1 or job.exchange.average_weights:
+        raise errors.UsageError(
+            f"--strategy=parameter_server with TARGETS = {targets!r}, "
+            f"--students={students} and AVERAGE_WEIGHTS = "
+            f"{job.exchange.average_weights} cannot work: it trains one student on "
+            "the labels alone, the baseline of codistillation. Add --students=1 "
+            "--gin.TARGETS=none, and leave AVERAGE_WEIGHTS out; or give "
+            "--strategy=multi_worker_mirrored."
+        )
 
 
 def _check_measured(job: Job, source: str) -> None:

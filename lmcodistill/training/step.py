@@ -75,6 +75,8 @@ class Totals(NamedTuple):
         taught: 1.0 where there were soft targets, else 0.0.
         gradient_norm: Before clipping.
         skipped: 1.0 where one of the others is not finite, else 0.0.
+        staleness: Updates between the weights that the gradient is of and the update
+            that it made; 0.0 where workers wait for each other.
     """
 
     label_loss: tf.Tensor
@@ -85,6 +87,7 @@ class Totals(NamedTuple):
     taught: tf.Tensor
     gradient_norm: tf.Tensor
     skipped: tf.Tensor
+    staleness: Any = 0.0
 
 
 class Updater:
@@ -118,12 +121,7 @@ class Updater:
         self.mean, self._average_decay = mean, average_decay
         self._rule = optimizers.rule(optimizer)
         self.slots = {
-            slot: {
-                name: tf.Variable(
-                    tf.fill(v.shape, tf.cast(value, v.dtype)), trainable=False
-                )
-                for name, v in model.weights.items()
-            }
+            slot: {name: self._slot_of(v, value) for name, v in model.weights.items()}
             for slot, value in self._rule.slots.items()
         }
         self._compiled: list[Compiled] = []
@@ -206,6 +204,12 @@ class Updater:
         angle = self._angle_of(tuple(t.model for t in teachers))
         return angle(inputs, (state, *(t.state for t in teachers)))
 
+    def _slot_of(self, weight: tf.Variable, value: float) -> tf.Variable:
+        """Returns a new slot of a weight, on the device where the weight is."""
+        with self._group.strategy.extended.colocate_vars_with(weight):
+            initial = tf.fill(weight.shape, tf.cast(value, weight.dtype))
+            return tf.Variable(initial, trainable=False)
+
     def _first(self, values: Any) -> Any:
         """Returns the first local replica's; of sums, all replicas have the same."""
         local = self._group.strategy.experimental_local_results
@@ -227,7 +231,7 @@ class Updater:
             began = time.monotonic()
             if not traces:
                 self._on_trace()
-            results = compiled(*args)
+            results = self._group.call(compiled, args)
             if compiled.experimental_get_tracing_count() > traces:
                 self.tracing_seconds += time.monotonic() - began
             return results
@@ -299,7 +303,7 @@ class Updater:
         skipped = 1.0 - tf.cast(is_finite, tf.float32)
         *sums, stop, teachers_ready, save = tf.unstack(report)
         taught = tf.constant(float(distil))
-        totals = Totals._make([*sums, taught, norm, skipped])
+        totals = Totals._make([*sums, taught, norm, skipped, tf.zeros([])])
         return totals, Control(stop, teachers_ready, save), states
 
     def _apply(

@@ -37,6 +37,8 @@ class Student:
             reads follows from the step, so the same rate would diverge again.
     """
 
+    _updater_class = step.Updater
+
     def __init__(
         self,
         job: job_lib.Job,
@@ -49,7 +51,7 @@ class Student:
         `on_trace` is called before anything is traced, which may take minutes.
         """
         self._job, self._inputs, self._group = job, inputs, group
-        self._streams = job.batches.global_batch_size
+        self._streams = job.num_streams
         self._micro_batches = job.batches.micro_batches
         self._share = group.share_of(self._streams, self._micro_batches)
         manifest = inputs.data.manifest
@@ -71,7 +73,7 @@ class Student:
                 use_xla=job.training.xla == "on"
                 or (job.training.xla == "auto" and group.has_gpu),
             )
-            self._updater = step.Updater(
+            self._updater = self._updater_class(
                 *(group, gradients, job.optimizer),
                 mean=mean,
                 average_decay=decay,
@@ -181,29 +183,35 @@ class Student:
 
     def _inputs_at(self, number: int, rate: float = 0.0, weight: float = 0.0) -> Any:
         """Returns what the update of step `number` reads, per replica."""
-        seed = self._job.training.seed + self._job.student
+        return self._group.per_replica(
+            lambda replica: self._batch(replica, number, number, rate, weight)
+        )
+
+    def _batch(
+        self, replica: int, window_number: int, number: int, rate: float, weight: float
+    ) -> replica_gradients.BatchInputs:
+        """Returns a window of a replica's streams, for the update of step `number`."""
+        window = self._inputs.windows.at(
+            window_number, replica * self._share, self._share
+        )
         temperature = self._job.distillation.temperature_at(
             number, self._job.weight.burn_in_steps
         )
-
-        def of_replica(replica: int) -> replica_gradients.BatchInputs:
-            window = self._inputs.windows.at(number, replica * self._share, self._share)
-            # Room for the layers' offsets between two runs' seeds; one seed for each
-            # part of the batch that is drawn by itself.
-            part = number * self._group.num_replicas + replica
-            seeds = [seed * 1_000, part * self._micro_batches]
-            return replica_gradients.BatchInputs(
-                tf.constant(window.inputs),
-                tf.constant(window.flat_targets),
-                tf.constant(window.is_start),
-                tf.constant(rate, tf.float32),
-                tf.constant(weight, tf.float32),
-                tf.constant(temperature, tf.float32),
-                tf.constant(number + 1, tf.float32),
-                tf.constant(seeds, tf.int32),
-            )
-
-        return self._group.per_replica(of_replica)
+        # Room for the layers' offsets between two runs' seeds; one seed for each part
+        # of the batch that is drawn by itself.
+        seed = (self._job.training.seed + self._job.student) * 1_000
+        part = number * self._group.num_replicas + replica
+        seeds = [seed, part * self._micro_batches]
+        return replica_gradients.BatchInputs(
+            tf.constant(window.inputs),
+            tf.constant(window.flat_targets),
+            tf.constant(window.is_start),
+            tf.constant(rate, tf.float32),
+            tf.constant(weight, tf.float32),
+            tf.constant(temperature, tf.float32),
+            tf.constant(number + 1, tf.float32),
+            tf.constant(seeds, tf.int32),
+        )
 
     def _zero_state(self, model: contract.Model) -> Any:
         return self._group.per_replica(lambda replica: model.initial_state(self._share))
@@ -273,7 +281,7 @@ class Student:
         return {
             "student": self._job.student,
             "vocabulary": self._inputs.data.manifest.vocabulary,
-            "global_batch_size": self._streams,
+            "global_batch_size": self._job.batches.global_batch_size,
             "rollbacks": self.rollbacks,
             "guide": None if self._guide is None else self._guide.manifest(),
             "teachers": [

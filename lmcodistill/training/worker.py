@@ -25,6 +25,8 @@ from lmcodistill.training import checkpoints, cluster, divergence, metrics, sink
 from lmcodistill.training import job as job_lib
 from lmcodistill.training import loop as loop_lib
 from lmcodistill.training import student as student_lib
+from lmcodistill.training.asynchronous import coordination
+from lmcodistill.training.asynchronous import student as asynchronous_student
 from lmcodistill.training.hooks import (
     checkpoint,
     evaluate,
@@ -57,7 +59,8 @@ class Worker:
         self._job, self._lease, self._watch = job, lease, watch
         self._progress = progress
         progress.enter(Phase.JOINING)
-        self.group = cluster.Group()
+        is_asynchronous = bool(job.asynchronous_workers)
+        self.group = coordination.Coordination() if is_asynchronous else cluster.Group()
         progress.uses(self.group.devices)
         stop = threading.Event()
         self._asked_to_stop = stop.is_set
@@ -68,7 +71,10 @@ class Worker:
         watch.joined()
         self._inputs = job_lib.open_inputs(job)
         progress.enter(Phase.BUILDING)
-        self.student = student_lib.Student(
+        kind: type[student_lib.Student] = student_lib.Student
+        if is_asynchronous:
+            kind = asynchronous_student.AsynchronousStudent
+        self.student = kind(
             *(job, self._inputs, self.group),
             on_trace=lambda: progress.enter(Phase.TRACING),
         )

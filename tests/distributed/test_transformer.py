@@ -150,7 +150,7 @@ def test_dry_run_counts_weights_caches_and_activations(finish, data_dir, tmp_pat
     out = finish(
         *("train", "--data_dir", data_dir, "--run_dir", tmp_path / "run", "--json"),
         *("--students", 2, "--workers_per_student", 2, "--dry_run"),
-        *("--gin_file", "models/transformer_124m", "--gin.NUM_TRAIN_STEPS=10"),
+        *("--gin_file", "models/transformer_124m", "--gin.NUM_TRAIN_STEPS=200"),
         *("--gin.GLOBAL_BATCH_SIZE=8", "--gin.WINDOW=1024", "--gin.OPTIMIZER=sgd"),
         "--gin.MICRO_BATCHES=2",
     )

@@ -62,6 +62,8 @@ class Report:
             "skipped_updates": len(rows) - len(counted),
             "learning_rate": self._student.learning_rate_at(reached - 1),
             "distillation_weight": self._student.distillation_weight,
+            "gradient_staleness": float(columns.staleness.mean()),
+            "gradient_staleness_max": float(columns.staleness.max()),
             **self._student.guide_report,
             "teachers": [
                 {"peer": t.peer, "step": t.step, "staleness_steps": reached - t.step}

@@ -185,7 +185,7 @@ CLUSTERS = {
     "index beyond the workers": (tf_config([PRIVATE], 1), 2, "index 1", "Expected"),
     "address twice": (tf_config([PRIVATE, PRIVATE]), 2, "twice", "Expected"),
     "port that is none": (tf_config(["a:99999"]), 2, "65,535", "Expected"),
-    "task of a server": (tf_config([PRIVATE], job="ps"), 2, "'ps'", "'worker'"),
+    "task of a server": (tf_config([PRIVATE], job="ps"), 2, "'ps'", "Expected"),
     "batch that three cannot share": (
         tf_config([f"10.0.0.{k}:2222" for k in range(3)]),
         *(2, "TF_CONFIG's workers: 3", "Choose a multiple of 3"),
@@ -211,6 +211,24 @@ def test_number_of_workers_that_is_not_the_clusters_is_refused(dry_run, monkeypa
     refused(
         dry_run("--student=0", "--workers_per_student=2"),
         *(2, "--workers_per_student=2", "TF_CONFIG has 1", "Leave the flag out"),
+    )
+
+
+def test_strategy_and_cluster_must_fit(dry_run, monkeypatch):
+    servers = {"chief": ["10.0.0.1:1"], "worker": ["10.0.0.2:1"], "ps": ["10.0.0.3:1"]}
+    task = {"type": "chief", "index": 0}
+    asynchronous = ("--strategy=parameter_server", "--students=1", "--gin.TARGETS=none")
+
+    monkeypatch.setenv("TF_CONFIG", tf_config([PRIVATE]))
+    refused(dry_run("--student=0", *asynchronous), 2, "no parameter servers", "other")
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": servers, "task": task}))
+    refused(dry_run("--student=0"), 2, "TF_CONFIG has parameter servers", "other")
+
+
+def test_asynchronous_run_of_students_that_teach_is_refused(dry_run):
+    refused(
+        dry_run("--strategy=parameter_server"),
+        *(2, "TARGETS = 'peers', --students=2", "Add --students=1"),
     )
 
 

@@ -20,6 +20,7 @@ LISTS = (
         "json",
         "log",
         "max_restarts",
+        "parameter_servers",
         "start_deadline_seconds",
         "workers_per_student",
     ),
@@ -63,7 +64,7 @@ def test_every_flag_of_train_is_on_exactly_one_list():
 @pytest.mark.parametrize("name", supervision.FORWARDED_FLAGS)
 def test_forwarded_flag_reaches_the_worker_as_it_was_given(name):
     flag = flags_of([])[name]
-    value = "true" if flag.boolean else "7"
+    value = {"strategy": "parameter_server"}.get(name, "true" if flag.boolean else "7")
 
     given = flags_of([f"--{name}={value}"])
     command = workers_command(1, f"--{name}={value}")

@@ -51,6 +51,20 @@ def test_run_of_every_arm_can_be_configured(name, tmp_path):
     assert job.load([], run.bindings).get(training.Batches).order_seed == 1_000
 
 
+def test_only_the_asynchronous_arm_trains_by_another_strategy(tmp_path):
+    settings = runs.ComparisonSettings(
+        tmp_path, pathlib.Path("data"), (), ("NUM_TRAIN_STEPS=600",), 2, 8, 32
+    )
+
+    by_another = [
+        name
+        for name, arm in KNOWN.items()
+        if "--strategy" in runs.ArmRun(settings, KNOWN[arm.run], 0)._train_command
+    ]
+
+    assert by_another == ["asynchronous"]
+
+
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     (tmp_path / "show_cores.py").write_text(SHOW_CORES)

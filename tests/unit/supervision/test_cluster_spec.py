@@ -16,6 +16,7 @@ def tf_config(cluster, index=0, job="worker", **more):
 
 TWO = {"worker": ["a:1", "b:2"]}
 WITH_CHIEF = {"chief": ["c:9"], "worker": ["a:1", "b:2"]}
+WITH_SERVERS = {**WITH_CHIEF, "ps": ["p:3", "q:4"]}
 
 # Text, then the index and the addresses of the task.
 TAKEN = {
@@ -49,6 +50,34 @@ def test_what_other_tools_write_is_taken(name):
     assert json.loads(task.tf_config)["cluster"].keys() == {"worker"}
 
 
+# Of a cluster with parameter servers: the task, then what it is.
+OF_SERVERS = {
+    ("chief", 0): (0, "c:9", False),
+    ("worker", 0): (1, "a:1", True),
+    ("worker", 1): (2, "b:2", True),
+    ("ps", 0): (3, "p:3", True),
+    ("ps", 1): (4, "q:4", True),
+}
+
+
+@pytest.mark.parametrize("place", OF_SERVERS)
+def test_with_parameter_servers_all_but_the_chief_serve_it(place):
+    job, index = place
+
+    task = cluster_spec.parse(tf_config(WITH_SERVERS, index, job))
+
+    assert (task.index, task.address, task.serves) == OF_SERVERS[place]
+    assert (task.job, task.job_index) == place
+    assert (task.asynchronous_workers, task.parameter_servers) == (2, 2)
+    assert json.loads(task.tf_config) == json.loads(tf_config(WITH_SERVERS, index, job))
+
+
+def test_without_parameter_servers_nobody_works_alone():
+    task = cluster_spec.parse(tf_config(WITH_CHIEF, 1))
+
+    assert (task.asynchronous_workers, task.serves) == (0, False)
+
+
 REFUSED = {
     "nothing": ("", "is no JSON"),
     "no JSON": ("worker", "is no JSON"),
@@ -58,11 +87,16 @@ REFUSED = {
     "no task": ('{"cluster": {}}', "has no object 'task'"),
     "task of text": ('{"cluster": {}, "task": "worker"}', "has no object 'task'"),
     "no worker": (tf_config({}), "has no worker in its cluster"),
-    "parameter servers": (tf_config({**TWO, "ps": ["p:1"]}), "has a job 'ps'"),
+    "servers, no chief": (tf_config({**TWO, "ps": ["p:1"]}), "not both a chief and"),
+    "servers, no worker": (
+        tf_config({"chief": ["c:9"], "ps": ["p:1"]}, 0, "chief"),
+        "not both a chief and workers",
+    ),
     "an evaluator": (tf_config({**TWO, "evaluator": ["e:1"]}), "has a job 'evaluator'"),
     "the master of old": (tf_config({**TWO, "master": ["m:1"]}), "has a job 'master'"),
     "two chiefs": (tf_config({"chief": ["c:1", "d:1"]}, 0, "chief"), "has 2 chiefs"),
-    "task of another kind": (tf_config(TWO, 0, "ps"), "has task type 'ps'"),
+    "task of another kind": (tf_config(TWO, 0, "evaluator"), "task type 'evaluator'"),
+    "a server that is not there": (tf_config(TWO, 0, "ps"), "cluster 0 of the job"),
     "task of no kind": (tf_config(TWO, 0, None), "has task type None"),
     "a chief that is not there": (tf_config(TWO, 0, "chief"), "cluster 0 of the job"),
     "an index too high": (tf_config(TWO, 2), "task index 2, and its cluster 2"),

@@ -292,3 +292,83 @@ def test_a_command_that_cannot_be_started_is_tried_again_and_given_up(a_group):
 
     assert "failed 2 times in a row" in str(failure)
     assert "Cannot allocate memory" in str(failure)
+
+
+@pytest.fixture
+def a_served_group(tmp_path):
+    """Makes a group of a chief and a worker that it can lose; shells, as `a_group`."""
+
+    def make(chief: str, worker: str) -> supervisor.SupervisedGroup:
+        run = layout.RunLayout(tmp_path)
+
+        def start(number: int) -> process_group.ProcessGroup:
+            workers = [
+                launcher.start_worker(
+                    ["sh", "-c", script], run.student(0), index, {}, is_replaced
+                )
+                for index, script, is_replaced in ((0, chief, False), (1, worker, True))
+            ]
+            workers[1].serves = True
+            return process_group.ProcessGroup(workers, ["127.0.0.1:1"] * 2)
+
+        events = journal.Journal(run.supervisor)
+        return supervisor.SupervisedGroup(0, start, LIMITS, events)
+
+    return make
+
+
+def events_of(tmp_path: pathlib.Path) -> list[str]:
+    """Returns what happened to student 0."""
+    [events] = [x for x in journal.of_student(layout.RunLayout(tmp_path), 0) if x]
+    return [event["event"] for event in events]
+
+
+def test_a_worker_that_the_group_can_lose_is_started_again_by_itself(
+    a_served_group, tmp_path
+):
+    again = tmp_path / "again"
+    chief = f"{JOIN} until [ -e {again} ]; do sleep 0.1; done; echo done"
+    worker = (
+        f"{JOIN} [ -e {tmp_path}/was ] && touch {again} && exec sleep 60;"
+        f"touch {tmp_path}/was; kill -9 $$"
+    )
+
+    supervisor.Supervisor([a_served_group(chief, worker)]).run()
+
+    assert log(tmp_path) == "done\n"
+    assert events_of(tmp_path) == ["started", "replacing", "ended"]
+
+
+def test_a_worker_that_is_lost_for_good_leaves_the_chief_alone(
+    a_served_group, tmp_path
+):
+    chief = f"{JOIN} sleep 2; echo done"
+
+    supervisor.Supervisor([a_served_group(chief, f"{JOIN} exit 75")]).run()
+
+    assert log(tmp_path) == "done\n"
+    told = events_of(tmp_path)
+    assert told.count("replacing") >= 2
+    assert (told[0], told[-1], "lost" in told) == ("started", "ended", False)
+
+
+def test_a_chief_that_is_lost_takes_its_workers_along(a_served_group, tmp_path):
+    pids = tmp_path / "pids"
+    chief = f"{JOIN} [ -e {tmp_path}/was ] && exit; touch {tmp_path}/was; exit 75"
+    worker = f"{JOIN} echo $$ >> {pids}; exec sleep 60"
+
+    supervisor.Supervisor([a_served_group(chief, worker)]).run()
+
+    assert events_of(tmp_path).count("started") == 2
+    for pid in map(int, pids.read_text().split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_group_whose_worker_refuses_its_settings_fails(a_served_group):
+    group = a_served_group(f"{JOIN} sleep 60", "echo no such flag; exit 2")
+
+    failure = failure_of(group)
+
+    assert failure.exit_code == errors.UsageError.exit_code
+    assert str(failure).endswith("no such flag")

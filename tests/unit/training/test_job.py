@@ -120,6 +120,18 @@ def test_students_who_could_not_teach_each_other_are_refused(a_job, changes, rea
         job_lib.check_peers(a_job(**changes))
 
 
+def test_asynchronous_workers_read_streams_of_their_own(a_job):
+    together = job_lib.open_inputs(a_job()).windows
+    apart = job_lib.open_inputs(a_job(asynchronous_workers=2)).windows
+    streams = a_job().batches.global_batch_size
+
+    first, second = (apart.at(3, k * streams, streams).inputs for k in (0, 1))
+
+    assert a_job(asynchronous_workers=2).num_streams == 2 * streams
+    assert apart.windows_per_epoch < together.windows_per_epoch
+    assert first.tolist() != second.tolist()
+
+
 def test_automatic_weight_without_a_teacher_is_refused(a_job):
     job = dataclasses.replace(
         a_job(),

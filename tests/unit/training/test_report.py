@@ -56,6 +56,16 @@ def test_report_has_the_means_since_the_last_one(reports_of):
     assert reports[0]["refused_exports"] == {"digest": 1}
 
 
+def test_staleness_of_gradients_is_reported(reports_of):
+    first, second = reports_of(
+        *(totals(1.0, staleness=x) for x in (0.0, 3.0)), *[totals(1.0)] * 2
+    )
+
+    names = ("gradient_staleness", "gradient_staleness_max")
+    assert [first[n] for n in names] == [1.5, 3.0]
+    assert [second[n] for n in names] == [0.0, 0.0]
+
+
 def test_skipped_updates_are_counted_and_not_averaged(reports_of):
     reports = reports_of(totals(10.0), totals(np.nan, 1.0), *[totals(np.nan, 1.0)] * 2)
 
