@@ -318,4 +318,6 @@ def main(
     if lease is not None:
         lease.release()
     watch.done()
+    if job.asynchronous_workers:
+        os._exit(0)  # TensorFlow's farewell may wait for ever for one that left.
     return 0
