@@ -85,7 +85,7 @@ class Totals(NamedTuple):
     taught: tf.Tensor
     gradient_norm: tf.Tensor
     skipped: tf.Tensor
-    staleness: tf.Tensor | float = 0.0
+    staleness: Any = 0.0
 
 
 class Updater:

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -70,7 +71,7 @@ class Worker:
         watch.joined()
         self._inputs = job_lib.open_inputs(job)
         progress.enter(Phase.BUILDING)
-        kind = student_lib.Student
+        kind: Any = student_lib.Student
         if is_asynchronous:
             kind = asynchronous_student.AsynchronousStudent
         self.student = kind(
