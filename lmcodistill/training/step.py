@@ -301,7 +301,7 @@ class Updater:
         skipped = 1.0 - tf.cast(is_finite, tf.float32)
         *sums, stop, teachers_ready = tf.unstack(report)
         taught = tf.constant(float(distil))
-        totals = Totals(*sums, taught, norm, skipped)
+        totals = Totals._make([*sums, taught, norm, skipped, 0.0])
         return totals, Control(stop, teachers_ready), states
 
     def _apply(
