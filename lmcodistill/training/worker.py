@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -334,4 +335,6 @@ def main(
     if lease is not None:
         lease.release()
     watch.done()
+    if job.asynchronous_workers:
+        os._exit(0)  # TensorFlow's farewell may wait for ever for one that left.
     return 0
