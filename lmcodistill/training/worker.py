@@ -12,7 +12,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import Any
 
 import tensorflow as tf
 
