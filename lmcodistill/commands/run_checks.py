@@ -72,7 +72,7 @@ class PlannedRun:
         """
         flag = self.flag_values["workers_per_student"]
         if not tf_config.is_set():
-            return flag.value
+            return self.flag_values.workers_per_student
         workers = len(tf_config.own_task().addresses)
         if flag.present and flag.value != workers:
             raise errors.UsageError(
