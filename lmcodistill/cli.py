@@ -23,8 +23,8 @@ from lmcodistill.commands import catalogue
 
 _EXAMPLES = """\
 Examples:
-  lmcodistill prep --input 'CC-MAIN-*.warc.wet.gz' --output_dir DATA
-  lmcodistill train --gin_file=runs/quickstart --data_dir DATA --run_dir RUN
+  lmcodistill prep --input texts --output_dir DATA --gin.NUM_PARTITIONS=2
+  lmcodistill train --gin_file runs/quickstart --data_dir DATA --run_dir RUN
   lmcodistill status RUN
   lmcodistill configs show runs/quickstart
 

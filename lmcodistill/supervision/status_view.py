@@ -83,9 +83,10 @@ def total(students: Sequence[status.StudentStatus]) -> str:
         counts[student.state] = counts.get(student.state, 0) + 1
     parts = [f"{count} {state}" for state, count in counts.items()]
     running = [s for s in students if s.state is states.StudentState.RUNNING]
-    if running:
-        pace = sum(s.tokens_per_second or 0.0 for s in running)
-        parts.append(f"{pace:,.0f} tokens/s in total")
+    # Before its first report nobody knows a student's.
+    paces = [s.tokens_per_second for s in running if s.tokens_per_second is not None]
+    if paces:
+        parts.append(f"{sum(paces):,.0f} tokens/s in total")
     return f"Students: {', '.join(parts)}."
 
 

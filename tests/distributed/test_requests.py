@@ -77,11 +77,15 @@ def test_chief_publishes_when_asked_and_goes_on(start, data_dir, tmp_path):
     process = start(
         *tiny_run.train_arguments(
             *(data_dir, tmp_path),
+            students=1,
+            TARGETS="none",
+            EXCHANGE_MODE="freshest",
             NUM_TRAIN_STEPS=1_000_000,
             PUBLISH_EVERY_STEPS=1_000_000,
+            CHECKPOINT_EVERY_STEPS=1_000_000,
             EVALUATE_EVERY_STEPS=0,
         ),
-        *("--students=1", "--workers_per_student=2"),
+        "--workers_per_student=2",
     )
 
     def published():

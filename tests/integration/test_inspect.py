@@ -56,6 +56,7 @@ def test_only_settings_that_are_not_the_defaults_are_shown(made, capsys):
     _, shown = out.split("Settings that are not the defaults; --json has all:\n")
     settings = dict(line.strip().split(" = ") for line in shown.splitlines())
     assert settings == {
+        "Prep.guide_fraction": "0.0",
         "Prep.keep_documents": "True",
         "Prep.num_partitions": "2",
         "Prep.shard_tokens": "2000",

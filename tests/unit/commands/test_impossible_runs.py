@@ -210,7 +210,7 @@ def test_number_of_workers_that_is_not_the_clusters_is_refused(dry_run, monkeypa
 
     refused(
         dry_run("--student=0", "--workers_per_student=2"),
-        *(2, "--workers_per_student=2", "TF_CONFIG has 1", "Leave the flag out"),
+        *(2, "--workers_per_student=2, and the cluster of TF_CONFIG has 1", "Leave"),
     )
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from lmcodistill import cli
 from lmcodistill.commands import catalogue
+from lmcodistill.settings.training import Batches
+from lmcodistill.training import job
 
 # Words of absl, gin and Python, which mean nothing to who mistyped something.
 FOREIGN = (
@@ -177,6 +179,18 @@ def test_help_fits_a_terminal_of_80_columns(capsys, command):
 
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if len(line) > 80] == []
+
+
+def test_examples_of_the_overview_work_one_after_the_other(capsys):
+    cli.main([])
+
+    lines = capsys.readouterr().out.splitlines()
+    [prep] = [line for line in lines if line.startswith("  lmcodistill prep")]
+    [train] = [line for line in lines if line.startswith("  lmcodistill train")]
+    # What this run file reads; another number of partitions would be refused.
+    assert job.load(["runs/quickstart"], []).get(Batches).pooled_partitions == 2
+    assert "--gin_file runs/quickstart" in train and "--gin." not in train
+    assert prep.endswith("--output_dir DATA --gin.NUM_PARTITIONS=2")
 
 
 @pytest.mark.parametrize("typed", ["help train", "train help", "train --help"])

@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from lmcodistill.codistill import policies
 from lmcodistill.commands import catalogue, supervision, train
 from lmcodistill.storage import layout
+from lmcodistill.supervision import journal
 
 # A new flag of `train` belongs on one of these: the workers get it as it was given,
 # or it is only for the supervisor, or `_worker_command` says what becomes of it.
@@ -31,11 +33,12 @@ CONFIG = pathlib.Path("config.gin")
 
 @dataclasses.dataclass(frozen=True)
 class Student:
-    """What the command of a worker needs of a job."""
+    """What the command of a worker, and its supervisor, need of a job."""
 
     data_dir: pathlib.Path
     run_dir: pathlib.Path
     student: int
+    policy = policies.Policy
 
     @property
     def layout(self) -> layout.StudentLayout:
@@ -89,3 +92,22 @@ def test_only_the_first_start_takes_over():
     assert "--take_over" in workers_command(1, "--take_over")
     assert "--take_over" not in workers_command(2, "--take_over")
     assert "--take_over" not in workers_command(1)
+
+
+@pytest.mark.parametrize("has_chief", [True, False])
+def test_export_is_asked_for_where_the_chief_is(tmp_path, has_chief):
+    student = Student(tmp_path, tmp_path, 1)
+    student.layout.root.mkdir(parents=True)
+    student.layout.checkpoint_now.touch()
+    student.layout.export_now.touch()
+    group = supervision._group(
+        *(flags_of([]), student, CONFIG, journal.Journal(tmp_path / "journal")),
+        start=lambda _: pytest.fail("nothing is to be started"),
+        has_chief=has_chief,
+    )
+
+    group.ask(set())
+
+    # What was taken is passed on at the next start; what is not theirs stays.
+    assert not student.layout.checkpoint_now.exists()
+    assert student.layout.export_now.exists() is not has_chief

@@ -84,7 +84,10 @@ def test_what_was_asked_for_is_shown_with_its_step(run, begin):
 def test_pace_of_an_earlier_start_is_not_shown(run, begin):
     begin(step=51, restored=50)
 
-    assert status.read(run.root)[0].tokens_per_second is None
+    [student, _] = status.read(run.root)
+
+    assert student.tokens_per_second is None
+    assert status_view.total([student]) == "Students: 1 running."
 
 
 def test_silence_by_the_clock_is_looked_at_twice(run, begin, monkeypatch):
