@@ -10,8 +10,8 @@ With TF_CONFIG set (by Slurm, Kubernetes or by hand), one worker of student
 cluster is the chief. Start one such cluster per student, all with the same
 --run_dir on shared storage.
 
---strategy=parameter_server trains one student by asynchronous SGD, the paper's other
-baseline: its workers do not wait for each other.
+--strategy=parameter_server trains one student by asynchronous SGD, the paper's
+other baseline: its workers do not wait for each other.
 
 `lmcodistill check` with the same flags tries all of it before, the first update
 included.

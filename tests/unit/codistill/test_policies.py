@@ -169,9 +169,9 @@ def test_what_supervision_asks(changes, all_alive, reads_peers, longest_wait):
     [
         # Two windows of delay and reload, two checkpoint periods, in exports of
         # 50 steps: 2 * (100 + 50) + 2 * 200 = 700 steps, and two to spare.
-        ("scheduled", 5, (False, 16, 9.0)),
-        ("scheduled", 40, (False, 40, 9.0)),
-        ("freshest", 5, (True, 5, 0.0)),
+        ("scheduled", 5, (False, 16, 50, 9.0)),
+        ("scheduled", 40, (False, 40, 50, 9.0)),
+        ("freshest", 5, (True, 5, 1, 0.0)),
     ],
 )
 @pytest.mark.parametrize("targets", ["peers", "none"])

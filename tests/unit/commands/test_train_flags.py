@@ -39,6 +39,7 @@ class Student:
     run_dir: pathlib.Path
     student: int
     policy = policies.Policy
+    asynchronous_workers = 0
 
     @property
     def layout(self) -> layout.StudentLayout:

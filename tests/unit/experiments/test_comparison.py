@@ -80,7 +80,7 @@ def test_no_run_of_the_standard_arms_is_trained_under_two_names():
 
     assert len(
         {
-            (a.students, frozenset(a.bindings), a.taught_by, a.seed_offset)
+            (a.students, frozenset(a.bindings), a.flags, a.taught_by, a.seed_offset)
             for a in trained
         }
     ) == len(trained)

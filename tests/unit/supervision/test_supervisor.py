@@ -312,7 +312,7 @@ def a_served_group(tmp_path):
             return process_group.ProcessGroup(workers, ["127.0.0.1:1"] * 2)
 
         events = journal.Journal(run.supervisor)
-        return supervisor.SupervisedGroup(0, start, LIMITS, events)
+        return supervisor.SupervisedGroup(0, start, LIMITS, events, {})
 
     return make
 
