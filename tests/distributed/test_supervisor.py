@@ -337,7 +337,10 @@ def test_a_chief_beside_the_workers_is_worker_0(start, data_dir, tmp_path):
     [
         ({"worker": ["127.0.0.1:31001", "127.0.0.1:31001"]}, "twice"),
         ({"worker": ["127.0.0.1:70000"]}, "port is no number up to 65,535"),
-        ({"ps": ["127.0.0.1:1"], "worker": ["127.0.0.1:2"]}, "not both a chief and workers"),
+        (
+            {"ps": ["127.0.0.1:1"], "worker": ["127.0.0.1:2"]},
+            "not both a chief and workers",
+        ),
         ({"worker": [f"10.0.0.{k}:1" for k in range(3)]}, "TF_CONFIG's workers: 3"),
     ],
 )
