@@ -119,7 +119,7 @@ setuptools.setup(
     package_data={
         "lmcodistill.configs": ["**/*.gin"],
         "lmcodistill.launchers": ["*.sh", "*.yaml", "Dockerfile"],
-        "": ["*.md", "py.typed"],
+        "": ["*.md", "*.pyi", "py.typed"],
     },
     data_files=[
         ("share/man/man1", ["docs/lmcodistill.1"]),

@@ -15,15 +15,8 @@ TensorFlow: `lmcodistill --help` stays quick.
 """
 
 import importlib
-from typing import TYPE_CHECKING
 
 from lmcodistill import errors
-
-if TYPE_CHECKING:
-    from lmcodistill.inference.loading import load
-    from lmcodistill.inference.predictor import Predictor
-    from lmcodistill.inference.scores import SplitScore, TextScore, TokenScore
-    from lmcodistill.storage.run_metrics import read_metrics
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,7 +29,8 @@ __all__ = [
     "read_metrics",
 ]
 
-# Where the names are that are imported when they are first asked for.
+# Where the names are that are imported when they are first asked for; for type
+# checkers, `__init__.pyi` says what they are.
 _MODULES = {
     "load": "inference.loading",
     "Predictor": "inference.predictor",
@@ -46,14 +40,12 @@ _MODULES = {
     "read_metrics": "storage.run_metrics",
 }
 
-# A type checker would take it to mean that every name exists.
-if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> object:
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-        return getattr(module, name)
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -238,28 +239,29 @@ QUICK_MISTAKES = [("confgs",), ("train", "--steps=5"), ("check", "--gin.SEED", "
 
 
 def answer(arguments, expected_code=0):
-    """Runs a command in a fresh process; returns its heavy imports and CPU seconds."""
+    """Runs a command in a fresh process; returns its heavy imports and seconds."""
     program = (
-        "import json, sys, time\nfrom lmcodistill import cli\n"
+        "import json, sys\nfrom lmcodistill import cli\n"
         f"code = cli.main({list(arguments)})\n"
         "heavy = {'tensorflow', 'numpy', 'data_prep', 'rich', 'fsspec'}\n"
-        "found = sorted(heavy & set(sys.modules)), time.process_time()\n"
-        "print(json.dumps(found), file=sys.stderr)\n"
+        "print(json.dumps(sorted(heavy & set(sys.modules))), file=sys.stderr)\n"
         "sys.exit(code)\n"
     )
+    started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True
     )
     assert done.returncode == expected_code, done.stderr
-    return json.loads(done.stderr.splitlines()[-1])
+    return json.loads(done.stderr.splitlines()[-1]), time.monotonic() - started
 
 
 @pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
 def test_quick_answers_come_without_heavy_imports_within_a_second(arguments):
-    heavy, seconds = answer(arguments)
+    # The best of three, because other tests may keep the machine busy.
+    answers = [answer(arguments) for _ in range(3)]
 
-    assert heavy == []
-    assert seconds < 1.0
+    assert answers[0][0] == []
+    assert min(seconds for _, seconds in answers) < 1.0
 
 
 @pytest.mark.parametrize("arguments", QUICK_MISTAKES, ids=" ".join)

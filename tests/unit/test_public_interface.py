@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -100,3 +102,10 @@ def test_line_that_is_still_written_is_left_out(tmp_path):
 def test_folder_without_students_is_refused(tmp_path):
     with pytest.raises(errors.UsageError, match="holds no students"):
         lmcodistill.read_metrics(tmp_path)
+
+
+def test_type_checkers_are_told_of_the_same_names():
+    stub = pathlib.Path(lmcodistill.__file__).with_suffix(".pyi").read_text()
+
+    told = re.findall(r"import (\w+) as \1$", stub, re.MULTILINE)
+    assert sorted(told) == sorted(lmcodistill.__all__)
