@@ -46,7 +46,9 @@ def test_commands_flags_and_shipped_files_are_completed(completed):
     # As bash splits --gin_file=runs/paper_b.
     words = ("train", "--gin_file", "=", "runs/paper_b")
     assert completed("lmcodistill", *words) == ["runs/paper_baseline"]
-    assert completed("lmcodistill", "configs", "show", "models/ti") == ["models/tiny"]
+    assert completed("lmcodistill", "configs", "show", "models/t") == [
+        *("models/tiny", "models/transformer_124m", "models/transformer_tiny")
+    ]
 
 
 def test_fish_is_told_of_every_command_and_flag(capsys):
