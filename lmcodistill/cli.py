@@ -19,7 +19,7 @@ from absl import flags
 
 import lmcodistill
 from lmcodistill import errors, tf_environment
-from lmcodistill.commands import catalogue
+from lmcodistill.commands import catalogue, command_flags
 
 _EXAMPLES = """\
 Examples:
@@ -30,6 +30,12 @@ Examples:
 
 `lmcodistill <command> --help` shows the flags of a command.
 """
+
+_GIN_HELP = (
+    "  --gin.NAME=VALUE",
+    "      Sets a knob, or a field: Class.field. What one means:",
+    "      `lmcodistill configs explain NAME`.",
+)
 
 _INTERRUPTED = 130
 _HELP = ("--help", "-help", "-h")
@@ -119,13 +125,12 @@ def _run(command: str, arguments: list[str]) -> int:
         print(_help(command, module, flag_values))
         return 0
     rest = _parsed(command, module, flag_values, arguments)
-    if hasattr(module, "ARGUMENTS"):
-        return module.run(flag_values, rest) or 0
-    if rest:
+    takes_words = hasattr(module, "ARGUMENTS")
+    if rest and not takes_words:
         from lmcodistill.commands import mistakes
 
         raise mistakes.unused_word(rest[0], arguments, command, module)
-    return module.run(flag_values) or 0
+    return module.run(*((flag_values, rest) if takes_words else (flag_values,))) or 0
 
 
 def _parsed(
@@ -192,27 +197,29 @@ def _overview() -> str:
     ).rstrip()
 
 
-def _help(command: str, module: types.ModuleType, flag_values: flags.FlagValues) -> str:
-    """Returns the help of one command: its docstring and its flags."""
+def _help(
+    command: str, module: types.ModuleType, flag_values: command_flags.CommandFlags
+) -> str:
+    """Returns the help of one command: its docstring and its flags by group."""
     positional = getattr(module, "ARGUMENTS", "")
     usage = " ".join(filter(None, ("lmcodistill", command, positional, "[flags]")))
-    lines = [f"Usage: {usage}", "", (module.__doc__ or "").strip(), "", "Flags:"]
-    for name in sorted(set(flag_values) - {"gin_bindings"}):
-        lines += _flag_help(flag_values[name])
-    if "gin_bindings" in flag_values:
-        lines += [
-            "  --gin.NAME=VALUE",
-            "      Sets a knob, or a field: Class.field. What one means:",
-            "      `lmcodistill configs explain NAME`.",
-        ]
+    lines = [f"Usage: {usage}", "", (module.__doc__ or "").strip()]
+    for heading, group in flag_values.groups().items():
+        lines += ["", f"{heading}:"]
+        for flag in group:
+            if flag.name == "gin_bindings":
+                lines += _GIN_HELP
+            else:
+                lines += _flag_help(flag, flag.name in flag_values.required)
     lines += ["  --help", "      Show this."]
     return "\n".join(lines)
 
 
-def _flag_help(flag: flags.Flag) -> list[str]:
+def _flag_help(flag: flags.Flag, is_required: bool) -> list[str]:
     text = catalogue.help_of(flag)
     if flag.default_as_str is not None and flag.default not in ([], ""):
         text += f" (default: {flag.default_as_str.strip(chr(39))})"
     wrapped = flags.text_wrap(text, length=80, indent="      ")
     typed = f"--[no]{flag.name}" if flag.boolean else catalogue.typed(flag)
-    return [f"  {typed}", *wrapped.splitlines()]
+    required = " (required)" if is_required else ""
+    return [f"  {typed}{required}", *wrapped.splitlines()]

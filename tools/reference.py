@@ -72,15 +72,16 @@ def _flags() -> Iterator[str]:
         yield f"### lmcodistill {command}\n\n{catalogue.COMMANDS[command]}\n"
         if names:
             yield from ("| flag | default | what it does |", "|---|---|---|")
-            yield from (_row(own[name]) for name in names)
+            yield from (_row(own[name], name in own.required) for name in names)
             yield ""
 
 
-def _row(flag: flags.Flag) -> str:
+def _row(flag: flags.Flag, is_required: bool) -> str:
     default = flag.default_as_str if flag.default not in (None, [], "") else None
+    shown = "required" if is_required else f"`{default}`" if default else ""
     what = catalogue.help_of(flag).replace("|", "\\|").replace("\n", " ")
     typed = catalogue.typed(flag).replace("|", "\\|")
-    return f"| `{typed}` | {f'`{default}`' if default else ''} | {what} |"
+    return f"| `{typed}` | {shown} | {what} |"
 
 
 def man_page() -> str:

@@ -23,7 +23,7 @@ COMMANDS = {
     "plan": "Predict what a run will take: time, devices, traffic.",
     "status": "Show how the students of a run are doing.",
     "report": "Write a page about a run: curves, peers, restarts, configuration.",
-    "configs": "List, show, copy, compare and explain configurations.",
+    "configs": "List, show, copy, check, compare and explain configurations.",
     "completion": "Print what makes a shell complete commands and flags.",
     "env": "Show what a report of a fault should tell of this machine.",
 }
@@ -39,17 +39,15 @@ _VALUES = {
 _ABSL_REPEATED = ";\n    repeat this option to specify a list of values"
 
 
-def flags_of(module: types.ModuleType) -> flags.FlagValues:
+def flags_of(module: types.ModuleType) -> command_flags.CommandFlags:
     """Returns the flags of a command, those of all commands included."""
     flag_values = command_flags.CommandFlags()
     # Flags may follow positional arguments.
     flag_values.set_gnu_getopt(True)
     define = command_flags.Definer(flag_values)
     module.define_flags(define)
-    define.bool(
-        "json", False, "Print one JSON object on standard output, for programs."
-    )
     if reads_gin(module):
+        define.heading("Configuration")
         define.strings(
             "gin_file",
             [],
@@ -57,6 +55,10 @@ def flags_of(module: types.ModuleType) -> flags.FlagValues:
             "--gin.NAME=VALUE wins over files.",
         )
         define.strings("gin_bindings", [], "NAME=VALUE.")
+    define.heading("Of every command")
+    define.bool(
+        "json", False, "Print one JSON object on standard output, for programs."
+    )
     return flag_values
 
 

@@ -35,6 +35,8 @@ from lmcodistill.commands import command_flags, progress_lines, run_flags
 def define_flags(define: command_flags.Definer) -> None:
     """Defines where data and run are, and how many processes there are."""
     run_flags.define_flags(define)
+    define.require("data_dir", "run_dir")
+    run_flags.define_supervision(define)
     run_flags.define_worker_flags(define)
 
 

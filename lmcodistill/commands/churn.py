@@ -46,6 +46,7 @@ Models = list[list[str]]
 def define_flags(define: command_flags.Definer) -> None:
     """Defines what is compared, and on what text."""
     define.path("data_dir", "The data folder that prep made.", command_flags.COPY_IT)
+    define.require("data_dir")
     define.strings(
         "group",
         [],
@@ -63,10 +64,7 @@ def define_flags(define: command_flags.Definer) -> None:
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     """Compares; see the module's text."""
     groups = _groups(flag_values.group, arguments)
-    if not flag_values.data_dir:
-        raise errors.UsageError(
-            "--data_dir is missing; `lmcodistill churn --help` has examples."
-        )
+    flag_values.refuse_missing()
     data = shards.ShardSet(flag_values.data_dir)
     split = data.held_out_split(flag_values.split)
     key = export_flags.key(flag_values)

@@ -27,7 +27,43 @@ _MOST = 2**53
 
 
 class CommandFlags(flags.FlagValues):
-    """Reads what was typed, and no files of further flags beside it."""
+    """Reads what was typed, and no files of further flags beside it.
+
+    Attributes:
+        headings: Of the groups of flags in the help, each before the flag whose
+            number in the order of definition is given.
+        required: Names of flags that must be given.
+    """
+
+    headings: dict[int, str]
+    required: list[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        # absl takes every attribute that is set in the usual way for a flag.
+        self.__dict__.update(headings={}, required=[])
+
+    def groups(self) -> dict[str, list[flags.Flag]]:
+        """Returns the flags by their headings, all in the order of definition."""
+        found: dict[str, list[flags.Flag]] = {}
+        heading = "Flags"
+        for index, name in enumerate(self):
+            heading = self.headings.get(index, heading)
+            found.setdefault(heading, []).append(self[name])
+        return found
+
+    def refuse_missing(self) -> None:
+        """Refuses to go on without a flag that must be given.
+
+        Raises:
+            UsageError: there is one.
+        """
+        missing = [f"--{name}" for name in self.required if not self[name].value]
+        if missing:
+            verb = "is" if len(missing) == 1 else "are"
+            raise errors.UsageError(
+                f"{' and '.join(missing)} {verb} missing; `--help` has examples."
+            )
 
     def read_flags_from_files(
         self, argv: Sequence[str], force_gnu: bool = True
@@ -43,7 +79,7 @@ class Definer:
     `place` have no default; nothing need be there.
     """
 
-    def __init__(self, flag_values: flags.FlagValues):
+    def __init__(self, flag_values: CommandFlags):
         """Takes the flags of the command."""
         self._flag_values = flag_values
         self.string = functools.partial(flags.DEFINE_string, flag_values=flag_values)
@@ -51,6 +87,14 @@ class Definer:
             flags.DEFINE_multi_string, flag_values=flag_values
         )
         self.list = functools.partial(flags.DEFINE_list, flag_values=flag_values)
+
+    def heading(self, text: str) -> None:
+        """Lets the help show the flags that follow under a heading."""
+        self._flag_values.headings[len(self._flag_values)] = text
+
+    def require(self, *names: str) -> None:
+        """Lets the command refuse to run without these flags."""
+        self._flag_values.required.extend(names)
 
     def bool(self, name: str, default: bool, text: str) -> None:
         """Defines a switch."""

@@ -75,6 +75,7 @@ def define_flags(define: command_flags.Definer) -> None:
         "output_dir",
         "Where runs and report go; given again, the comparison goes on there.",
     )
+    define.require("data_dir", "output_dir")
     define.list(
         "arms",
         ["codistilled"],
@@ -86,6 +87,7 @@ def define_flags(define: command_flags.Definer) -> None:
         "pooled_double_batch, pooled_ema, pooled_independent, pooled_ensemble, "
         "codistilled_same_text, pooled_two_phase, chain; or `all`.",
     )
+    define.strings("variant", [], "Also an arm of your own: 'NAME=ARM KNOB=VALUE ...'.")
     define.list(
         "batch_factors", [], "Also one group with its batch times each of these."
     )
@@ -104,8 +106,6 @@ def define_flags(define: command_flags.Definer) -> None:
         arms_lib.BASELINE,
         "The arm that all others are compared with, seed by seed; trained with them.",
     )
-    tuning_flags.define(define)
-    define.strings("variant", [], "Also an arm of your own: 'NAME=ARM KNOB=VALUE ...'.")
     define.integer(
         "seeds",
         3,
@@ -124,6 +124,8 @@ def define_flags(define: command_flags.Definer) -> None:
         "least as many as the largest run has.",
         0,
     )
+    tuning_flags.define(define)
+    define.heading("Of single arms")
     define.float(
         "smoothing_weight", 0.1, "Weight of uniform and unigram smoothing.", 0.0
     )
@@ -141,11 +143,7 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues) -> None:
     """Makes the runs and reports; see the module's text."""
-    if not flag_values.data_dir or not flag_values.output_dir:
-        raise errors.UsageError(
-            "compare needs --data_dir and --output_dir; `lmcodistill compare --help` "
-            "has examples."
-        )
+    flag_values.refuse_missing()
     loaded = job.load(flag_values.gin_file, flag_values.gin_bindings)
     signal.signal(signal.SIGTERM, _stop)
     known, chosen = _arms(flag_values, loaded)

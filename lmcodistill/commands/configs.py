@@ -1,17 +1,20 @@
-"""List, show, copy, compare and explain configurations.
+"""List, show, copy, check, compare and explain configurations.
 
   list              every shipped file with what it is for
   show NAME         the text of one
   copy NAME [DEST]  a copy to change, here or at DEST; never over another file
+  check NAME ...    whether they can be used together: every name, value and
+                    limit, without any data; NAME: a shipped file, a gin file or
+                    a run's folder
   explain NAME      what a knob, a field or a class of settings means
   diff A B          the settings in which two configurations differ, and where
-                    each was set; A and B: shipped files, gin files or runs'
-                    folders
+                    each was set
 
 Examples:
   lmcodistill configs list
   lmcodistill configs show runs/quickstart
   lmcodistill configs copy runs/quickstart my_run.gin
+  lmcodistill configs check runs/quickstart
   lmcodistill configs explain BURN_IN_STEPS
   lmcodistill configs explain Optimizer.clip_norm
   lmcodistill configs diff runs/quickstart my_run.gin
@@ -29,14 +32,14 @@ from lmcodistill.commands import command_flags
 from lmcodistill.config import shipped
 from lmcodistill.storage import places
 
-ARGUMENTS = "ACTION [NAME] [DEST]"
+ARGUMENTS = "ACTION [NAME ...]"
 READS_GIN = False
 
 _ALIASES = {"ls": "list", "cp": "copy", "cat": "show"}
 # Least and most.
 _ARGUMENTS = {
     **{"list": (0, 0), "show": (1, 1), "copy": (1, 2)},
-    **{"explain": (1, 1), "diff": (2, 2)},
+    **{"explain": (1, 1), "diff": (2, 2), "check": (1, 100)},
 }
 _WIDTH = 80
 
@@ -50,7 +53,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     action, names = _checked(arguments or ["list"])
     if action == "list":
         _list(flag_values.json)
-    elif action in ("explain", "diff"):
+    elif action in ("explain", "diff", "check"):
         # These read all settings, which takes longer than to list files.
         from lmcodistill.commands import settings_in_words
 
@@ -77,7 +80,7 @@ def _checked(arguments: list[str]) -> tuple[str, list[str]]:
         hint = shipped.did_you_mean(action, list(_ARGUMENTS))
         raise errors.UsageError(
             f"there is no action {action}{hint}. Actions: list, show NAME, "
-            "copy NAME [DEST], explain NAME, diff A B."
+            "copy NAME [DEST], check NAME ..., explain NAME, diff A B."
         )
     least, most = _ARGUMENTS[action]
     if len(names) > most:
@@ -86,6 +89,7 @@ def _checked(arguments: list[str]) -> tuple[str, list[str]]:
         wanted = {
             "explain": "the name of a knob, a field or a class",
             "diff": "two configurations",
+            "check": "a gin file, the name of a shipped one, or a run's folder",
         }.get(
             action, "the name of a shipped file; `lmcodistill configs list` shows them"
         )

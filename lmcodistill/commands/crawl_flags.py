@@ -11,6 +11,7 @@ from lmcodistill.settings import crawls
 
 def define(define: command_flags.Definer) -> None:
     """Defines --crawl and what belongs to it."""
+    define.heading("Downloads")
     define.strings(
         "crawl",
         [],

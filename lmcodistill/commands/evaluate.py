@@ -40,6 +40,7 @@ _HEAD = ("model", "nats/token", "ppl/token", "ppl/word", "bits/byte", "tokens")
 def define_flags(define: command_flags.Definer) -> None:
     """Defines what to score, and how it is read."""
     define.path("data_dir", "The data folder that prep made.", command_flags.COPY_IT)
+    define.require("data_dir")
     export_flags.define_exports(define)
     export_flags.define_key(define)
     define.string("split", "validation", "Which held-out split.")
@@ -59,11 +60,11 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     """Scores the exports; see the module's text."""
+    flag_values.refuse_missing()
     paths = [*flag_values.export, *arguments]
-    if not flag_values.data_dir or not paths:
+    if not paths:
         raise errors.UsageError(
-            "evaluate needs --data_dir and at least one --export; "
-            "`lmcodistill evaluate --help` has examples."
+            "evaluate needs at least one --export; `--help` has examples."
         )
     data = shards.ShardSet(flag_values.data_dir)
     split = data.held_out_split(flag_values.split)

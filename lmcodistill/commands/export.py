@@ -30,8 +30,9 @@ READS_GIN = False
 def define_flags(define: command_flags.Definer) -> None:
     """Defines what to export, and where to."""
     export_flags.define_export(define)
-    export_flags.define_key(define)
     define.place("output_dir", "Where to write, a path or a URL; must not exist.")
+    define.require("export", "output_dir")
+    export_flags.define_key(define)
     define.integer(
         "complete_tokens",
         32,
@@ -43,11 +44,7 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues) -> None:
     """Writes the model; see the module's text."""
-    if not flag_values.export or not flag_values.output_dir:
-        raise errors.UsageError(
-            "export needs --export and --output_dir; `lmcodistill export --help` has "
-            "examples."
-        )
+    flag_values.refuse_missing()
     target = flag_values.output_dir
     if places.is_there(target):
         raise errors.UsageError(

@@ -33,6 +33,7 @@ _MAX_PROMPT_BYTES = 1 << 20
 def define_flags(define: command_flags.Definer) -> None:
     """Defines the model, the beginning, and how to sample."""
     export_flags.define_exports(define)
+    define.require("export")
     export_flags.define_key(define)
     define.string(
         "prompt",
@@ -50,11 +51,7 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues) -> None:
     """Prints the texts; see the module's text."""
-    if not flag_values.export:
-        raise errors.UsageError(
-            "generate needs --export, a student's folder, a run's or an export's; "
-            "`lmcodistill generate --help` has examples."
-        )
+    flag_values.refuse_missing()
     predictor = loading.load(*flag_values.export, key=export_flags.key(flag_values))
     is_dialogue = flag_values.prompt is None and sys.stdin.isatty()
     for index, prompt in enumerate(_prompts(flag_values.prompt)):

@@ -46,6 +46,9 @@ GIVEN_ON = (
 def define_flags(define: command_flags.Definer) -> None:
     """Defines what the run is, what its workers need, and where the file goes."""
     run_flags.define_flags(define)
+    define.path("output_dir", "Write the file into this folder.")
+    define.bool("print", False, "Print the file instead of saying what to do.")
+    define.heading("The cluster")
     define.string("name", "codistill", "What the cluster calls the run.")
     define.string("time_limit", None, "How long it may take, D-HH:MM:SS or HH:MM:SS.")
     define.integer("cpus_per_worker", 0, "Cores; 0: as the cluster has it.", 0)
@@ -54,8 +57,7 @@ def define_flags(define: command_flags.Definer) -> None:
     define.string("image", "", "Kubernetes: the image of the workers.")
     define.string("claim", "", "Kubernetes: the PersistentVolumeClaim of all pods.")
     define.string("mount_dir", "/shared", "Kubernetes: where pods see that storage.")
-    define.bool("print", False, "Print the file instead of saying what to do.")
-    define.path("output_dir", "Write the file into this folder.")
+    run_flags.define_supervision(define)
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
@@ -112,20 +114,11 @@ def _text(flag_values: flags.FlagValues, target: str) -> str:
 def _checked(flag_values: flags.FlagValues) -> str:
     """Returns the configuration as gin text; refuses what is wrong without a folder."""
     # A mistake among the flags is found without NumPy.
+    from lmcodistill.commands import run_checks
     from lmcodistill.training import job as job_lib
 
     loaded = job_lib.load(flag_values.gin_file, flag_values.gin_bindings)
-    nowhere = pathlib.Path()
-    job = job_lib.Job(
-        data_dir=nowhere,
-        run_dir=nowhere,
-        shared_dir=nowhere,
-        student=0,
-        num_students=flag_values.students,
-        config_text=loaded.text,
-        **job_lib.settings(loaded),
-    )
-    job_lib.check_peers(job)
+    job = run_checks.check_settings(loaded, flag_values.students)
     run_flags.check_shared(job.batches, flag_values.workers_per_student)
     return loaded.text
 

@@ -56,12 +56,27 @@ def define_flags(define: command_flags.Definer) -> None:
         "The data folder to make: empty, missing, or begun by the same command. The "
         "URL of an object store is written to when all is done.",
     )
+    define.require("output_dir")
+    for split in ("train", "validation", "test"):
+        define.path(
+            f"{split}_text",
+            f"File with the {split} split of a text that comes tokenized.",
+        )
     define.path(
-        "staging_dir",
-        "With a URL as --output_dir: the folder where all is made first, and that is "
-        "removed when it was published. Default: one in this folder, of a name that "
-        "follows from the URL.",
+        "paragraph_ids",
+        "A list of paragraphs as the codistillation paper published one (CSV, or a "
+        "tar.bz2 of them): exactly these are kept of each file, and no other rule "
+        "applies. ParagraphList says how paragraphs are counted; give "
+        "--gin.DEDUPLICATE=False to keep pages that are equal.",
     )
+    define.bool(
+        "strict",
+        False,
+        "Whether to end with status 3 if an input file is damaged or cut, or a text "
+        "file not in UTF-8. Otherwise that costs a warning, and damage the records "
+        "that it hit.",
+    )
+    define.heading("Where it runs")
     define.string(
         "engine",
         "local",
@@ -82,26 +97,13 @@ def define_flags(define: command_flags.Definer) -> None:
         0,
         command_flags.MOST_PROCESSES,
     )
-    crawl_flags.define(define)
     define.path(
-        "paragraph_ids",
-        "A list of paragraphs as the codistillation paper published one (CSV, or a "
-        "tar.bz2 of them): exactly these are kept of each file, and no other rule "
-        "applies. ParagraphList says how paragraphs are counted; give "
-        "--gin.DEDUPLICATE=False to keep pages that are equal.",
+        "staging_dir",
+        "With a URL as --output_dir: the folder where all is made first, and that is "
+        "removed when it was published. Default: one in this folder, of a name that "
+        "follows from the URL.",
     )
-    define.bool(
-        "strict",
-        False,
-        "Whether to end with status 3 if an input file is damaged or cut, or a text "
-        "file not in UTF-8. Otherwise that costs a warning, and damage the records "
-        "that it hit.",
-    )
-    for split in ("train", "validation", "test"):
-        define.path(
-            f"{split}_text",
-            f"File with the {split} split of a text that comes tokenized.",
-        )
+    crawl_flags.define(define)
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
@@ -214,9 +216,8 @@ def _sources(
 
 def _target(flag_values: flags.FlagValues) -> places.Place:
     """Returns where the data folder is to be in the end."""
+    flag_values.refuse_missing()
     target = flag_values.output_dir
-    if target is None:
-        raise errors.UsageError("--output_dir is missing. Give the folder to make.")
     if flag_values.staging_dir and places.is_local(target):
         raise errors.UsageError(
             f"--staging_dir is for an --output_dir that is a URL; {target} is a "

@@ -5,6 +5,7 @@ then does more (`training/trial.py`).
 """
 
 import json
+import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,7 @@ class PlannedRun:
         self.flag_values = flag_values
         self._loaded = job_lib.load(flag_values.gin_file, flag_values.gin_bindings)
         self.config_text = self._loaded.text
+        flag_values.refuse_missing()
         self.jobs = [
             _job(flag_values, self._loaded, k) for k in range(flag_values.students)
         ]
@@ -131,11 +133,6 @@ class PlannedRun:
 def _job(
     flag_values: flags.FlagValues, loaded: loading.Config, student: int
 ) -> job_lib.Job:
-    for name in ("data_dir", "run_dir"):
-        if not flag_values[name].value:
-            raise errors.UsageError(
-                f"--{name} is missing; `lmcodistill train --help` has examples."
-            )
     return job_lib.Job(
         data_dir=flag_values.data_dir,
         run_dir=flag_values.run_dir,
@@ -147,6 +144,26 @@ def _job(
         asynchronous_workers=_asynchronous_workers(flag_values),
         **job_lib.settings(loaded),
     )
+
+
+def check_settings(loaded: loading.Config, num_students: int) -> job_lib.Job:
+    """Refuses settings that no data could make a run of.
+
+    Returns:
+        The first student, without folders.
+    """
+    nowhere = pathlib.Path()
+    job = job_lib.Job(
+        data_dir=nowhere,
+        run_dir=nowhere,
+        shared_dir=nowhere,
+        student=0,
+        num_students=num_students,
+        config_text=loaded.text,
+        **job_lib.settings(loaded),
+    )
+    job_lib.check_peers(job)
+    return job
 
 
 def _asynchronous_workers(flag_values: flags.FlagValues) -> int:

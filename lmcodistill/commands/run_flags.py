@@ -11,7 +11,7 @@ STRATEGIES = ("multi_worker_mirrored", "parameter_server")
 
 
 def define_flags(define: command_flags.Definer) -> None:
-    """Defines where data and run are, how many processes there are, and their care."""
+    """Defines where data and run are, and how many processes there are."""
     define.path(
         "data_dir",
         "The data folder that `lmcodistill prep` made.",
@@ -39,11 +39,11 @@ def define_flags(define: command_flags.Definer) -> None:
         1,
         command_flags.MOST_PROCESSES,
     )
-    _define_supervision(define)
 
 
 def define_worker_flags(define: command_flags.Definer) -> None:
     """Defines how workers work together, whose this one is, what it goes on with."""
+    define.heading("Workers")
     define.enum(
         "strategy",
         STRATEGIES[0],
@@ -62,6 +62,7 @@ def define_worker_flags(define: command_flags.Definer) -> None:
     define.integer(
         "student", None, "With TF_CONFIG: which student this worker trains.", 0
     )
+    define.heading("To go on with a run")
     define.bool(
         "accept_changed_config",
         False,
@@ -69,8 +70,9 @@ def define_worker_flags(define: command_flags.Definer) -> None:
     )
 
 
-def _define_supervision(define: command_flags.Definer) -> None:
+def define_supervision(define: command_flags.Definer) -> None:
     """Defines when a student is started again, and where its ports may be."""
+    define.heading("Supervision")
     define.integer(
         "max_restarts",
         _DEFAULTS.max_restarts,

@@ -31,16 +31,17 @@ _HEADINGS = f"{'nats':>12} {'tokens':>9} {'ppl/token':>10} {'bits/byte':>9}  tex
 def define_flags(define: command_flags.Definer) -> None:
     """Defines the model, and how much is said."""
     export_flags.define_exports(define)
+    define.require("export")
     export_flags.define_key(define)
     define.bool("per_token", False, "Show each token's nats as well.")
 
 
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     """Prints the scores; see the module's text."""
-    if not flag_values.export or len(arguments) != 1:
+    flag_values.refuse_missing()
+    if len(arguments) != 1:
         raise errors.UsageError(
-            "score needs one FILE (- for standard input) and --export; "
-            "`lmcodistill score --help` has examples."
+            "score needs one FILE, - for standard input; `--help` has examples."
         )
     texts = plain_text.lines(arguments[0])
     # What cannot be read is refused before TensorFlow is imported.

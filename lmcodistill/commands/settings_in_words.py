@@ -1,4 +1,4 @@
-"""What `configs explain` and `configs diff` show."""
+"""What `configs explain`, `configs diff` and `configs check` show."""
 
 import json
 import textwrap
@@ -13,6 +13,8 @@ from lmcodistill.settings import model, planning, prep
 from lmcodistill.storage import places
 
 _WIDTH = 80
+_OF_TRAIN, _OF_PREP = "defaults/train.gin", "defaults/prep.gin"
+_STUDENTS = 2  # What `--students` is if it is not given.
 
 
 def _classes() -> list[type]:
@@ -109,16 +111,11 @@ def _settings(name: str) -> dict[str, tuple[str, str]]:
     Args:
         name: A shipped file, a gin file, or the folder of a run.
     """
-    folder = places.expanded(name)
-    path = str(folder / "config.gin") if folder.is_dir() else name
-    train = "defaults/train.gin"
-    statements = reader.read_file(reader.find_file(path), shipped.root() / train)
-    of_prep = {cls.__name__ for cls in prep.PREP_SETTINGS}
-    if any(s.target.partition(".")[0] in of_prep for s in statements):
-        classes, default = prep.PREP_SETTINGS, "defaults/prep.gin"
-    else:
-        trained = tuple(settings_classes.TRAIN.values())
-        classes, default = (*trained, *planning.PLAN_SETTINGS), train
+    path = _path(name)
+    trained = tuple(settings_classes.TRAIN.values())
+    classes, default = (*trained, *planning.PLAN_SETTINGS), _OF_TRAIN
+    if _is_for_prep(path):
+        classes, default = prep.PREP_SETTINGS, _OF_PREP
     found = loading.resolved(
         [path], [], classes, default, registry.configs(), may_be_blank=True
     )
@@ -127,3 +124,50 @@ def _settings(name: str) -> dict[str, tuple[str, str]]:
         for cls, fields in found.items()
         for field, setting in fields.items()
     }
+
+
+def check(*names: str, as_json: bool) -> None:
+    """Says whether a run, or prep, could begin with a configuration.
+
+    Args:
+        names: Shipped files, gin files or runs' folders; later ones win.
+        as_json: Whether programs read it.
+
+    Raises:
+        UsageError: it could not, and why.
+    """
+    paths = [_path(name) for name in names]
+    if any(map(_is_for_prep, paths)):
+        command = "prep"
+        loaded = loading.load(paths, [], prep.PREP_SETTINGS, _OF_PREP)
+    else:
+        # Only this action needs NumPy.
+        from lmcodistill.commands import run_checks
+        from lmcodistill.training import job as job_lib
+
+        command = "train"
+        loaded = job_lib.load(paths, [])
+        run_checks.check_settings(loaded, _STUDENTS)
+    if as_json:
+        print(json.dumps({"command": command, "settings": loaded.literals}))
+        return
+    print(
+        f"{' and '.join(names)}: {len(loaded.literals)} settings, all in order for "
+        f"`lmcodistill {command}`."
+    )
+
+
+def _path(name: str) -> str:
+    """Returns the gin file that is meant, for a run's folder its own."""
+    folder = places.expanded(name)
+    return str(folder / "config.gin") if folder.is_dir() else name
+
+
+def _is_for_prep(path: str) -> bool:
+    """Returns whether a gin file sets anything of `prep`."""
+    first = shipped.root() / _OF_TRAIN
+    of_prep = {cls.__name__ for cls in prep.PREP_SETTINGS}
+    return any(
+        statement.target.partition(".")[0] in of_prep
+        for statement in reader.read_file(reader.find_file(path), first)
+    )

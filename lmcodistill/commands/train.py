@@ -38,13 +38,15 @@ from lmcodistill.commands import command_flags, run_flags
 def define_flags(define: command_flags.Definer) -> None:
     """Defines where data and run are, and how many processes there are."""
     run_flags.define_flags(define)
-    run_flags.define_worker_flags(define)
+    define.require("data_dir", "run_dir")
     define.bool(
         "dry_run",
         False,
         "Check what can be checked in a second, and stop; `lmcodistill check` looks at "
         "everything.",
     )
+    run_flags.define_supervision(define)
+    run_flags.define_worker_flags(define)
     define.bool(
         "take_over",
         False,

@@ -12,6 +12,7 @@ from lmcodistill.experiments import grids, tuning
 
 def define(define: command_flags.Definer) -> None:
     """Defines what is tried of which arm, and how much."""
+    define.heading("Tuning")
     define.string(
         "tune",
         "",

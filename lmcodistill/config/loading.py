@@ -32,8 +32,9 @@ class Config:
     Attributes:
         text: All of them as a flat gin file, `Class.field = literal  # where it was
             set`, sorted.
-        origins: Where each `Class.field` was set: `runs/quickstart.gin:12`,
-            `--gin.SEED=3` or `default`.
+        literals: The value of each `Class.field` as gin text.
+        origins: Where each was set: `runs/quickstart.gin:12`, `--gin.SEED=3` or
+            `default`.
     """
 
     def __init__(self, fields_by_class: Mapping[type, Mapping[str, resolve.Setting]]):
@@ -44,10 +45,10 @@ class Config:
             for name, setting in fields.items()
         }
         self.origins = {name: settings[name].where for name in sorted(settings)}
-        self._literals = {name: repr(settings[name].value) for name in self.origins}
+        self.literals = {name: repr(settings[name].value) for name in self.origins}
         lines = [
             f"{name} = {literal}  # {self.origins[name]}\n"
-            for name, literal in self._literals.items()
+            for name, literal in self.literals.items()
         ]
         self.text = _HEAD + "".join(lines)
         self._instances: list[Any] = [
@@ -108,7 +109,7 @@ class Config:
             name: values
             for name, values in self._changes(old_text).items()
             if (target := followed.get(name))
-            and values == (old.get(target), self._literals.get(target))
+            and values == (old.get(target), self.literals.get(target))
         }
 
     def _changes(self, old_text: str) -> dict[str, tuple[str | None, str | None]]:
@@ -121,9 +122,9 @@ class Config:
             if checks.may_change(cls, field.name)
         }
         return {
-            name: (old.get(name), self._literals.get(name))
-            for name in sorted((old.keys() | self._literals.keys()) - may_change)
-            if old.get(name) != self._literals.get(name)
+            name: (old.get(name), self.literals.get(name))
+            for name in sorted((old.keys() | self.literals.keys()) - may_change)
+            if old.get(name) != self.literals.get(name)
         }
 
     def _old(self, text: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ def test_help_lists_the_commands_and_exits_0(lmcodistill):
         done = lmcodistill(*arguments)
 
         assert done.returncode == 0
-        assert "  configs     List, show, copy, compare and explain" in done.stdout
+        assert "  configs     List, show, copy, check, compare and" in done.stdout
         assert done.stderr == ""
 
 
@@ -43,7 +43,7 @@ MISTAKES = {
     "mistyped action": (
         ("configs", "shwo", "runs/quickstart"),
         " configs: there is no action shwo (did you mean show?). Actions: list, "
-        "show NAME, copy NAME [DEST], explain NAME, diff A B.",
+        "show NAME, copy NAME [DEST], check NAME ..., explain NAME, diff A B.",
     ),
     "one argument too many": (
         ("configs", "list", "runs"),

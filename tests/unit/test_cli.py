@@ -30,12 +30,15 @@ from lmcodistill import errors
 
 def define_flags(define):
     define.string("word", "leaf", "What to say.")
+    define.require("word")
     define.integer("count", 1, "How often.")
+    define.heading("Voice")
     define.enum("tone", "low", ["low", "high"], "How.")
     define.bool("loud", False, "Whether.")
     define.float("speed", 1.0, "How fast.", 0.0)
 
 def run(flag_values):
+    flag_values.refuse_missing()
     if flag_values.word == "data":
         raise errors.DataError("DATA is empty.")
     if flag_values.word == "bug":
@@ -148,7 +151,7 @@ def test_bad_flag_value_exits_2_without_a_traceback(main, arguments):
     assert err.count("\n") == 1
 
 
-def test_help_shows_docstring_flags_and_defaults_only_of_the_command(main):
+def test_help_shows_docstring_and_the_flags_of_the_command_by_group(main):
     code, out, _ = main("plain", "--help")
 
     assert code == 0
@@ -163,27 +166,41 @@ Examples:
   lmcodistill plain --word=tree
 
 Flags:
+  --word VALUE (required)
+      What to say. (default: leaf)
   --count N
       How often. (default: 1)
-  --gin_file VALUE
-      A gin file, or the name of a shipped one. Later files win, and
-      --gin.NAME=VALUE wins over files. May be given again.
-  --[no]json
-      Print one JSON object on standard output, for programs. (default: false)
+
+Voice:
+  --tone low|high
+      How. (default: low)
   --[no]loud
       Whether. (default: false)
   --speed NUMBER
       How fast. (default: 1.0)
-  --tone low|high
-      How. (default: low)
-  --word VALUE
-      What to say. (default: leaf)
+
+Configuration:
+  --gin_file VALUE
+      A gin file, or the name of a shipped one. Later files win, and
+      --gin.NAME=VALUE wins over files. May be given again.
   --gin.NAME=VALUE
       Sets a knob, or a field: Class.field. What one means:
       `lmcodistill configs explain NAME`.
+
+Of every command:
+  --[no]json
+      Print one JSON object on standard output, for programs. (default: false)
   --help
       Show this.
 """
+    )
+
+
+def test_flag_that_is_required_is_asked_for(main):
+    assert main("plain", "--word=") == (
+        2,
+        "",
+        "lmcodistill plain: --word is missing; `--help` has examples.\n",
     )
 
 

@@ -12,7 +12,6 @@ import sys
 import kubernetes_validate
 import pytest
 import yaml
-from absl import flags
 
 import lmcodistill
 from lmcodistill import cli, errors
@@ -169,8 +168,10 @@ def test_names_of_files_mean_the_same_in_any_folder(launch, tmp_path, monkeypatc
 
 
 def test_every_flag_of_a_run_reaches_train():
-    flag_values = flags.FlagValues()
-    run_flags.define_flags(command_flags.Definer(flag_values))
+    flag_values = command_flags.CommandFlags()
+    define = command_flags.Definer(flag_values)
+    run_flags.define_flags(define)
+    run_flags.define_supervision(define)
 
     # What the text itself says, and what is handed on.
     said = {"data_dir", "run_dir", "shared_dir", "students", "workers_per_student"}

@@ -111,7 +111,7 @@ MISTAKES = {
     f"train {STEPS} --gin.TARGETS=peer": "expected one of none, offline, peers",
     f"train {STEPS} --gin.DROPOUT=2": "expected a probability below 1",
     "train --gin.NUM_TRAIN_STEPS=1,000": "needs an int, found the word '1,000'",
-    f"train {STEPS}": "--data_dir is missing",
+    f"train {STEPS}": "--data_dir and --run_dir are missing",
     f"check {STEPS} --data_dir D": "--run_dir is missing",
     "check --dry_run": "lists those there are",
     "status": "Example: lmcodistill status RUN",

@@ -112,3 +112,41 @@ def test_files_that_leave_a_blank_and_those_of_prep_are_compared_too(configs):
 def test_equal_configurations_are_said_to_be(configs):
     assert configs("diff", "runs/quickstart", "runs/quickstart")[0] == 0
     assert "same settings" in configs("diff", "runs/quickstart", "runs/quickstart")[1]
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("runs/quickstart",), "for `lmcodistill train`"),
+        (("models/tiny", "runs/paper_baseline"), "for `lmcodistill train`"),
+        (("prep/web",), "for `lmcodistill prep`"),
+    ],
+)
+def test_check_needs_no_data(configs, names, says):
+    code, out = configs("check", *names)
+
+    assert code == 0
+    assert out.startswith(" and ".join(names) + ": ")
+    assert says in out
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("NUM_TRAIN_STEPS = 9\nBURN_IN_STEP = 3\n", "did you mean BURN_IN_STEPS?"),
+        ("NUM_TRAIN_STEPS = 9\nDROPOUT = 3.0\n", "expected a probability below 1"),
+        ("Prep.num_partitions = 0\n", "num_partitions = 0"),
+        (
+            "NUM_TRAIN_STEPS = 9\nAVERAGE_WEIGHTS = True\n",
+            "AVERAGE_WEIGHTS = True averages weights",
+        ),
+    ],
+)
+def test_check_refuses_what_could_not_begin(configs, tmp_path, text, says):
+    path = tmp_path / "my.gin"
+    path.write_text(text)
+
+    code, out = configs("check", path)
+
+    assert code == 2
+    assert says in out
