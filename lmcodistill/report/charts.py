@@ -16,7 +16,7 @@ from lmcodistill.report import pages, style
 MAX_SERIES = len(style.COLORS)
 
 WIDTH, _HEIGHT = 720, 360
-_LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 50
+_LEFT, RIGHT, TOP, BOTTOM = 68, 16, 14, 50
 # Histograms: the space between columns, and how many show their label.
 _GAP, _LABELS = 2.0, 12
 
@@ -216,7 +216,7 @@ def _frame(
     names = (
         f"<text class='name' x='{middle_x:.1f}' y='{bottom + 40}' "
         f"text-anchor='middle'>{x_label}</text>"
-        f"<text class='name' transform='translate(14 {middle_y:.1f}) rotate(-90)' "
+        f"<text class='name' transform='translate(10 {middle_y:.1f}) rotate(-90)' "
         f"text-anchor='middle'>{y_label}</text>"
     )
     return [*grid, *drawn, names]
@@ -247,7 +247,7 @@ class _Plot:
             drawn.append(
                 f"<line class='grid' x1='{x:.1f}' x2='{x:.1f}' "
                 f"y1='{self._bottom:.1f}' y2='{self._bottom + 5:.1f}'/>"
-                f"<text{odd} x='{x:.1f}' y='{self._bottom + 19:.1f}' "
+                f"<text{odd} x='{x:.1f}' y='{self._bottom + 22:.1f}' "
                 f"text-anchor='middle'>{label}</text>"
             )
         labels = (x_label, y_label)

@@ -55,9 +55,12 @@ details { margin: .4rem 0 1rem; } summary { color: var(--quiet); cursor: pointer
     --line: #ccc; --panel: #fff; --bar: #5b7db1; --warn: #8a4b00;
     --shadow: transparent; }
   body { margin: 0; max-width: none; font-size: 10pt; }
-  h1, h2, figcaption, caption, thead { break-after: avoid; }
+  h1, h2, figcaption, caption, thead, .quiet { break-after: avoid; }
   figure, tr, .lead { break-inside: avoid; } p { orphans: 3; widows: 3; }
-  .wide { overflow: visible; background: none; } details:not([open]) { display: none; }
+  .wide { overflow: visible; background: none; }
+  /* The numbers of a chart are drawn already; what else is folded has no picture. */
+  figure + details:not([open]) { display: none; } details > summary { list-style: none; }
+  details::details-content { content-visibility: visible; }
   pre { border: 1px solid var(--line); } }
 """
 
