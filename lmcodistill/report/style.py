@@ -59,7 +59,7 @@ details { margin: .4rem 0 1rem; } summary { color: var(--quiet); cursor: pointer
   figure, tr, .lead { break-inside: avoid; } p { orphans: 3; widows: 3; }
   .wide { overflow: visible; background: none; }
   /* The numbers of a chart are drawn already; what else is folded has no picture. */
-  figure + details:not([open]) { display: none; } details > summary { list-style: none; }
+  figure + details:not([open]) { display: none; }
   details::details-content { content-visibility: visible; }
   pre { border: 1px solid var(--line); } }
 """

@@ -58,8 +58,8 @@ def test_points_stand_where_their_values_are():
     root = parsed(draw(LINE))
     first, last = root.iter("circle")
 
-    # The plot spans x from 64 to 704 in a drawing 720 wide; y grows downwards.
-    assert (float(first.get("cx")), float(last.get("cx"))) == (64.0, 704.0)
+    # The plot spans x from 68 to 704 in a drawing 720 wide; y grows downwards.
+    assert (float(first.get("cx")), float(last.get("cx"))) == (68.0, 704.0)
     assert float(first.get("cy")) < float(last.get("cy"))
 
 
