@@ -1,6 +1,7 @@
 """What the models of all families share: their variables."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +27,7 @@ class BaseModel(tf.Module):
     Attributes:
         compute_dtype: Type of the operands of matmuls.
         is_trained: Whether gradients will be asked for.
+        recompute: Whether the backward pass computes layers again, for memory.
     """
 
     def __init__(
@@ -36,11 +38,12 @@ class BaseModel(tf.Module):
         weights: Mapping[str, np.ndarray],
         *,
         trainable: bool,
+        recompute: bool = False,
     ):
         """Makes the variables; arguments as `contract.Family.build`."""
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
-        self.is_trained = trainable
+        self.is_trained, self.recompute = trainable, recompute
         self.compute_dtype = tf.as_dtype(config.compute_dtype)
         self.dtype = tf.as_dtype(config.weight_dtype)
         variables, is_sent = {}, _is_sent_to_workers()
@@ -53,3 +56,15 @@ class BaseModel(tf.Module):
             )
             variables[name] = tf.Variable(value, name=name, trainable=trainable)
         self.weights = variables
+
+    def layer(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns the function of a layer as this model runs it.
+
+        Args:
+            compute: From tensors to a flat tuple of tensors. Gradients go to its
+                arguments, and to nothing else that it uses.
+
+        Recomputed, nothing of it is kept but its arguments until the backward pass
+        reaches it (Chen et al. 2016, arXiv:1604.06174, with every layer a segment).
+        """
+        return tf.recompute_grad(compute) if self.recompute else compute

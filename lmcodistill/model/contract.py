@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from lmcodistill import errors
 from lmcodistill.settings import model as settings
 
 if TYPE_CHECKING:
@@ -74,12 +75,30 @@ class Operations(NamedTuple):
         activations: How many values its layers compute besides, logits left out.
         kept: How many values a gradient needs afterwards, logits left out.
         carried: How many values the state has that the next window begins with.
+        kept_recomputed: As `kept`, at most, where the backward pass computes each
+            layer again; None: the family cannot.
     """
 
     matmuls: list[Matmul]
     activations: int
     kept: int
     carried: int
+    kept_recomputed: int | None = None
+
+    def kept_by(self, recompute: bool) -> int:
+        """Returns `kept_recomputed` or `kept`.
+
+        Raises:
+            UsageError: the family cannot compute its layers again.
+        """
+        if not recompute:
+            return self.kept
+        if self.kept_recomputed is None:
+            raise errors.UsageError(
+                "Training.recompute = True, which this MODEL_FAMILY has not. Raise "
+                "MICRO_BATCHES instead: activations then take that much less memory."
+            )
+        return self.kept_recomputed
 
 
 class Model(Protocol):
@@ -148,7 +167,8 @@ class Family:
             least sizes: such a model costs what launching its operations costs.
         build: From a configuration, V, the values of all weights by name, and
             `trainable`, False for a teacher, to a model. Inside a strategy's scope
-            its variables are mirrored.
+            its variables are mirrored. A family whose operations have
+            `kept_recomputed` takes `recompute` as well.
     """
 
     config: type[settings.ModelConfig]

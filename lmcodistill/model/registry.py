@@ -85,9 +85,13 @@ def build(
     weights: Mapping[str, np.ndarray],
     *,
     trainable: bool = True,
+    recompute: bool = False,
 ) -> contract.Model:
     """Makes a model; see `contract.Family`."""
-    return family_of(config).build(config, vocab_size, weights, trainable=trainable)
+    more = {"recompute": True} if recompute else {}
+    return family_of(config).build(
+        config, vocab_size, weights, trainable=trainable, **more
+    )
 
 
 def to_json(config: settings.ModelConfig) -> dict[str, Any]:

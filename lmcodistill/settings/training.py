@@ -118,6 +118,9 @@ class Training(checks.Checked):
         xla: Whether XLA compiles the forward and the backward pass: `on`, `off`,
             or `auto` for on with a GPU. It cost 1.2 times the wall time of
             oneDNN's products on a CPU, and four seconds more at the start.
+        recompute: Whether the backward pass computes each layer again instead of
+            keeping what it needs of it: less memory, a third more operations, and the
+            same update.
         report_every_steps: Period of metrics and of the progress line.
         metrics_sink: Where reports are sent besides `metrics.jsonl`: `none`, `mlflow`
             or `wandb`, whose libraries are extras.
@@ -149,6 +152,7 @@ class Training(checks.Checked):
         0.0, lambda decay: 0.0 <= decay < 1.0, "0 or more and below 1"
     )
     xla: str = checks.choice("auto", ("auto", "on", "off"))
+    recompute: bool = dataclasses.field(default=False, metadata={"may_change": True})
     report_every_steps: int = checks.positive(100, may_change=True)
     metrics_sink: str = checks.choice("none", METRICS_SINKS, may_change=True)
     checkpoint_every_steps: int = checks.positive(1_000, may_change=True)

@@ -362,6 +362,7 @@ def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, obj
         -(-job.batches.global_batch_size // workers_per_student),
         job.batches.window,
     )
+    kept = operations.kept_by(job.training.recompute) / job.batches.micro_batches
     return {
         "student": job.student,
         "students": job.num_students,
@@ -377,9 +378,7 @@ def summary(job: Job, inputs: Inputs, workers_per_student: int) -> dict[str, obj
         "carried_mb_per_process": round(
             4 * operations.carried * (1 + teachers) / 2**20
         ),
-        "activation_mb_per_process": round(
-            4 * operations.kept / job.batches.micro_batches / 2**20
-        ),
+        "activation_mb_per_process": round(4 * kept / 2**20),
     }
 
 

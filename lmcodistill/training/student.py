@@ -61,7 +61,9 @@ class Student:
         initial = weights.initial(*sizes, seed)
         decay = job.training.average_decay
         with group.strategy.scope():
-            self.model = registry.build(*sizes, initial)
+            self.model = registry.build(
+                *sizes, initial, recompute=job.training.recompute
+            )
             mean = registry.build(*sizes, initial) if decay else None
             gradients = replica_gradients.ReplicaGradients(
                 self.model,

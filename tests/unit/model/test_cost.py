@@ -32,6 +32,7 @@ def test_batch_of_the_paper_keeps_what_its_layers_backward_passes_need():
     # Inputs; per unit h, c, tanh(c), the output, four gates, four normalised sums.
     assert forward.kept == 1024 * (256 + 1024 + 2 * 12 * 1024)
     assert forward.carried == 32 * 2 * 2 * 1024
+    assert forward.kept_by(recompute=True) == 1024 * (256 + 1024 + 12 * 1024)
 
 
 # 6 queries for 2 keys and values, of width 4.
@@ -72,6 +73,10 @@ def test_transformer_keeps_its_probabilities_and_carries_keys_and_values():
     # Per layer 2 streams x 12 tokens x 2 groups x 4 numbers, keys and values.
     assert forward.kept == 3 * (10 * (8 * 24 + 6 * 12 + 5 * 10) + 2 * 2 * 12 * 8)
     assert forward.carried == 3 * 2 * 2 * 7 * 8 + 2 * 7
+    # The residual stream and the memory of three layers, and all else of one.
+    one_layer = 10 * (8 * 24 + 6 * 12 + 5 * 10) + 2 * 2 * 12 * 8
+    expected = 3 * 10 * 24 + one_layer + 3 * 2 * 2 * 7 * 8
+    assert forward.kept_by(recompute=True) == expected
 
 
 def test_transformer_124m_has_as_many_weights_as_the_small_gpt_2():

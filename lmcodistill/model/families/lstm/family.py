@@ -58,11 +58,14 @@ def _forward(
     # four gates and, if there are any, four normalised sums; besides, its outputs.
     inputs = config.embedding_size + (config.num_layers - 1) * hidden
     of_position = inputs + (12 if config.layer_norm else 8) * units
+    # Recomputed, the inputs of all layers, and besides of one layer at a time.
+    at_once = (of_position - inputs) // config.num_layers
     return contract.Operations(
         matmuls,
         activations=positions * 4 * units,
         kept=positions * of_position,
         carried=streams * 2 * units,
+        kept_recomputed=positions * (inputs + at_once),
     )
 
 
@@ -77,11 +80,14 @@ def _build(
     values: Mapping[str, np.ndarray],
     *,
     trainable: bool,
+    recompute: bool = False,
 ) -> contract.Model:
     from lmcodistill.model.families.lstm import model
 
     specs = _weight_specs(config, vocab_size)
-    return model.Lstm(config, vocab_size, specs, values, trainable=trainable)
+    return model.Lstm(
+        config, vocab_size, specs, values, trainable=trainable, recompute=recompute
+    )
 
 
 FAMILY = contract.Family(

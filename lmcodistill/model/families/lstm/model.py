@@ -1,5 +1,7 @@
 """The LSTM language model: embedding, LSTM layers, projection to logits."""
 
+import functools
+
 import tensorflow as tf
 
 from lmcodistill.model import base, dropout
@@ -40,15 +42,11 @@ class Lstm(base.BaseModel):
         for index in range(self.config.num_layers):
             x = dropout.dropped(x, self.config.dropout, dropout_seed, index)
             layer = f"layer_{index}"
-            x, new_state[layer] = lstm.unroll(
-                x,
-                keep,
-                lstm.State(*(tf.stop_gradient(s) for s in state[layer])),
-                self._weights_of(layer),
-                forget_bias=self.config.forget_bias,
-                compute_dtype=self.compute_dtype,
-                is_trained=self.is_trained,
+            before = (tf.stop_gradient(s) for s in state[layer])
+            x, *after = self.layer(functools.partial(self._unrolled, keep))(
+                x, *before, *self._weights_of(layer)
             )
+            new_state[layer] = lstm.State(*after)
         last = self.config.num_layers
         x = dropout.dropped(x, self.config.dropout, dropout_seed, last)
         return x, new_state
@@ -63,9 +61,25 @@ class Lstm(base.BaseModel):
             self.compute_dtype,
         )
 
-    def _weights_of(self, layer: str) -> lstm.Weights:
-        def tensor(name: str) -> tf.Tensor | None:
-            variable = self.weights.get(f"{layer}/{name}")
-            return None if variable is None else tf.convert_to_tensor(variable)
+    def _unrolled(
+        self, keep: tf.Tensor, x: tf.Tensor, *tensors: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Returns the outputs and the state of a layer; see `lstm.unroll`."""
+        size = len(lstm.State._fields)
+        outputs, state = lstm.unroll(
+            x,
+            keep,
+            lstm.State(*tensors[:size]),
+            lstm.Weights(*tensors[size:]),
+            forget_bias=self.config.forget_bias,
+            compute_dtype=self.compute_dtype,
+            is_trained=self.is_trained,
+        )
+        return outputs, *state
 
-        return lstm.Weights(*(tensor(name) for name in lstm.Weights._fields))
+    def _weights_of(self, layer: str) -> list[tf.Tensor]:
+        """Returns the tensors of `lstm.Weights` that a layer has, in order."""
+        names = (f"{layer}/{name}" for name in lstm.Weights._fields)
+        return [
+            tf.convert_to_tensor(self.weights[n]) for n in names if n in self.weights
+        ]

@@ -66,11 +66,17 @@ def _forward(
     # Of both norms input, normalised and scaled; queries and what heads found; per
     # head a probability of each key; two products, a sigmoid and two of its products.
     of_layer_and_position = 8 * width + config.num_heads * keys + 5 * hidden
+    in_layers = positions * config.num_layers * of_layer_and_position
+    # Recomputed, the residual stream before each layer, and one layer at a time.
+    before = positions * config.num_layers * width
     return contract.Operations(
         [*of_layer, head],
         activations=sum(m.rows * m.columns * m.times for m in of_layer),
-        kept=positions * config.num_layers * of_layer_and_position + stored * keys,
+        kept=in_layers + stored * keys,
         carried=(stored + streams) * config.memory,
+        kept_recomputed=before
+        + (in_layers + stored * keys) // config.num_layers
+        + stored * config.memory,
     )
 
 
@@ -93,11 +99,14 @@ def _build(
     values: Mapping[str, np.ndarray],
     *,
     trainable: bool,
+    recompute: bool = False,
 ) -> contract.Model:
     from lmcodistill.model.families.transformer import model
 
     specs = _weight_specs(config, vocab_size)
-    return model.Decoder(config, vocab_size, specs, values, trainable=trainable)
+    return model.Decoder(
+        config, vocab_size, specs, values, trainable=trainable, recompute=recompute
+    )
 
 
 FAMILY = contract.Family(

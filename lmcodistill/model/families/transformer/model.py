@@ -62,14 +62,11 @@ class Decoder(base.BaseModel):
         x = self._drop(dropout_seed, 0)(tf.cast(x, self.dtype), 0)
         for index in range(config.num_layers):
             name = f"layer_{index}"
-            x, new_state[name] = layer.read(
-                x,
-                state[name],
-                self._weights_of(name),
-                reading,
-                compute_dtype=self.compute_dtype,
-                drop=self._drop(dropout_seed, 1 + 2 * index),
+            drop = self._drop(dropout_seed, 1 + 2 * index)
+            x, *cache = self._layer(reading, drop)(
+                x, *state[name], *self._weights_of(name)
             )
+            new_state[name] = memory.Cache(*cache)
         x = norm.rms_norm(x, tf.convert_to_tensor(self.weights["norm/gain"]))
         hidden = tf.transpose(x, [1, 0, 2])
         hidden = tf.ensure_shape(hidden, [*tokens.shape[::-1], config.width])
@@ -92,6 +89,25 @@ class Decoder(base.BaseModel):
         )
         layers = {f"layer_{index}": blank for index in range(config.num_layers)}
         return {"is_remembered": tf.zeros([rows, config.memory], self.dtype), **layers}
+
+    def _layer(
+        self, reading: attention.Reading, drop: Callable[[tf.Tensor, int], tf.Tensor]
+    ) -> Callable[..., tuple[tf.Tensor, ...]]:
+        """Returns `layer.read` as a function of the residual stream, cache, weights."""
+
+        def compute(x: tf.Tensor, *tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            size = len(memory.Cache._fields)
+            x, cache = layer.read(
+                x,
+                memory.Cache(*tensors[:size]),
+                layer.LayerWeights(*tensors[size:]),
+                reading,
+                compute_dtype=self.compute_dtype,
+                drop=drop,
+            )
+            return x, *cache
+
+        return self.layer(compute)
 
     def _drop(
         self, seed: tf.Tensor | None, first: int
