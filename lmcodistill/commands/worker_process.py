@@ -1,5 +1,7 @@
 """One worker of one student, as its supervisor starts it: `train` under TF_CONFIG."""
 
+import gc
+
 from lmcodistill import errors, tf_environment
 from lmcodistill.commands import run_checks
 from lmcodistill.storage import places, progress_file
@@ -32,8 +34,7 @@ def run(planned: run_checks.PlannedRun) -> int:
             owner = lease.Lease.acquire(job.layout.leases, flag_values.take_over)
         owner.keep(errors.leave)
     # TensorFlow takes seconds to import; everything above is checked without.
-    progress.enter(Phase.IMPORTING)
-    tf_environment.start()
+    _start_tensorflow(progress)
     from lmcodistill.training import worker
 
     return worker.main(job, task, owner, watch, progress)
@@ -47,8 +48,15 @@ def _serve(
 ) -> int:
     """Works for the coordinator of a student that is trained asynchronously."""
     tf_config.check_port(task)
-    progress.enter(Phase.IMPORTING)
-    tf_environment.start()
+    _start_tensorflow(progress)
     from lmcodistill.training.asynchronous import server
 
     return server.main(job, task, watch, progress)
+
+
+def _start_tensorflow(progress: progress_file.Heartbeat) -> None:
+    progress.enter(Phase.IMPORTING)
+    tf_environment.start()
+    # What it made stays until the end. To go through all of it again and again while
+    # an update is traced took 0.7 CPU seconds of each start (2026-11-30).
+    gc.freeze()

@@ -20,6 +20,20 @@ log = logging.getLogger("lmcodistill")
 SCHEMA = 1
 
 
+def _shown_by(plugin: str) -> tf.compat.v1.SummaryMetadata:
+    """Returns what lets TensorBoard show a tensor.
+
+    `tf.summary.scalar` and `text` say the same, and import TensorBoard for it: 0.7 CPU
+    seconds at the start of every run (2026-11-30).
+    """
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = plugin
+    return metadata
+
+
+_SCALAR, _TEXT = map(_shown_by, ("scalars", "text"))
+
+
 class MetricsWriter:
     """Appends reports; only the chief has one."""
 
@@ -75,7 +89,7 @@ class MetricsWriter:
             self._events.as_default(step),
         ):
             for name, value in numbers.items():
-                tf.summary.scalar(name, value)
+                tf.summary.write(name, tf.cast(value, tf.float32), metadata=_SCALAR)
             self._events.flush()
         if self._sink is not None:
             self._sink.send(step, numbers)
@@ -87,7 +101,7 @@ class MetricsWriter:
             contextlib.suppress(OSError, tf.errors.OpError),
             self._events.as_default(step),
         ):
-            tf.summary.text("configuration", shown)
+            tf.summary.write("configuration", shown, metadata=_TEXT)
             self._events.flush()
 
     def _append(self, line: bytes) -> None:

@@ -157,6 +157,31 @@ def test_full_disk_delays_metrics_and_loses_none(tmp_path):
     assert [(r["step"], r["x"]) for r in reports] == [(1, 1.0), (2, 2.0)]
 
 
+def values_of(events):
+    """Returns the tensors of an events folder by name."""
+    return {name: value.tensor for name, value in summaries_of(events).items()}
+
+
+def summaries_of(events):
+    [file] = events.iterdir()
+    return {
+        value.tag: value
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    }
+
+
+def test_events_are_what_tensorboard_itself_writes(tmp_path):
+    writer = metrics.MetricsWriter(tmp_path / "m", tmp_path / "ours", 0, "SEED = 1")
+    writer.write("train", 4, {"loss": 7.5})
+    writer.close()
+    with tf.summary.create_file_writer(str(tmp_path / "theirs")).as_default(4):
+        tf.summary.text("configuration", "    SEED = 1\n")
+        tf.summary.scalar("train/loss", 7.5)
+
+    assert summaries_of(tmp_path / "ours") == summaries_of(tmp_path / "theirs")
+
+
 def test_events_have_the_configuration_as_text_and_perplexity_as_a_curve(tmp_path):
     events = tmp_path / "events"
     text = "SEED = 1\n# <b>\n"
@@ -165,12 +190,7 @@ def test_events_have_the_configuration_as_text_and_perplexity_as_a_curve(tmp_pat
     writer.write("validation", 4, {"perplexity": 7.5, "bits_per_byte": None})
     writer.close()
 
-    [file] = events.iterdir()
-    values = {
-        value.tag: value.tensor
-        for event in tf.compat.v1.train.summary_iterator(str(file))
-        for value in event.summary.value
-    }
+    values = values_of(events)
     shown = tf.make_ndarray(values["configuration"]).item()
     assert shown.decode() == "    SEED = 1\n    # <b>\n"
     assert float(tf.make_ndarray(values["validation/perplexity"])) == 7.5
