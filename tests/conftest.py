@@ -1,10 +1,11 @@
 """What several rooms' tests need: the checkout, and the program as people run it."""
 
+import gc
 import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -13,6 +14,16 @@ from tests.support import object_store as object_store_lib
 
 # Before any test imports TensorFlow, as the program does.
 tf_environment.prepare()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Imports test files as a worker imports TensorFlow, and keeps what they made."""
+    with tf_environment.lean_import():
+        result = yield
+    gc.freeze()
+    return result
+
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
