@@ -37,6 +37,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     paper = workload.SIZES["paper"]
+    parser.add_argument("--family", choices=workload.FAMILIES, default="lstm")
     parser.add_argument("--vocab_size", type=int, default=paper.vocab_size)
     parser.add_argument("--embed_dim", type=int, default=paper.embedding_size)
     parser.add_argument("--hidden_size", type=int, default=paper.hidden_size)
@@ -69,7 +70,7 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
         data_dir,
         folder / "run",
         [
-            *size.bindings,
+            *size.bindings(flags.family),
             f"COMPUTE_DTYPE='{flags.dtype}'",
             f"GLOBAL_BATCH_SIZE={flags.batch_size}",
             f"WINDOW={flags.window}",

@@ -22,6 +22,8 @@ Examples:
     --peer '.peer/bin/python torch_lstm_lm.py --compile'
   python -m tools.bench train --json \
     --peer 'env -C OTHER python -m tools.bench step'
+  python -m tools.bench train --family transformer --sizes 1000x256x688x4 \
+    --batch 8 --window 256 --peer '.peer/bin/python tools/bench/torch_transformer.py'
 """
 
 import argparse
@@ -54,7 +56,8 @@ def main() -> None:
     ours = [sys.executable, "-m", "tools.bench", "step"]
     # The peers first: one that cannot run is found before anything was spent.
     sides = {peer: shlex.split(peer) for peer in flags.peer}
-    sides[OURS] = [*ours, *(f"--gin.{binding}" for binding in bindings)]
+    sides[OURS] = [*ours, f"--family={flags.family}"]
+    sides[OURS] += (f"--gin.{binding}" for binding in bindings)
     if flags.teacher_dtype:
         sides[OURS] += ["--teacher_dtype", flags.teacher_dtype]
     blocks = list(itertools.product(flags.sizes, flags.dtypes))
@@ -79,6 +82,7 @@ def _flags() -> tuple[argparse.Namespace, list[str]]:
         metavar="SIZE",
         help=f"{', '.join(workload.SIZES)}, or VxDxHxLAYERS",
     )
+    parser.add_argument("--family", choices=workload.FAMILIES, default="lstm")
     parser.add_argument("--dtypes", choices=DTYPES, nargs="+", default=["float32"])
     parser.add_argument("--teachers", type=int, nargs="+", default=[0])
     parser.add_argument("--teacher_dtype", choices=DTYPES, help="of ours")

@@ -25,9 +25,9 @@ class Size:
 
     Attributes:
         vocab_size: V.
-        embedding_size: D.
-        hidden_size: H.
-        num_layers: LSTM layers.
+        embedding_size: D; of a Transformer its width.
+        hidden_size: H; of a Transformer the hidden units of its feed-forward part.
+        num_layers: Layers.
     """
 
     vocab_size: int
@@ -50,9 +50,21 @@ class Size:
                 "24006x256x1024x2: vocabulary, embedding, units, layers"
             ) from None
 
-    @property
-    def bindings(self) -> list[str]:
-        """The model's settings, as values of `--gin.`."""
+    def bindings(self, family: str) -> list[str]:
+        """Returns the model's settings, as values of `--gin.`.
+
+        A Transformer has heads of 64 and no memory, as most programs have it.
+        """
+        if family == "transformer":
+            return [
+                "MODEL_FAMILY='transformer'",
+                f"Transformer.width={self.embedding_size}",
+                f"Transformer.num_heads={max(1, self.embedding_size // 64)}",
+                "Transformer.num_key_value_heads=None",
+                f"Transformer.feed_forward_width={self.hidden_size}",
+                f"Transformer.num_layers={self.num_layers}",
+                "Transformer.memory=0",
+            ]
         return [
             f"LanguageModel.embedding_size={self.embedding_size}",
             f"LanguageModel.hidden_size={self.hidden_size}",
@@ -60,6 +72,7 @@ class Size:
         ]
 
 
+FAMILIES = ("lstm", "transformer")
 SIZES = {
     "tiny": Size(1_000, 64, 128, 1),
     "small": Size(8_000, 256, 512, 2),
