@@ -103,7 +103,7 @@ def _time_updates(
         raise errors.DivergedError(
             f"The very first update is not finite: cross entropy {cross_entropy:g}, "
             f"soft loss {float(totals.soft_loss):g}, gradient norm "
-            f"{float(totals.gradient_norm):g}. Lower LanguageModel.init_scale, or "
+            f"{float(totals.gradient_norm):g}. Lower init_scale, or "
             "compute in float32."
         )
     seconds = []
