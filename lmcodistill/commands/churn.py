@@ -18,19 +18,21 @@ Examples:
     --group 'codistilled=C0/students/0,C1/students/0'
 """
 
+from __future__ import annotations
+
 import itertools
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import rich.console
 from absl import flags
 
 from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags, progress_lines
-from lmcodistill.data import shards, windows
 from lmcodistill.exports import lookup
-from lmcodistill.report import terminal
 from lmcodistill.storage import publication
+
+if TYPE_CHECKING:
+    from lmcodistill.data import shards
 
 ARGUMENTS = "[EXPORT ...]"
 READS_GIN = False
@@ -65,6 +67,9 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     """Compares; see the module's text."""
     groups = _groups(flag_values.group, arguments)
     flag_values.refuse_missing()
+    # A mistake among the flags is found without NumPy.
+    from lmcodistill.data import shards
+
     data = shards.ShardSet(flag_values.data_dir)
     split = data.held_out_split(flag_values.split)
     key = export_flags.key(flag_values)
@@ -133,6 +138,7 @@ def _compare(
     """Returns the sums of every group, over the same documents."""
     import numpy as np
 
+    from lmcodistill.data import windows
     from lmcodistill.experiments import comparer
     from lmcodistill.exports import manifest, reader
     from lmcodistill.inference import evaluation
@@ -164,7 +170,10 @@ def _compare(
 
 
 def _print_tables(summary: dict[str, Any]) -> None:
+    import rich.console
+
     from lmcodistill.experiments import churn
+    from lmcodistill.report import terminal
 
     first, *others = summary
     head = ("group", *churn.MEASURES)

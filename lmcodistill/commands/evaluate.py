@@ -18,6 +18,8 @@ Examples:
     --export RUN/students/0/exports/export-000030199-i1
 """
 
+from __future__ import annotations
+
 import functools
 import json
 from typing import TYPE_CHECKING, Any
@@ -26,10 +28,10 @@ from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, export_flags, progress_lines
-from lmcodistill.data import shards
 from lmcodistill.inference import loading
 
 if TYPE_CHECKING:
+    from lmcodistill.data import shards
     from lmcodistill.inference import predictor as predictor_lib
 
 ARGUMENTS = "[EXPORT ...]"
@@ -66,6 +68,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
         raise errors.UsageError(
             "evaluate needs at least one --export; `--help` has examples."
         )
+    from lmcodistill.data import shards
+
     data = shards.ShardSet(flag_values.data_dir)
     split = data.held_out_split(flag_values.split)
     ensemble = loading.load(*paths, key=export_flags.key(flag_values))
@@ -84,7 +88,7 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
 def _score(
     flag_values: flags.FlagValues,
     data: shards.ShardSet,
-    predictor: "predictor_lib.Predictor",
+    predictor: predictor_lib.Predictor,
 ) -> dict[str, Any]:
     """Scores one export, or the ensemble of several."""
     score = predictor.evaluate(

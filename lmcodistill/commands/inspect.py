@@ -13,24 +13,23 @@ Examples:
   lmcodistill inspect DATA --show_document 0a69bafe6f2a4bd95d5d9c6e1ac1f5d0
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pathlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, operands, progress_lines
-from lmcodistill.data import (
-    document_reader,
-    report_checks,
-    shards,
-    verification,
-)
 from lmcodistill.settings import prep
 from lmcodistill.storage import files, layout
+
+if TYPE_CHECKING:
+    from lmcodistill.data import document_reader, shards, verification
 
 ARGUMENTS = "DATA"
 READS_GIN = False
@@ -57,6 +56,9 @@ def define_flags(define: command_flags.Definer) -> None:
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Shows the folder; see the module's text."""
     root = operands.data_folder(arguments, "inspect DATA")
+    # A mistake among the flags is found without NumPy.
+    from lmcodistill.data import document_reader, shards
+
     manifest = shards.Manifest.read(layout.DataLayout(root).manifest)
     if flag_values.show_document or flag_values.sample:
         reader = document_reader.DocumentReader(root)
@@ -83,6 +85,8 @@ def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
 def _verify(
     root: pathlib.Path, manifest: shards.Manifest
 ) -> verification.VerificationResult:
+    from lmcodistill.data import verification
+
     total = verification.bytes_to_read(manifest)
     progress = progress_lines.ProgressLines("verify", total, "MB", 1e6)
     return verification.verify(root, manifest, progress.advance)
@@ -90,6 +94,8 @@ def _verify(
 
 def _report(root: pathlib.Path) -> dict[str, Any]:
     """Returns what was kept and why not; nothing if the report is gone."""
+    from lmcodistill.data import report_checks
+
     path = layout.DataLayout(root).report_json
     return (
         files.read_json(path, report_checks.MAX_REPORT_BYTES) if path.exists() else {}

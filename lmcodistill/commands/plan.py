@@ -21,20 +21,21 @@ Examples:
     --gin_file=my_cluster.gin --workers_per_student=8 --tokens=1_000_000_000
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import sys
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import rich.console
 from absl import flags
 
 from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags
-from lmcodistill.data import shards
-from lmcodistill.planning import prediction, tables
 from lmcodistill.settings import codistillation, model, planning, schedules, training
-from lmcodistill.training import job as job_lib
+
+if TYPE_CHECKING:
+    from lmcodistill.planning import prediction
 
 Settings = TypeVar("Settings", planning.Machine, planning.Network, planning.Storage)
 
@@ -68,6 +69,12 @@ def define_flags(define: command_flags.Definer) -> None:
 
 def run(flag_values: flags.FlagValues) -> None:
     """Prints the plan; see the module's text."""
+    # A mistake among the flags is found without all of this.
+    import rich.console
+
+    from lmcodistill.planning import prediction, tables
+    from lmcodistill.training import job as job_lib
+
     bindings = list(flag_values.gin_bindings)
     if flag_values.tokens:
         bindings.append("Training.num_train_steps=1")  # No blank; nothing reads it.
@@ -105,6 +112,9 @@ def _model(
     flag_values: flags.FlagValues, config: model.ModelConfig
 ) -> model.ModelConfig:
     """Returns the model's configuration with its vocabulary's size."""
+    from lmcodistill.data import shards
+    from lmcodistill.training import job as job_lib
+
     if flag_values.data_dir:
         folder = flag_values.data_dir
         size = shards.ShardSet(folder).manifest.vocab_size
@@ -136,7 +146,7 @@ def _measured(
     """Measures the figures that are not given, for each number of streams."""
     print("Measuring this machine...", file=sys.stderr)
     tf_environment.start()
-    from lmcodistill.planning import rates
+    from lmcodistill.planning import prediction, rates
 
     machines = {}
     for streams in prediction.streams_of(job):

@@ -23,6 +23,8 @@ Examples:
     --validation_text ptb.valid.txt --test_text ptb.test.txt --output_dir DATA
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import json
@@ -30,17 +32,19 @@ import pathlib
 import signal
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from data_prep import progress
-from data_prep.reading import inputs
 from lmcodistill import errors
 from lmcodistill.commands import command_flags, crawl_flags, next_command
 from lmcodistill.config import loading
 from lmcodistill.settings import deduplication, filtering, paragraphs, prep
 from lmcodistill.storage import places
+
+if TYPE_CHECKING:
+    from data_prep import progress
+    from data_prep.reading import inputs
 
 # An unquoted pattern, which the shell has replaced by many names, is understood.
 ARGUMENTS = "[INPUT ...]"
@@ -109,6 +113,7 @@ def define_flags(define: command_flags.Definer) -> None:
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Fills the data folder; see the module's text."""
     # A mistake among the flags is found without all of this.
+    from data_prep import progress
     from data_prep.downloading import crawls
     from data_prep.engines import choice
     from data_prep.rules import paragraph_ids
@@ -187,6 +192,8 @@ def _sources(
     flag_values: flags.FlagValues, arguments: list[str]
 ) -> tuple[str, inputs.Found]:
     """Returns the kind of the run, see `Plan`, and its input files."""
+    from data_prep.reading import inputs
+
     patterns = list(map(places.pattern, (*flag_values.input, *arguments)))
     texts = [
         str(flag_values[f"{split}_text"].value or "")

@@ -20,7 +20,7 @@ from lmcodistill import errors, tf_environment
 from lmcodistill.commands import command_flags, export_flags, operands
 from lmcodistill.exports import lookup
 from lmcodistill.storage import files, layout
-from lmcodistill.supervision import journal, run_page, status
+from lmcodistill.supervision import journal, status
 
 ARGUMENTS = "RUN"
 READS_GIN = False
@@ -48,6 +48,8 @@ def define_flags(define: command_flags.Definer) -> None:
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> None:
     """Writes the page; see the module's text."""
     run_dir = operands.run_folder(arguments, "report RUN")
+    from lmcodistill.supervision import run_page
+
     shared = flag_values.shared_dir
     of_run = layout.RunLayout(run_dir, shared)
     students = status.read_begun(run_dir, shared)

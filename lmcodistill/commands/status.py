@@ -19,11 +19,10 @@ import dataclasses
 import json
 import time
 
-import rich.console
 from absl import flags
 
 from lmcodistill.commands import command_flags, operands
-from lmcodistill.supervision import status, status_view
+from lmcodistill.supervision import status
 
 ARGUMENTS = "RUN"
 READS_GIN = False
@@ -41,6 +40,10 @@ def define_flags(define: command_flags.Definer) -> None:
 def run(flag_values: flags.FlagValues, arguments: list[str]) -> int:
     """Shows the students; see the module's text."""
     run_dir = operands.run_folder(arguments, "status RUN")
+    import rich.console
+
+    from lmcodistill.supervision import status_view
+
     shared = flag_values.shared_dir
     students = status.read_begun(run_dir, shared)
     console = rich.console.Console(quiet=flag_values.json)

@@ -1,13 +1,19 @@
 """Flags of `compare` that tune every arm before the arms are compared."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from lmcodistill import errors
 from lmcodistill.commands import command_flags
 from lmcodistill.experiments import arms as arms_lib
-from lmcodistill.experiments import grids, tuning
+from lmcodistill.experiments import grids
+
+if TYPE_CHECKING:
+    from lmcodistill.experiments import tuning
 
 
 def define(define: command_flags.Definer) -> None:
@@ -50,6 +56,8 @@ def tasks(
     Raises:
         UsageError: the flags cannot be used.
     """
+    from lmcodistill.experiments import tuning
+
     common = grids.parse(flag_values.tune, "tune")
     own: dict[str, grids.Grid] = {}
     for text in flag_values.tune_arm:

@@ -252,7 +252,10 @@ QUICK = [
     *(("--help",), ("--version",), ("configs", "list"), ("configs", "--help")),
     *(("train", "--help"), ("help", "check"), ("generate", "--help")),
 ]
-QUICK_MISTAKES = [("confgs",), ("train", "--steps=5"), ("check", "--gin.SEED", "5")]
+QUICK_MISTAKES = [
+    *(("confgs",), ("train", "--steps=5"), ("check", "--gin.SEED", "5")),
+    *((command, "--nosuchflag") for command in catalogue.COMMANDS),
+]
 
 
 def answer(arguments, expected_code=0):

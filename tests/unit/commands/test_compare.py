@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from lmcodistill.commands import compare
+from lmcodistill.commands import comparison
 from lmcodistill.experiments import arms, curves, page, results
 from lmcodistill.training import job
 
@@ -22,7 +22,7 @@ from lmcodistill.training import job
 def test_tokens_of_a_step_follow_what_a_variant_sets(settings, expected):
     config = job.load(["runs/experiment_ptb"], settings)
 
-    assert compare._tokens_of_step(config) == expected
+    assert comparison._tokens_of_step(config) == expected
 
 
 def test_terminal_of_80_columns_folds_neither_names_nor_intervals(monkeypatch, capsys):
@@ -38,7 +38,7 @@ def test_terminal_of_80_columns_folds_neither_names_nor_intervals(monkeypatch, c
     compared = results.compare(trials, "pooled")
     report = page.ComparisonReport(compared, [], {}, [], [], [], "")
 
-    compare._print(report, pathlib.Path("report.html"))
+    comparison._print(report, pathlib.Path("report.html"))
 
     lines = capsys.readouterr().out.replace("\u00a0", " ").splitlines()
     (line,) = (line for line in lines if "codistilled_same_text" in line)
