@@ -106,7 +106,7 @@ def _measure(flags, bindings: list[str], folder: pathlib.Path) -> dict[str, Any]
         data_dir,
         folder / "run",
         [
-            *flags.size.bindings,
+            *flags.size.bindings("lstm"),
             f"COMPUTE_DTYPE='{flags.dtype}'",
             f"GLOBAL_BATCH_SIZE={flags.batch}",
             f"WINDOW={flags.window}",

@@ -171,6 +171,7 @@ def test_only_lengths_periods_and_patience_may_change_in_a_run():
         "Training.keep_checkpoints",
         "Training.keep_best_checkpoints",
         "Training.max_failed_saves",
+        "Training.recompute",
         "Training.max_skipped_updates",
         "Training.max_rollbacks",
         "Training.evaluate_every_steps",
