@@ -36,6 +36,6 @@ stage_done
 
 # Much of a real run is waiting, so two files of them go side by side.
 stage "pytest, real runs, in two processes"
-run_tests -m "distributed and not slow" -n 2 --dist loadfile "$@"
+run_tests -m "distributed and not slow" -n 2 --dist loadfile --no-loadscope-reorder "$@"
 stage_done
 echo "All of it: ${SECONDS} s"
