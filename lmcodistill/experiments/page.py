@@ -141,8 +141,14 @@ def write(folder: pathlib.Path, report: ComparisonReport) -> None:
         *(charts.line_chart(series, **labels) for _, series, labels in drawn),
         *_runs(arm_results),
         pages.heading("Again"),
-        pages.preformatted("\n\n".join(report.commands)),
-        pages.preformatted(report.config_text),
+        pages.details(
+            "The commands of all runs",
+            pages.preformatted("\n\n".join(report.commands)),
+        ),
+        pages.details(
+            "The whole gin file before each arm's own settings",
+            pages.preformatted(report.config_text),
+        ),
         pages.paragraph(_versions(), "quiet"),
     ]
     title = f"Ways to train, compared with: {reference.arm.description}"
