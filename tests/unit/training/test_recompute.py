@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lmcodistill import errors
-from lmcodistill.model import contract
+from lmcodistill.model import contract, registry, weights
 from lmcodistill.settings import codistillation, model, schedules, training
 from tests.support import peer_exports
 
@@ -42,6 +43,7 @@ def test_updates_are_those_of_layers_that_are_kept(config, xla, a_job, make_stud
         settings = dataclasses.replace(job.training, recompute=recompute, xla=xla)
         job = dataclasses.replace(job, model=config, training=settings)
         student = make_student(job)
+        assert student.model.recompute == recompute
         student.teachers.swap([peer_exports.export_for(job, seed=9)], step=0)
         for number in range(3):
             student.update(number)
@@ -53,6 +55,25 @@ def test_updates_are_those_of_layers_that_are_kept(config, xla, a_job, make_stud
         np.testing.assert_allclose(
             recomputed[name], value, rtol=1e-9, atol=1e-12, err_msg=name
         )
+
+
+@pytest.mark.parametrize(("recompute", "times"), [(False, 1), (True, 2)])
+def test_a_gradient_computes_a_layer_again(recompute, times):
+    values = weights.initial(LSTM, 7, seed=0)
+    built = registry.build(LSTM, 7, values, recompute=recompute)
+    calls = []
+
+    def square(x):
+        calls.append(x)
+        return x * x
+
+    with tf.GradientTape() as tape:
+        x = tf.constant(3.0)
+        tape.watch(x)
+        y = built.layer(square)(x)
+
+    assert float(tape.gradient(y, x)) == 6.0
+    assert len(calls) == times
 
 
 def test_family_that_cannot_says_what_else_saves_memory():
