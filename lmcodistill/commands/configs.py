@@ -6,7 +6,7 @@
   check NAME ...    whether they can be used together: every name, value and
                     limit, without any data; NAME: a shipped file, a gin file or
                     a run's folder
-                    (what one leaves open, such as NUM_TRAIN_STEPS, another sets)
+                    (what one leaves open, as NUM_TRAIN_STEPS, another sets)
   explain NAME      what a knob, a field or a class of settings means
   diff A B          the settings in which two configurations differ, and where
                     each was set
