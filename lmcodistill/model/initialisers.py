@@ -1,4 +1,8 @@
-"""Initial values of weights, float32; see `contract.WeightSpec`."""
+"""Initial values of weights, float32; see `contract.WeightSpec`.
+
+They are scaled in place: fresh pages for copies of large weights cost more than all
+the drawing.
+"""
 
 from collections.abc import Callable
 
@@ -22,7 +26,10 @@ def uniform(half_width: float) -> Callable[[np.random.Generator, Shape], np.ndar
 
     def draw(generator: np.random.Generator, shape: Shape) -> np.ndarray:
         values = generator.random(shape, np.float32)
-        return (2.0 * values - 1.0) * np.float32(half_width)
+        values *= 2.0
+        values -= 1.0
+        values *= np.float32(half_width)
+        return values
 
     return draw
 
@@ -31,7 +38,9 @@ def normal(deviation: float) -> Callable[[np.random.Generator, Shape], np.ndarra
     """Returns an initialiser that draws from a normal distribution around zero."""
 
     def draw(generator: np.random.Generator, shape: Shape) -> np.ndarray:
-        return generator.standard_normal(shape, np.float32) * np.float32(deviation)
+        values = generator.standard_normal(shape, np.float32)
+        values *= np.float32(deviation)
+        return values
 
     return draw
 
