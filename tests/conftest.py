@@ -29,6 +29,26 @@ def pytest_collection() -> Generator[None, object, object]:
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
+# Files of minutes, the longest first: one that began last would run on alone.
+_LONGEST = (
+    *("test_comparison", "test_supervisor", "test_soak", "test_resume"),
+    *("test_transformer", "test_asynchronous", "test_variants"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts real runs first, the longest files before all; xdist keeps the order.
+
+    Real runs wait a lot, and the unit tests fill the cores meanwhile.
+    """
+    of_file = {name: rank for rank, name in enumerate(_LONGEST)}
+
+    def rank(item: pytest.Item) -> tuple[bool, int]:
+        is_real = item.get_closest_marker("distributed") is not None
+        return not is_real, of_file.get(item.path.stem, len(of_file))
+
+    items.sort(key=rank)
+
 
 @pytest.fixture(scope="session")
 def root() -> pathlib.Path:

@@ -25,17 +25,10 @@ stage "mypy"
 find lmcodistill data_prep tools tests/support -name '*.py' -print0 | xargs -0 .venv/bin/python -m mypy
 stage_done
 
-# 5 says that nothing was selected, as with `tools/test.sh tests/unit`.
-run_tests() {
-  .venv/bin/python -m pytest --durations=10 "$@" || [[ $? == 5 ]]
-}
-
-stage "pytest, in two processes"
-run_tests -m "not slow and not distributed" -n 2 --dist loadfile "$@"
-stage_done
-
-# Much of a real run is waiting, so two files of them go side by side.
-stage "pytest, real runs, in two processes"
-run_tests -m "distributed and not slow" -n 2 --dist loadfile --no-loadscope-reorder "$@"
+# Three processes on two cores, because much of a real run is waiting. 5 says that
+# nothing was selected.
+stage "pytest, in three processes"
+.venv/bin/python -m pytest --durations=10 -m "not slow" \
+  -n 3 --dist loadfile --no-loadscope-reorder "$@" || [[ $? == 5 ]]
 stage_done
 echo "All of it: ${SECONDS} s"

@@ -8,15 +8,6 @@ import pytest
 
 from tests.support import tiny_run
 
-# Files of minutes, the longest first: one that began last would run on alone.
-LONGEST = ("test_supervisor", "test_soak", "test_comparison", "test_asynchronous")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest files first; tools/test.sh keeps xdist from sorting them."""
-    of_file = {name: rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: of_file.get(item.path.stem, len(of_file)))
-
 
 @pytest.fixture(scope="session")
 def start() -> Callable[..., subprocess.Popen[str]]:
