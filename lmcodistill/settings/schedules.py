@@ -110,8 +110,9 @@ class DistillationWeight(checks.Checked):
             burn-in ends; 0 switches it on at once, as the paper does.
         schedule: `constant`; `linear` and `cosine`: down to `final`; or `auto`: by
             how good the teachers are on the data's guide, at most `weight`
-            (`codistill/auto_weight.py`). It needs teachers, a loss of probabilities
-            (`cross_entropy` or `kl`), temperature 1.0 and no gate.
+            (`codistill/auto_weight.py`); of peers, `auto_after_readings` of the text.
+            It needs teachers, a loss of probabilities (`cross_entropy` or `kl`),
+            temperature 1.0 and no gate.
         fall_start_step: Last step of the whole weight, for `linear` and `cosine`; 0:
             the end of burn-in.
         fall_end_step: Step at which these reach `final`, where they stay; a gin file
@@ -123,6 +124,9 @@ class DistillationWeight(checks.Checked):
             only the ratio matters, where w changes slowly against the memory of
             `beta2` and nothing is clipped. SGD's updates become smaller, and so do
             Adagrad's, against its `initial_accumulator`; clipping acts later.
+        auto_after_readings: For `auto` with peers: how often the text is read on the
+            labels alone first, burn-in included. While a text is new, its labels teach
+            more than a peer that is no better (docs/reports/experiments.md).
         auto_every_steps: For `auto`: steps between two measurements.
         auto_memory: For `auto`: share of the sums that stays at a measurement.
         auto_lanes: For `auto`: streams that the guide is read in, a window of each
@@ -138,6 +142,7 @@ class DistillationWeight(checks.Checked):
     fall_end_step: int = checks.not_negative(0, follows=_LENGTH)
     final: float = checks.not_negative(0.0)
     mix: bool = False
+    auto_after_readings: int = checks.not_negative(1)
     auto_every_steps: int = checks.positive(10)
     auto_memory: float = checks.limited(
         0.9, lambda x: 0.0 <= x < 1.0, "a share, below 1.0"

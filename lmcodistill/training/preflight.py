@@ -39,6 +39,7 @@ def check(job: job_lib.Job, inputs: job_lib.Inputs, processes: int) -> None:
         OSError: a folder cannot be written to.
     """
     _check_teacher_updates(job)
+    _check_second_reading(job, inputs)
     sinks.check(job.training.metrics_sink)
     for folder in (job.run_dir, job.shared_dir):
         if places.is_local(folder):
@@ -66,6 +67,20 @@ def _check_teacher_updates(job: job_lib.Job) -> None:
         f"{cause}: no update would have a teacher. Lower {names}, or train on the "
         "labels alone with --gin.TARGETS=none."
     )
+
+
+def _check_second_reading(job: job_lib.Job, inputs: job_lib.Inputs) -> None:
+    steps, first = job.training.num_train_steps, job.weight.burn_in_steps
+    start = job.taught_from(inputs.windows.windows_per_epoch)
+    if first < steps <= start:
+        raise errors.UsageError(
+            f"WEIGHT_SCHEDULE = 'auto' teaches from step {start:,} on, when the text "
+            f"was read {job.weight.auto_after_readings} time(s), because peers gained "
+            f"nothing on text that is new; NUM_TRAIN_STEPS = {steps:,} ends before. "
+            "Train for longer, or from burn-in on with "
+            "--gin.DistillationWeight.auto_after_readings=0 or "
+            "--gin.WEIGHT_SCHEDULE=constant; `lmcodistill compare` says which pays."
+        )
 
 
 def _check_writable(folder: pathlib.Path) -> None:

@@ -31,6 +31,7 @@ class Student:
         published: What is evaluated and exported: `model`, or a model whose weights
             are the means of its weights over the updates.
         teachers: Its teachers.
+        taught_from: The first step that may have soft targets.
         distillation_weight: Of the last update.
         rollbacks: How often it went back to a checkpoint because it diverged.
             Each lowers the learning rate for the rest of the run: what a step
@@ -84,6 +85,7 @@ class Student:
         self.published = mean or self.model
         self._state = self._zero_state(self.model)
         self.rollbacks = 0
+        self.taught_from = job.taught_from(inputs.windows.windows_per_epoch)
         self.distillation_weight = 0.0
         self._guide = None
         if inputs.guide is not None:
@@ -128,7 +130,7 @@ class Student:
         """Returns whether there are soft targets for the update of step `number`."""
         targets = self._job.distillation.targets
         has_targets = self.teachers.active or targets in fixed_targets.DISTRIBUTIONS
-        return bool(has_targets) and number >= self._job.weight.burn_in_steps
+        return bool(has_targets) and number >= self.taught_from
 
     def gradient_angle(self, number: int) -> gradient_angle.GradientAngle | None:
         """Returns the angle of the two terms' gradients before an update. Collective.

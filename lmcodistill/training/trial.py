@@ -74,7 +74,7 @@ def run(job: job_lib.Job, workers: int) -> TrialUpdates:
     if job.policy.num_teachers or targets in fixed_targets.DISTRIBUTIONS:
         student.teachers.swap(_teachers(job, inputs, student), 0)
         # A weight that grows is zero at first, one that falls at the end.
-        ends = job.weight.burn_in_steps, job.training.last_step - 1
+        ends = student.taught_from, job.training.last_step - 1
         number = max(ends, key=job.weight.at)
         _, taught_step_seconds = _time_updates(job, student, number)
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

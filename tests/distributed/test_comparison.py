@@ -22,7 +22,10 @@ def compare(finish, data_dir, tmp_path_factory):
             *("compare", "--json", "--data_dir", data_dir, "--output_dir", folder),
             *("--seeds", 1, "--at_once", 2),
             *("--arms", "two_phase,codistilled,ensemble,ema"),
-            *(*tiny_run.bindings(WEIGHT_SCHEDULE="auto"), *more),
+            *tiny_run.bindings(
+                WEIGHT_SCHEDULE="auto", DistillationWeight__auto_after_readings=0
+            ),
+            *more,
         )
         return folder, json.loads(out)
 

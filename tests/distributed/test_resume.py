@@ -17,6 +17,7 @@ pytestmark = pytest.mark.distributed
 # so that two workers cannot share them evenly.
 AUTO = {
     "WEIGHT_SCHEDULE": "auto",
+    "DistillationWeight__auto_after_readings": 0,
     "DistillationWeight__auto_every_steps": 2,
     "DistillationWeight__auto_lanes": 3,
     # Teachers so near to their students that they are given a weight.

@@ -22,7 +22,11 @@ VARIANTS: dict[str, dict[str, object]] = {
     "kl": {"Distillation.loss": "kl"},
     "reverse_kl": {"Distillation.loss": "reverse_kl"},
     "logit_mse": {"Distillation.loss": "logit_mse"},
-    "auto": {"WEIGHT_SCHEDULE": "auto", "DistillationWeight.auto_every_steps": 1},
+    "auto": {
+        "WEIGHT_SCHEDULE": "auto",
+        "DistillationWeight.auto_after_readings": 0,
+        "DistillationWeight.auto_every_steps": 1,
+    },
     "temperature": {"Distillation.temperature": 2.0},
     "ring": {"TOPOLOGY": "ring"},
     "rotate": {"TOPOLOGY": "rotate"},

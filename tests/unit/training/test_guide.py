@@ -16,9 +16,14 @@ from tests.unit.training import conftest
 
 VOCAB_SIZE = small_data.VOCAB_SIZE
 TEACHER = peer_exports.TEACHER
-# Every step measures, and nothing of earlier ones is kept.
+# Every step measures from the first on, and nothing of earlier ones is kept.
 AUTO = schedules.DistillationWeight(
-    schedule="auto", auto_every_steps=1, auto_memory=0.0, auto_lanes=3, weight=5.0
+    schedule="auto",
+    auto_after_readings=0,
+    auto_every_steps=1,
+    auto_memory=0.0,
+    auto_lanes=3,
+    weight=5.0,
 )
 STREAM, WINDOW = len(conftest.GUIDE) // 3, 5  # Of 13 tokens: two windows.
 
@@ -106,6 +111,45 @@ def test_share_is_that_of_the_next_window_of_the_guide(
         assert reported["guide_teacher_cross_entropy"] == pytest.approx(
             nats[1], rel=1e-6
         )
+
+
+def test_peers_teach_from_the_second_reading_of_the_text_on(
+    a_job, an_auto_job, make_student
+):
+    job = an_auto_job(weight=dataclasses.replace(AUTO, auto_after_readings=1))
+    alone = a_job(distillation=codistillation.Distillation(targets="none"))
+    student, plain = taught(make_student(job), job), make_student(alone)
+    reading = job_lib.open_inputs(job).windows.windows_per_epoch
+
+    for number in range(reading):
+        student.update(number)
+        plain.update(number)
+        assert student.distillation_weight == 0.0
+        assert student.guide_report["auto_share"] is None
+    assert student.digest() == plain.digest()
+
+    student.update(reading)
+    assert student.guide_report["auto_share"] is not None
+
+
+def test_burn_in_that_is_longer_than_a_reading_counts(an_auto_job):
+    job = an_auto_job(weight=dataclasses.replace(AUTO, burn_in_steps=7))
+
+    assert job.taught_from(windows_per_epoch=9) == 7
+    once = dataclasses.replace(job.weight, auto_after_readings=1)
+    assert an_auto_job(weight=once).taught_from(windows_per_epoch=9) == 9
+    assert an_auto_job(weight=once).taught_from(windows_per_epoch=5) == 7
+
+
+def test_offline_teachers_of_a_measured_weight_need_no_second_reading(an_auto_job):
+    job = an_auto_job(
+        weight=dataclasses.replace(AUTO, auto_after_readings=1),
+        distillation=codistillation.Distillation(
+            targets="offline", offline_exports=("EXPORTS",)
+        ),
+    )
+
+    assert job.taught_from(windows_per_epoch=9) == 0
 
 
 def test_guide_is_read_over_and_over(an_auto_job, make_student):

@@ -37,6 +37,20 @@ def test_run_without_a_single_lesson_is_refused(a_job):
     check(a_job(weight=late, distillation=alone))
 
 
+def test_measured_weight_of_text_that_is_read_once_is_refused(a_job):
+    short = schedules.DistillationWeight(schedule="auto", auto_lanes=3)
+    reading = job_lib.open_inputs(a_job(weight=short)).windows.windows_per_epoch
+
+    def job(steps, **weight):
+        training = dataclasses.replace(a_job().training, num_train_steps=steps)
+        return a_job(weight=dataclasses.replace(short, **weight), training=training)
+
+    with pytest.raises(errors.UsageError, match=f"from step {reading} on"):
+        check(job(reading))
+    check(job(reading + 1))
+    check(job(reading, auto_after_readings=0))
+
+
 def test_folder_that_is_a_file_is_refused(a_job, tmp_path):
     file = tmp_path / "file"
     file.touch()
