@@ -12,7 +12,9 @@ class Forecast(NamedTuple):
     """What one student's run will take.
 
     Attributes:
-        taught_steps: Its updates from the end of burn-in on, where it has soft targets.
+        text_tokens: Of the text that it learns from.
+        readings: How often it reads that text.
+        taught_steps: Its updates that may have soft targets.
         teacher_updates: How often newer exports take the place of its teachers, or of
             what it averages with, where all students keep one pace.
         published_bytes: Of all its exports; their number is `publications`.
@@ -22,6 +24,8 @@ class Forecast(NamedTuple):
             over several workers is in it, nor validation, saving or the exchange.
     """
 
+    text_tokens: int
+    readings: float
     taught_steps: int
     teacher_updates: int
     publications: int
@@ -35,9 +39,10 @@ def of(
 ) -> Forecast:
     """Returns the forecast of a student, given what updates took here."""
     steps = job.training.num_train_steps
+    reading_steps = inputs.windows.windows_per_epoch
     taught_steps = 0
     if trial.taught_step_seconds is not None:
-        taught_steps = max(0, steps - job.weight.burn_in_steps)
+        taught_steps = max(0, steps - job.taught_from(reading_steps))
     seconds = (steps - taught_steps) * trial.step_seconds
     seconds += taught_steps * (trial.taught_step_seconds or 0.0)
     updates = sum(1 for _ in job.policy.update_steps(steps))
@@ -49,6 +54,8 @@ def of(
     if job.exchange.average_weights:
         read_at_once = job.num_students - 1
     return Forecast(
+        text_tokens=inputs.text.num_tokens,
+        readings=steps / reading_steps,
         taught_steps=taught_steps,
         teacher_updates=updates,
         publications=publications,
@@ -69,7 +76,16 @@ def rows(
     exports = forecast.published_bytes, forecast.read_bytes
     written, read = (units.size(students * count) for count in exports)
     devices = ", ".join(trial.devices)
+    advice = ""
+    if job.distillation.targets == "peers" and forecast.readings <= 1.0:
+        # docs/reports/experiments.md
+        advice = (
+            "; on text that is read once only, a peer gained nothing where it was "
+            "measured: `lmcodistill compare` says whether it does here"
+        )
     return {
+        "text": f"{forecast.text_tokens:,} tokens, read {forecast.readings:,.1f} "
+        f"time(s){advice}",
         "device": f"{devices}; {trial.streams:,} streams of one worker",
         "cross entropy": f"{trial.cross_entropy:.4f} nats per token on the first "
         "window, before any update",

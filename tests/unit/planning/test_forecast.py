@@ -23,12 +23,14 @@ TRIAL = trial_lib.TrialUpdates(
 # 12 pieces; embedding 12 x 2, input 2 x 12, recurrent 3 x 12, shift 12, gain 12,
 # projection 12 x 3 and 12: 156 weights of 4 bytes.
 EXPORT_BYTES = 624
+# Of two streams of 45 tokens, the last of which has no token after it: 11 windows of 4.
+TEXT_TOKENS, READING_STEPS = 90, 11
 
 
 @pytest.fixture
 def a_job(tmp_path):
     """One of three students, 10 updates, taught from the second on."""
-    ids = np.full(90, small_data.END)
+    ids = np.full(TEXT_TOKENS, small_data.END)
     data = small_data.write(tmp_path / "data", [[ids]] * 3, [ids])
     return job_lib.Job(
         data_dir=data,
@@ -52,6 +54,8 @@ def test_time_updates_and_bytes_are_as_by_hand(a_job):
     found = forecast.of(a_job, job_lib.open_inputs(a_job), TRIAL)
 
     assert found == forecast.Forecast(
+        text_tokens=TEXT_TOKENS,
+        readings=10 / READING_STEPS,
         taught_steps=9,
         # Looks at 1, 4 and 8 find the exports of no step, of step 3 and of step 6.
         teacher_updates=2,
@@ -89,6 +93,30 @@ def test_students_that_average_read_all_others(a_job):
 
     # At 4 and at 8, with the exports of these steps; the look at 1 finds none.
     assert (found.teacher_updates, found.read_bytes) == (2, 2 * 2 * EXPORT_BYTES)
+
+
+def test_measured_weight_teaches_from_the_second_reading_on(a_job):
+    weight = schedules.DistillationWeight(schedule="auto", auto_lanes=1)
+    job = dataclasses.replace(a_job, weight=weight)
+    longer = dataclasses.replace(
+        job, training=training.Training(num_train_steps=READING_STEPS + 3)
+    )
+
+    found = forecast.of(longer, job_lib.open_inputs(a_job), TRIAL)
+
+    assert found.taught_steps == 3
+
+
+def test_text_that_is_read_once_draws_a_word_about_peers(a_job):
+    found = forecast.of(a_job, job_lib.open_inputs(a_job), TRIAL)
+
+    def text(job, readings):
+        return forecast.rows(job, TRIAL, found._replace(readings=readings))["text"]
+
+    alone = codistillation.Distillation(targets="none")
+    assert text(a_job, 0.5).startswith(f"{TEXT_TOKENS} tokens, read 0.5 time(s); on")
+    assert text(a_job, 1.5) == f"{TEXT_TOKENS} tokens, read 1.5 time(s)"
+    assert "peer" not in text(dataclasses.replace(a_job, distillation=alone), 0.5)
 
 
 def test_words_have_the_figures_and_what_they_rest_on(a_job):
