@@ -7,6 +7,7 @@ before.
 from lmcodistill.config import loading
 from lmcodistill.experiments import runs
 from lmcodistill.training import job as job_lib
+from lmcodistill.training import preflight
 
 
 def config_of(settings: runs.ComparisonSettings, run: runs.TrainRun) -> loading.Config:
@@ -30,5 +31,5 @@ def config_of(settings: runs.ComparisonSettings, run: runs.TrainRun) -> loading.
             **job_lib.settings(config),
         )
         job_lib.check_peers(job)
-        job_lib.open_inputs(job)
+        preflight.check_lessons(job, job_lib.open_inputs(job))
     return config

@@ -173,6 +173,17 @@ class DistillationWeight(checks.Checked):
         """Whether the weight follows what the teachers know."""
         return self.schedule == "auto"
 
+    def first_step(self, windows_per_epoch: int, *, with_peers: bool) -> int:
+        """Returns the first step that may have soft targets.
+
+        Args:
+            windows_per_epoch: Steps in which the text is read once.
+            with_peers: Whether they are of peers that train beside the student.
+        """
+        if not (self.is_measured and with_peers):
+            return self.burn_in_steps
+        return max(self.burn_in_steps, self.auto_after_readings * windows_per_epoch)
+
     def at(self, step: int) -> float:
         """Returns the weight for the update that moves `step` to `step + 1`.
 

@@ -111,15 +111,9 @@ class Job:
         return self.weight.is_measured and teaches
 
     def taught_from(self, windows_per_epoch: int) -> int:
-        """Returns the first step that may have soft targets.
-
-        Args:
-            windows_per_epoch: Steps in which the text is read once.
-        """
-        burn_in = self.weight.burn_in_steps
-        if not self.is_guided or self.distillation.targets != "peers":
-            return burn_in
-        return max(burn_in, self.weight.auto_after_readings * windows_per_epoch)
+        """Returns the first step with soft targets, for so many steps a reading."""
+        with_peers = self.distillation.targets == "peers"
+        return self.weight.first_step(windows_per_epoch, with_peers=with_peers)
 
     @property
     def num_streams(self) -> int:

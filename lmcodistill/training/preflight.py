@@ -38,14 +38,23 @@ def check(job: job_lib.Job, inputs: job_lib.Inputs, processes: int) -> None:
         DataError: held-out shards are missing, or ids mean no piece.
         OSError: a folder cannot be written to.
     """
-    _check_teacher_updates(job)
-    _check_second_reading(job, inputs)
+    check_lessons(job, inputs)
     sinks.check(job.training.metrics_sink)
     for folder in (job.run_dir, job.shared_dir):
         if places.is_local(folder):
             _check_writable(folder)
     _check_memory(job, inputs, processes)
     _check_shards(job, inputs)
+
+
+def check_lessons(job: job_lib.Job, inputs: job_lib.Inputs) -> None:
+    """Refuses a run that is to have teachers, and no update of it would have one.
+
+    Raises:
+        UsageError: that is so; says why.
+    """
+    _check_teacher_updates(job)
+    _check_second_reading(job, inputs)
 
 
 def _check_teacher_updates(job: job_lib.Job) -> None:

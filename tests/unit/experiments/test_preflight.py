@@ -7,7 +7,10 @@ from lmcodistill import errors
 from lmcodistill.experiments import arms, preflight, runs
 from tests.support import small_data
 
-KNOBS = ("NUM_TRAIN_STEPS=4", "GLOBAL_BATCH_SIZE=2", "WINDOW=5")
+KNOBS = (
+    *("NUM_TRAIN_STEPS=4", "GLOBAL_BATCH_SIZE=2", "WINDOW=5"),
+    *("PUBLISH_EVERY_STEPS=2", "RELOAD_EVERY_STEPS=2"),
+)
 
 
 @pytest.fixture
@@ -35,9 +38,19 @@ def test_a_measured_weight_needs_a_guide(check):
         check("measured=codistilled WEIGHT_SCHEDULE=auto")
 
 
-@pytest.mark.parametrize("arm", ["codistilled", "two_phase"])
-def test_a_measured_weight_with_a_guide_is_taken(check, arm):
-    check(arm, "WEIGHT_SCHEDULE=auto", guide=True)
+def test_a_measured_weight_with_a_guide_is_taken(check):
+    check("two_phase", "WEIGHT_SCHEDULE=auto", guide=True)
+
+
+def test_peers_of_a_measured_weight_need_text_that_is_read_twice(check):
+    with pytest.raises(errors.UsageError, match="from step 39 on"):
+        check("codistilled", "WEIGHT_SCHEDULE=auto", guide=True)
+    check("codistilled", "WEIGHT_SCHEDULE=auto", "NUM_TRAIN_STEPS=40", guide=True)
+
+
+def test_a_run_without_a_single_lesson_is_refused(check):
+    with pytest.raises(errors.UsageError, match="no update would have a teacher"):
+        check("codistilled", "BURN_IN_STEPS=4")
 
 
 @pytest.mark.parametrize("arm", ["baseline", "two_phase", "chain", "codistilled"])
