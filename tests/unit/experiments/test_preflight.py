@@ -9,7 +9,7 @@ from tests.support import small_data
 
 KNOBS = (
     *("NUM_TRAIN_STEPS=4", "GLOBAL_BATCH_SIZE=2", "WINDOW=5"),
-    *("PUBLISH_EVERY_STEPS=2", "RELOAD_EVERY_STEPS=2"),
+    *("PUBLISH_EVERY_STEPS=1", "RELOAD_EVERY_STEPS=1"),
 )
 
 
