@@ -45,6 +45,9 @@ def test_a_measured_weight_with_a_guide_is_taken(check):
 def test_peers_of_a_measured_weight_need_text_that_is_read_twice(check):
     with pytest.raises(errors.UsageError, match="from step 39 on"):
         check("codistilled", "WEIGHT_SCHEDULE=auto", guide=True)
+
+
+def test_peers_of_a_measured_weight_are_taken_where_it_is(check):
     check("codistilled", "WEIGHT_SCHEDULE=auto", "NUM_TRAIN_STEPS=40", guide=True)
 
 
