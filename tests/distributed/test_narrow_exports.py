@@ -70,8 +70,10 @@ def test_exports_that_would_lose_too_much_are_in_full_and_teach_all_the_same(run
     for student in (0, 1):
         reports = tiny_run.reports_of(folder, student, "train")
         versions = [m["format_version"] for m in manifests_of(folder, student)]
-        # The last export comes after the last report.
-        assert reports[-1]["exports_in_full"] == versions[:-1].count(2)
+        # The last export comes after the last report, and the one before it, which is
+        # written in the background, may.
+        told = reports[-1]["exports_in_full"]
+        assert told in (versions[:-2].count(2), versions[:-1].count(2))
         assert reports[-1]["distillation_loss"] > 0.0
         in_full += versions.count(2)
     assert in_full > 0
