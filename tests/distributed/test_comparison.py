@@ -21,7 +21,7 @@ def compare(finish, data_dir, tmp_path_factory):
         out = finish(
             *("compare", "--json", "--data_dir", data_dir, "--output_dir", folder),
             *("--seeds", 1, "--at_once", 2),
-            *("--arms", "two_phase,codistilled,ensemble,ema"),
+            *("--arms", "two_phase,codistilled,ensemble,ema,chain"),
             *tiny_run.bindings(
                 WEIGHT_SCHEDULE="auto", DistillationWeight__auto_after_readings=0
             ),
@@ -46,6 +46,7 @@ def test_every_arm_is_scored_and_the_baseline_is_first(compared):
         "codistilled",
         "ema",
         "two_phase",
+        "chain",
     ]
     # Near ln(400) = 5.99 after a few updates.
     assert all(4.0 < arm["cross_entropy"] < 6.1 for arm in found["arms"])
@@ -76,17 +77,17 @@ def test_mean_of_the_weights_is_evaluated_and_changes_no_update(compared):
         assert (losses[0] == losses[1]) is is_same
 
 
-def test_a_pupil_costs_what_its_teachers_did_as_well(compared):
+def test_a_generation_costs_what_all_before_it_did(compared):
     folder, found = compared
 
     spent = [
         json.loads((folder / f"runs/{arm}/seed-0/outcome.json").read_text())
-        for arm in ("independent", "two_phase")
+        for arm in ("pooled", "chain_1", "chain")
     ]
 
-    (pupil,) = (arm for arm in found["arms"] if arm["name"] == "two_phase")
+    (chain,) = (arm for arm in found["arms"] if arm["name"] == "chain")
     total = sum(outcome["cpu_seconds"] for outcome in spent)
-    assert pupil["cpu_seconds"] == pytest.approx(total)
+    assert chain["cpu_seconds"] == pytest.approx(total)
 
 
 def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
@@ -98,7 +99,7 @@ def test_report_opens_without_a_network_and_has_its_numbers_beside_it(compared):
     assert "http" not in page.replace("http://www.w3.org", "")
     assert found["verdicts"][0] in page
     assert {row["arm"] for row in rows} == {
-        *("baseline", "codistilled", "ema", "two_phase")
+        *("baseline", "codistilled", "ema", "two_phase", "chain")
     }
     assert (folder / "step-0.png").read_bytes().startswith(b"\x89PNG")
 

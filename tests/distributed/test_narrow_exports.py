@@ -1,6 +1,7 @@
 """Two students teach each other with exports in int8, one process each."""
 
 import json
+import re
 
 import pytest
 
@@ -70,6 +71,10 @@ def test_exports_that_would_lose_too_much_are_in_full_and_teach_all_the_same(run
     for student in (0, 1):
         reports = tiny_run.reports_of(folder, student, "train")
         versions = [m["format_version"] for m in manifests_of(folder, student)]
+        # What the program counted at the end, of every export.
+        log = tiny_run.log_of(folder, student)
+        counts = re.findall(r"event=export_written_in_full .* refused=(\d+)", log)
+        assert list(map(int, counts)) == list(range(1, versions.count(2) + 1))
         # The last export comes after the last report, and the one before it, which is
         # written in the background, may.
         told = reports[-1]["exports_in_full"]
