@@ -15,7 +15,7 @@ GUIDE = pathlib.Path("docs/guide")
 REQUIRES = [
     "tensorflow>=2.21,<2.22",
     "tensorflow-text>=2.21,<2.22",
-    "sentencepiece>=0.2.1,<0.3",
+    "sentencepiece>=0.2.3,<0.3",
     "absl-py>=2.4,<3",
     # 0.5.0 is the newest since 2021, and config/ relies on its parser.
     "gin-config==0.5.0",

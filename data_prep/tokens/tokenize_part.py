@@ -79,7 +79,7 @@ def tokenize(task: TokenizeTask, advance: progress.Advance) -> None:
         encoded = pieces.encode_many(texts)
         for (number, document), text, ids in zip(kept, texts, encoded, strict=True):
             place = task.place.place(document.id, number)
-            num_unknown = ids.count(pieces.unknown_id)
+            num_unknown = int(np.count_nonzero(ids == pieces.unknown_id))
             unknown[place.split] += num_unknown
             if not num_unknown and pieces.decode(ids) != text:
                 inexact[place.split] += 1
@@ -98,7 +98,7 @@ def tokenize(task: TokenizeTask, advance: progress.Advance) -> None:
                     document.number,
                 )
             )
-            arrays.append(np.array([*ids, pieces.end_id], dtype))
+            arrays.append(np.append(ids, pieces.end_id).astype(dtype))
     index = np.array(rows, INDEX)
     order = np.lexsort([index[name] for name in reversed(ORDER)])
     index = index[order]

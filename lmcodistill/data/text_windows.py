@@ -20,7 +20,9 @@ class TextWindows:
         num_windows: How many windows cover the longest text.
     """
 
-    def __init__(self, texts: Sequence[Sequence[int]], *, window: int, end_id: int):
+    def __init__(
+        self, texts: Sequence[Sequence[int] | np.ndarray], *, window: int, end_id: int
+    ):
         """Takes the ids of each text, without `</s>`."""
         self._targets = [[*text, end_id] for text in texts]
         self._window, self._end_id = window, end_id

@@ -7,8 +7,10 @@ every whitespace-separated word is a piece (the Penn Treebank's convention).
 import functools
 import hashlib
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import sentencepiece
 from google.protobuf import message
 from sentencepiece import sentencepiece_model_pb2
@@ -80,10 +82,10 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of `text`, which is of the form of `form`, without `</s>`."""
-        return self.encode_many([text])[0]
+        return self.encode_many([text])[0].tolist()
 
-    def encode_many(self, texts: list[str]) -> list[list[int]]:
-        """Returns the ids of each text, without `</s>`; one thread.
+    def encode_many(self, texts: list[str]) -> list[np.ndarray]:
+        """Returns [N] int32 ids of each text, without `</s>`; one thread.
 
         A `word` vocabulary gives every word one id: SentencePiece would make one
         unknown piece of several unknown words in a row, and a perplexity by word
@@ -91,16 +93,20 @@ class Vocabulary:
         """
         ids = self.ids_of_words
         if ids is None:
-            return self._processor.encode(texts, num_threads=1)
+            return self._processor.encode_as_numpy(texts, num_threads=1)
         return [
             # A line end between two spaces is a word as well.
-            [ids.get(word, self.unknown_id) for word in text.split(" ") if word]
+            np.array(
+                [ids.get(word, self.unknown_id) for word in text.split(" ") if word],
+                np.int32,
+            )
             for text in texts
         ]
 
-    def decode(self, ids: list[int]) -> str:
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Returns the text of `ids`; exact inverse of `encode` for our models."""
-        return self._processor.decode(ids)
+        numbers: Any = ids  # Its annotations know no arrays; it does.
+        return self._processor.decode(numbers)
 
     def form(self, text: str) -> str:
         """Returns clean text as training text is encoded: see `rules`."""

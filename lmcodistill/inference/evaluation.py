@@ -166,7 +166,7 @@ class Evaluator:
             yield [v.T.astype(np.float64) for v in by_time], window.weights
 
     def nats_of_texts(
-        self, texts: Sequence[Sequence[int]], end_id: int
+        self, texts: Sequence[Sequence[int] | np.ndarray], end_id: int
     ) -> list[np.ndarray]:
         """Scores texts, each from its beginning.
 

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import sentencepiece
 
@@ -17,7 +18,10 @@ def test_vocabulary_encodes_and_decodes(tmp_path, vocabulary_model):
     assert (found.size, found.end_id, len(found.pieces)) == (12, 2, 12)
     assert found.pieces[2] == "</s>"
     assert found.decode(found.encode("six two nine")) == "six two nine"
-    assert found.encode_many(["one", "one two"])[1][0] == found.encode("one")[0]
+    ids = found.encode_many(["one two", "", "two"])
+    assert [x.dtype for x in ids] == [np.int32] * 3
+    assert [x.tolist() for x in ids] == [found.encode("one two"), [], [ids[0][1]]]
+    assert found.decode(ids[0]) == "one two"
     assert found.encode("eleven twelve") == [found.unknown_id] * 2
 
 

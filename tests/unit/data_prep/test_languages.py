@@ -40,6 +40,26 @@ def test_middle_of_a_long_text_is_what_is_identified():
     assert languages.identify(navigation + ENGLISH * 30 + navigation)[0] == "eng"
 
 
+def test_small_sample_decides_only_where_the_model_is_sure():
+    # An unsure middle, German around it: English by the middle alone.
+    middle = "Hamburg, Berlin, New York, Paris, information system, computer " * 4
+    text = GERMAN * 12 + middle + GERMAN * 12
+
+    by_the_middle = languages.identify(middle[:250])
+    assert by_the_middle[0] != "deu"
+    assert by_the_middle[1] < 0.8
+    assert languages.identify(text)[0] == "deu"
+
+
+def test_whoever_wants_more_certainty_gets_the_larger_sample():
+    text = ENGLISH * 20
+
+    small, large = languages.identify(text, 0.5), languages.identify(text, 0.999)
+
+    assert small[0] == large[0] == "eng"
+    assert small[1] != large[1]
+
+
 @pytest.mark.parametrize(
     "change",
     [
