@@ -1,9 +1,10 @@
 r"""Compares what `lmcodistill plan` predicts with what training takes here.
 
 Real runs of `lmcodistill train` on this machine: one student of one worker, of two,
-two codistilling students of one worker, of two. Each run's figures are measured
-just before it, by as many processes at once as will train, each with the threads
-that the launcher will give it: processes share the cores, and the figures must know.
+two codistilling students of one worker, of two, four of one. Each run's figures are
+measured just before it, by as many processes at once as will train, each with the
+threads that the launcher will give it: processes share the cores, and the figures
+must know.
 What a step costs whatever its size comes from a run of a model of a few weights.
 Nothing of the run that is predicted enters its prediction.
 
@@ -47,7 +48,7 @@ from tests.support import tiny_run
 from tools.soak import harness
 
 CLOCKS = ("wall", "cpu")
-SHAPES = ("1x1", "1x2", "2x1", "2x2")
+SHAPES = ("1x1", "1x2", "2x1", "2x2", "4x1")
 _PERIOD, _REPORT = 10, 5
 _START_SECONDS = 300.0
 # A model whose step costs what a step costs whatever its size.
@@ -267,7 +268,7 @@ def _step(
         optimizer=training.Optimizer(),
         exchange=case.exchange,
         weight=schedules.DistillationWeight(),
-        students=2,
+        students=max(2, case.students),
         workers=case.workers,
         steps=case.steps,
     )
