@@ -57,6 +57,8 @@ def hash_words(text: bytes) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         [N] uint64 and [N] int64.
     """
+    if 0 < len(text) < _PIECE_BYTES - 2:
+        return _hash_piece(text)
     hashes, places = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     start = 0
     while start < len(text):

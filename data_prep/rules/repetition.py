@@ -33,7 +33,7 @@ def drop_reason(text: str) -> str | None:
     encoded = text.encode()
     hashes, places = words.hash_words(encoded)
     # Of every word, with what stands between it and the next one.
-    sizes = np.diff(places, append=len(encoded))
+    sizes = np.append(places[1:], len(encoded)) - places
     pairs = words.hash_ngrams(hashes, 2)
     return _frequent_ngrams(hashes, sizes, pairs) or _duplicate_ngrams(
         hashes, sizes, pairs
@@ -61,14 +61,19 @@ def _frequent_ngrams(
     total = int(sizes.sum())
     ends = np.concatenate([[0], np.cumsum(sizes)])
     ordered = np.sort(pairs)
-    for n, limit in _MAX_TOP_NGRAM.items():
-        spans = ends[n:] - ends[:-n]
-        if not len(spans):
-            return None
+
+    def may_be_frequent(n: int) -> bool:
+        longest = int((ends[n:] - ends[:-n]).max())
         # So often may the longest n-gram occur, and its first two words with it.
-        often = max(1, int(limit * total / int(spans.max())))
-        if not np.any(ordered[often:] == ordered[:-often]):
-            continue
+        often = max(1, int(_MAX_TOP_NGRAM[n] * total / longest))
+        return bool(np.any(ordered[often:] == ordered[:-often]))
+
+    lengths = [n for n in _MAX_TOP_NGRAM if n <= len(sizes)]
+    # The more words, the less often: if the longest occur seldom enough, all do.
+    if not lengths or not may_be_frequent(lengths[-1]):
+        return None
+    for n in filter(may_be_frequent, lengths):
+        spans, limit = ends[n:] - ends[:-n], _MAX_TOP_NGRAM[n]
         ngrams = pairs if n == 2 else words.hash_ngrams(hashes, n)
         kinds, counts = np.unique(ngrams, return_counts=True)
         most = int(counts.max())
