@@ -318,9 +318,13 @@ def _trained(
     wall, cpu = [], []
     for student, seen in enumerate(work):
         reports = run.reports(student)
-        first = 1 + next(
-            k for k, r in enumerate(reports) if r["teachers"] or case.students == 1
-        )  # The one after: tracing is over.
+        is_taught = [len(r["teachers"]) == case.students - 1 for r in reports]
+        if not any(is_taught[:-2]):
+            raise RuntimeError(
+                f"{case.name}: student {student} did not hear all of its peers in "
+                f"{case.steps} steps. Give more --steps."
+            )
+        first = 1 + is_taught.index(True)  # The one after: tracing is over.
         wall += [r["seconds"] / _REPORT for r in reports[first:]]
         cpu += [(b - a) / _REPORT for a, b in itertools.pairwise(seen[first - 1 : -1])]
     return {"wall": statistics.median(wall), "cpu": statistics.median(cpu)}
