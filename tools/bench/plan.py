@@ -53,7 +53,7 @@ _PERIOD, _REPORT = 10, 5
 _START_SECONDS = 300.0
 # A model whose step costs what a step costs whatever its size.
 _SMALL = 8
-_SMALL_WINDOW, _SMALL_STEPS = 1, 400
+_SMALL_WINDOW, _SMALL_STEPS = 1, 1_000
 
 
 @dataclasses.dataclass(frozen=True)
