@@ -18,7 +18,8 @@ class Document:
         language: First language the source declares (ISO 639-3), or empty.
         source: Name of the input file.
         is_web: Whether it is a page of a crawl, which the web rules are for.
-        number: Its position among the documents that were found in the file.
+        number: Its position among the documents that were found in the file; known
+            of those that are kept.
     """
 
     id: str

@@ -22,8 +22,8 @@ def pytest_collection() -> Generator[None, object, object]:
     tf_environment.start()
     gc.disable()
     result = yield
-    gc.enable()
     gc.freeze()
+    gc.enable()
     return result
 
 

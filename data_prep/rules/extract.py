@@ -129,11 +129,10 @@ def extract(task: ReadTask, advance: progress.Advance) -> None:
         source = readers.Source(task.path, task.source, task.settings, counts, advance)
         with files.writing(folder.dropped(task.file)) as dropped:
             for number, document in enumerate(kind.read(source)):
-                document = dataclasses.replace(document, number=number)
                 decision = judge(document)
                 shape.find(decision.language)
                 if decision.reason is None:
-                    size = writer.write(document, decision)
+                    size = writer.write(document, number, decision)
                     counts.keep(size, decision.language)
                     counts.masked.update(decision.masked)
                     shape.keep(size, document.url)
@@ -192,10 +191,12 @@ class _PartWriter:
         self._lines: list[bytes] = []
         self._size = 0
 
-    def write(self, document: documents.Document, decision: filters.Decision) -> int:
-        """Keeps a document; returns the bytes of its text."""
+    def write(
+        self, document: documents.Document, number: int, decision: filters.Decision
+    ) -> int:
+        """Keeps a document, the file's `number`th; returns the bytes of its text."""
         kept = dataclasses.replace(
-            document, text=decision.text, language=decision.language
+            document, text=decision.text, language=decision.language, number=number
         )
         line = kept.to_json().encode() + b"\n"
         self._lines.append(line)

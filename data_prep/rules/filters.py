@@ -75,15 +75,14 @@ def _declared_language(page: Page, rule: filtering.LanguageRule) -> str | None:
     # What the source declares costs nothing to look at; the model comes late.
     if not page.document.language:
         return None
-    reason, page.language = languages.drop_reason(page.document, rule)
+    reason, page.language = languages.drop_reason("", page.document.language, rule)
     return reason
 
 
 def _identified_language(page: Page, rule: filtering.LanguageRule) -> str | None:
     if page.document.language and not rule.check_declared:
         return None
-    rest = dataclasses.replace(page.document, text=page.text, language="")
-    reason, page.language = languages.drop_reason(rest, rule)
+    reason, page.language = languages.drop_reason(page.text, "", rule)
     return reason
 
 

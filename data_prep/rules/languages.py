@@ -10,7 +10,6 @@ import importlib.util
 import pathlib
 from typing import Any
 
-from data_prep import documents
 from lmcodistill import errors
 from lmcodistill.settings import filtering
 
@@ -115,15 +114,21 @@ def _middle(text: str, size: int) -> str:
 
 
 def drop_reason(
-    document: documents.Document, rule: filtering.LanguageRule
+    text: str, declared: str, rule: filtering.LanguageRule
 ) -> tuple[str | None, str]:
-    """Returns why the document must go, or None, and the language it is in."""
+    """Returns why a page must go, or None, and the language it is in.
+
+    Args:
+        text: Looked at where no language is declared.
+        declared: What its source says, or empty.
+        rule: Which language is wanted.
+    """
     if not rule.language:
-        return None, to_iso_639_3(document.language)
-    if document.language:
-        language, score = to_iso_639_3(document.language), 1.0
+        return None, to_iso_639_3(declared)
+    if declared:
+        language, score = to_iso_639_3(declared), 1.0
     else:
-        language, score = identify(document.text, rule.min_score)
+        language, score = identify(text, rule.min_score)
     if language != to_iso_639_3(rule.language):
         return "other_language", language
     if score < rule.min_score:

@@ -87,8 +87,10 @@ def mask(
     ) -> None:
         def counted(match: re.Match[str]) -> str:
             stand_in = masked(match)
-            counts[kind] += stand_in is not None
-            return match.group() if stand_in is None else stand_in
+            if stand_in is None:
+                return match.group()
+            counts[kind] += 1
+            return stand_in
 
         nonlocal text
         text = pattern.sub(counted, text)
@@ -102,7 +104,7 @@ def mask(
     if settings.phone_numbers:
         replace(_INTERNATIONAL, "phone_number", _mask_international)
         replace(_NORTH_AMERICAN, "phone_number", lambda match: PHONE)
-    return text, +counts
+    return text, counts
 
 
 def _mask_ipv4(match: re.Match[str]) -> str | None:

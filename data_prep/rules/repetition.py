@@ -11,7 +11,7 @@ looking, measured 2026-11).
 """
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 def drop_reason(text: str) -> str | None:
     """Returns which kind of repetition is too frequent in a page, or None."""
     for name, separator in (("line", "\n"), ("paragraph", "\n\n")):
-        pieces = filter(None, map(str.strip, text.split(separator)))
+        pieces = list(filter(None, map(str.strip, text.split(separator))))
         if reason := _duplicates(pieces, name):
             return reason
     encoded = text.encode()
@@ -40,11 +40,11 @@ def drop_reason(text: str) -> str | None:
     )
 
 
-def _duplicates(pieces: Iterable[str], name: str) -> str | None:
-    counts = collections.Counter(pieces)
-    total = counts.total()
-    if len(counts) == total:
+def _duplicates(pieces: Sequence[str], name: str) -> str | None:
+    total = len(pieces)
+    if len(set(pieces)) == total:  # As mostly; counting takes longer.
         return None
+    counts = collections.Counter(pieces)
     if total - len(counts) > _MAX_DUPLICATES * total:
         return f"gopher_duplicate_{name}s"
     characters = sum(len(piece) * n for piece, n in counts.items())

@@ -83,10 +83,11 @@ def test_training_goes_on_without_a_killed_worker(start, data_dir, tmp_path):
 def test_stopped_and_without_its_server_it_goes_on_from_the_checkpoint(
     start, data_dir, tmp_path
 ):
-    command = (
+    arguments = (
         *tiny_run.train_arguments(data_dir, tmp_path, **ALONE, **LONG),
-        *(*ASYNCHRONOUS, "--workers_per_student", 2),
+        *ASYNCHRONOUS,
     )
+    command = (*arguments, "--workers_per_student", 2)
     process = start(*command, **SLOW)
     assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 0) >= 6)
     process.terminate()
@@ -95,33 +96,23 @@ def test_stopped_and_without_its_server_it_goes_on_from_the_checkpoint(
     stopped_at = sum(windows_read(tmp_path))
     assert 6 <= stopped_at < LONG["NUM_TRAIN_STEPS"]
 
+    process = start(*arguments, "--workers_per_student", 1)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "is of 2 asynchronous workers, and here are 1" in err
+
     process = start(*command, **SLOW)
     assert tiny_run.wait_until(lambda: tiny_run.step_of(tmp_path, 0) >= 42)
     journal = tmp_path / "supervisor.jsonl"
-    os.kill(started(journal, 0)[1][SERVER], signal.SIGKILL)
+    os.kill(started(journal, 0)[2][SERVER], signal.SIGKILL)
     _, err = process.communicate(timeout=180)
 
     assert process.returncode == 0, err
-    assert len(started(journal, 0)) == 3
+    assert len(started(journal, 0)) == 4
     log = tiny_run.log_of(tmp_path, 0)
     assert f"step={stopped_at} event=restored" in log
     assert log.count("event=restored") == 2
     assert sum(windows_read(tmp_path)) == LONG["NUM_TRAIN_STEPS"]
-
-
-def test_streams_of_another_number_of_workers_are_refused(start, data_dir, tmp_path):
-    arguments = tiny_run.train_arguments(data_dir, tmp_path, **ALONE)
-    two = (*arguments, *ASYNCHRONOUS, "--workers_per_student", 2)
-    tiny_run.finish(*two)
-    more = ("--gin.NUM_TRAIN_STEPS=12",)
-
-    process = start(*arguments, *more, *ASYNCHRONOUS, "--workers_per_student", 1)
-    _, err = process.communicate(timeout=60)
-
-    assert process.returncode == 4
-    assert "is of 2 asynchronous workers, and here are 1" in err
-    tiny_run.finish(*two, *more)
-    assert sum(windows_read(tmp_path)) == 12
 
 
 def test_each_process_takes_its_place_in_tf_config(start, data_dir, tmp_path):

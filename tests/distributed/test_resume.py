@@ -147,7 +147,9 @@ def test_finished_run_goes_on_with_more_steps_though_its_rate_fell_to_the_end(
         process = start(
             *tiny_run.train_arguments(
                 *(data_dir, tmp_path),
-                **{"NUM_TRAIN_STEPS": num_train_steps, **cosine, **changes},
+                students=1,
+                **{"NUM_TRAIN_STEPS": num_train_steps, "TARGETS": "none"},
+                **cosine | changes,
             )
         )
         _, err = process.communicate(timeout=200)

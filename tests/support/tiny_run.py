@@ -142,7 +142,7 @@ def make_data(folder: pathlib.Path) -> pathlib.Path:
     finish(
         *("prep", "--gin_file", "prep/quickstart", "--input", source),
         *("--output_dir", shards, "--gin.VOCAB_SIZE=400"),
-        *("--gin.VALIDATION_FRACTION=0.1", "--gin.GUIDE_FRACTION=0.1"),
+        *("--gin.VALIDATION_FRACTION=0.03", "--gin.GUIDE_FRACTION=0.1"),
         *("--num_workers", "1"),
     )
     return shards

@@ -1,6 +1,5 @@
 import pytest
 
-from data_prep import documents
 from data_prep.rules import languages
 from lmcodistill import errors
 from lmcodistill.settings import filtering
@@ -10,9 +9,8 @@ GERMAN = "Der alte Mann ging hinunter zum Fluss und blieb dort, bis es dunkel wu
 
 
 def drop_reason(text, declared="", wanted="en", min_score=0.5):
-    document = documents.Document(id="0" * 32, text=text, language=declared)
     rule = filtering.LanguageRule(language=wanted, min_score=min_score)
-    return languages.drop_reason(document, rule)
+    return languages.drop_reason(text, declared, rule)
 
 
 def test_declared_language_decides_without_the_model():

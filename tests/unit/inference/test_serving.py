@@ -116,10 +116,27 @@ def a_model(pieces, config):
 
 
 @pytest.fixture(scope="module")
-def served(pieces, config, tmp_path_factory):
-    target = tmp_path_factory.mktemp("served") / "1"
-    serving.write(a_model(pieces, config), pieces, target, complete_tokens=12)
-    return tf.saved_model.load(str(target)).signatures
+def made():
+    """What was made for a vocabulary and a model, which pytest asks for in turns."""
+    return {}
+
+
+@pytest.fixture
+def served(pieces, config, made, tmp_path_factory):
+    key = ("served", pieces.fingerprint, config)
+    if key not in made:
+        target = tmp_path_factory.mktemp("served") / "1"
+        serving.write(a_model(pieces, config), pieces, target, complete_tokens=12)
+        made[key] = tf.saved_model.load(str(target))
+    return made[key].signatures
+
+
+@pytest.fixture
+def sampler(pieces, config, made):
+    key = ("sampler", pieces.fingerprint, config)
+    if key not in made:
+        made[key] = sampling.Sampler([a_model(pieces, config)], pieces)
+    return made[key]
 
 
 def ids_of(pieces, document):
@@ -130,6 +147,7 @@ def ids_of(pieces, document):
 @of_models(TRANSFORMER)
 def test_served_scores_are_those_of_evaluation(pieces, config, served):
     scores = served["score"](texts=tf.constant(DOCUMENTS))
+    evaluator = evaluation.Evaluator([a_model(pieces, config)])
 
     for document, nats, count in zip(
         DOCUMENTS, scores["cross_entropy"], scores["num_tokens"], strict=True
@@ -139,9 +157,7 @@ def test_served_scores_are_those_of_evaluation(pieces, config, served):
             *(shards.SplitTokens([ids]),), streams=1, window=4, end_id=pieces.end_id,
             reset_at_documents=True,
         )  # fmt: skip
-        [expected], tokens = evaluation.Evaluator([a_model(pieces, config)]).totals(
-            held_out, 0, 1
-        )
+        [expected], tokens = evaluator.totals(held_out, 0, 1)
         assert int(count) == tokens == len(ids), document
         np.testing.assert_allclose(nats, expected, rtol=1e-4, err_msg=document)
 
@@ -155,10 +171,7 @@ def test_words_are_counted_one_by_one(served):
 
 @of_models(TRANSFORMER, WITHOUT_MEMORY)
 @pytest.mark.parametrize("prompt", [DOCUMENTS[i] for i in (0, 1, 3, 4, 6)])
-def test_completion_keeps_the_prompt_and_is_the_greedy_one(
-    pieces, config, served, prompt
-):
-    sampler = sampling.Sampler([a_model(pieces, config)], pieces)
+def test_completion_keeps_the_prompt_and_is_the_greedy_one(sampler, served, prompt):
     [text] = sampler.continuations(prompt, num_tokens=12, temperature=0.0)
 
     completed = served["complete"](texts=tf.constant([prompt]))["texts"]
