@@ -17,8 +17,10 @@ tf_environment.prepare()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Starts TensorFlow as a worker does, and keeps what test files make."""
+    if session.config.getoption("numprocesses", None):
+        return (yield)  # It collects nothing: its processes do.
     tf_environment.start()
     gc.disable()
     result = yield
