@@ -272,7 +272,10 @@ class _Expansion:
         return Setting(value, origin.where)
 
     def _blank(self, name: str, left_open: str = "") -> None:
-        self._blanks.append(f"{name} must be given: add --gin.{name}=...{left_open}.")
+        self._blanks.append(
+            f"{name} must be given: add --gin.{name}=... or a gin file that "
+            f"sets it{left_open}."
+        )
 
 
 def _conformed(binding: reader.Statement, setting: Setting, annotation: Any) -> Setting:

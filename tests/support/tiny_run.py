@@ -34,7 +34,7 @@ TINY: dict[str, object] = {
     "RELOAD_EVERY_STEPS": 2,
     "EXCHANGE_MODE": "scheduled",
     "LEARNING_RATE": 0.02,
-    "Training.evaluation_lanes": 4,
+    "Training.evaluation_lanes": 32,
     "LanguageModel.num_layers": 1,
     "LanguageModel.hidden_size": 16,
     "LanguageModel.embedding_size": 8,
@@ -142,7 +142,7 @@ def make_data(folder: pathlib.Path) -> pathlib.Path:
     finish(
         *("prep", "--gin_file", "prep/quickstart", "--input", source),
         *("--output_dir", shards, "--gin.VOCAB_SIZE=400"),
-        *("--gin.VALIDATION_FRACTION=0.03", "--gin.GUIDE_FRACTION=0.1"),
+        *("--gin.VALIDATION_FRACTION=0.1", "--gin.GUIDE_FRACTION=0.1"),
         *("--num_workers", "1"),
     )
     return shards

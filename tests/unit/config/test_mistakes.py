@@ -40,8 +40,8 @@ PATHS_READER = f"{DEFAULT}:{line_of('  offline_exports')}"
 BINDINGS = {
     "blank": (
         [],
-        "NUM_TRAIN_STEPS must be given: add --gin.NUM_TRAIN_STEPS=... "
-        f"({OPEN} leaves it open).",
+        "NUM_TRAIN_STEPS must be given: add --gin.NUM_TRAIN_STEPS=... or a gin file "
+        f"that sets it ({OPEN} leaves it open).",
     ),
     "mistyped knob": (
         ["BURN_IN_STEP=5"],
