@@ -68,10 +68,10 @@ def kill_at_each_start(
 
 @pytest.fixture(scope="module")
 def undisturbed(finish, data_dir, tmp_path_factory):
-    """Two students of two workers, 24 steps."""
+    """Two students of two workers, forty steps."""
     folder = tmp_path_factory.mktemp("undisturbed")
     finish(
-        *tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=24, DELAY_STEPS=4),
+        *tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=40, DELAY_STEPS=4),
         *("--workers_per_student", 2),
     )
     return folder
@@ -83,7 +83,7 @@ def test_a_killed_worker_costs_its_group_a_restart_and_the_run_nothing(
     journal = tmp_path / "supervisor.jsonl"
     process = start(
         *tiny_run.train_arguments(
-            data_dir, tmp_path, NUM_TRAIN_STEPS=24, DELAY_STEPS=4
+            data_dir, tmp_path, NUM_TRAIN_STEPS=40, DELAY_STEPS=4
         ),
         *("--workers_per_student", 2),
         **SLOW,
