@@ -218,7 +218,8 @@ def test_evaluate_scores_the_parts_of_a_text_as_the_whole(compared, finish, data
 
     def score(*flags):
         out = finish(
-            *("evaluate", "--json", "--data_dir", data_dir, "--lanes", 1),
+            *("evaluate", "--json", "--data_dir", data_dir),
+            *("--lanes", 1, "--window", 256),
             *("--export", student, *flags),
         )
         (result,) = json.loads(out)["results"]
