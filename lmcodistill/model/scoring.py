@@ -214,7 +214,7 @@ def _over_chunks(
         for m in models
     ]
 
-    def chunk(start: tf.Tensor | int) -> tuple[tf.Tensor, ...]:
+    def chunk(start: tf.Tensor) -> tuple[tf.Tensor, ...]:
         logits = [
             output_head.logits_at(
                 m, output_head.rows_at(m.hidden, start, rows), m.kernel, dtype
@@ -223,8 +223,6 @@ def _over_chunks(
         ]
         return function(logits, output_head.rows_at(targets, start, rows))
 
-    if num_chunks == 1:
-        return list(chunk(0))
     parts = tf.map_fn(
         chunk,
         tf.range(0, length, rows),

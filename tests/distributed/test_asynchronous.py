@@ -112,7 +112,10 @@ def test_stopped_and_without_its_server_it_goes_on_from_the_checkpoint(
     log = tiny_run.log_of(tmp_path, 0)
     assert f"step={stopped_at} event=restored" in log
     assert log.count("event=restored") == 2
-    assert sum(windows_read(tmp_path)) == LONG["NUM_TRAIN_STEPS"]
+    steps = LONG["NUM_TRAIN_STEPS"]
+    assert sum(windows_read(tmp_path)) == steps
+    tiny_run.finish(*command, f"--gin.NUM_TRAIN_STEPS={steps + 4}")
+    assert sum(windows_read(tmp_path)) == steps + 4
 
 
 def test_each_process_takes_its_place_in_tf_config(start, data_dir, tmp_path):

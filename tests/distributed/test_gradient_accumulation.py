@@ -45,7 +45,7 @@ def test_two_passes_of_one_worker_are_one_of_two(trained, tmp_path):
 
 
 def test_a_run_goes_on_with_more_passes(trained, tmp_path):
-    trained(tmp_path, 1, 1, num_train_steps=4)
+    trained(tmp_path, 1, 1, num_train_steps=3)
     trained(tmp_path, 1, 2)
 
     assert tiny_run.step_of(tmp_path, 0) == 6

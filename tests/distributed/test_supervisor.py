@@ -109,7 +109,7 @@ def test_a_worker_that_somebody_stops_takes_its_group_out_and_back(
 ):
     journal = tmp_path / "supervisor.jsonl"
     process = start(
-        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=40, **ALONE),
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
         *("--workers_per_student", 2),
         **SLOW,
     )
@@ -122,13 +122,13 @@ def test_a_worker_that_somebody_stops_takes_its_group_out_and_back(
     (lost,) = tiny_run.journal_of(journal, "lost")
     assert lost["cause"] == f"exit code {STOPPED}"
     steps = [r["step"] for r in tiny_run.reports_of(tmp_path, 0, "train")]
-    assert steps == list(range(2, 41, 2))
+    assert steps == list(range(2, 81, 2))
 
 
 def test_a_frozen_worker_is_killed_and_comes_back(start, data_dir, tmp_path):
     journal = tmp_path / "supervisor.jsonl"
     process = start(
-        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=40, **ALONE),
+        *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
         "--frozen_seconds=8",
         **SLOW,
     )
@@ -144,7 +144,7 @@ def test_a_frozen_worker_is_killed_and_comes_back(start, data_dir, tmp_path):
     assert lost["cause"] == "frozen"
     assert state_of(start, tmp_path) == ("done", 0)
     assert tiny_run.processes_of(tmp_path) == []
-    assert tiny_run.step_of(tmp_path, 0) == 40
+    assert tiny_run.step_of(tmp_path, 0) == 80
 
 
 def test_a_step_that_hangs_says_where_and_ends_the_worker(start, data_dir, tmp_path):
@@ -294,7 +294,7 @@ def test_hosts_start_their_own_workers_again_and_the_cluster_comes_together(
     ]
     hosts = [
         start(
-            *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=40, **ALONE),
+            *tiny_run.train_arguments(data_dir, tmp_path, NUM_TRAIN_STEPS=80, **ALONE),
             *("--student", 0),
             TF_CONFIG=tf_config(addresses, index),
             **SLOW,
