@@ -74,7 +74,7 @@ _LIST = (
     Scenario(config.changed_configuration, 20, 200),
     Scenario(checkpoints.changed_worker_count, 0, 6),
     Scenario(peers.swap_every_step, 0, 1_000),
-    Scenario(config.hostile_gin_files, 0, 1_370),
+    Scenario(config.hostile_gin_files, 20, 1_370),
 )
 SCENARIOS = {scenario.run.__name__: scenario for scenario in _LIST}
 
