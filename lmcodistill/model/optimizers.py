@@ -8,13 +8,14 @@ owns, inside the strategy.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import tensorflow as tf
 
 from lmcodistill.settings import training as settings
 
 Slots = Sequence[tf.Variable]
+# Changes a weight and its slots in place, given its gradient.
+Change = Callable[[tf.Variable, tf.Tensor, Slots], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +24,13 @@ class Rule:
 
     Attributes:
         slots: Initial value of each slot, by name; slots have the weight's shape.
-        update: Changes a weight and its slots in place, given the weight, its
-            gradient, its slots, the learning rate (scalar in the weight's type)
-            and the update's number (float scalar, 1 for the first).
+        at: From the learning rate (scalar in the weights' type) and the update's
+            number (float scalar, 1 for the first) to what the update does to each
+            weight. What is the same for all weights is computed once.
     """
 
     slots: dict[str, float]
-    update: Callable[[tf.Variable, tf.Tensor, Slots, tf.Tensor, tf.Tensor], None]
+    at: Callable[[tf.Tensor, tf.Tensor], Change]
 
 
 def rule(config: settings.Optimizer) -> Rule:
@@ -44,40 +45,46 @@ def rule(config: settings.Optimizer) -> Rule:
 def _sgd(config: settings.Optimizer) -> Rule:
     """As Sutskever et al. 2013, with the rate outside the velocity."""
 
-    def update(
-        weight: tf.Variable, gradient: tf.Tensor, slots: Slots, rate: tf.Tensor, *_: Any
-    ) -> None:
-        if slots:
-            tf.raw_ops.ResourceApplyMomentum(
-                var=weight.handle,
-                accum=slots[0].handle,
-                lr=rate,
-                grad=gradient,
-                momentum=tf.constant(config.momentum, rate.dtype),
-            )
-        else:
-            tf.raw_ops.ResourceApplyGradientDescent(
-                var=weight.handle, alpha=rate, delta=gradient
-            )
+    def at(rate: tf.Tensor, _: tf.Tensor) -> Change:
+        momentum = tf.constant(config.momentum, rate.dtype)
 
-    return Rule({"momentum": 0.0} if config.momentum else {}, update)
+        def change(weight: tf.Variable, gradient: tf.Tensor, slots: Slots) -> None:
+            if slots:
+                tf.raw_ops.ResourceApplyMomentum(
+                    var=weight.handle,
+                    accum=slots[0].handle,
+                    lr=rate,
+                    grad=gradient,
+                    momentum=momentum,
+                )
+            else:
+                tf.raw_ops.ResourceApplyGradientDescent(
+                    var=weight.handle, alpha=rate, delta=gradient
+                )
+
+        return change
+
+    return Rule({"momentum": 0.0} if config.momentum else {}, at)
 
 
 def _adagrad(config: settings.Optimizer) -> Rule:
     """Duchi et al. 2011."""
 
-    def update(
-        weight: tf.Variable, gradient: tf.Tensor, slots: Slots, rate: tf.Tensor, *_: Any
-    ) -> None:
-        tf.raw_ops.ResourceApplyAdagradV2(
-            var=weight.handle,
-            accum=slots[0].handle,
-            lr=rate,
-            epsilon=tf.constant(config.epsilon, rate.dtype),
-            grad=gradient,
-        )
+    def at(rate: tf.Tensor, _: tf.Tensor) -> Change:
+        epsilon = tf.constant(config.epsilon, rate.dtype)
 
-    return Rule({"accumulator": config.initial_accumulator}, update)
+        def change(weight: tf.Variable, gradient: tf.Tensor, slots: Slots) -> None:
+            tf.raw_ops.ResourceApplyAdagradV2(
+                var=weight.handle,
+                accum=slots[0].handle,
+                lr=rate,
+                epsilon=epsilon,
+                grad=gradient,
+            )
+
+        return change
+
+    return Rule({"accumulator": config.initial_accumulator}, at)
 
 
 def _adam(config: settings.Optimizer) -> Rule:
@@ -88,35 +95,34 @@ def _adam(config: settings.Optimizer) -> Rule:
     (arXiv:1711.05101), `rate * weight_decay * weight`.
     """
 
-    def update(
-        weight: tf.Variable,
-        gradient: tf.Tensor,
-        slots: Slots,
-        rate: tf.Tensor,
-        number: tf.Tensor,
-    ) -> None:
+    def at(rate: tf.Tensor, number: tf.Tensor) -> Change:
         beta1, beta2 = (
             tf.constant(beta, rate.dtype) for beta in (config.beta1, config.beta2)
         )
         number = tf.cast(number, rate.dtype)
         power1, power2 = tf.pow(beta1, number), tf.pow(beta2, number)
-        if config.weight_decay:
-            decay = rate * tf.constant(config.weight_decay, rate.dtype)
-            weight.assign_sub(decay * weight, read_value=False)
-        tf.raw_ops.ResourceApplyAdam(
-            var=weight.handle,
-            m=slots[0].handle,
-            v=slots[1].handle,
-            beta1_power=power1,
-            beta2_power=power2,
-            lr=rate,
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=config.epsilon * tf.sqrt(1.0 - power2),
-            grad=gradient,
-        )
+        epsilon = config.epsilon * tf.sqrt(1.0 - power2)
+        decay = rate * tf.constant(config.weight_decay, rate.dtype)
 
-    return Rule({"first_moment": 0.0, "second_moment": 0.0}, update)
+        def change(weight: tf.Variable, gradient: tf.Tensor, slots: Slots) -> None:
+            if config.weight_decay:
+                weight.assign_sub(decay * weight, read_value=False)
+            tf.raw_ops.ResourceApplyAdam(
+                var=weight.handle,
+                m=slots[0].handle,
+                v=slots[1].handle,
+                beta1_power=power1,
+                beta2_power=power2,
+                lr=rate,
+                beta1=beta1,
+                beta2=beta2,
+                epsilon=epsilon,
+                grad=gradient,
+            )
+
+        return change
+
+    return Rule({"first_moment": 0.0, "second_moment": 0.0}, at)
 
 
 # By `Optimizer.name`.

@@ -198,7 +198,7 @@ def _update_bandwidth(
     def update() -> tf.Tensor:
         scale, _ = optimizers.clip_scale([gradient], optimizer.clip_norm)
         rate = tf.constant(1e-3, dtype)
-        rule.update(weight, gradient * scale, slots, rate, tf.constant(1.0))
+        rule.at(rate, tf.constant(1.0))(weight, gradient * scale, slots)
         return weight[:1]
 
     num_bytes = cost.update_bytes(num_weights * dtype.size, optimizer.num_slots)

@@ -316,31 +316,31 @@ class Updater:
         """Changes weights, slots and means in place, where `is_finite` holds."""
         rate = tf.cast(inputs.learning_rate, self.model.dtype)
 
-        def change(
-            weight: Any,
-            gradient: Any,
-            slots: list[Any],
-            means: list[Any],
-            *scalars: Any,
+        def merge(
+            strategy: Any, gradients: list[Any], scale: Any, *scalars: Any
         ) -> None:
-            scale, is_finite, rate, number = scalars
+            is_finite, rate, number = self._first(scalars)
 
-            def update() -> None:
-                self._rule.update(weight, gradient * scale, slots, rate, number)
-                for mean in means:
-                    optimizers.move_mean(mean, weight, self._average_decay, number)
+            def change_all() -> None:
+                change = self._rule.at(rate, number)
 
-            tf.cond(is_finite, update, lambda: None)
+                def change_one(
+                    weight: Any, gradient: Any, scale: Any, slots: Any, means: Any
+                ) -> None:
+                    change(weight, gradient * scale, slots)
+                    for mean in means:
+                        optimizers.move_mean(mean, weight, self._average_decay, number)
 
-        def merge(strategy: Any, gradients: list[Any], *scalars: Any) -> None:
-            for (name, weight), gradient in zip(
-                self.model.weights.items(), gradients, strict=True
-            ):
-                slots = [slots[name] for slots in self.slots.values()]
-                means = [self.mean.weights[name]] if self.mean else []
-                strategy.extended.update(
-                    weight, change, (gradient, slots, means, *scalars), group=False
-                )
+                for (name, weight), gradient in zip(
+                    self.model.weights.items(), gradients, strict=True
+                ):
+                    slots = [slots[name] for slots in self.slots.values()]
+                    means = [self.mean.weights[name]] if self.mean else []
+                    args = gradient, scale, slots, means
+                    strategy.extended.update(weight, change_one, args, group=False)
+
+            # One for all weights: each would cost its tracing.
+            tf.cond(is_finite, change_all, lambda: None)
 
         tf.distribute.get_replica_context().merge_call(
             merge, args=(gradients, scale, is_finite, rate, inputs.number)

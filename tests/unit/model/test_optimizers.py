@@ -21,13 +21,10 @@ def updated(config):
     for index, (gradient, rate) in enumerate(zip(GRADIENTS, RATES, strict=True)):
         # As the training step does: the rate in the weight's type, the number
         # of the update in float32.
-        rule.update(
-            weight,
-            tf.constant(gradient),
-            slots,
-            tf.constant(rate, tf.float64),
-            tf.constant(index + 1, tf.float32),
+        change = rule.at(
+            tf.constant(rate, tf.float64), tf.constant(index + 1, tf.float32)
         )
+        change(weight, tf.constant(gradient), slots)
         found.append(weight.numpy())
     return found
 
