@@ -70,9 +70,11 @@ def label_cross_entropy(student: Softmax, targets: tf.Tensor) -> ValueAndGradien
     """
     value = student.log_normaliser - tf.gather(student.logits, targets, batch_dims=1)
     rows = tf.range(tf.shape(targets)[0])
-    gradient = tf.tensor_scatter_nd_sub(
-        student.probs, tf.stack([rows, targets], -1), tf.ones_like(value)
-    )
+    # When nothing else reads the probabilities any more, they are changed in place.
+    with tf.control_dependencies([value]):
+        gradient = tf.tensor_scatter_nd_sub(
+            student.probs, tf.stack([rows, targets], -1), tf.ones_like(value)
+        )
     return ValueAndGradient(value, gradient)
 
 

@@ -29,10 +29,10 @@ def test_an_update_costs_three_readings():
 def test_batch_of_the_paper_keeps_what_its_layers_backward_passes_need():
     forward = cost.forward(*SIZES)
 
-    # Inputs; per unit h, c, tanh(c), the output, four gates, four normalised sums.
-    assert forward.kept == 1024 * (256 + 1024 + 2 * 12 * 1024)
+    # Inputs; per unit c, tanh(c), the output, four gates, four normalised sums.
+    assert forward.kept == 1024 * (256 + 1024 + 2 * 11 * 1024)
     assert forward.carried == 32 * 2 * 2 * 1024
-    assert forward.kept_by(recompute=True) == 1024 * (256 + 1024 + 12 * 1024)
+    assert forward.kept_by(recompute=True) == 1024 * (256 + 1024 + 11 * 1024)
 
 
 # 6 queries for 2 keys and values, of width 4.

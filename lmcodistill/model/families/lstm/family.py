@@ -54,10 +54,10 @@ def _forward(
         matmuls.append(contract.Matmul(streams, hidden, 4 * hidden, window, True))
     matmuls.append(contract.Matmul(positions, hidden, vocab_size))
     units = config.num_layers * hidden
-    # Inputs, and what `layer` keeps of a step for its backward pass: h, c and tanh(c),
+    # Inputs, and what `layer` keeps of a step for its backward pass: c and tanh(c),
     # four gates and, if there are any, four normalised sums; besides, its outputs.
     inputs = config.embedding_size + (config.num_layers - 1) * hidden
-    of_position = inputs + (12 if config.layer_norm else 8) * units
+    of_position = inputs + (11 if config.layer_norm else 7) * units
     # Recomputed, the inputs of all layers, and besides of one layer at a time.
     at_once = (of_position - inputs) // config.num_layers
     return contract.Operations(
