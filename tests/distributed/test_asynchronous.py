@@ -18,8 +18,13 @@ pytestmark = pytest.mark.distributed
 ASYNCHRONOUS = ("--strategy", "parameter_server")
 ALONE = {"students": 1, "TARGETS": "none", "EXCHANGE_MODE": "freshest"}
 # So long that something can happen on the way.
-LONG = {"NUM_TRAIN_STEPS": 120, "CHECKPOINT_EVERY_STEPS": 20}
-SLOW = {"LMCODISTILL_FAULT": "update@1+:sleep=0.05"}
+LONG = {
+    "NUM_TRAIN_STEPS": 120,
+    "CHECKPOINT_EVERY_STEPS": 20,
+    "EVALUATE_EVERY_STEPS": 20,
+    "PUBLISH_EVERY_STEPS": 20,
+}
+SLOW = {"LMCODISTILL_FAULT": "update@1+:sleep=0.1"}
 # Processes by place, of two workers and a parameter server.
 WORKER, SERVER = 2, 3
 

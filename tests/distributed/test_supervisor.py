@@ -20,7 +20,18 @@ STOPPED = errors.StoppedError.exit_code
 INTERRUPTED = 130
 # Slow enough to be hit on the way.
 SLOW = {"LMCODISTILL_FAULT": "update@1+:sleep=0.05"}
-ALONE = {"students": 1, "TARGETS": "none", "EVALUATE_EVERY_STEPS": 0}
+ALONE = {
+    "students": 1,
+    "TARGETS": "none",
+    "EVALUATE_EVERY_STEPS": 0,
+    "PUBLISH_EVERY_STEPS": 20,
+}
+PAIR = {
+    "NUM_TRAIN_STEPS": 40,
+    "PUBLISH_EVERY_STEPS": 4,
+    "RELOAD_EVERY_STEPS": 4,
+    "DELAY_STEPS": 4,
+}
 
 
 def free_addresses(count: int) -> list[str]:
@@ -71,7 +82,7 @@ def undisturbed(finish, data_dir, tmp_path_factory):
     """Two students of two workers, forty steps."""
     folder = tmp_path_factory.mktemp("undisturbed")
     finish(
-        *tiny_run.train_arguments(data_dir, folder, NUM_TRAIN_STEPS=40, DELAY_STEPS=4),
+        *tiny_run.train_arguments(data_dir, folder, **PAIR),
         *("--workers_per_student", 2),
     )
     return folder
@@ -82,9 +93,7 @@ def test_a_killed_worker_costs_its_group_a_restart_and_the_run_nothing(
 ):
     journal = tmp_path / "supervisor.jsonl"
     process = start(
-        *tiny_run.train_arguments(
-            data_dir, tmp_path, NUM_TRAIN_STEPS=40, DELAY_STEPS=4
-        ),
+        *tiny_run.train_arguments(data_dir, tmp_path, **PAIR),
         *("--workers_per_student", 2),
         **SLOW,
     )
