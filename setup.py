@@ -20,8 +20,9 @@ REQUIRES = [
     # 0.5.0 is the newest since 2021, and config/ relies on its parser.
     "gin-config==0.5.0",
     "numpy>=2.1,<3",
-    # TensorFlow's own; NumPy has no bfloat16 without it.
-    "ml_dtypes>=0.5",
+    # TensorFlow's own; NumPy has no bfloat16 without it. 0.7.0 took half a second or
+    # more of every process to be imported, 0.5.1 to 0.6.0 six milliseconds.
+    "ml_dtypes>=0.5,<0.7",
     "rich>=13.9,<16",
     "matplotlib>=3.9,<4",
     "tensorboard>=2.20,<2.22",
