@@ -1,7 +1,5 @@
 """One worker of one student, as its supervisor starts it: `train` under TF_CONFIG."""
 
-import gc
-
 from lmcodistill import errors, tf_environment
 from lmcodistill.commands import run_checks
 from lmcodistill.storage import places, progress_file
@@ -56,10 +54,4 @@ def _serve(
 
 def _start_tensorflow(progress: progress_file.Heartbeat) -> None:
     progress.enter(Phase.IMPORTING)
-    # What the import makes stays until the end. To go through all of it took at least
-    # 0.1 CPU seconds right behind the import (2026-12-01), and again and again while
-    # an update is traced 0.7 (2026-11-30).
-    gc.disable()
     tf_environment.start()
-    gc.freeze()
-    gc.enable()
