@@ -35,6 +35,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 _LONGEST = (
     *("test_comparison", "test_supervisor", "test_soak", "test_resume"),
     *("test_transformer", "test_asynchronous", "test_variants"),
+    # Of the unit tests.
+    *("test_student", "test_guide", "test_recompute"),
 )
 
 
