@@ -81,7 +81,7 @@ def tokenize(task: TokenizeTask, advance: progress.Advance) -> None:
             place = task.place.place(document.id, number)
             num_unknown = int(np.count_nonzero(ids == pieces.unknown_id))
             unknown[place.split] += num_unknown
-            if not num_unknown and pieces.decode(ids) != text:
+            if not num_unknown and not pieces.gives_back(ids, text):
                 inexact[place.split] += 1
             rows.append(
                 (

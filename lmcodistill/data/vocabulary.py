@@ -20,6 +20,7 @@ from lmcodistill.data import text_forms
 
 # Generated code, whose classes a type checker cannot see.
 _model_pb2: Any = sentencepiece_model_pb2
+_SPACE = "\u2581"
 
 
 class Vocabulary:
@@ -47,6 +48,11 @@ class Vocabulary:
         is_of_words = proto.trainer_spec.model_type == _model_pb2.TrainerSpec.WORD
         self.ids_of_words = self._words() if is_of_words else None
         self.marks = _marks_of(proto)
+        # Else decoding does more than put pieces together.
+        self._has_plain_pieces = (
+            proto.normalizer_spec.add_dummy_prefix
+            and not proto.denormalizer_spec.precompiled_charsmap
+        )
         self.rules = (
             text_forms.WORDS
             if is_of_words
@@ -108,6 +114,18 @@ class Vocabulary:
         numbers: Any = ids  # Its annotations know no arrays; it does.
         return self._processor.decode(numbers)
 
+    def gives_back(self, ids: np.ndarray, text: str) -> bool:
+        """Returns whether `decode(ids)` is `text`.
+
+        That is so where the pieces in a row are the text behind one space, which is
+        the prefix of our models, and a third of the work.
+        """
+        if self._has_plain_pieces:
+            row = b"".join(self._bytes_of_pieces[ids].tolist())
+            if row == b" " + text.encode():
+                return True
+        return self.decode(ids) == text
+
     def form(self, text: str) -> str:
         """Returns clean text as training text is encoded: see `rules`."""
         return text_forms.apply(self.rules, text)
@@ -145,11 +163,27 @@ class Vocabulary:
         """All V pieces, by id."""
         return [self._processor.id_to_piece(i) for i in range(self.size)]
 
+    @functools.cached_property
+    def _bytes_of_pieces(self) -> np.ndarray:
+        """[V] objects, the UTF-8 that each piece adds to a decoded text."""
+        processor = self._processor
+        return np.array(
+            [
+                bytes([int(piece[1:-1], 16)])
+                if processor.is_byte(i)
+                else b""
+                if processor.is_control(i)
+                else piece.replace(_SPACE, " ").encode()
+                for i, piece in enumerate(self.pieces)
+            ],
+            object,
+        )
+
     def _words(self) -> dict[str, int]:
         """Returns the id of every word; special pieces stand for none."""
         special = {self.unknown_id, self.end_id}
         return {
-            piece.removeprefix("\u2581"): i
+            piece.removeprefix(_SPACE): i
             for i, piece in enumerate(self.pieces)
             if i not in special
         }

@@ -64,3 +64,60 @@ def test_vocabulary_without_end_piece_is_refused(tmp_path):
 
     with pytest.raises(errors.DataError, match="no end piece `</s>`"):
         vocabulary.Vocabulary.load(tmp_path / "vocabulary.model")
+
+
+def trained(**options):
+    """Returns a vocabulary of letters and pairs of them, other characters as bytes."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        **{
+            "sentence_iterator": iter(["one two\tthree 3 ", " four  five"] * 9),
+            "model_writer": model,
+            "model_type": "bpe",
+            "vocab_size": 290,
+            "normalization_rule_name": "identity",
+            "remove_extra_whitespaces": False,
+            "byte_fallback": True,
+            "user_defined_symbols": ["\n"],
+            "hard_vocab_limit": False,
+            "minloglevel": 2,
+            **options,
+        }
+    )
+    return vocabulary.Vocabulary(model.getvalue())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"add_dummy_prefix": False},
+        {"treat_whitespace_as_suffix": True},
+        {"remove_extra_whitespaces": True},
+        {"denormalization_rule_tsv": "rules.tsv"},
+    ],
+)
+def test_text_that_its_ids_give_back_is_told_as_decoding_tells_it(
+    tmp_path, monkeypatch, options
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.tsv").write_text(f"{ord('o'):X}\t{ord('u'):X}\n")
+    pieces = trained(**options)
+    texts = ["", "one", " one", "  one two  ", "\n\nfive\n", "\u00e9\U0001f600\u4e2d o"]
+    encoded = pieces.encode_many(texts)
+
+    found = [pieces.gives_back(ids, text) for ids in encoded for text in texts]
+
+    assert found == [pieces.decode(ids) == text for ids in encoded for text in texts]
+    if not options:
+        assert found == [a == b for a in texts for b in texts]
+
+
+def test_ids_that_lack_a_piece_do_not_give_the_text_back():
+    pieces = trained()
+    ids = pieces.encode_many(["one two three"])[0]
+
+    assert pieces.gives_back(ids, "one two three")
+    assert not pieces.gives_back(ids[:-1], "one two three")
+    assert not pieces.gives_back(ids, " one two three")
+    assert not pieces.gives_back(ids, "one two thre\u00e9")
