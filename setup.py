@@ -30,6 +30,8 @@ REQUIRES = [
     # before 2024.12 nothing could be created exclusively.
     "fsspec>=2024.12",
     "universal-pathlib>=0.3,<0.4",
+    # data_prep: documents, between its stages.
+    "orjson>=3.11,<4",
     # data_prep: HTML, language.
     "resiliparse>=0.16,<3",
     # data_prep: what browsers know of encodings and content codings.

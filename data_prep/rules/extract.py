@@ -198,7 +198,7 @@ class _PartWriter:
         kept = dataclasses.replace(
             document, text=decision.text, language=decision.language, number=number
         )
-        line = kept.to_json().encode() + b"\n"
+        line = kept.to_json_line()
         self._lines.append(line)
         self._size += len(line)
         if self._size >= PART_BYTES:

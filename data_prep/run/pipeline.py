@@ -356,4 +356,4 @@ class _Pipeline:
             gzip.GzipFile("", "wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
         ):
             for _, document in self._survivors.read(number, part, lambda _: None):
-                packed.write(document.to_json().encode() + b"\n")
+                packed.write(document.to_json_line())

@@ -109,8 +109,8 @@ def write_part(root, file, texts):
         documents.Document(f"{file:08x}{number:024x}", text)
         for number, text in enumerate(texts)
     ]
-    lines = [document.to_json() + "\n" for document in found]
-    folder.documents(part).write_text("".join(lines), encoding="utf-8")
+    lines = [document.to_json_line() for document in found]
+    folder.documents(part).write_bytes(b"".join(lines))
     return part
 
 

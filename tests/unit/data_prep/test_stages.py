@@ -22,9 +22,9 @@ def test_clean_text_survives_what_json_and_terminals_bring():
 def test_document_comes_back_from_its_line():
     document = documents.Document("0" * 32, 'quote " and\nline', "u", "eng", "s", True)
 
-    line = document.to_json()
+    line = document.to_json_line()
 
-    assert "\n" not in line
+    assert line.endswith(b"\n") and line.count(b"\n") == 1
     assert documents.Document.from_json(line) == document
 
 
@@ -77,7 +77,7 @@ def test_every_unknown_word_is_a_token_of_its_own(tmp_path):
     folder.vocabulary_model.write_bytes(model)
     part = work.Part(0, 0, 2)
     lines = [documents.Document("0" * 32, text) for text in ("a x y <unk> </s>", "")]
-    folder.documents(part).write_text("".join(d.to_json() + "\n" for d in lines))
+    folder.documents(part).write_bytes(b"".join(d.to_json_line() for d in lines))
     task = tokenize_part.TokenizeTask(
         number=0,
         part=part,
