@@ -139,7 +139,7 @@ def _write_parts(root: pathlib.Path, texts) -> int:
             for number, text in batch:
                 name = documents.make_id("bench", str(number))
                 document = documents.Document(name, text, source="bench")
-                file.write(document.to_json().encode() + b"\n")
+                file.write(document.to_json_line())
                 size += len(text.encode())
         parts.append(part)
     folder.write_parts(parts)

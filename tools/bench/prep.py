@@ -245,7 +245,7 @@ def _floor(wet: pathlib.Path, pieces: vocabulary.Vocabulary) -> dict[str, float]
     reader = time.process_time() - start
     texts = [page.text for page in pages]
     mb = sum(len(text.encode()) for text in texts) / 1e6
-    json_share = sum(len(page.to_json().encode()) + 1 for page in pages) / 1e6 / mb
+    json_share = sum(len(page.to_json_line()) for page in pages) / 1e6 / mb
     start = time.process_time()
     for first in range(0, len(texts), _BATCH):
         pieces.encode_many(texts[first : first + _BATCH])
