@@ -20,8 +20,8 @@ REQUIRES = [
     # 0.5.0 is the newest since 2021, and config/ relies on its parser.
     "gin-config==0.5.0",
     "numpy>=2.1,<3",
-    # TensorFlow's own; NumPy has no bfloat16 without it. 0.7.0 took half a second or
-    # more of every process to be imported, 0.5.1 to 0.6.0 six milliseconds.
+    # TensorFlow's own; NumPy has no bfloat16 without it. 0.7.0 took 0.8
+    # seconds of every process to be imported, 0.5.1 to 0.6.0 seven milliseconds.
     "ml_dtypes>=0.5,<0.7",
     "rich>=13.9,<16",
     "matplotlib>=3.9,<4",

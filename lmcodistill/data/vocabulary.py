@@ -165,14 +165,17 @@ class Vocabulary:
 
     @functools.cached_property
     def _bytes_of_pieces(self) -> np.ndarray:
-        """[V] objects, the UTF-8 that each piece adds to a decoded text."""
+        """[V] objects, the UTF-8 that each piece adds to a decoded text.
+
+        Of the unknown piece and of control pieces a byte that is in no UTF-8.
+        """
         processor = self._processor
         return np.array(
             [
                 bytes([int(piece[1:-1], 16)])
                 if processor.is_byte(i)
-                else b""
-                if processor.is_control(i)
+                else b"\xff"
+                if processor.is_control(i) or processor.is_unknown(i)
                 else piece.replace(_SPACE, " ").encode()
                 for i, piece in enumerate(self.pieces)
             ],

@@ -66,6 +66,9 @@ def test_vocabulary_without_end_piece_is_refused(tmp_path):
         vocabulary.Vocabulary.load(tmp_path / "vocabulary.model")
 
 
+_NAMES = ["<unk>", "</s>"]
+
+
 def trained(**options):
     """Returns a vocabulary of letters and pairs of them, other characters as bytes."""
     model = io.BytesIO()
@@ -105,12 +108,17 @@ def test_text_that_its_ids_give_back_is_told_as_decoding_tells_it(
     pieces = trained(**options)
     texts = ["", "one", " one", "  one two  ", "\n\nfive\n", "\u00e9\U0001f600\u4e2d o"]
     encoded = pieces.encode_many(texts)
+    # Pieces that stand for no text, and texts that are their names.
+    space = pieces.pieces.index("\u2581")
+    encoded += [np.array([space, i]) for i in (pieces.unknown_id, pieces.end_id)]
+    texts += _NAMES
 
     found = [pieces.gives_back(ids, text) for ids in encoded for text in texts]
 
     assert found == [pieces.decode(ids) == text for ids in encoded for text in texts]
     if not options:
-        assert found == [a == b for a in texts for b in texts]
+        read = texts[: -len(_NAMES)]
+        assert found[: len(read) * len(texts)] == [a == b for a in read for b in texts]
 
 
 def test_ids_that_lack_a_piece_do_not_give_the_text_back():
@@ -121,3 +129,11 @@ def test_ids_that_lack_a_piece_do_not_give_the_text_back():
     assert not pieces.gives_back(ids[:-1], "one two three")
     assert not pieces.gives_back(ids, " one two three")
     assert not pieces.gives_back(ids, "one two thre\u00e9")
+
+
+def test_text_that_comes_back_is_not_decoded(monkeypatch):
+    pieces = trained()
+    monkeypatch.setattr(pieces, "decode", None)
+
+    for text in ["one", " two\n", "\u00e9\U0001f600"]:
+        assert pieces.gives_back(pieces.encode_many([text])[0], text)
